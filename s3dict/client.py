@@ -1,0 +1,235 @@
+"""Client: which bucket, through which driver, with which settings."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from .config import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_ENVIRONMENT,
+    DEFAULT_MAX_VALUE_BYTES,
+    DEFAULT_PREFIX,
+    Settings,
+    check_signing_keys,
+    fingerprint_of_env,
+    settings_from_env,
+    signing_keys_from_env,
+)
+from .format.layout import Layout
+from .format.values import Codec, Segment
+from .stores.base import Store
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import boto3
+
+
+class Client:
+    """Where dicts live: a bucket, a prefix in it, and the way there.
+
+    Args:
+        bucket: The bucket's name. It must exist; ``s3dict dev`` makes a local one to try.
+        prefix: What all object names begin with; many clients with different prefixes can share a bucket.
+        endpoint_url: The store's URL; None for AWS.
+        region_name: None leaves it to boto3's own chain (``AWS_*``, profiles).
+        session: A boto3 session to take credentials from; None leaves them to boto3's own chain.
+        environment_name: The environment of dicts that are named without one.
+        driver: ``"boto3"`` (aioboto3 for asyncio), ``"memory"`` for tests, or ``"auto"``.
+        max_value_bytes: The largest serialised value, in bytes; a larger one is ``RequestSizeError``.
+        concurrency: How many requests of one bulk operation are under way at most.
+        signing_keys: Secrets of 16 bytes or more. The first signs every entry, each of them verifies; with them, an
+            entry that none of them signed is ``IntegrityError`` before anything of it is unpickled.
+
+    Making one sends no request and imports no driver. It may be shared between threads, event loops and forked
+    processes. Pickling leaves ``session`` and ``signing_keys`` behind.
+
+    Raises:
+        InvalidError: a setting that cannot work.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        endpoint_url: str | None = None,
+        region_name: str | None = None,
+        session: boto3.Session | None = None,
+        environment_name: str = DEFAULT_ENVIRONMENT,
+        driver: Literal["auto", "boto3", "memory"] = "auto",
+        max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        signing_keys: Iterable[str | bytes] = (),
+    ) -> None:
+        settings = Settings(
+            bucket, prefix, endpoint_url, region_name, environment_name, driver, max_value_bytes, concurrency
+        )
+        self._set_up(settings.checked(), check_signing_keys(signing_keys), session)
+
+    def _set_up(self, settings: Settings, signing_keys: tuple[bytes, ...], session: boto3.Session | None) -> None:
+        self._settings = settings
+        self._session = session
+        self._signing_keys = signing_keys
+        self._layout = Layout(settings.prefix)
+        self._stores = _Stores()
+
+    @classmethod
+    def from_env(cls) -> Client:
+        """The client that the environment describes; the same one while the environment stays the same.
+
+        ``S3DICT_BUCKET``, ``S3DICT_PREFIX``, ``S3DICT_ENDPOINT_URL``, ``S3DICT_ENVIRONMENT``, ``S3DICT_DRIVER`` and
+        ``S3DICT_SIGNING_KEYS`` are ours; region, profile and credentials are boto3's (``AWS_*``). No request.
+
+        Raises:
+            InvalidError: no bucket is set, or a setting cannot work.
+        """
+        return _client_of_env(fingerprint_of_env())
+
+    @property
+    def bucket(self) -> str:
+        return self._settings.bucket
+
+    @property
+    def prefix(self) -> str:
+        return self._settings.prefix
+
+    @property
+    def endpoint_url(self) -> str | None:
+        return self._settings.endpoint_url
+
+    @property
+    def environment_name(self) -> str:
+        return self._settings.environment_name
+
+    @property
+    def driver(self) -> str:
+        """The driver in use: what ``"auto"`` has chosen."""
+        return "boto3" if self._settings.driver == "auto" else self._settings.driver
+
+    def __repr__(self) -> str:
+        where = f", endpoint_url={self.endpoint_url!r}" if self.endpoint_url else ""
+        return f"Client({self.bucket!r}, prefix={self.prefix!r}{where}, driver={self.driver!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _client_here, (self._settings,)
+
+    def _store(self, *, aio: bool) -> Store:
+        """The store for blocking calls, or the running event loop's."""
+        stores = self._stores
+        if stores.pid != os.getpid():
+            # A forked child shares its parent's sockets and lacks its threads: it starts anew.
+            stores = self._stores = _Stores()
+        return self._asyncio_store(stores) if aio else self._blocking_store(stores)
+
+    def _blocking_store(self, stores: _Stores) -> Store:
+        with stores.guard:
+            if stores.blocking is None:
+                stores.blocking = self._make_blocking_store()
+            return stores.blocking
+
+    def _asyncio_store(self, stores: _Stores) -> Store:
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        with stores.guard:
+            if loop not in stores.of_loops:
+                for ended in [other for other in stores.of_loops if other.is_closed()]:
+                    del stores.of_loops[ended]
+                stores.of_loops[loop] = self._make_asyncio_store()
+            return stores.of_loops[loop]
+
+    def _make_blocking_store(self) -> Store:
+        if self.driver == "memory":
+            from .stores.memory import MemoryStore, memory_bucket
+
+            return MemoryStore(memory_bucket(self.bucket), self._settings.concurrency)
+        from .stores.boto import BotoStore
+
+        return BotoStore(self.bucket, **self._boto_arguments())
+
+    def _make_asyncio_store(self) -> Store:
+        if self.driver == "memory":
+            from .stores.memory import AsyncMemoryStore, memory_bucket
+
+            return AsyncMemoryStore(memory_bucket(self.bucket))
+        from .stores.aioboto import AioBotoStore
+
+        return AioBotoStore(self.bucket, **self._boto_arguments())
+
+    def _boto_arguments(self) -> dict[str, Any]:
+        endpoint_url = self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        region_name = self._settings.region_name
+        if endpoint_url and not region_name and not self._session:
+            # Servers of one's own seldom care, but a signature needs a region, and so does botocore.
+            region_name = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        return {
+            "endpoint_url": endpoint_url,
+            "region_name": region_name,
+            "session": self._session,
+            "concurrency": self._settings.concurrency,
+        }
+
+    def _codec(self, codec: Codec) -> Codec:
+        return _HandingOver(codec, self)
+
+
+class _Stores:
+    """The stores of one process."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.guard = threading.Lock()
+        self.blocking: Store | None = None
+        self.of_loops: dict[asyncio.AbstractEventLoop, Store] = {}
+
+
+_reader: ContextVar[Client | None] = ContextVar("s3dict_reader", default=None)
+
+
+class _HandingOver:
+    """A codec that lends the client which reads a value to the handles inside it: session, keys, connections."""
+
+    __slots__ = ("_client", "_codec", "name", "pickles")
+
+    def __init__(self, codec: Codec, client: Client) -> None:
+        self._codec = codec
+        self._client = client
+        self.name = codec.name
+        self.pickles = codec.pickles
+
+    def dumps(self, value: Any) -> list[Segment]:
+        return self._codec.dumps(value)
+
+    def loads(self, segments: Sequence[memoryview]) -> Any:
+        token = _reader.set(self._client)
+        try:
+            return self._codec.loads(segments)
+        finally:
+            _reader.reset(token)
+
+
+def _client_here(settings: Settings) -> Client:
+    """What an unpickled client is here: the one that is reading it, if it is for the same place, or one of this
+    process's own."""
+    reader = _reader.get()
+    return reader if reader is not None and reader._settings == settings else _client_of(settings, fingerprint_of_env())
+
+
+@lru_cache(maxsize=64)
+def _client_of(settings: Settings, _fingerprint: int) -> Client:
+    client = Client.__new__(Client)
+    client._set_up(settings, signing_keys_from_env(), None)
+    return client
+
+
+@lru_cache(maxsize=8)
+def _client_of_env(_fingerprint: int) -> Client:
+    client = Client.__new__(Client)
+    client._set_up(settings_from_env(), signing_keys_from_env(), None)
+    return client

@@ -1,0 +1,120 @@
+"""Settings: where things live, from arguments or from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .errors import InvalidError
+from .format.layout import check_name, check_prefix
+
+DEFAULT_PREFIX = "s3dict"
+DEFAULT_ENVIRONMENT = "main"
+DEFAULT_MAX_VALUE_BYTES = 100 * 1024 * 1024
+DEFAULT_CONCURRENCY = 64
+DRIVERS = ("auto", "boto3", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of a Client but its secrets: what may be pickled, compared and shown."""
+
+    bucket: str
+    prefix: str = DEFAULT_PREFIX
+    endpoint_url: str | None = None
+    region_name: str | None = None
+    environment_name: str = DEFAULT_ENVIRONMENT
+    driver: str = "auto"
+    max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES
+    concurrency: int = DEFAULT_CONCURRENCY
+
+    def checked(self) -> Settings:
+        """The settings with a plain prefix. Raises InvalidError for what cannot work."""
+        if not isinstance(self.bucket, str) or not self.bucket or "/" in self.bucket:
+            raise InvalidError(
+                f"Invalid bucket: {self.bucket!r}. It is the bucket's name alone, without s3:// or a path"
+            )
+        if self.driver not in DRIVERS:
+            raise InvalidError(f"Unknown driver {self.driver!r}: choose one of {', '.join(DRIVERS)}")
+        if self.max_value_bytes < 1 or self.concurrency < 1:
+            raise InvalidError("max_value_bytes and concurrency are 1 or more")
+        _check_endpoint(self.endpoint_url)
+        check_name(self.environment_name, "environment")
+        return Settings(
+            self.bucket,
+            check_prefix(self.prefix),
+            self.endpoint_url,
+            self.region_name,
+            self.environment_name,
+            self.driver,
+            self.max_value_bytes,
+            self.concurrency,
+        )
+
+
+def settings_from_env() -> Settings:
+    """Settings from ``S3DICT_*``. Raises InvalidError when no bucket is set."""
+    bucket = os.environ.get("S3DICT_BUCKET")
+    if not bucket:
+        raise InvalidError(
+            "No bucket is configured: set S3DICT_BUCKET (and S3DICT_ENDPOINT_URL for a store other than AWS), or pass "
+            "client=Client('my-bucket'). To try it without one, `s3dict dev` runs a local S3 and prints what to set"
+        )
+    return Settings(
+        bucket=bucket,
+        prefix=os.environ.get("S3DICT_PREFIX") or DEFAULT_PREFIX,
+        endpoint_url=os.environ.get("S3DICT_ENDPOINT_URL") or None,
+        environment_name=os.environ.get("S3DICT_ENVIRONMENT") or DEFAULT_ENVIRONMENT,
+        driver=os.environ.get("S3DICT_DRIVER") or "auto",
+    ).checked()
+
+
+def signing_keys_from_env() -> tuple[bytes, ...]:
+    """The keys in ``S3DICT_SIGNING_KEYS``, separated by commas."""
+    return check_signing_keys(key for key in os.environ.get("S3DICT_SIGNING_KEYS", "").split(",") if key)
+
+
+def check_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
+    """The keys as bytes. Raises InvalidError for one that is too short to be a secret, without showing it."""
+    if isinstance(keys, (str, bytes)):
+        raise InvalidError("signing_keys is a sequence of keys, the first of which signs")
+    encoded = tuple(key.encode() if isinstance(key, str) else bytes(key) for key in keys)
+    if any(len(key) < 16 for key in encoded):
+        raise InvalidError(
+            "A signing key has fewer than 16 bytes: make one with `python -c 'import secrets; "
+            "print(secrets.token_hex())'`"
+        )
+    return encoded
+
+
+def fingerprint_of_env() -> int:
+    """Changes when any setting in the environment does, credentials included. Holds none of them."""
+    return hash(frozenset((k, v) for k, v in os.environ.items() if k.startswith(("S3DICT_", "AWS_"))))
+
+
+def current_user() -> str:
+    """Who creates a dict from here, as far as the machine can tell: the Lambda function, or user@host."""
+    function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    if function:
+        return f"lambda:{function}"
+    import getpass
+    import socket
+
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError, ImportError):
+        # No such user in this container's password file.
+        return socket.gethostname()
+
+
+def _check_endpoint(url: str | None) -> None:
+    if url is None:
+        return
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidError(f"Invalid endpoint_url: {url!r}. It begins with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidError("endpoint_url must not hold credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")

@@ -1,0 +1,1 @@
+"""What a Dict does, written once over any store."""

@@ -1,0 +1,75 @@
+"""Listings of one flat "folder", cut into ranges of the hash space that are read side by side.
+
+Entries are named by a hash, so they lie evenly: where a first page of a thousand ends tells how many there are in
+all, and the rest can be cut into equal ranges. n entries cost at most ⌈n/1000⌉ + 16 requests: each range may end in
+one page that is not full.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from ..errors import Error
+from ..stores.base import PAGE_SIZE, Listed, NotDeleted, Page, Store
+
+MAX_RANGES = 16
+_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Paths greater than `after` and less than `until`."""
+
+    after: str
+    until: str | None
+
+
+async def scan(store: Store, prefix: str) -> AsyncGenerator[tuple[Listed, ...], None]:
+    """Everything under `prefix`, page by page, in no order. At most 16 pages are in memory."""
+
+    async def read(part: Range) -> tuple[Range, Page]:
+        return part, await store.list_page(prefix, after=part.after, until=part.until)
+
+    first = await store.list_page(prefix)
+    yield first.objects
+    ranges = cut(prefix, first) if first.more else []
+    while ranges:
+        # The round ends before its pages are handed out: what the caller does with them adds to no requests of ours.
+        pages = [answered async for answered in store.map(read, ranges, MAX_RANGES)]
+        for _, page in pages:
+            yield page.objects
+        ranges = [Range(page.objects[-1].path, part.until) for part, page in pages if page.more]
+
+
+def cut(prefix: str, first: Page) -> list[Range]:
+    """What follows the first page, in as many equal ranges as it probably has pages, and 16 at most."""
+    last = first.objects[-1].path
+    digits = last[len(prefix) : len(prefix) + _DIGITS]
+    try:
+        done = int(digits, 16) + 1
+    except ValueError:
+        return [Range(last, None)]
+    space = 16**_DIGITS
+    count = min(MAX_RANGES, max(1, math.ceil((space - done) / done)))
+    bounds = [f"{prefix}{done + (space - done) * i // count:0{_DIGITS}x}" for i in range(1, count)]
+    return [Range(after, until) for after, until in zip([last, *bounds], [*bounds, None], strict=True)]
+
+
+async def delete_all(store: Store, prefix: str, *, larger_than: int = -1) -> None:
+    """Deletes what lies under `prefix` and has more bytes than `larger_than`: the listing and ⌈n/1000⌉ requests.
+
+    Raises Error when the store could not delete some of it.
+    """
+    waiting: list[str] = []
+    kept: list[NotDeleted] = []
+    async for page in scan(store, prefix):
+        waiting += (line.path for line in page if line.size > larger_than)
+        while len(waiting) >= PAGE_SIZE:
+            kept += await store.delete_many(waiting[:PAGE_SIZE])
+            del waiting[:PAGE_SIZE]
+    if waiting:
+        kept += await store.delete_many(waiting)
+    if kept:
+        raise Error(f"{len(kept)} objects could not be deleted, {kept[0].path!r} among them: {kept[0].why}")

@@ -1,0 +1,515 @@
+"""Dict: the handle that everybody imports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, ClassVar, Generic, TypeVar
+
+from .bridge import get_method, iterator, method, pop_method
+from .client import Client
+from .config import current_user
+from .core.hydration import (
+    TRUSTED_SECONDS,
+    Choice,
+    Hydrated,
+    ephemeral,
+    open_id,
+    open_named,
+    open_or_create,
+    revalidate,
+)
+from .core.operations import Entries, pairs_of
+from .errors import InvalidError, NotFoundError
+from .format.entry import Seal
+from .format.keys import KeyCodec
+from .format.layout import DictId, check_name, check_ttl
+from .format.values import codec_named
+from .manager import DictManager
+from .stores.base import Store
+from .stores.threads import run_blocking
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Unset:
+    """A default that shows as ``...`` in signatures: nothing was passed."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+_UNSET: Any = _Unset()
+
+
+@dataclass(frozen=True, slots=True)
+class DictInfo:
+    """What ``Dict.info`` tells."""
+
+    name: str | None
+    created_at: datetime
+    created_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A handle that goes by name."""
+
+    name: str
+    environment: str | None
+    create_if_missing: bool
+    choice: Choice
+
+
+class _State:
+    """What a handle and its asyncio twin know together."""
+
+    __slots__ = ("__weakref__", "hydrated")
+
+    def __init__(self, hydrated: Hydrated | None = None) -> None:
+        self.hydrated = hydrated
+
+
+class Dict(Generic[K, V]):
+    """A dict in an S3 bucket, shared by every process that can reach the bucket.
+
+    Make one with `Dict.from_name`, `Dict.from_id` or `Dict.ephemeral`. A handle is cheap and lazy: the first use
+    looks the dict up (1 request, 3 when it has to be created), and looks again when 60 seconds have passed since, so
+    that a dict that somebody deleted raises ``NotFoundError`` instead of being written into nowhere. It may be shared
+    between threads, event loops and forked processes, pickled, and put into a Dict as a key or a value.
+
+    Every method can be called in two ways: ``d.get("k")`` blocks, ``await d.get.aio("k")`` does not. The operators
+    block.
+
+    Keys are equal as they are in Python (``1``, ``1.0`` and ``True`` are one key); values are whatever the dict's
+    codec takes, with cloudpickle nearly everything. An entry that is neither read nor written for the dict's ``ttl``
+    goes away.
+
+    Example::
+
+        d: Dict[str, int] = Dict.from_name("scores", create_if_missing=True)
+        d["alice"] = 3
+        d.put("alice", 4, skip_if_exists=True)      # False
+        await d.get.aio("alice")                    # 3
+    """
+
+    __slots__ = ("__weakref__", "_aio", "_client", "_entries", "_other", "_state", "_target")
+
+    _target: _Named | DictId
+    _client: Client | None
+    _state: _State
+    _aio: bool
+    _other: Dict[K, V] | None
+    _entries: tuple[Hydrated, Entries] | None
+
+    def __init__(self) -> None:
+        raise RuntimeError("`Dict(...)` is not allowed: use `Dict.from_name`, `Dict.from_id` or `Dict.ephemeral`")
+
+    objects: ClassVar[DictManager] = DictManager(
+        lambda client, hydrated: _handle(_id_of(hydrated), client, _State(hydrated))
+    )
+    """Creates, lists and deletes named dicts: `DictManager`."""
+
+    @staticmethod
+    def from_name(
+        name: str,
+        *,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+        client: Client | None = None,
+        ttl: timedelta | None = _UNSET,
+        codec: str | None = None,
+    ) -> Dict[Any, Any]:
+        """A handle of the dict with this name. No request until it is used.
+
+        Args:
+            name: 1 to 64 of ``A-Z a-z 0-9 - _ .``
+            environment_name: A namespace of names; None is the client's.
+            create_if_missing: Create the dict at first use if there is none; otherwise that is ``NotFoundError``.
+            client: Where; None is ``Client.from_env()`` at first use.
+            ttl: How long an entry lives after it was last read or written: from a minute to 367 days, None for ever.
+                It is chosen at creation (7 days if it is left out) and kept; asking for another later is
+                ``InvalidError`` at first use.
+            codec: ``"cloudpickle"`` (the default), ``"json"`` or ``"bytes"``; chosen at creation, like ``ttl``. Dicts
+                of the latter two never unpickle anything.
+
+        Raises:
+            InvalidError: no valid name, environment, ttl or codec.
+        """
+        check_name(name)
+        if environment_name is not None:
+            check_name(environment_name, "environment")
+        return _handle(_Named(name, environment_name or None, create_if_missing, _choice(ttl, codec)), client)
+
+    @staticmethod
+    def from_id(dict_id: str, client: Client | None = None) -> Dict[Any, Any]:
+        """A handle of the dict with this id (`object_id`). No request until it is used.
+
+        A dict that was deleted and made again under the same name has another id.
+
+        Raises:
+            InvalidError: no valid id.
+        """
+        return _handle(DictId.parse(dict_id), client)
+
+    @staticmethod
+    def ephemeral(*, client: Client | None = None, environment_name: str | None = None) -> EphemeralDict:
+        """A nameless dict that exists for the duration of a ``with`` or ``async with``.
+
+        Other processes reach it with `from_id`. It is deleted at the end; if this process dies before, the lifecycle
+        rules sweep it. Requests: 2 to open it, one every 5 minutes while it is open, and to close it 1, two listings
+        and one for each thousand entries.
+
+        Args:
+            client: Where; None is ``Client.from_env()``.
+            environment_name: Accepted for the sake of code that passes it; an ephemeral dict belongs to no environment.
+        """
+        if environment_name is not None:
+            check_name(environment_name, "environment")
+        return EphemeralDict(client)
+
+    @property
+    def name(self) -> str | None:
+        """The name; None for an ephemeral dict."""
+        return self._target.name
+
+    @property
+    def object_id(self) -> str:
+        """The id that `from_id` takes.
+
+        Raises:
+            InvalidError: the handle was made from a name and has not been used yet: call `hydrate` first.
+        """
+        if isinstance(self._target, DictId):
+            return str(self._target)
+        if self._state.hydrated is None:
+            raise InvalidError(f"{self!r} has not been looked up yet, so its id is not known: call hydrate() first")
+        return str(self._state.hydrated.manifest.dict_id)
+
+    @property
+    def client(self) -> Client:
+        """The client in use."""
+        if self._client is None:
+            self._client = Client.from_env()
+        return self._client
+
+    @method
+    async def hydrate(self, client: Client | None = None) -> Dict[K, V]:
+        """Looks the dict up now, and gives the handle itself. 1 request, 3 when the dict has to be created.
+
+        A handle that was looked up in the last minute sends none.
+
+        Args:
+            client: Use this client from now on.
+
+        Raises:
+            NotFoundError: no such dict or bucket.
+        """
+        if client is not None and client is not self._client:
+            self._client, self._state.hydrated = client, None
+        await self._hydrated(self._store())
+        return self._primary
+
+    @method
+    async def info(self) -> DictInfo:
+        """The dict's name, and when and by whom it was created. No request on a hydrated handle."""
+        manifest = (await self._hydrated(self._store())).manifest
+        return DictInfo(manifest.dict_id.name, manifest.created_at.astimezone(), manifest.created_by)
+
+    @get_method
+    async def get(self, key: K, default: Any = None) -> V | None:
+        """The value of the key, or `default`. 1 request.
+
+        A stored None cannot be told from a missing key without a default of one's own, or `contains`.
+
+        Raises:
+            DeserializationError: the value cannot be read here, because a module is missing, say.
+            IntegrityError: what lies there is not what was written.
+        """
+        live = await (await self._open(key)).read(key)
+        value: V | None = default if live is None else live.value
+        return value
+
+    @method
+    async def contains(self, key: K) -> bool:
+        """Whether the key is there. 1 request, which carries no value."""
+        return await (await self._open(key)).contains(key)
+
+    @method
+    async def len(self) -> int:
+        """How many entries there are, exactly. ⌈n/1000⌉ + 16 requests at most."""
+        return await (await self._open()).count()
+
+    @method
+    async def put(self, key: K, value: V, *, skip_if_exists: bool = False) -> bool:
+        """Puts the value. 1 request; with `skip_if_exists` 1 when it wins, 2 when it loses.
+
+        Args:
+            skip_if_exists: Put it only if the key is not there. Of any number of racing callers one wins.
+
+        Returns:
+            Whether it was put: always True without `skip_if_exists`.
+
+        Raises:
+            SerializationError, RequestSizeError: nothing was sent.
+            UncertainOutcomeError: with `skip_if_exists`, an answer was lost and nothing can tell who won.
+        """
+        entries = await self._open(key)
+        if skip_if_exists:
+            return await entries.create(key, value)
+        await entries.write(key, value)
+        return True
+
+    @method
+    async def update(
+        self, other: Mapping[K, V] | Iterable[tuple[K, V]] | Dict[K, V] | None = None, /, **kwargs: V
+    ) -> None:
+        """Puts all pairs of a mapping, or of an iterable of pairs of any length, and the keyword arguments.
+
+        n requests, up to the client's ``concurrency`` at a time. Pairs are taken only as fast as they are written. It
+        is not atomic as a whole; each entry is.
+
+        Raises:
+            Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
+                be repeated.
+        """
+        entries = await self._open()
+        source = (
+            [pair async for pair in other._as(self).items.aio()] if self._aio and isinstance(other, Dict) else other
+        )
+        await entries.write_many(pairs_of(source, kwargs))
+
+    @pop_method
+    async def pop(self, key: K, default: Any = _UNSET) -> V:
+        """Takes the key out and gives its value, or `default` if one is passed. 2 requests, 1 when the key is missing.
+
+        Of any number of racing callers one gets the value.
+
+        Raises:
+            KeyError: the key is not there, and no default was passed.
+            UncertainOutcomeError: an answer was lost and nothing can tell who took it; its ``value`` holds the value.
+        """
+        live = await (await self._open(key)).remove(key)
+        if live is None and default is _UNSET:
+            raise KeyError(f"{key!r} not in {self._label}")
+        value: V = default if live is None else live.value
+        return value
+
+    @method
+    async def clear(self) -> None:
+        """Removes all entries. The listing (⌈n/1000⌉ + 16 requests at most) and ⌈n/1000⌉ requests."""
+        await (await self._open()).clear()
+
+    @iterator
+    async def keys(self) -> AsyncGenerator[K, None]:
+        """Iterates over the keys, in no order. ⌈n/1000⌉ + 16 requests at most, and one for each key of over 160 bytes
+        or so.
+
+        What is put or removed meanwhile may or may not be seen.
+        """
+        async with aclosing((await self._open()).iterate_keys()) as keys:
+            async for key in keys:
+                yield key
+
+    @iterator
+    async def values(self) -> AsyncGenerator[V, None]:
+        """Iterates over the values, in no order.
+
+        As many requests as `keys`, and one for each entry, up to the client's ``concurrency`` at a time.
+        """
+        async with aclosing((await self._open()).iterate_values()) as values:
+            async for value in values:
+                yield value
+
+    @iterator
+    async def items(self) -> AsyncGenerator[tuple[K, V], None]:
+        """Iterates over the keys with their values, in no order.
+
+        As many requests as `keys`, and one for each entry, up to the client's ``concurrency`` at a time.
+        """
+        async with aclosing((await self._open()).iterate_items()) as items:
+            async for item in items:
+                yield item
+
+    def __getitem__(self, key: K) -> V:
+        """`get`, with ``KeyError`` for a missing key. Blocks."""
+        missing = object()
+        value = self.get(key, missing)
+        if value is missing:
+            raise KeyError(f"{key!r} not in {self._label}")
+        return value  # type: ignore[return-value]
+
+    def __setitem__(self, key: K, value: V) -> None:
+        """`put`. Blocks."""
+        self.put(key, value)
+
+    def __delitem__(self, key: K) -> None:
+        """`pop`, without reading the value out. ``KeyError`` for a missing key. Blocks."""
+        self.pop(key)
+
+    def __contains__(self, key: K) -> bool:
+        """`contains`. Blocks."""
+        return self.contains(key)
+
+    def __iter__(self) -> Iterator[K]:
+        """`keys`. Blocks."""
+        return self.keys()
+
+    def __repr__(self) -> str:
+        if isinstance(self._target, DictId):
+            return f"Dict.from_id({str(self._target)!r})"
+        within = f", environment_name={self._target.environment!r}" if self._target.environment else ""
+        return f"Dict.from_name({self._target.name!r}{within})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its id once that is known: on the other side it must be the same dict, not one that has its name by then.
+        hydrated = self._state.hydrated
+        return _handle, (self._target if hydrated is None else hydrated.manifest.dict_id, self._client)
+
+    def __s3dict_id__(self) -> str:
+        return self.object_id
+
+    @property
+    def _twin(self) -> Dict[K, V]:
+        """The handle for asyncio: all the same but the store."""
+        if self._other is None:
+            self._other = _handle(self._target, self._client, self._state, aio=True)
+            self._other._other = self
+        self._other._client = self._client
+        return self._other
+
+    @property
+    def _primary(self) -> Dict[K, V]:
+        return self._other if self._aio and self._other is not None else self
+
+    def _as(self, other: Dict[Any, Any]) -> Dict[K, V]:
+        """This handle in the other's way: blocking or asyncio."""
+        return self._twin if other._aio and not self._aio else self
+
+    @property
+    def _label(self) -> str:
+        return f"Dict {self.name!r}" if self.name else f"ephemeral Dict {self.object_id}"
+
+    def _store(self) -> Store:
+        return self.client._store(aio=self._aio)
+
+    async def _open(self, *keys: Any) -> Entries:
+        """The entries, through the store that this call has to use; handles among the keys are looked up."""
+        for key in keys:
+            if isinstance(key, Dict) and key._state is not self._state:
+                handle = key._as(self)
+                await handle._hydrated(handle._store())
+        store = self._store()
+        hydrated = await self._hydrated(store)
+        if self._entries is None or self._entries[0] is not hydrated or self._entries[1].store is not store:
+            self._entries = hydrated, self._make_entries(store, hydrated)
+        return self._entries[1]
+
+    async def _hydrated(self, store: Store) -> Hydrated:
+        """The manifest, looked up once and trusted for a minute."""
+        state = self._state
+        if state.hydrated is None or store.now() - state.hydrated.seen_at >= TRUSTED_SECONDS:
+            # Many calls may come at once to a fresh handle: one of them asks, and the others wait for its answer.
+            async with store.exclusive(state):
+                if state.hydrated is None or store.now() - state.hydrated.seen_at >= TRUSTED_SECONDS:
+                    await self._look_up(store)
+        assert state.hydrated is not None
+        return state.hydrated
+
+    async def _look_up(self, store: Store) -> None:
+        state, layout = self._state, self.client._layout
+        if state.hydrated is None:
+            state.hydrated = await self._find(store)
+            return
+        try:
+            state.hydrated = await revalidate(store, layout, state.hydrated)
+        except NotFoundError:
+            # This call must not write into nowhere. The next begins again from the name, which another dict may have
+            # by then.
+            state.hydrated = None
+            raise
+
+    async def _find(self, store: Store) -> Hydrated:
+        target, layout = self._target, self.client._layout
+        if isinstance(target, DictId):
+            return await open_id(store, layout, target)
+        environment = target.environment or self.client.environment_name
+        if target.create_if_missing:
+            return await open_or_create(store, layout, environment, target.name, target.choice, current_user())
+        return await open_named(store, layout, environment, target.name, target.choice)
+
+    def _make_entries(self, store: Store, hydrated: Hydrated) -> Entries:
+        client, manifest = self.client, hydrated.manifest
+        codec = codec_named(manifest.codec)
+        return Entries(
+            store=store,
+            paths=client._layout.data(manifest.dict_id, manifest.ttl),
+            capabilities=manifest.capabilities,
+            keys=KeyCodec(codec.pickles, lambda dict_id: Dict.from_id(dict_id, client)),
+            codec=client._codec(codec),
+            seal=Seal(str(manifest.dict_id), client._signing_keys),
+            label=self._label,
+            max_value_bytes=client._settings.max_value_bytes,
+            concurrency=client._settings.concurrency,
+        )
+
+
+class EphemeralDict:
+    """The context of `Dict.ephemeral`, for ``with`` and for ``async with``."""
+
+    def __init__(self, client: Client | None) -> None:
+        self._client = client
+        self._context: AbstractAsyncContextManager[Dict[Any, Any]] | None = None
+
+    def __enter__(self) -> Dict[Any, Any]:
+        self._context = self._live(aio=False)
+        return run_blocking(self._context.__aenter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._context is not None
+        run_blocking(self._context.__aexit__(kind, error, traceback))
+
+    async def __aenter__(self) -> Dict[Any, Any]:
+        self._context = self._live(aio=True)
+        return await self._context.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._context is not None
+        await self._context.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _live(self, *, aio: bool) -> AsyncIterator[Dict[Any, Any]]:
+        client = self._client or Client.from_env()
+        async with ephemeral(client._store(aio=aio), client._layout, Choice(), current_user()) as hydrated:
+            yield _handle(_id_of(hydrated), client, _State(hydrated))
+
+
+def _id_of(hydrated: Hydrated) -> DictId:
+    return hydrated.manifest.dict_id
+
+
+def _choice(ttl: timedelta | None, codec: str | None) -> Choice:
+    if codec is not None:
+        codec_named(codec)
+    return Choice(None if ttl is _UNSET else (check_ttl(ttl),), codec)
+
+
+def _handle(
+    target: _Named | DictId, client: Client | None = None, state: _State | None = None, *, aio: bool = False
+) -> Dict[Any, Any]:
+    handle: Dict[Any, Any] = Dict.__new__(Dict)
+    handle._target = target
+    handle._client = client
+    handle._state = state or _State()
+    handle._aio = aio
+    handle._other = None
+    handle._entries = None
+    return handle

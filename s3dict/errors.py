@@ -1,0 +1,133 @@
+"""Everything that s3dict raises on purpose.
+
+    Error
+    ├── InvalidError (ValueError)            a bad name, ttl, key or setting
+    ├── NotFoundError (LookupError)          no such dict, no such bucket
+    ├── AlreadyExistsError
+    ├── SerializationError (ValueError)      the value or key cannot be turned into bytes
+    ├── DeserializationError (ValueError)    the bytes cannot be turned into a value here
+    ├── IntegrityError                       bytes that are not what we wrote
+    ├── RequestSizeError (ValueError)        a value over ``max_value_bytes``
+    ├── ConflictError                        compare-and-set given up
+    ├── LockLostError
+    ├── LockTimeoutError (TimeoutError)
+    ├── UncertainOutcomeError                the answer was lost, and nothing can tell
+    ├── UnsupportedStoreError                the store does not honour what we need
+    ├── PermissionDeniedError (PermissionError)
+    └── UnavailableError (ConnectionError)   unreachable, throttled, 5xx after retries
+
+A missing key is a ``KeyError``, as in any dict. No exception of botocore, aiohttp or another vendor reaches a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = [
+    "AlreadyExistsError",
+    "ConflictError",
+    "DeserializationError",
+    "Error",
+    "IntegrityError",
+    "InvalidError",
+    "LockLostError",
+    "LockTimeoutError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RequestSizeError",
+    "SerializationError",
+    "UnavailableError",
+    "UncertainOutcomeError",
+    "UnsupportedStoreError",
+]
+
+
+class Error(Exception):
+    """The root of the tree.
+
+    ``place`` says which dict and key the failing call was about, once the layer that knows them has seen the error;
+    it ends the message. ``failed_keys`` is filled by bulk operations: the keys that are known not to have made it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.place: str | None = None
+        self.failed_keys: Sequence[Any] = ()
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} ({self.place})" if self.place else message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, self.__dict__
+
+
+class InvalidError(Error, ValueError):
+    """A bad name, ttl, key or setting. Nothing was sent."""
+
+
+class NotFoundError(Error, LookupError):
+    """No such dict, or no such bucket."""
+
+
+class AlreadyExistsError(Error):
+    """A dict with this name is already there."""
+
+
+class SerializationError(Error, ValueError):
+    """The key or value cannot be turned into bytes. Nothing was sent."""
+
+
+class DeserializationError(Error, ValueError):
+    """The bytes are what was written, but cannot be turned into a value here: a module is missing, say."""
+
+
+class IntegrityError(Error):
+    """The bytes are not what we wrote: truncated, tampered with, unsigned, or never ours."""
+
+
+class RequestSizeError(Error, ValueError):
+    """The value is larger than the client's ``max_value_bytes``. Nothing was sent."""
+
+
+class ConflictError(Error):
+    """Others kept changing the entry, and the compare-and-set was given up."""
+
+
+class LockLostError(Error):
+    """The lease ran out, or somebody took the lock over, while it was held."""
+
+
+class LockTimeoutError(Error, TimeoutError):
+    """The lock was not free within the timeout."""
+
+
+class UncertainOutcomeError(Error):
+    """The answer was lost, and what the store shows cannot tell whether the request took effect.
+
+    ``value`` is the entry's value where the operation was about to return one (``pop``), so that nothing is lost.
+    """
+
+    def __init__(self, message: str, *, value: Any = None) -> None:
+        super().__init__(message)
+        self.value = value
+
+
+class UnsupportedStoreError(Error):
+    """The store does not honour the conditional requests that every promise here stands on."""
+
+
+class PermissionDeniedError(Error, PermissionError):
+    """The credentials are missing or wrong, or the policy does not allow the request."""
+
+
+class UnavailableError(Error, ConnectionError):
+    """The store could not be reached, throttled us, or answered 5xx, also after retries.
+
+    ``sent`` is False only when no request can have reached the store.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent

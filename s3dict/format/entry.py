@@ -1,0 +1,197 @@
+"""The body of an entry, and of the tombstone that stands for a removed one.
+
+::
+
+    magic (4)  version (1)  write id (16)  header length (4)      the prelude
+    CBOR [header, signature]                                      the header, itself CBOR, as a byte string
+    payload                                                       the value's segments, one after the other
+
+The write id is random and belongs to one write: whoever reads it knows whose write the entry is. It stands at a fixed
+place, so that the first 25 bytes of any entry tell it. A tombstone is a prelude alone, with a header length of zero,
+which makes it smaller than every entry: a listing shows what it is.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import cbor2
+
+from ..errors import IntegrityError
+from .values import Segment
+
+MAGIC = b"\x93S3D"
+VERSION = 1
+WRITE_ID_BYTES = 16
+_PRELUDE = struct.Struct(f">4sB{WRITE_ID_BYTES}sI")
+PRELUDE_BYTES = _PRELUDE.size
+TOMBSTONE_BYTES = PRELUDE_BYTES
+_SIGNATURE_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Prelude:
+    """What the first bytes of an entry or tombstone say."""
+
+    write_id: bytes
+    header_length: int
+
+    @property
+    def is_tombstone(self) -> bool:
+        return self.header_length == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an entry says about itself before its payload."""
+
+    key: bytes
+    codec: str
+    segments: tuple[int, ...]
+    crc32: int
+    digest: bytes
+
+    def encode(self) -> bytes:
+        return cbor2.dumps(
+            {
+                "key": self.key,
+                "codec": self.codec,
+                "segments": self.segments,
+                "crc32": self.crc32,
+                "digest": self.digest,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EntryBody:
+    """An entry that passed every check."""
+
+    write_id: bytes
+    header: Header
+    segments: tuple[memoryview, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Signs and verifies the entries of one dict.
+
+    The first key signs, each of them verifies; without keys nothing is signed, and signatures are not looked at.
+    """
+
+    dict_id: str
+    keys: tuple[bytes, ...] = ()
+
+    def digest(self, segments: Sequence[Segment]) -> bytes:
+        """The payload's digest, which the signature vouches for through the header; nothing when nobody signs."""
+        if not self.keys:
+            return b""
+        hashed = blake2b(digest_size=_SIGNATURE_BYTES)
+        for segment in segments:
+            hashed.update(segment)
+        return hashed.digest()
+
+    def sign(self, write_id: bytes, header: bytes) -> bytes:
+        return self._signature(self.keys[0], write_id, header) if self.keys else b""
+
+    def verify(self, write_id: bytes, header: bytes, signature: bytes) -> None:
+        """Raises IntegrityError unless one of the keys signed exactly this header in exactly this dict."""
+        if not self.keys:
+            return
+        # No early end: the time taken must not tell which key came close.
+        matches = [hmac.compare_digest(self._signature(key, write_id, header), signature) for key in self.keys]
+        if not any(matches):
+            raise IntegrityError(
+                "The entry is unsigned, or signed with none of the signing keys, or was altered or moved since"
+            )
+
+    def _signature(self, key: bytes, write_id: bytes, header: bytes) -> bytes:
+        secret = key if len(key) <= blake2b.MAX_KEY_SIZE else blake2b(key).digest()
+        signed = blake2b(key=secret, digest_size=_SIGNATURE_BYTES, person=b"s3dict entry 1")
+        signed.update(struct.pack(">I", len(self.dict_id)) + self.dict_id.encode() + write_id + header)
+        return signed.digest()
+
+
+def pack(write_id: bytes, key: bytes, codec: str, segments: Sequence[Segment], seal: Seal) -> bytes:
+    """The whole body of an entry."""
+    lengths = tuple(memoryview(segment).nbytes for segment in segments)
+    header = Header(key, codec, lengths, _crc32(segments), seal.digest(segments)).encode()
+    block = cbor2.dumps([header, seal.sign(write_id, header)])
+    return b"".join([_PRELUDE.pack(MAGIC, VERSION, write_id, len(block)), block, *segments])
+
+
+def pack_tombstone(write_id: bytes) -> bytes:
+    return _PRELUDE.pack(MAGIC, VERSION, write_id, 0)
+
+
+def read_prelude(data: bytes) -> Prelude:
+    """What the first bytes say. Raises IntegrityError for bytes that no entry of ours begins with."""
+    if len(data) < PRELUDE_BYTES:
+        raise IntegrityError(f"The object is no entry: it has only {len(data)} bytes")
+    magic, version, write_id, header_length = _PRELUDE.unpack_from(data)
+    if magic != MAGIC:
+        raise IntegrityError(f"The object is no entry of ours: it begins with {data[:8]!r}")
+    if version != VERSION:
+        raise IntegrityError(f"The entry has format {version}, and this s3dict knows {VERSION}: upgrade s3-shared-dict")
+    return Prelude(write_id, header_length)
+
+
+def unpack(data: bytes, seal: Seal) -> EntryBody | None:
+    """The checked entry; None for a tombstone. Raises IntegrityError for anything else than what `pack` wrote."""
+    prelude = read_prelude(data)
+    if prelude.is_tombstone:
+        return None
+    header = read_header(data, prelude, seal)
+    segments = _cut(memoryview(data)[PRELUDE_BYTES + prelude.header_length :], header.segments)
+    if _crc32(segments) != header.crc32:
+        raise IntegrityError("The entry's checksum does not match: its bytes were altered")
+    if seal.keys and not hmac.compare_digest(seal.digest(segments), header.digest):
+        raise IntegrityError("The entry's payload is not the one that was signed")
+    return EntryBody(prelude.write_id, header, segments)
+
+
+def read_header(data: bytes, prelude: Prelude, seal: Seal) -> Header:
+    """The header at the beginning of an entry, verified; the payload need not be there."""
+    block = data[PRELUDE_BYTES : PRELUDE_BYTES + prelude.header_length]
+    if len(block) < prelude.header_length:
+        raise IntegrityError(f"The entry is truncated: its header lacks {prelude.header_length - len(block)} bytes")
+    try:
+        encoded, signature = cbor2.loads(block)
+        seal.verify(prelude.write_id, bytes(encoded), bytes(signature))
+        return _checked_header(cbor2.loads(encoded))
+    except IntegrityError:
+        raise
+    except Exception as error:
+        raise IntegrityError(f"The entry's header cannot be read: {error}") from error
+
+
+def _checked_header(fields: dict[str, object]) -> Header:
+    key, codec, lengths = fields["key"], fields["codec"], fields["segments"]
+    crc32, digest = fields["crc32"], fields["digest"]
+    if not (isinstance(key, bytes) and isinstance(codec, str) and isinstance(crc32, int) and isinstance(digest, bytes)):
+        raise IntegrityError("The entry's header has fields of the wrong type")
+    if not (isinstance(lengths, (list, tuple)) and lengths and all(type(n) is int and n >= 0 for n in lengths)):
+        raise IntegrityError("The entry's header does not say where its payload ends")
+    return Header(key, codec, tuple(lengths), crc32, digest)
+
+
+def _cut(payload: memoryview, lengths: tuple[int, ...]) -> tuple[memoryview, ...]:
+    if sum(lengths) != len(payload):
+        raise IntegrityError(f"The entry should have {sum(lengths)} bytes of payload and has {len(payload)}")
+    segments, start = [], 0
+    for length in lengths:
+        segments.append(payload[start : start + length])
+        start += length
+    return tuple(segments)
+
+
+def _crc32(segments: Sequence[Segment]) -> int:
+    checksum = 0
+    for segment in segments:
+        checksum = zlib.crc32(segment, checksum)
+    return checksum

@@ -1,0 +1,354 @@
+"""Keys as canonical bytes: keys that are equal in Python have equal bytes, in every process and every Python version.
+
+The bytes are CBOR (RFC 8949) in its core deterministic encoding (section 4.2.1). Of several equal spellings one is
+canonical, so what comes back from ``keys()`` equals what was put, but may be of another type: ``True`` and ``1.0`` come
+back as ``1``, a ``StrEnum`` member as its ``str``, a namedtuple as a ``tuple``, ``Decimal("0.5")`` as ``0.5``, an aware
+datetime in UTC.
+
+A key of any other type is pickled, and equal objects of such a type may well pickle differently.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import struct
+import sys
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from fractions import Fraction
+from hashlib import blake2b
+from typing import Any, Protocol, cast, runtime_checkable
+from uuid import UUID
+
+import cbor2
+
+from ..errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
+
+MAX_KEY_BYTES = 1 << 20
+MAX_SEGMENT_BYTES = 250
+MAX_DEPTH = 100
+MAX_DECIMAL_PLACES = 10_000
+HASH_BYTES = 16
+
+# Registered tags (IANA "CBOR tags"), and four of our own from the first-come range.
+_DATETIME, _DECIMAL, _RATIONAL, _UUID, _SET, _DATE, _COMPLEX = 0, 4, 30, 37, 258, 1004, 43000
+_PICKLE, _HANDLE, _NAIVE_DATETIME, _SURROGATES = 0x53330001, 0x53330002, 0x53330003, 0x53330004
+
+_ARRAY, _TAG = 4, 6
+_INFINITIES = (math.inf, -math.inf)
+
+
+@runtime_checkable
+class HasDictId(Protocol):
+    """A handle of a Dict: as a key it is its id."""
+
+    def __s3dict_id__(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedKey:
+    """A key's canonical bytes, and whether a pickle is among them.
+
+    Names are readable without any check of who wrote them, so a pickled key is never put into one: nobody unpickles
+    what a listing shows. Such a key is read from its entry's header, behind the entry's checks.
+    """
+
+    data: bytes
+    pickled: bool
+
+    @property
+    def digest(self) -> str:
+        return digest(self.data)
+
+    @property
+    def segment(self) -> str:
+        """The last segment of the entry's object name: the hash, and the key itself where it fits."""
+        inlined = "" if self.pickled else "." + _to_base64(self.data)
+        short = self.digest
+        return short + inlined if len(short) + len(inlined) <= MAX_SEGMENT_BYTES else short
+
+
+def digest(key_bytes: bytes) -> str:
+    """The hash that names the entry: 32 hex digits."""
+    return blake2b(key_bytes, digest_size=HASH_BYTES).hexdigest()
+
+
+def key_bytes_in(segment: str) -> bytes | None:
+    """The key bytes that an object name carries; None when the name is a hash alone.
+
+    Raises IntegrityError when the segment cannot be the name of an entry of ours.
+    """
+    hashed, dot, inlined = segment.partition(".")
+    if len(hashed) != 2 * HASH_BYTES or not set(hashed) <= set("0123456789abcdef"):
+        raise IntegrityError(f"An object named {segment!r} lies among the entries, and is none; remove it")
+    if not dot:
+        return None
+    data = _from_base64(inlined)
+    if data is None or _to_base64(data) != inlined or digest(data) != hashed:
+        raise IntegrityError(f"The object name {segment!r} does not agree with itself: it is not one of ours")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCodec:
+    """Turns keys into canonical bytes and back.
+
+    ``pickles`` is False for dicts that must never unpickle anything; ``handle`` makes a Dict of an id.
+    """
+
+    pickles: bool
+    handle: Callable[[str], Hashable]
+
+    def encode(self, key: object) -> EncodedKey:
+        """Raises TypeError for an unhashable key, InvalidError for NaN, SerializationError for what has no bytes."""
+        hash(key)
+        encoder = _Encoder()
+        try:
+            data = encoder.encode(key)
+        except OverflowError as error:
+            raise InvalidError("The key is an instant that no UTC datetime can express") from error
+        if encoder.pickled and not self.pickles:
+            kind = type(encoder.pickled[0]).__name__
+            raise SerializationError(f"A key of type {kind!r} would have to be pickled, and this Dict never does that")
+        if len(data) > MAX_KEY_BYTES:
+            raise RequestSizeError(f"The key takes {len(data)} bytes; at most {MAX_KEY_BYTES} are allowed")
+        return EncodedKey(data, bool(encoder.pickled))
+
+    def decode(self, data: bytes) -> Any:
+        """Raises IntegrityError for bytes that no key of ours has, DeserializationError when unpickling fails."""
+        try:
+            key = self._thaw(cbor2.loads(data))
+            hash(key)
+        except (IntegrityError, DeserializationError):
+            raise
+        except Exception as error:
+            raise IntegrityError(f"These bytes are not a key: {data[:80]!r}") from error
+        return key
+
+    def _thaw(self, item: Any) -> Any:
+        if isinstance(item, (list, tuple)):
+            return tuple(self._thaw(member) for member in item)
+        if isinstance(item, (set, frozenset)):
+            return frozenset(self._thaw(member) for member in item)
+        return self._untag(item) if isinstance(item, cbor2.CBORTag) else item
+
+    def _untag(self, tag: cbor2.CBORTag) -> Any:
+        if tag.tag == _PICKLE:
+            return self._unpickle(tag.value)
+        if tag.tag == _HANDLE:
+            return self.handle(tag.value)
+        if tag.tag == _NAIVE_DATETIME:
+            return datetime.fromisoformat(tag.value)
+        if tag.tag == _SURROGATES:
+            return tag.value.decode("utf-8", "surrogatepass")
+        raise IntegrityError(f"A key with the CBOR tag {tag.tag} is none of ours")
+
+    def _unpickle(self, data: bytes) -> Any:
+        if not self.pickles:
+            raise IntegrityError("The key is a pickle, and this Dict never unpickles anything")
+        import pickle
+
+        try:
+            return pickle.loads(data)
+        except Exception as error:
+            raise DeserializationError(f"Failed to deserialize a key: {error!r}") from error
+
+
+class _Encoder:
+    """One pass over one key: collects what had to be pickled, and stops at a depth that every decoder takes."""
+
+    __slots__ = ("depth", "pickled")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.pickled: list[object] = []
+
+    def encode(self, key: object) -> bytes:
+        kind = type(key)
+        if kind is str:
+            return _encode_str(cast(str, key))
+        if kind is int or kind is bytes or key is None:
+            return cbor2.dumps(key)
+        if kind is tuple:
+            return _array(self._members(cast("tuple[object, ...]", key)))
+        if kind is frozenset:
+            return _tagged(_SET, _array(sorted(self._members(cast("frozenset[object]", key)))))
+        return _encode_scalar(key) or self._encode_derived(key)
+
+    def _members(self, container: Iterable[object]) -> list[bytes]:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise InvalidError(f"The key is nested more than {MAX_DEPTH} levels deep")
+        members = [self.encode(item) for item in container]
+        self.depth -= 1
+        return members
+
+    def _encode_derived(self, key: object) -> bytes:
+        plain = _plain(key)
+        if plain is not key:
+            return self.encode(plain)
+        self.pickled.append(key)
+        return _encode_pickle(key)
+
+
+_PLAIN_FORMS: tuple[tuple[type, Callable[[Any], object]], ...] = (
+    (str, str.__str__),
+    (bytes, bytes),
+    (tuple, tuple),
+    (frozenset, frozenset),
+)
+
+
+def _plain(key: object) -> object:
+    """The built-in value that a key of a derived type equals, or the key itself.
+
+    A subclass with an equality of its own, and an Enum member that does not equal its value, is not what it derives
+    from.
+    """
+    for base, plain_form in _PLAIN_FORMS:
+        if isinstance(key, base):
+            return _if_equal(plain_form(key), key)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(key, numpy.generic):
+        return _if_equal(cast(Any, key).item(), key)
+    return key
+
+
+def _if_equal(plain: object, key: object) -> object:
+    return plain if type(plain) is not type(key) and plain == key and hash(plain) == hash(key) else key
+
+
+def _encode_str(text: str) -> bytes:
+    try:
+        return cbor2.dumps(text)
+    except UnicodeEncodeError:
+        return _tagged(_SURROGATES, cbor2.dumps(text.encode("utf-8", "surrogatepass")))
+
+
+def _encode_scalar(key: object) -> bytes | None:
+    if isinstance(key, HasDictId):
+        return _tagged(_HANDLE, cbor2.dumps(key.__s3dict_id__()))
+    if isinstance(key, numbers.Number):
+        return _encode_number(key)
+    kind = type(key)
+    if kind is datetime:
+        return _encode_datetime(cast(datetime, key))
+    if kind is date:
+        return _tagged(_DATE, cbor2.dumps(cast(date, key).isoformat()))
+    if kind is UUID:
+        return _tagged(_UUID, cbor2.dumps(cast(UUID, key).bytes))
+    return None
+
+
+def _encode_datetime(moment: datetime) -> bytes:
+    if moment.utcoffset() is None:
+        # `fold` tells two readings of one wall clock apart, but does not count in comparisons.
+        return _tagged(_NAIVE_DATETIME, cbor2.dumps(moment.replace(tzinfo=None, fold=0).isoformat()))
+    return _tagged(_DATETIME, cbor2.dumps(moment.astimezone(timezone.utc).isoformat()))
+
+
+def _encode_number(key: Any) -> bytes | None:
+    """One spelling for every number: an int where it is whole, else the narrowest of float, decimal and fraction."""
+    if key != key:  # noqa: PLR0124 (only NaN differs from itself, whatever its type)
+        raise InvalidError("NaN cannot be a key: it does not equal itself, so it could never be found again")
+    if isinstance(key, complex) and key.imag:
+        return _tagged(_COMPLEX, _array([_encode_float(key.real), _encode_float(key.imag)]))
+    real = key.real if isinstance(key, complex) else key
+    if isinstance(real, (float, Decimal)) and real in _INFINITIES:
+        return _encode_float(float(real))
+    return _encode_real(real, key)
+
+
+def _encode_real(real: Any, key: Any) -> bytes | None:
+    exact = _exact(real)
+    if exact is None or hash(exact) != hash(key):
+        return None
+    if exact.denominator == 1:
+        return cbor2.dumps(exact.numerator)
+    if _fits_float(exact):
+        return _encode_float(float(exact))
+    return _encode_decimal(exact) or _encode_fraction(exact)
+
+
+def _exact(real: Any) -> Fraction | None:
+    if isinstance(real, Decimal):
+        if max(abs(real.adjusted()), -cast(int, real.as_tuple().exponent)) > MAX_DECIMAL_PLACES:
+            raise InvalidError(f"A Decimal key of more than {MAX_DECIMAL_PLACES} places is not supported")
+        return Fraction(real)
+    if isinstance(real, numbers.Rational):
+        return Fraction(int(real.numerator), int(real.denominator))
+    return Fraction(float(real)) if isinstance(real, numbers.Real) else None
+
+
+def _fits_float(exact: Fraction) -> bool:
+    try:
+        return Fraction(float(exact)) == exact
+    except OverflowError:
+        return False
+
+
+def _encode_decimal(exact: Fraction) -> bytes | None:
+    """RFC 8949 section 3.4.4: mantissa times a power of ten; None for a fraction that has no finite decimals."""
+    rest, twos, fives = exact.denominator, 0, 0
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    if rest != 1:
+        return None
+    places = max(twos, fives)
+    mantissa = exact.numerator * 10**places // exact.denominator
+    return _tagged(_DECIMAL, _array([cbor2.dumps(-places), cbor2.dumps(mantissa)]))
+
+
+def _encode_fraction(exact: Fraction) -> bytes:
+    return _tagged(_RATIONAL, _array([cbor2.dumps(exact.numerator), cbor2.dumps(exact.denominator)]))
+
+
+def _encode_float(number: float) -> bytes:
+    return cbor2.dumps(number + 0.0, canonical=True)
+
+
+def _encode_pickle(key: object) -> bytes:
+    import pickle
+
+    import cloudpickle
+
+    try:
+        data = cloudpickle.dumps(key, protocol=5)
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError, ValueError) as error:
+        raise SerializationError(f"A key of type {type(key).__name__!r} cannot be pickled: {error}") from error
+    return _tagged(_PICKLE, cbor2.dumps(data))
+
+
+def _array(items: list[bytes]) -> bytes:
+    return _head(_ARRAY, len(items)) + b"".join(items)
+
+
+def _tagged(tag: int, item: bytes) -> bytes:
+    return _head(_TAG, tag) + item
+
+
+def _head(major: int, argument: int) -> bytes:
+    """RFC 8949 section 3: the initial byte and its argument, in the fewest bytes."""
+    if argument < 24:
+        return bytes([major << 5 | argument])
+    for code, form, limit in ((24, ">BB", 1 << 8), (25, ">BH", 1 << 16), (26, ">BI", 1 << 32)):
+        if argument < limit:
+            return struct.pack(form, major << 5 | code, argument)
+    return struct.pack(">BQ", major << 5 | 27, argument)
+
+
+def _to_base64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _from_base64(text: str) -> bytes | None:
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return None

@@ -1,0 +1,155 @@
+"""Where things lie in the bucket: names, ids and paths.
+
+::
+
+    <prefix>/store.json                                            what this store was seen to honour
+    <prefix>/manifests/<environment>/<name>.json                   a named dict
+    <prefix>/ephemeral/<ulid>.json                                 an ephemeral dict
+    <prefix>/sweep-<N>d/named/<environment>/<name>/<ulid>/         one dict's data; `keep/…` when it never expires
+    <prefix>/sweep-<N>d/ephemeral/<ulid>/                          likewise
+            …/entries/<hash>[.<key>]                               an entry
+            …/locks/<hash>                                         a lock
+    <prefix>/sweep-1d/probe/<ulid>                                 what a probe left behind
+
+Lifecycle filters and IAM policies know only prefixes, so what they tell apart comes first. All names keep to
+``A-Z a-z 0-9 - _ . /``, without empty, ``.`` or ``..`` segments, no segment longer than 250 bytes, and none of them
+is both an object and a "folder" of others: beyond that, stores and clients encode, fold or refuse differently.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..errors import InvalidError
+from .keys import MAX_SEGMENT_BYTES
+
+MAX_PREFIX_BYTES = 400
+MIN_TTL = timedelta(minutes=1)
+SWEEP_DAYS = (1, 2, 8, 35, 105, 420)
+# Lifecycle rules count whole days from the last write; the eighth part is what keeps them clear of a living entry.
+SWEEP_MARGIN = 8 / 7
+
+_NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,64}")
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ULID = re.compile(rf"[0-7][{_CROCKFORD}]{{25}}")
+
+
+def check_name(name: str, what: str = "Dict") -> str:
+    """The name, if it is one. Raises InvalidError otherwise."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
+        raise InvalidError(
+            f"Invalid {what} name: {name!r}. "
+            "Names have 1 to 64 of the characters A-Z a-z 0-9 - _ . and are not '.' or '..'"
+        )
+    return name
+
+
+def check_prefix(prefix: str) -> str:
+    """The prefix without slashes around it. Raises InvalidError when stores could not all keep objects under it."""
+    segments = prefix.strip("/").split("/") if isinstance(prefix, str) else []
+    sound = all(re.fullmatch(r"[a-zA-Z0-9\-_.]+", s) and s not in (".", "..") for s in segments)
+    if not segments or not sound or max(map(len, segments)) > MAX_SEGMENT_BYTES or len(prefix) > MAX_PREFIX_BYTES:
+        raise InvalidError(
+            f"Invalid prefix: {prefix!r}. It has segments of the characters A-Z a-z 0-9 - _ . between slashes, "
+            f"{MAX_PREFIX_BYTES} in all at most, none of them '.' or '..'"
+        )
+    return "/".join(segments)
+
+
+def check_ttl(ttl: timedelta | None) -> timedelta | None:
+    """The ttl, if there is a sweep class that holds it. Raises InvalidError otherwise."""
+    sweep_class(ttl)
+    return ttl
+
+
+def sweep_class(ttl: timedelta | None) -> str:
+    """The first segment of a dict's data: which lifecycle rule sweeps it."""
+    if ttl is None:
+        return "keep"
+    if not isinstance(ttl, timedelta) or ttl < MIN_TTL:
+        raise InvalidError(
+            f"Invalid ttl: {ttl!r}. It is a timedelta of a minute or more, or None to keep entries for ever"
+        )
+    for days in SWEEP_DAYS:
+        if timedelta(days=days) >= ttl * SWEEP_MARGIN:
+            return f"sweep-{days}d"
+    longest = timedelta(days=SWEEP_DAYS[-1]) / SWEEP_MARGIN
+    raise InvalidError(f"Invalid ttl: {ttl}. The longest is {longest}; ttl=None keeps entries for ever")
+
+
+def new_ulid(moment: datetime) -> str:
+    """A ULID (github.com/ulid/spec): 48 bits of milliseconds and 80 random ones, in 26 characters that sort by time."""
+    number = int(moment.timestamp() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+@dataclass(frozen=True, slots=True)
+class DictId:
+    """Which dict: its ULID, and where its manifest is. An ephemeral dict has no environment and no name."""
+
+    ulid: str
+    environment: str | None = None
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return f"di-{self.ulid}" if self.name is None else f"di-{self.ulid}:{self.environment}:{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> DictId:
+        """Raises InvalidError for what is no id."""
+        parts = text.split(":") if isinstance(text, str) else []
+        ulid = parts[0][3:] if parts and parts[0].startswith("di-") else ""
+        if len(parts) not in (1, 3) or not _ULID.fullmatch(ulid):
+            raise InvalidError(f"Invalid Dict id: {text!r}. An id is what `Dict.object_id` gives")
+        if len(parts) == 1:
+            return cls(ulid)
+        return cls(ulid, check_name(parts[1], "environment"), check_name(parts[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths under one prefix."""
+
+    prefix: str
+
+    @property
+    def store(self) -> str:
+        return f"{self.prefix}/store.json"
+
+    def manifests(self, environment: str) -> str:
+        return f"{self.prefix}/manifests/{environment}/"
+
+    def manifest(self, environment: str, name: str) -> str:
+        return f"{self.manifests(environment)}{name}.json"
+
+    def manifest_of(self, dict_id: DictId) -> str:
+        if dict_id.environment is None or dict_id.name is None:
+            return f"{self.prefix}/ephemeral/{dict_id.ulid}.json"
+        return self.manifest(dict_id.environment, dict_id.name)
+
+    def data(self, dict_id: DictId, ttl: timedelta | None) -> DataPaths:
+        root = f"{self.prefix}/{sweep_class(ttl)}"
+        if dict_id.name is None:
+            return DataPaths(f"{root}/ephemeral/{dict_id.ulid}/")
+        return DataPaths(f"{root}/named/{dict_id.environment}/{dict_id.name}/{dict_id.ulid}/")
+
+    def scratch(self, ulid: str) -> str:
+        return f"{self.prefix}/sweep-1d/probe/{ulid}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataPaths:
+    """The paths of one dict's data."""
+
+    root: str
+
+    @property
+    def entries(self) -> str:
+        return f"{self.root}entries/"
+
+    @property
+    def locks(self) -> str:
+        return f"{self.root}locks/"

@@ -1,0 +1,153 @@
+"""The protocol that every operation is written against, and the dataclasses that cross it.
+
+A store is async in shape. A blocking one never suspends, so its coroutines run to their end in one step on the caller's
+own thread (`threads.run_blocking`); an asyncio one awaits as usual. The operations cannot tell which they have.
+
+What the protocol promises, and `s3dict.testing.StoreContract` checks:
+
+- A refused condition is a `Refused`, never an exception; something missing is `None`, never an exception.
+- A request that carries a condition is sent exactly once. Only its sender knows what a second sending may have done, so
+  sending it again is for the operations (`core.conditional`). Everything else is retried by the store.
+- Whatever goes wrong is one of `s3dict.errors`, raised from the vendor's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PAGE_SIZE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object, or the range of it that was asked for.
+
+    ``last_modified`` and ``date`` are both read off the store's clock, in whole seconds, so their difference is the
+    object's age however wrong the clock here is.
+    """
+
+    body: bytes
+    etag: str
+    size: int
+    last_modified: datetime
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The object still has the ETag that was asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The write took effect."""
+
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The object is gone, or was not there."""
+
+
+class Reason(Enum):
+    CONDITION = "the condition did not hold, or the object was not there"
+    CONFLICT = "another conditional request was under way; nothing was written, and the same request may be sent again"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A conditional request had no effect."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of a listing."""
+
+    path: str
+    etag: str
+    size: int
+    last_modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Up to a thousand lines of a listing, in the order of their paths; ``more`` says whether others follow."""
+
+    objects: tuple[Listed, ...]
+    more: bool
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotDeleted:
+    """One object that a bulk deletion could not delete, and why."""
+
+    path: str
+    why: str
+
+
+class Store(Protocol):
+    """Objects of one bucket, and the concurrency that fits the caller."""
+
+    async def get(
+        self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
+    ) -> Found | NotModified | None:
+        """The object, or its bytes from the first to the last of `byte_range` (both included, as in HTTP)."""
+        ...
+
+    async def head(self, path: str) -> Found | None:
+        """The object without its body."""
+        ...
+
+    async def put(
+        self, path: str, body: bytes, *, if_match: str | None = None, if_none_match: bool = False
+    ) -> Written | Refused:
+        """Writes the object: always, only over the ETag `if_match`, or only where there is none (`if_none_match`)."""
+        ...
+
+    async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused: ...
+
+    async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
+        """Deletes up to a thousand objects in one request; gives those that are still there."""
+        ...
+
+    async def copy(self, path: str, *, source_if_match: str, if_match: str) -> Written | Refused:
+        """Copies the object onto itself, which renews its Last-Modified."""
+        ...
+
+    async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
+        """The first objects under `prefix` whose path is greater than `after` and less than `until`."""
+        ...
+
+    def now(self) -> float:
+        """Seconds of a clock that never goes back; only differences mean anything."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def map(self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int) -> AsyncGenerator[R, None]:
+        """The results of `function` for each item, as they come, with at most `limit` calls under way.
+
+        Items are taken only as fast as calls end. The first exception ends it; closing it early cancels what has not
+        begun and waits for what has. Must not be nested: `function` may not call `map` again.
+        """
+        ...
+
+    def exclusive(self, owner: object) -> AbstractAsyncContextManager[None]:
+        """One caller of this store at a time for each owner, among this store's threads or tasks."""
+        ...
+
+    def every(self, seconds: float, beat: Callable[[], Awaitable[bool]]) -> AbstractAsyncContextManager[None]:
+        """Calls `beat` in the background while the context is open, until it returns False."""
+        ...

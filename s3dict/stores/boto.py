@@ -1,0 +1,76 @@
+"""Blocking requests with boto3."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options
+from .threads import Threads
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_s3 import S3Client
+
+
+class BotoStore(S3Requests, Threads):
+    """One bucket through boto3, whose clients are made when first needed: that takes a tenth of a second."""
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        endpoint_url: str | None,
+        region_name: str | None,
+        session: boto3.Session | None,
+        concurrency: int,
+    ) -> None:
+        super().__init__(concurrency)
+        self.bucket = bucket
+        self._endpoint_url = endpoint_url
+        self._region_name = region_name
+        self._session = session
+        self._making = threading.Lock()
+        self._clients: dict[bool, S3Client] = {}
+
+    async def send(self, call: Call) -> Answer | Declined:
+        for sending in range(1, SENDINGS + 1):
+            try:
+                fields = getattr(self._client(call.once), call.method)(**call.parameters)
+            except Exception as error:
+                return decline(error, call)
+            try:
+                return Answer(fields, _read(fields))
+            except Exception as error:
+                # botocore retries until the headers are there; a body that breaks off after them is ours to fetch
+                # again.
+                if sending == SENDINGS:
+                    return decline(error, call)
+        raise AssertionError("unreachable")
+
+    def _client(self, once: bool) -> S3Client:
+        client = self._clients.get(once)
+        return client if client is not None else self._make_client(once)
+
+    def _make_client(self, once: bool) -> S3Client:
+        import boto3
+        from botocore.config import Config
+
+        # boto3 sessions are not safe to share between threads while they make clients; the clients are.
+        with self._making:
+            if once not in self._clients:
+                self._session = self._session or boto3.Session()
+                custom = self._endpoint_url is not None
+                config = Config(**options(custom_endpoint=custom, concurrency=self._concurrency, once=once))
+                self._clients[once] = self._session.client(
+                    "s3", endpoint_url=self._endpoint_url, region_name=self._region_name, config=config
+                )
+            return self._clients[once]
+
+
+def _read(fields: Any) -> bytes:
+    if "Body" not in fields:
+        return b""
+    with fields["Body"] as stream:
+        body: bytes = stream.read()
+        return body

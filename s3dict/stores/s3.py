@@ -1,0 +1,258 @@
+"""S3 as calls and answers: what each request of the protocol is in botocore's words, written once for boto3 and
+aioboto3.
+
+Nothing here does I/O: a store made of this sends a `Call` and hands back an `Answer`, or the vendor's exception,
+which is translated into one of ours in this one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
+from .base import Deleted, Found, Listed, NotDeleted, NotModified, Page, Reason, Refused, Written
+
+SENDINGS = 4
+"""How often a request without a condition is sent before the store counts as unavailable."""
+CONNECT_SECONDS = 5
+READ_SECONDS = 60
+
+_TRY_AGAIN = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+_THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
+_NO_CREDENTIALS = frozenset(
+    {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"}
+    | {"SSOError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "LoginRefreshRequired", "NoAuthTokenError"}
+)
+_NEVER_SENT = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: botocore's name for the method, its parameters, and whether it must not be sent twice."""
+
+    method: str
+    bucket: str
+    path: str
+    parameters: Mapping[str, Any]
+    once: bool = False
+
+    @property
+    def operation(self) -> str:
+        return "".join(word.capitalize() for word in self.method.split("_"))
+
+    def __str__(self) -> str:
+        return f"{self.operation} on s3://{self.bucket}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A 2xx answer: botocore's parsed fields, and the body read to its end."""
+
+    fields: Mapping[str, Any]
+    body: bytes = b""
+
+    @property
+    def date(self) -> datetime:
+        header = self.fields["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return parsedate_to_datetime(header) if header else datetime.now(timezone.utc).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """An answer that is no failure, only not a 2xx: nothing there, not modified, a condition that did not hold."""
+
+    status: int
+    code: str
+
+
+def options(*, custom_endpoint: bool, concurrency: int, once: bool) -> dict[str, Any]:
+    """Arguments of botocore's Config. AWS keeps botocore's defaults; many other servers cannot take two of them."""
+    chosen: dict[str, Any] = {
+        "retries": {"mode": "standard", "total_max_attempts": 1 if once else SENDINGS},
+        "max_pool_connections": concurrency,
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": READ_SECONDS,
+        "parameter_validation": False,
+        "user_agent_extra": "s3dict",
+    }
+    if custom_endpoint:
+        chosen["s3"] = {"addressing_style": "path"}
+        chosen["request_checksum_calculation"] = "when_required"
+        chosen["response_checksum_validation"] = "when_required"
+    return chosen
+
+
+class S3Requests:
+    """The requests of the protocol over any way of sending a `Call`."""
+
+    bucket: str
+
+    async def send(self, call: Call) -> Answer | Declined:
+        raise NotImplementedError
+
+    async def get(
+        self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
+    ) -> Found | NotModified | None:
+        parameters: dict[str, Any] = {}
+        if if_none_match is not None:
+            parameters["IfNoneMatch"] = if_none_match
+        if byte_range is not None:
+            parameters["Range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
+        answer = await self._send("get_object", path, parameters)
+        if isinstance(answer, Answer):
+            return _found(answer)
+        if answer.status == 416:
+            # The object ends before the range begins: it is shorter than anything of ours, and the caller judges that.
+            return await self.get(path, if_none_match=if_none_match)
+        return NotModified() if answer.status == 304 else None
+
+    async def head(self, path: str) -> Found | None:
+        answer = await self._send("head_object", path, {})
+        return _found(answer) if isinstance(answer, Answer) else None
+
+    async def put(
+        self, path: str, body: bytes, *, if_match: str | None = None, if_none_match: bool = False
+    ) -> Written | Refused:
+        # `bytes` and nothing else: a file-like body would make botocore ask with Expect: 100-continue first.
+        parameters: dict[str, Any] = {"Body": body}
+        if if_match is not None:
+            parameters["IfMatch"] = if_match
+        if if_none_match:
+            parameters["IfNoneMatch"] = "*"
+        answer = await self._send("put_object", path, parameters, once=len(parameters) > 1)
+        return Written(answer.fields["ETag"]) if isinstance(answer, Answer) else _refused(answer)
+
+    async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused:
+        if if_match is None:
+            await self._send("delete_object", path, {})
+            return Deleted()
+        answer = await self._send("delete_object", path, {"IfMatch": if_match}, once=True)
+        return Deleted() if isinstance(answer, Answer) else _refused(answer)
+
+    async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
+        objects = [{"Key": path} for path in paths]
+        answer = await self._send("delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}})
+        if isinstance(answer, Declined):
+            raise UnavailableError(f"DeleteObjects answered {answer.status} {answer.code}")
+        errors = answer.fields.get("Errors", ())
+        return tuple(NotDeleted(error["Key"], f"{error.get('Code')}: {error.get('Message')}") for error in errors)
+
+    async def copy(self, path: str, *, source_if_match: str, if_match: str) -> Written | Refused:
+        parameters = {
+            "CopySource": {"Bucket": self.bucket, "Key": path},
+            "CopySourceIfMatch": source_if_match,
+            "IfMatch": if_match,
+            "MetadataDirective": "REPLACE",
+        }
+        answer = await self._send("copy_object", path, parameters, once=True)
+        return Written(answer.fields["CopyObjectResult"]["ETag"]) if isinstance(answer, Answer) else _refused(answer)
+
+    async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
+        parameters = {"Prefix": prefix, "StartAfter": after} if after else {"Prefix": prefix}
+        answer = await self._send("list_objects_v2", None, parameters)
+        if isinstance(answer, Declined):
+            raise UnavailableError(f"ListObjectsV2 answered {answer.status} {answer.code}")
+        listed = tuple(_listed(line) for line in answer.fields.get("Contents", ()))
+        wanted = listed if until is None else tuple(line for line in listed if line.path < until)
+        return Page(wanted, answer.fields["IsTruncated"] and len(wanted) == len(listed), answer.date)
+
+    async def _send(
+        self, method: str, path: str | None, parameters: dict[str, Any], *, once: bool = False
+    ) -> Answer | Declined:
+        shown = parameters.get("Prefix", "") if path is None else path
+        addressed = (
+            {"Bucket": self.bucket, **parameters}
+            if path is None
+            else {"Bucket": self.bucket, "Key": path, **parameters}
+        )
+        return await self.send(Call(method, self.bucket, shown, addressed, once))
+
+
+def _found(answer: Answer) -> Found:
+    fields = answer.fields
+    whole = fields.get("ContentRange", "").rpartition("/")[2]
+    size = int(whole) if whole.isdigit() else fields["ContentLength"]
+    return Found(answer.body, fields["ETag"], size, fields["LastModified"], answer.date)
+
+
+def _listed(line: Mapping[str, Any]) -> Listed:
+    return Listed(line["Key"], line.get("ETag", ""), line["Size"], line["LastModified"])
+
+
+def _refused(answer: Declined) -> Refused:
+    # "If-Match on a missing object" is 404 on some servers and 412 on others; both mean that it is not there.
+    return Refused(Reason.CONFLICT if answer.status == 409 else Reason.CONDITION)
+
+
+def decline(error: Exception, call: Call) -> Declined:
+    """What the vendor's exception says where it is no failure. Raises one of ours, from it, for everything else."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict) or "Error" not in response:
+        failure = _failure(error, call)
+        if failure is None:
+            raise error
+        raise failure from error
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code = str(response["Error"].get("Code", ""))
+    missing = status == 404 and code != "NoSuchBucket"
+    if status in (304, 412, 416) or missing or (status == 409 and code in _TRY_AGAIN):
+        return Declined(status, code)
+    raise _refusal(status, code, str(response["Error"].get("Message", "")), call) from error
+
+
+def _refusal(status: int, code: str, message: str, call: Call) -> Error:
+    """An answer that says no, as one of ours."""
+    said = f"{call}: {status} {code} {message}".rstrip()
+    if code == "NoSuchBucket":
+        return NotFoundError(
+            f"There is no bucket {call.bucket!r} at this endpoint: create it, or mend S3DICT_BUCKET. {said}"
+        )
+    if status in (401, 403) or code == "AuthorizationHeaderMalformed":
+        return PermissionDeniedError(
+            f"{said}. Check the credentials (AWS_ACCESS_KEY_ID and the rest), the region, and that the policy allows "
+            f"s3:{_ACTIONS.get(call.operation, call.operation)} there"
+        )
+    if status == 501 or code == "NotImplemented":
+        return UnsupportedStoreError(f"The store cannot do what was asked. {said}")
+    if status in (301, 307):
+        return InvalidError(f"The bucket {call.bucket!r} is in another region or behind another endpoint. {said}")
+    if status >= 500 or status == 429 or code in _THROTTLED:
+        return UnavailableError(f"The store failed to answer. {said}")
+    return Error(f"The store refused the request. {said}")
+
+
+_ACTIONS = {
+    "HeadObject": "GetObject",
+    "ListObjectsV2": "ListBucket",
+    "CopyObject": "PutObject",
+    "DeleteObjects": "DeleteObject",
+}
+
+
+def _failure(error: Exception, call: Call) -> Error | None:
+    """No answer at all, as one of ours; None for what is no vendor's exception but a mistake of somebody's."""
+    kind = type(error).__name__
+    if kind in _NO_CREDENTIALS:
+        return PermissionDeniedError(
+            f"{call}: no usable credentials: {error}. Set AWS_ACCESS_KEY_ID and the rest, or a profile or role"
+        )
+    if kind in _NEVER_SENT:
+        return UnavailableError(f"{call}: the store cannot be reached: {error}", sent=False)
+    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "urllib3"):
+        return UnavailableError(f"{call}: the connection broke: {error!r}")
+    if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
+        return _botocore_failure(error, call)
+    return None
+
+
+def _botocore_failure(error: Exception, call: Call) -> Error:
+    from botocore.exceptions import ConnectionError as NoConnection
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    if isinstance(error, (HTTPClientError, NoConnection, IncompleteReadError)):
+        return UnavailableError(f"{call}: the connection broke: {error}")
+    return InvalidError(f"{call}: {error}")
