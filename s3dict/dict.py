@@ -68,9 +68,10 @@ class _Named:
 class _State:
     """What a handle and its asyncio twin know together."""
 
-    __slots__ = ("__weakref__", "hydrated")
+    __slots__ = ("__weakref__", "client", "hydrated")
 
-    def __init__(self, hydrated: Hydrated | None = None) -> None:
+    def __init__(self, client: Client | None, hydrated: Hydrated | None = None) -> None:
+        self.client = client
         self.hydrated = hydrated
 
 
@@ -97,10 +98,9 @@ class Dict(Generic[K, V]):
         await d.get.aio("alice")                    # 3
     """
 
-    __slots__ = ("__weakref__", "_aio", "_client", "_entries", "_other", "_state", "_target")
+    __slots__ = ("__weakref__", "_aio", "_entries", "_other", "_state", "_target")
 
     _target: _Named | DictId
-    _client: Client | None
     _state: _State
     _aio: bool
     _other: Dict[K, V] | None
@@ -109,9 +109,7 @@ class Dict(Generic[K, V]):
     def __init__(self) -> None:
         raise RuntimeError("`Dict(...)` is not allowed: use `Dict.from_name`, `Dict.from_id` or `Dict.ephemeral`")
 
-    objects: ClassVar[DictManager] = DictManager(
-        lambda client, hydrated: _handle(_id_of(hydrated), client, _State(hydrated))
-    )
+    objects: ClassVar[DictManager] = DictManager(lambda *found: _adopt(*found))  # noqa: PLW0108 (it stands further down)
     """Creates, lists and deletes named dicts: `DictManager`."""
 
     @staticmethod
@@ -143,7 +141,7 @@ class Dict(Generic[K, V]):
         check_name(name)
         if environment_name is not None:
             check_name(environment_name, "environment")
-        return _handle(_Named(name, environment_name or None, create_if_missing, _choice(ttl, codec)), client)
+        return _handle(_Named(name, environment_name or None, create_if_missing, _choice(ttl, codec)), _State(client))
 
     @staticmethod
     def from_id(dict_id: str, client: Client | None = None) -> Dict[Any, Any]:
@@ -154,7 +152,7 @@ class Dict(Generic[K, V]):
         Raises:
             InvalidError: no valid id.
         """
-        return _handle(DictId.parse(dict_id), client)
+        return _handle(DictId.parse(dict_id), _State(client))
 
     @staticmethod
     def ephemeral(*, client: Client | None = None, environment_name: str | None = None) -> EphemeralDict:
@@ -193,9 +191,10 @@ class Dict(Generic[K, V]):
     @property
     def client(self) -> Client:
         """The client in use."""
-        if self._client is None:
-            self._client = Client.from_env()
-        return self._client
+        state = self._state
+        if state.client is None:
+            state.client = Client.from_env()
+        return state.client
 
     @method
     async def hydrate(self, client: Client | None = None) -> Dict[K, V]:
@@ -209,8 +208,9 @@ class Dict(Generic[K, V]):
         Raises:
             NotFoundError: no such dict or bucket.
         """
-        if client is not None and client is not self._client:
-            self._client, self._state.hydrated = client, None
+        state = self._state
+        if client is not None and client is not state.client:
+            state.client, state.hydrated = client, None
         await self._hydrated(self._store())
         return self._primary
 
@@ -368,7 +368,7 @@ class Dict(Generic[K, V]):
     def __reduce__(self) -> tuple[Any, ...]:
         # By its id once that is known: on the other side it must be the same dict, not one that has its name by then.
         hydrated = self._state.hydrated
-        return _handle, (self._target if hydrated is None else hydrated.manifest.dict_id, self._client)
+        return _restore, (self._target if hydrated is None else hydrated.manifest.dict_id, self._state.client)
 
     def __s3dict_id__(self) -> str:
         return self.object_id
@@ -377,9 +377,8 @@ class Dict(Generic[K, V]):
     def _twin(self) -> Dict[K, V]:
         """The handle for asyncio: all the same but the store."""
         if self._other is None:
-            self._other = _handle(self._target, self._client, self._state, aio=True)
+            self._other = _handle(self._target, self._state, aio=True)
             self._other._other = self
-        self._other._client = self._client
         return self._other
 
     @property
@@ -489,11 +488,7 @@ class EphemeralDict:
     async def _live(self, *, aio: bool) -> AsyncIterator[Dict[Any, Any]]:
         client = self._client or Client.from_env()
         async with ephemeral(client._store(aio=aio), client._layout, Choice(), current_user()) as hydrated:
-            yield _handle(_id_of(hydrated), client, _State(hydrated))
-
-
-def _id_of(hydrated: Hydrated) -> DictId:
-    return hydrated.manifest.dict_id
+            yield _adopt(client, hydrated)
 
 
 def _choice(ttl: timedelta | None, codec: str | None) -> Choice:
@@ -502,13 +497,19 @@ def _choice(ttl: timedelta | None, codec: str | None) -> Choice:
     return Choice(None if ttl is _UNSET else (check_ttl(ttl),), codec)
 
 
-def _handle(
-    target: _Named | DictId, client: Client | None = None, state: _State | None = None, *, aio: bool = False
-) -> Dict[Any, Any]:
+def _restore(target: _Named | DictId, client: Client | None) -> Dict[Any, Any]:
+    return _handle(target, _State(client))
+
+
+def _adopt(client: Client, hydrated: Hydrated) -> Dict[Any, Any]:
+    """A handle that needs no look-up."""
+    return _handle(hydrated.manifest.dict_id, _State(client, hydrated))
+
+
+def _handle(target: _Named | DictId, state: _State, *, aio: bool = False) -> Dict[Any, Any]:
     handle: Dict[Any, Any] = Dict.__new__(Dict)
     handle._target = target
-    handle._client = client
-    handle._state = state or _State()
+    handle._state = state
     handle._aio = aio
     handle._other = None
     handle._entries = None

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options
+from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, share_models
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -84,10 +84,11 @@ class AioBotoStore(S3Requests, Tasks):
     def _aio_session(self) -> aioboto3.Session:
         import aioboto3
 
-        if self._session is None:
-            return aioboto3.Session()
-        session = aioboto3.Session(region_name=self._session.region_name)
-        session._session.register_component("credential_provider", _Credentials(self._session))
+        lender = self._session
+        session = aioboto3.Session(region_name=lender.region_name if lender else None)
+        share_models(session._session)
+        if lender is not None:
+            session._session.register_component("credential_provider", _Credentials(lender))
         return session
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options
+from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, share_models
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class BotoStore(S3Requests, Threads):
         # boto3 sessions are not safe to share between threads while they make clients; the clients are.
         with self._making:
             if once not in self._clients:
-                self._session = self._session or boto3.Session()
+                if self._session is None:
+                    self._session = boto3.Session()
+                    share_models(self._session._session)
                 custom = self._endpoint_url is not None
                 config = Config(**options(custom_endpoint=custom, concurrency=self._concurrency, once=once))
                 self._clients[once] = self._session.client(

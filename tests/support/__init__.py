@@ -1,0 +1,1 @@
+"""Instruments of the tests: servers that misbehave, a proxy that loses answers, a checker of histories."""

@@ -1,0 +1,351 @@
+"""A small S3 server in memory that can be told to misbehave, flaw by flaw, as real servers do.
+
+    with MisbehavingServer(Flaw.PUT_IGNORES_IF_MATCH) as server:
+        client = boto3.client("s3", endpoint_url=server.url, ...)
+        server.flaws.add(Flaw.COPY_REFUSED)
+
+Without flaws it honours every condition, atomically. It speaks what a dict needs of S3, path-style, and
+does not check signatures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from enum import Enum
+from itertools import count
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+from wsgiref.handlers import format_date_time
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from werkzeug.wrappers import Request, Response
+
+from .serving import AtomicServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+__all__ = ["Flaw", "MisbehavingServer"]
+
+_LARGEST_PAGE = 1000
+_CONTENT_TYPE = "binary/octet-stream"
+
+
+class Flaw(Enum):
+    """A way to be wrong, or only different."""
+
+    PUT_IGNORES_IF_NONE_MATCH = "PUT If-None-Match: * overwrites"
+    PUT_IGNORES_IF_MATCH = "PUT If-Match overwrites whatever is there"
+    PUT_WANTS_BARE_ETAG = "PUT If-Match matches an ETag without its quotes only (Ceph 16)"
+    PUT_LOSER_GETS_500 = "every other PUT that should be answered 412 is answered 500 (Ceph)"
+    PUT_CHANGES_ETAG = "the same bytes get a new ETag with every write (KMS)"
+    MISSING_IS_412 = "If-Match on a missing key is answered 412 instead of 404"
+    DELETE_IGNORES_IF_MATCH = "DELETE If-Match deletes whatever is there (Ceph)"
+    DELETE_REFUSES_IF_MATCH = "DELETE If-Match is answered 501 (LocalStack)"
+    DELETE_MISSING_IS_204 = "DELETE If-Match of a missing key is answered 204"
+    COPY_IGNORES_SOURCE_IF_MATCH = "CopyObject ignores the condition on its source (moto, Ceph)"
+    COPY_IGNORES_IF_MATCH = "CopyObject ignores the conditions on its destination (moto, Ceph, MiniStack)"
+    COPY_REFUSED = "CopyObject is answered 501"
+
+
+class MisbehavingServer(AtomicServer):
+    """The server, on a free port of 127.0.0.1; `flaws` and `clock` may be changed while it runs."""
+
+    def __init__(self, *flaws: Flaw) -> None:
+        self._store = _Store(set(flaws))
+        super().__init__(self._serve)
+
+    def __enter__(self) -> MisbehavingServer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def flaws(self) -> set[Flaw]:
+        return self._store.flaws
+
+    @property
+    def clock(self) -> float:
+        """How many seconds the server's clock, in Date and Last-Modified, is ahead of this machine's."""
+        return self._store.clock
+
+    @clock.setter
+    def clock(self, seconds: float) -> None:
+        self._store.clock = seconds
+
+    def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request = Request(environ)
+        try:
+            response = self._respond(request)
+        except _RefusedError as refusal:
+            response = refusal.response()
+        response.headers["Date"] = format_date_time(self._store.now())
+        return response(environ, start_response)
+
+    def _respond(self, request: Request) -> Response:
+        bucket, _, key = request.path.removeprefix("/").partition("/")
+        respond = (_OBJECT_CALLS if key else _BUCKET_CALLS).get(request.method, _refuse)
+        return respond(_Call(self._store, request, bucket, key))
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    body: bytes
+    etag: str
+    modified: float
+
+    def matches(self, etag: str) -> bool:
+        return etag.strip('"') == self.etag.strip('"')
+
+    def headers(self) -> dict[str, str]:
+        return {"ETag": self.etag, "Last-Modified": format_date_time(self.modified), "Accept-Ranges": "bytes"}
+
+
+_Bucket = dict[str, _Object]
+
+
+@dataclass(slots=True)
+class _Store:
+    """The buckets, and the state of what is wrong with them."""
+
+    flaws: set[Flaw]
+    clock: float = 0.0
+    buckets: dict[str, _Bucket] = field(default_factory=dict)
+    writes: count[int] = field(default_factory=count)
+    losers: count[int] = field(default_factory=count)
+
+    def now(self) -> float:
+        return time.time() + self.clock
+
+    def bucket(self, name: str) -> _Bucket:
+        if name not in self.buckets:
+            raise _RefusedError(404, "NoSuchBucket", "The specified bucket does not exist")
+        return self.buckets[name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request, and what it is about."""
+
+    store: _Store
+    request: Request
+    bucket: str
+    key: str
+
+    @property
+    def objects(self) -> _Bucket:
+        return self.store.bucket(self.bucket)
+
+    @property
+    def found(self) -> _Object | None:
+        return self.objects.get(self.key)
+
+    def suffers(self, flaw: Flaw) -> bool:
+        return flaw in self.store.flaws
+
+    def condition(self, header: str, ignored_by: Flaw) -> str | None:
+        return None if self.suffers(ignored_by) else self.request.headers.get(header)
+
+    def require_match(self, etag: str) -> None:
+        if self.found is None and not self.suffers(Flaw.MISSING_IS_412):
+            raise _no_such_key()
+        if self.found is None or not self.found.matches(etag):
+            raise _precondition_failed()
+
+    def write(self, body: bytes) -> _Object:
+        salt = str(next(self.store.writes)).encode() if self.suffers(Flaw.PUT_CHANGES_ETAG) else b""
+        etag = hashlib.md5(body + salt, usedforsecurity=False).hexdigest()
+        written = self.objects[self.key] = _Object(body, f'"{etag}"', self.store.now())
+        return written
+
+
+def _get(call: _Call) -> Response:
+    found, headers = call.found, call.request.headers
+    if found is None:
+        raise _no_such_key()
+    if found.matches(headers.get("If-None-Match", "")):
+        return Response(status=304, headers=found.headers())
+    if "Range" not in headers:
+        return Response(found.body, headers=found.headers(), content_type=_CONTENT_TYPE)
+    start, end = _range(headers["Range"], len(found.body))
+    told = {**found.headers(), "Content-Range": f"bytes {start}-{end - 1}/{len(found.body)}"}
+    return Response(found.body[start:end], 206, told, content_type=_CONTENT_TYPE)
+
+
+def _range(header: str, size: int) -> tuple[int, int]:
+    """Where the range of bytes starts, and before which byte it ends."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header)
+    first, last = match.groups() if match else ("", "")
+    start = int(first) if first else max(0, size - int(last or 0))
+    end = min(size, int(last) + 1) if first and last else size
+    if start >= end:
+        raise _RefusedError(416, "InvalidRange", "The requested range is not satisfiable")
+    return start, end
+
+
+def _put(call: _Call) -> Response:
+    if "x-amz-copy-source" in call.request.headers:
+        return _copy(call)
+    try:
+        _require_for_put(call)
+    except _RefusedError as refusal:
+        if refusal.status == 412 and _gets_500(call):
+            raise _RefusedError(500, "InternalError", "We encountered an internal error") from refusal
+        raise
+    return Response(headers={"ETag": call.write(call.request.get_data()).etag})
+
+
+def _gets_500(call: _Call) -> bool:
+    return call.suffers(Flaw.PUT_LOSER_GETS_500) and next(call.store.losers) % 2 == 0
+
+
+def _require_for_put(call: _Call) -> None:
+    if call.found and call.condition("If-None-Match", Flaw.PUT_IGNORES_IF_NONE_MATCH):
+        raise _precondition_failed()
+    if etag := call.condition("If-Match", Flaw.PUT_IGNORES_IF_MATCH):
+        call.require_match(etag)
+        if '"' in etag and call.suffers(Flaw.PUT_WANTS_BARE_ETAG):
+            raise _precondition_failed()
+
+
+def _copy(call: _Call) -> Response:
+    if call.suffers(Flaw.COPY_REFUSED):
+        return _refuse(call)
+    _require_for_copy(call)
+    source = _source(call)
+    replaces = call.request.headers.get("x-amz-metadata-directive") == "REPLACE"
+    if (source.bucket, source.key) == (call.bucket, call.key) and not replaces:
+        raise _RefusedError(400, "InvalidRequest", "A copy of an object onto itself must change something")
+    if source.found is None:
+        raise _no_such_key()
+    written = call.write(source.found.body)
+    return _xml("CopyObjectResult", _element("ETag", written.etag), _last_modified(written))
+
+
+def _source(call: _Call) -> _Call:
+    bucket, _, key = unquote(call.request.headers["x-amz-copy-source"]).removeprefix("/").partition("/")
+    return replace(call, bucket=bucket, key=key)
+
+
+def _require_for_copy(call: _Call) -> None:
+    if etag := call.condition("x-amz-copy-source-if-match", Flaw.COPY_IGNORES_SOURCE_IF_MATCH):
+        _source(call).require_match(etag)
+    if call.found and call.condition("If-None-Match", Flaw.COPY_IGNORES_IF_MATCH):
+        raise _precondition_failed()
+    if etag := call.condition("If-Match", Flaw.COPY_IGNORES_IF_MATCH):
+        call.require_match(etag)
+
+
+def _delete(call: _Call) -> Response:
+    if "If-Match" in call.request.headers and call.suffers(Flaw.DELETE_REFUSES_IF_MATCH):
+        return _refuse(call)
+    excused = call.found is None and call.suffers(Flaw.DELETE_MISSING_IS_204)
+    if not excused and (etag := call.condition("If-Match", Flaw.DELETE_IGNORES_IF_MATCH)):
+        call.require_match(etag)
+    call.objects.pop(call.key, None)
+    return Response(status=204)
+
+
+def _delete_many(call: _Call) -> Response:
+    if "delete" not in call.request.args:
+        return _refuse(call)
+    named = ElementTree.fromstring(call.request.get_data()).iterfind("{*}Object/{*}Key")
+    keys = [element.text or "" for element in named]
+    for key in keys:
+        call.objects.pop(key, None)
+    return _xml("DeleteResult", *(_element("Deleted", _element("Key", escape(key))) for key in keys))
+
+
+def _list(call: _Call) -> Response:
+    parameters = call.request.args
+    if parameters.get("list-type") != "2":
+        return _refuse(call)
+    keys = _listed_keys(call)
+    page = keys[: min(_LARGEST_PAGE, int(parameters.get("max-keys", _LARGEST_PAGE)))]
+    more = page and len(page) < len(keys)
+    return _xml(
+        "ListBucketResult",
+        _element("IsTruncated", "true" if more else "false"),
+        _element("KeyCount", str(len(page))),
+        _element("EncodingType", "url") if _is_encoded(call) else "",
+        _element("NextContinuationToken", quote(page[-1], safe="")) if more else "",
+        *(_contents(call, key) for key in page),
+    )
+
+
+def _is_encoded(call: _Call) -> bool:
+    return call.request.args.get("encoding-type") == "url"
+
+
+def _listed_keys(call: _Call) -> list[str]:
+    parameters = call.request.args
+    prefix, token = parameters.get("prefix", ""), unquote(parameters.get("continuation-token", ""))
+    after = max(parameters.get("start-after", ""), token)
+    return sorted(key for key in call.objects if key.startswith(prefix) and key > after)
+
+
+def _contents(call: _Call, key: str) -> str:
+    listed = call.objects[key]
+    written = quote(key) if _is_encoded(call) else escape(key)
+    about = (_last_modified(listed), _element("ETag", listed.etag), _element("Size", str(len(listed.body))))
+    return _element("Contents", _element("Key", written), *about)
+
+
+def _create_bucket(call: _Call) -> Response:
+    call.store.buckets.setdefault(call.bucket, {})
+    return Response()
+
+
+def _head_bucket(call: _Call) -> Response:
+    call.store.bucket(call.bucket)
+    return Response()
+
+
+def _refuse(call: _Call) -> Response:
+    raise _RefusedError(501, "NotImplemented", f"{call.request.method} with these headers is not implemented")
+
+
+_OBJECT_CALLS = {"GET": _get, "HEAD": _get, "PUT": _put, "DELETE": _delete}
+_BUCKET_CALLS = {"GET": _list, "HEAD": _head_bucket, "PUT": _create_bucket, "POST": _delete_many}
+
+
+class _RefusedError(Exception):
+    """The request is answered with an error, and nothing happens."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+    def response(self) -> Response:
+        return _xml("Error", _element("Code", self.code), _element("Message", str(self)), status=self.status)
+
+
+def _no_such_key() -> _RefusedError:
+    return _RefusedError(404, "NoSuchKey", "The specified key does not exist")
+
+
+def _precondition_failed() -> _RefusedError:
+    return _RefusedError(412, "PreconditionFailed", "At least one of the pre-conditions did not hold")
+
+
+def _last_modified(written: _Object) -> str:
+    moment = datetime.fromtimestamp(written.modified, timezone.utc)
+    return _element("LastModified", f"{moment:%Y-%m-%dT%H:%M:%S.000Z}")
+
+
+def _element(name: str, *content: str) -> str:
+    return f"<{name}>{''.join(content)}</{name}>"
+
+
+def _xml(name: str, *content: str, status: int = 200) -> Response:
+    text = '<?xml version="1.0" encoding="UTF-8"?>\n' + _element(name, *content)
+    return Response(text, status, content_type="application/xml")

@@ -1,0 +1,334 @@
+"""A proxy between an S3 client and a server: it counts requests, and it makes them fail on purpose.
+
+    with Proxy("http://127.0.0.1:8333", seed=7) as proxy:
+        client = boto3.client("s3", endpoint_url=proxy.url, ...)
+        proxy.faults = [Fault("lost-answer", operation="PutObject", probability=0.1)]
+        with proxy.recording() as requests:
+            client.put_object(Bucket="b", Key="k", Body=b"v")
+        assert ["PutObject"] == [request.operation for request in requests]
+
+The Host header is passed on as it came, so signatures stay valid. Buckets are addressed by path. Each client
+connection has one connection to the server, and both are kept alive. Bodies are held in memory, whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from asyncio import IncompleteReadError, StreamReader, StreamWriter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from .wire import HttpRequest, HttpResponse, read_request, read_response, write_message
+
+__all__ = ["Fault", "FaultKind", "Proxy", "Request"]
+
+FaultKind = Literal[
+    "lost-request",  # the connection drops before the server has seen the request
+    "lost-answer",  # the server does what it was asked, then the connection drops
+    "delay",  # the request reaches the server late, even when its client has given up
+    "internal-error",  # 500, and the server has not seen the request
+    "internal-error-after",  # 500, although the server has done what it was asked
+    "slow-down",  # 503, and the server has not seen the request
+    "conflict",  # 409 ConditionalRequestConflict, and the server has not seen the request
+]
+
+_FORWARDED = frozenset({"lost-answer", "delay", "internal-error-after"})
+_STREAM_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asked and, once recorded, what it was told."""
+
+    operation: str
+    """The operation's name in the S3 API, as in "PutObject"."""
+    method: str
+    path: str
+    query: str
+    if_match: str | None = None
+    if_none_match: str | None = None
+    byte_range: str | None = None
+    copy_source: str | None = None
+    copy_source_if_match: str | None = None
+    status: int | None = None
+    """None for a request whose connection was dropped."""
+    fault: FaultKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What shall go wrong, and with which requests.
+
+    It concerns requests of the `operation` that satisfy `when`, and strikes the fraction `probability` of
+    them. Any fault may first keep the request waiting, for `seconds`.
+    """
+
+    kind: FaultKind
+    operation: str | None = None
+    when: Callable[[Request], bool] | None = None
+    probability: float = 1.0
+    seconds: float = 0.0
+
+    def concerns(self, request: Request) -> bool:
+        if self.operation not in (None, request.operation):
+            return False
+        return self.when is None or self.when(request)
+
+
+class Proxy:
+    """Serves on a free port of 127.0.0.1, in a thread of its own, until it is closed.
+
+    Which of the requests that concern a fault are struck depends on `seed` and their order alone. `rewrite`
+    may replace any answer of the server.
+    """
+
+    def __init__(self, target: str, *, seed: int = 0) -> None:
+        self.rewrite: Callable[[Request, HttpResponse], HttpResponse] = _unchanged
+        self._target = urlsplit(target)
+        self._seed = seed
+        self._lock = threading.Lock()
+        self._faults: tuple[tuple[Fault, Random], ...] = ()
+        self._script: list[Fault] = []
+        self._recordings: dict[int, list[Request]] = {}
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.url = "http://{}:{}".format(*self._listener.getsockname())
+        self._loop = asyncio.new_event_loop()
+        self._closed = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name=f"proxy of {target}")
+        self._thread.start()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop every connection, whatever is under way on it."""
+        self._loop.call_soon_threadsafe(self._closed.set)
+        self._thread.join()
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What may go wrong; of several faults that strike a request, the first counts."""
+        return tuple(fault for fault, _ in self._faults)
+
+    @faults.setter
+    def faults(self, faults: Iterable[Fault]) -> None:
+        self._faults = tuple((fault, Random(f"{self._seed}/{n}")) for n, fault in enumerate(faults))
+
+    def script(self, fault: Fault, *, times: int = 1) -> None:
+        """Let `fault` strike the next `times` requests it concerns, before any of `faults` is considered."""
+        with self._lock:
+            self._script.extend([fault] * times)
+
+    @contextmanager
+    def recording(self) -> Iterator[list[Request]]:
+        """The requests answered or dropped from here to the end of the block, in that order.
+
+        A request is recorded before its client can see the answer, so all that a finished call sent is there.
+        """
+        requests: list[Request] = []
+        with self._lock:
+            self._recordings[id(requests)] = requests
+        try:
+            yield requests
+        finally:
+            with self._lock:
+                del self._recordings[id(requests)]
+
+    def _record(self, request: Request) -> None:
+        with self._lock:
+            for recording in self._recordings.values():
+                recording.append(request)
+
+    def _choose(self, request: Request) -> Fault | None:
+        return self._next_scripted(request) or self._draw(request)
+
+    def _next_scripted(self, request: Request) -> Fault | None:
+        with self._lock:
+            for position, fault in enumerate(self._script):
+                if fault.concerns(request):
+                    return self._script.pop(position)
+        return None
+
+    def _draw(self, request: Request) -> Fault | None:
+        for fault, random in self._faults:
+            if fault.concerns(request) and random.random() < fault.probability:
+                return fault
+        return None
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._converse, sock=self._listener, limit=_STREAM_LIMIT)
+        await self._closed.wait()
+        server.close()
+        await asyncio.sleep(0)  # a conversation cancelled before its first step would leave its socket open
+        conversations = asyncio.all_tasks() - {asyncio.current_task()}
+        for conversation in conversations:
+            conversation.cancel()
+        await asyncio.gather(*conversations)
+
+    async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Serve one client connection to its end."""
+        upstream = _Upstream(self._target.hostname or "127.0.0.1", self._target.port or 80)
+        try:
+            while await self._exchange(reader, writer, upstream):
+                pass
+        except (ConnectionError, IncompleteReadError):
+            pass  # the client hung up
+        except asyncio.CancelledError:
+            writer.transport.abort()  # the proxy closes; not raised again, or asyncio would log it
+        finally:
+            upstream.close()
+            _hang_up(writer)
+
+    async def _exchange(self, reader: StreamReader, writer: StreamWriter, upstream: _Upstream) -> bool:
+        """Answer one request; False when the connection is to be dropped after it."""
+        call = await read_request(reader, writer)
+        request = _describe(call)
+        fault = self._choose(request)
+        answer = await self._answer(call, request, fault, upstream)
+        status, kind = answer.status if answer else None, fault.kind if fault else None
+        self._record(replace(request, status=status, fault=kind))
+        if answer is None:
+            return False
+        await write_message(writer, answer.without_body() if call.method == "HEAD" else answer)
+        return (call.header("connection") or "").lower() != "close"
+
+    async def _answer(
+        self, call: HttpRequest, request: Request, fault: Fault | None, upstream: _Upstream
+    ) -> HttpResponse | None:
+        """The server's answer, or the fault's; None is a dropped connection."""
+        if fault is None:
+            return await self._forward(call, request, upstream)
+        await asyncio.sleep(fault.seconds)
+        forwarded = fault.kind in _FORWARDED and await self._forward(call, request, upstream)
+        return (forwarded or None) if fault.kind == "delay" else _ERRORS.get(fault.kind)
+
+    async def _forward(self, call: HttpRequest, request: Request, upstream: _Upstream) -> HttpResponse | None:
+        try:
+            answer = await upstream.exchange(call)
+        except (OSError, IncompleteReadError):
+            return None  # the server hung up; it may have done its work, so nothing is sent again from here
+        rewritten = self.rewrite(request, answer)
+        return rewritten if rewritten.body == answer.body else rewritten.with_body(rewritten.body)
+
+
+class _Upstream:
+    """The server's side of a client connection: opened when needed, and again when the server closed it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = (host, port)
+        self._streams: tuple[StreamReader, StreamWriter] | None = None
+
+    async def exchange(self, call: HttpRequest) -> HttpResponse:
+        reader, writer = await self._connect()
+        await write_message(writer, call)
+        answer, reusable = await read_response(reader, call.method)
+        if not reusable:
+            self.close()
+        return answer
+
+    async def _connect(self) -> tuple[StreamReader, StreamWriter]:
+        if self._streams and self._streams[0].at_eof():
+            self.close()
+        if not self._streams:
+            self._streams = await asyncio.open_connection(*self._address, limit=_STREAM_LIMIT)
+        return self._streams
+
+    def close(self) -> None:
+        if self._streams:
+            self._streams[1].transport.abort()
+        self._streams = None
+
+
+def _hang_up(writer: StreamWriter) -> None:
+    """End the connection itself, not only our hold on it: a forked child may have inherited another."""
+    with suppress(OSError):  # the client was faster
+        writer.write_eof()
+    writer.close()
+
+
+def _unchanged(request: Request, answer: HttpResponse) -> HttpResponse:
+    return answer
+
+
+def _describe(call: HttpRequest) -> Request:
+    target = urlsplit(f"http://server{call.target}")
+    parameters = parse_qs(target.query, keep_blank_values=True)
+    return Request(
+        operation=_operation(call, target.path, frozenset(parameters)),
+        method=call.method,
+        path=unquote(target.path),
+        query=target.query,
+        if_match=call.header("if-match"),
+        if_none_match=call.header("if-none-match"),
+        byte_range=call.header("range"),
+        copy_source=call.header("x-amz-copy-source"),
+        copy_source_if_match=call.header("x-amz-copy-source-if-match"),
+    )
+
+
+def _operation(call: HttpRequest, path: str, parameters: frozenset[str]) -> str:
+    """The operation's name: by the method, by what is addressed, and by the parameter that marks it."""
+    bucket, _, key = path.strip("/").partition("/")
+    level = "object" if key else "bucket" if bucket else "service"
+    if call.header("x-amz-copy-source"):
+        return "UploadPartCopy" if "partNumber" in parameters else "CopyObject"
+    marked = (_MARKED.get((call.method, level, parameter)) for parameter in sorted(parameters))
+    return next(filter(None, marked), None) or _PLAIN.get((call.method, level), f"{call.method} {level}")
+
+
+_PLAIN = {
+    ("GET", "service"): "ListBuckets",
+    ("GET", "bucket"): "ListObjects",
+    ("HEAD", "bucket"): "HeadBucket",
+    ("PUT", "bucket"): "CreateBucket",
+    ("DELETE", "bucket"): "DeleteBucket",
+    ("GET", "object"): "GetObject",
+    ("HEAD", "object"): "HeadObject",
+    ("PUT", "object"): "PutObject",
+    ("DELETE", "object"): "DeleteObject",
+}
+_MARKED = {
+    ("GET", "bucket", "list-type"): "ListObjectsV2",
+    ("GET", "bucket", "versions"): "ListObjectVersions",
+    ("GET", "bucket", "location"): "GetBucketLocation",
+    ("GET", "bucket", "lifecycle"): "GetBucketLifecycleConfiguration",
+    ("PUT", "bucket", "lifecycle"): "PutBucketLifecycleConfiguration",
+    ("DELETE", "bucket", "lifecycle"): "DeleteBucketLifecycle",
+    ("GET", "bucket", "versioning"): "GetBucketVersioning",
+    ("PUT", "bucket", "versioning"): "PutBucketVersioning",
+    ("POST", "bucket", "delete"): "DeleteObjects",
+    ("POST", "object", "uploads"): "CreateMultipartUpload",
+    ("PUT", "object", "partNumber"): "UploadPart",
+    ("POST", "object", "uploadId"): "CompleteMultipartUpload",
+    ("DELETE", "object", "uploadId"): "AbortMultipartUpload",
+}
+
+
+def _error(status: int, reason: str, code: str, message: str) -> HttpResponse:
+    xml = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{xml}'
+    return HttpResponse(status, reason, (("Content-Type", "application/xml"),), b"").with_body(body.encode())
+
+
+_INTERNAL_ERROR = _error(500, "Internal Server Error", "InternalError", "We encountered an internal error.")
+_ERRORS = {
+    "internal-error": _INTERNAL_ERROR,
+    "internal-error-after": _INTERNAL_ERROR,
+    "slow-down": _error(503, "Slow Down", "SlowDown", "Please reduce your request rate."),
+    "conflict": _error(409, "Conflict", "ConditionalRequestConflict", "A conflicting write is under way."),
+}

@@ -1,0 +1,179 @@
+"""``s3dict dev`` and ``s3dict demo`` as a user runs them: as processes."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from s3dict.cli import demo
+from s3dict.cli.seaweed import LocalServer
+
+COMMAND = [sys.executable, "-W", "error", "-m", "s3dict"]
+LAST_EXPORT = "AWS_DEFAULT_REGION"
+
+
+@contextmanager
+def dev(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [*COMMAND, "dev", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_exports(process: subprocess.Popen[str]) -> dict[str, str]:
+    """What a shell would have after sourcing the output; returns as soon as the last line is there."""
+    assert process.stdout is not None
+    exports: dict[str, str] = {}
+    for line in process.stdout:
+        command, *words = shlex.split(line)
+        if command == "export":
+            exports |= dict([words[0].split("=", 1)])
+        if LAST_EXPORT in exports:
+            break
+    return exports
+
+
+def s3_client(exports: dict[str, str]) -> Any:
+    client: Any = boto3.session.Session().client
+    return closing(
+        client(
+            "s3",
+            endpoint_url=exports["S3DICT_ENDPOINT_URL"],
+            aws_access_key_id=exports["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=exports["AWS_SECRET_ACCESS_KEY"],
+            region_name=exports["AWS_DEFAULT_REGION"],
+        )
+    )
+
+
+def end(process: subprocess.Popen[str], how: signal.Signals) -> str:
+    process.send_signal(how)
+    _, prose = process.communicate(timeout=20)
+    return prose
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+def run_program(program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def free_port(tmp_path: Path) -> str:
+    return LocalServer(tmp_path / "for-its-port").endpoint_url.rpartition(":")[2]
+
+
+def test_dev_serves_until_a_signal_and_keeps_its_data(tmp_path: Path) -> None:
+    arguments = ["--dir", str(tmp_path / "dev"), "--port", free_port(tmp_path), "--bucket", "my-bucket"]
+    with dev(*arguments) as process:
+        first_exports = read_exports(process)
+        with s3_client(first_exports) as s3:
+            s3.put_object(Bucket="my-bucket", Key="key", Body=b"value")
+        prose = end(process, signal.SIGINT)
+        assert process.returncode == 0
+        assert first_exports["S3DICT_ENDPOINT_URL"] in prose
+        assert "Traceback" not in prose
+
+    # It refuses to start while the first server, or anything that it left behind, still holds the directory.
+    with dev(*arguments) as process:
+        assert read_exports(process) == first_exports
+        with s3_client(first_exports) as s3, s3.get_object(Bucket="my-bucket", Key="key")["Body"] as body:
+            assert body.read() == b"value"
+        end(process, signal.SIGTERM)
+        assert process.returncode == 0
+
+
+def test_dev_reports_a_taken_port_on_one_line(tmp_path: Path) -> None:
+    with LocalServer(tmp_path / "one") as server:
+        port = server.endpoint_url.rpartition(":")[2]
+        answer = run("dev", "--dir", str(tmp_path / "two"), "--port", port)
+        server.kill()
+
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("s3dict: Cannot listen")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    arguments = ["dev", "--dir", str(tmp_path), "--bucket", "Not A Bucket"]
+
+    assert run(*arguments).stderr == "s3dict: Invalid bucket name: 'Not A Bucket'\n"
+    assert "Traceback" in run("--debug", *arguments).stderr
+
+
+def test_typer_missing_is_said_on_one_line() -> None:
+    answer = run_program("import sys; sys.modules['typer'] = None; from s3dict.cli import main; main()")
+
+    assert answer.returncode == 1
+    assert answer.stderr == "s3dict: typer is not installed: pip install 's3-shared-dict[cli]'\n"
+
+
+def test_help_loads_no_vendor_library() -> None:
+    program = """if True:
+        import sys
+        from s3dict.cli import main
+        sys.argv = ["s3dict", "--help"]
+        try:
+            main()
+        finally:
+            loaded = {"boto3", "botocore", "aioboto3", "obstore", "numpy", "asyncio"} & set(sys.modules)
+            print("loaded:", sorted(loaded))
+    """
+    answer = run_program(program)
+
+    assert "demo" in answer.stdout
+    assert answer.stdout.endswith("loaded: []\n")
+
+
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        assert run("--help").returncode == 0
+        return time.perf_counter() - started
+
+    # The best of five: the machine may be busy, the imports may not.
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_demo_tells_the_story() -> None:
+    answer = run("demo")
+
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "scores.update(bob=4)" in answer.stdout
+    assert "[('alice', 3), ('bob', 4)]" in answer.stdout
+    assert "That is all" in answer.stdout
+
+
+def test_demo_does_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    functions = [step.function for step in demo._story()]
+
+    assert demo._array_values in functions
+    assert demo._numpy_values not in functions
+
+
+def test_demo_ends_at_a_wrong_result(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def one_and_one() -> int:
+        """Arithmetic."""
+        return 1 + 1
+
+    wrong = demo._Step(one_and_one, lambda result: result == 3)
+    monkeypatch.setattr(demo, "_story", lambda: [wrong, wrong])
+
+    assert not demo.tell()
+    assert capsys.readouterr().out.count("This is not what it has to be.") == 1

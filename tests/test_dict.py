@@ -1,0 +1,467 @@
+"""What a Dict does, as `modal.Dict` does it: on every back end, blocking and in asyncio, from one text."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections import ChainMap
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import pytest
+
+from s3dict import (
+    AlreadyExistsError,
+    Client,
+    DeserializationError,
+    Dict,
+    InvalidError,
+    NotFoundError,
+)
+
+from .support.ways import Way, World, listed
+
+
+class Colour(str, Enum):
+    RED = "red"
+
+
+async def test_what_was_put_is_there(d: Any) -> None:
+    assert await d.put("alice", 3) is True
+    assert 3 == await d.get("alice")
+    assert await d.contains("alice") is True
+
+
+async def test_a_missing_key_gives_the_default(d: Any) -> None:
+    assert await d.get("nobody") is None
+    assert 7 == await d.get("nobody", 7)
+    assert 7 == await d.get("nobody", default=7)
+    assert await d.contains("nobody") is False
+
+
+async def test_none_is_a_value(d: Any) -> None:
+    await d.put("k", None)
+    missing = object()
+    assert await d.get("k", missing) is None
+    assert await d.get("other", missing) is missing
+    assert await d.contains("k")
+    assert await d.put("k", 1, skip_if_exists=True) is False
+    assert await d.pop("k") is None
+
+
+async def test_a_later_put_replaces_an_earlier(d: Any) -> None:
+    for value in (1, "two", [3]):
+        await d.put("k", value)
+    assert [3] == await d.get("k")
+    assert 1 == await d.len()
+
+
+async def test_skip_if_exists_puts_only_where_nothing_is(d: Any) -> None:
+    assert await d.put("k", 1, skip_if_exists=True) is True
+    assert await d.put("k", 2, skip_if_exists=True) is False
+    assert 1 == await d.get("k")
+    await d.pop("k")
+    assert await d.put("k", 3, skip_if_exists=True) is True
+    assert 3 == await d.get("k")
+
+
+async def test_pop_takes_the_entry_out(d: Any) -> None:
+    await d.put("k", 1)
+    assert 1 == await d.pop("k")
+    assert await d.contains("k") is False
+    assert 0 == await d.len()
+    assert [] == await listed(d.keys())
+
+
+async def test_pop_of_a_missing_key_raises_or_gives_the_default(d: Any) -> None:
+    with pytest.raises(KeyError, match="'k' not in Dict 'd'"):
+        await d.pop("k")
+    assert 5 == await d.pop("k", 5)
+    assert await d.pop("k", None) is None
+    assert 5 == await d.pop("k", default=5)
+
+
+async def test_update_takes_all_that_dict_update_takes(d: Any) -> None:
+    await d.update()
+    await d.update({})
+    await d.update({"a": 1, 2: "b"}, c=3)
+    await d.update([("e", 5), ("a", 10)])
+    await d.update((str(n), n) for n in range(3))
+    await d.update(ChainMap({"x": 1}, {"y": 2}))
+    await d.update(k=None)
+    expected = {"a": 10, 2: "b", "c": 3, "e": 5, "0": 0, "1": 1, "2": 2, "x": 1, "y": 2, "k": None}
+    assert expected == dict(await listed(d.items()))
+
+
+async def test_of_equal_keys_in_one_update_the_last_counts(d: Any) -> None:
+    await d.update([(1, n) for n in range(200)] + [(1.0, "float"), (True, "last")])
+    assert [(1, "last")] == await listed(d.items())
+    await d.update({"k": 1}, k=2)
+    assert 2 == await d.get("k")
+
+
+async def test_update_takes_another_dict(world: World, d: Any) -> None:
+    other = world.named("other", create_if_missing=True)
+    await other.update({n: str(n) for n in range(5)})
+    await d.update(other.wrapped)
+    assert {n: str(n) for n in range(5)} == dict(await listed(d.items()))
+
+
+async def test_a_failing_update_says_which_keys_failed(d: Any) -> None:
+    from s3dict import SerializationError
+
+    with pytest.raises(SerializationError, match="'bad'") as caught:
+        await d.update({"bad": (n for n in range(1))})
+    assert ("bad",) == caught.value.failed_keys
+    await d.update({"bad": "mended"})
+    assert "mended" == await d.get("bad")
+
+
+async def test_update_passes_on_what_its_iterable_raises(d: Any) -> None:
+    def pairs() -> Any:
+        yield "a", 1
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        await d.update(pairs())
+    with pytest.raises(TypeError, match="unhashable"):
+        await d.update([([], 1)])
+
+
+async def test_keys_values_and_items_are_plain_iterators(d: Any) -> None:
+    expected = {f"k{n}": n for n in range(20)}
+    await d.update(expected)
+    assert sorted(expected) == sorted(await listed(d.keys()))
+    assert sorted(expected.values()) == sorted(await listed(d.values()))
+    assert expected == dict(await listed(d.items()))
+    assert 20 == await d.len()
+
+
+async def test_iterators_of_an_empty_dict_are_empty(d: Any) -> None:
+    assert [] == await listed(d.keys()) == await listed(d.values()) == await listed(d.items())
+    assert 0 == await d.len()
+
+
+async def test_an_iterator_may_be_left_early(d: Any) -> None:
+    await d.update({n: n for n in range(100)})
+    async for key, value in d.items():
+        assert key == value
+        break
+    async for _ in d.keys():
+        break
+    assert 100 == await d.len()
+
+
+async def test_clear_removes_all_entries_and_leaves_the_dict(d: Any) -> None:
+    await d.update({n: n for n in range(30)})
+    await d.clear()
+    assert 0 == await d.len()
+    await d.clear()
+    await d.put("k", 1)
+    assert [("k", 1)] == await listed(d.items())
+
+
+@pytest.mark.parametrize(
+    ("spellings", "canonical"),
+    [
+        ((1, 1.0, True, np.int64(1)), 1),
+        (("red", Colour.RED, np.str_("red")), "red"),
+        ((0.0, -0.0, False), 0),
+        (((1, "a"), (1.0, "a")), (1, "a")),
+    ],
+)
+async def test_equal_keys_are_one_key(d: Any, spellings: tuple[Any, ...], canonical: Any) -> None:
+    for number, key in enumerate(spellings):
+        await d.put(key, number)
+    for key in spellings:
+        assert len(spellings) - 1 == await d.get(key)
+    assert [canonical] == await listed(d.keys())
+
+
+async def test_keys_of_any_type_come_back(d: Any) -> None:
+    keys = {
+        None,
+        b"bytes",
+        -5,
+        10**40,
+        2.5,
+        "ключ/with 'all' kinds & of %20 ..",
+        "",
+        (1, ("two", None)),
+        frozenset({1, 2}),
+        datetime(2026, 1, 2, tzinfo=timezone.utc),
+        math.inf,
+        timedelta(seconds=5),
+        "long " * 200,
+    }
+    await d.update({key: repr(key) for key in keys})
+    assert keys == set(await listed(d.keys()))
+    assert {key: repr(key) for key in keys} == dict(await listed(d.items()))
+    for key in keys:
+        assert repr(key) == await d.pop(key)
+    assert 0 == await d.len()
+
+
+async def test_values_of_any_type_come_back(d: Any) -> None:
+    array = np.arange(12.0).reshape(3, 4)
+    await d.put("array", array)
+    loaded = await d.get("array")
+    assert np.array_equal(array, loaded)
+    loaded += 1  # an array that was put can be written to, and so can what comes back
+    factor = 3
+    await d.put("function", lambda x: x * factor)
+    assert 21 == (await d.get("function"))(7)
+    await d.put("module", math)
+    assert math is await d.get("module")
+    await d.put("nested", {"list": [1, (2,), {3}], "none": None})
+    assert {"list": [1, (2,), {3}], "none": None} == await d.get("nested")
+
+
+async def test_a_dict_is_a_key_and_a_value(world: World, d: Any) -> None:
+    handle = d.wrapped
+    await d.put(handle, handle)
+    again = await d.get(handle)
+    assert isinstance(again, Dict)
+    assert again.client is world.client
+    assert handle.object_id == again.object_id
+    [key] = await listed(d.keys())
+    assert handle.object_id == key.object_id
+    await world.call_in_way(again).put("through", "itself")
+    assert "itself" == await d.get("through")
+
+
+async def test_a_handle_that_was_never_used_can_be_a_key(world: World, d: Any) -> None:
+    await world.objects.create("other", client=world.client)
+    fresh = world.named("other")
+    await d.put(fresh.wrapped, 1)
+    assert 1 == await d.get(world.named("other").wrapped)
+    assert 1 == await d.get(world.with_id(fresh.wrapped.object_id).wrapped)
+
+
+async def test_a_value_whose_module_is_missing_names_key_and_dict(d: Any, tmp_path: Any, monkeypatch: Any) -> None:
+    (tmp_path / "passing_module.py").write_text("class Thing: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import importlib
+    import sys
+
+    module = importlib.import_module("passing_module")
+    await d.put("foo", module.Thing())
+    del sys.modules["passing_module"]
+    (tmp_path / "passing_module.py").unlink()
+    importlib.invalidate_caches()
+    expected = "Failed to deserialize value for key 'foo' from Dict 'd': No module named 'passing_module'"
+    with pytest.raises(DeserializationError, match=expected):
+        await d.get("foo")
+    with pytest.raises(DeserializationError, match=expected):
+        await listed(d.items())
+    with pytest.raises(DeserializationError, match=expected):
+        await d.pop("foo")
+    assert ["foo"] == await listed(d.keys())
+
+
+async def test_from_name_finds_the_same_dict_again(world: World, d: Any) -> None:
+    await d.put("k", 1)
+    again = world.named("d")
+    assert 1 == await again.get("k")
+    assert d.object_id == again.object_id
+
+
+async def test_a_dict_that_does_not_exist_is_not_found(world: World) -> None:
+    with pytest.raises(NotFoundError, match="There is no Dict 'nothing' in environment 'main'"):
+        await world.named("nothing").get("k")
+
+
+async def test_hydrate_gives_the_handle_itself(world: World) -> None:
+    handle = world.named("made", create_if_missing=True)
+    assert await handle.hydrate() is handle.wrapped
+    assert handle.object_id.startswith("di-")
+    with pytest.raises(NotFoundError):
+        await world.named("nothing").hydrate()
+
+
+async def test_hydrate_takes_a_client(world: World) -> None:
+    await world.objects.create("made", client=world.client)
+    handle = world.call_in_way(Dict.from_name("made"))
+    await handle.hydrate(world.client)
+    await handle.hydrate(client=world.client)
+    await handle.put("k", 1)
+    assert 1 == await world.named("made").get("k")
+
+
+async def test_from_id_finds_the_dict_and_no_successor(world: World, d: Any) -> None:
+    await d.put("k", 1)
+    old_id = d.object_id
+    assert 1 == await world.with_id(old_id).get("k")
+    await world.objects.delete("d", client=world.client)
+    await world.objects.create("d", client=world.client)
+    with pytest.raises(NotFoundError, match="does not exist"):
+        await world.with_id(old_id).get("k")
+    assert await world.named("d").get("k") is None
+
+
+async def test_info_tells_name_time_and_creator(d: Any) -> None:
+    info = await d.info()
+    assert "d" == info.name
+    assert timedelta(0) <= datetime.now(timezone.utc) - info.created_at < timedelta(minutes=1)
+    assert info.created_by
+
+
+async def test_ephemeral_lives_as_long_as_its_context(world: World) -> None:
+    async with world.ephemeral() as passing:
+        assert passing.name is None
+        await passing.update({n: n for n in range(10)})
+        same = world.with_id(passing.object_id)
+        assert 7 == await same.get(7)
+        assert (await passing.info()).name is None
+    with pytest.raises(NotFoundError, match="does not exist"):
+        await world.with_id(passing.object_id).get(7)
+
+
+async def test_ephemeral_is_deleted_also_after_an_exception(world: World) -> None:
+    with pytest.raises(LookupError):
+        async with world.ephemeral() as passing:
+            await passing.put("k", 1)
+            raise LookupError
+    with pytest.raises(NotFoundError):
+        await world.with_id(passing.object_id).get("k")
+
+
+async def test_an_ephemeral_dict_leaves_nothing_behind(world: World) -> None:
+    async with world.ephemeral() as passing:
+        await passing.update({n: n for n in range(10)})
+    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    left = [line.path for line in (await store.list_page(world.client.prefix)).objects]
+    assert [f"{world.client.prefix}/store.json"] == left
+
+
+async def test_create_makes_a_dict_once(world: World) -> None:
+    assert await world.objects.create("made", client=world.client) is None
+    with pytest.raises(AlreadyExistsError, match="A Dict 'made' already exists in environment 'main'"):
+        await world.objects.create("made", client=world.client)
+    assert await world.objects.create("made", allow_existing=True, client=world.client) is None
+    await world.named("made").put("k", 1)
+
+
+async def test_environments_are_namespaces(world: World) -> None:
+    for environment in ("dev", "prod"):
+        await world.objects.create("same", environment_name=environment, client=world.client)
+        await world.named("same", environment_name=environment).put("where", environment)
+    assert "dev" == await world.named("same", environment_name="dev").get("where")
+    assert "prod" == await world.named("same", environment_name="prod").get("where")
+    with pytest.raises(NotFoundError):
+        await world.named("same").get("where")
+    [listed_dict] = await world.objects.list(environment_name="dev", client=world.client)
+    assert "dev" == await world.call_in_way(listed_dict).get("where")
+
+
+async def test_list_gives_hydrated_dicts_newest_first(world: World) -> None:
+    for name in ("first", "second", "third"):
+        await world.named(name, create_if_missing=True).put("name", name)
+    found = await world.objects.list(client=world.client)
+    assert ["third", "second", "first"] == [handle.name for handle in found]
+    assert ["third", "second", "first"] == [await world.call_in_way(handle).get("name") for handle in found]
+    assert ["third"] == [handle.name for handle in await world.objects.list(max_objects=1, client=world.client)]
+    assert [] == await world.objects.list(max_objects=0, client=world.client)
+
+
+async def test_list_takes_a_date_as_datetime_or_text(world: World) -> None:
+    for name in ("first", "second"):
+        await world.objects.create(name, client=world.client)
+    newest = (await world.call_in_way(world.named("second").wrapped).info()).created_at
+    for before in (newest, newest.isoformat(), newest.replace(tzinfo=None)):
+        found = await world.objects.list(created_before=before, client=world.client)
+        assert ["first"] == [handle.name for handle in found]
+    assert [] == await world.objects.list(created_before="2020-01-01", client=world.client)
+
+
+async def test_list_refuses_what_makes_no_sense(world: World) -> None:
+    with pytest.raises(InvalidError, match="max_objects cannot be negative"):
+        await world.objects.list(max_objects=-1, client=world.client)
+    with pytest.raises(InvalidError, match="created_before"):
+        await world.objects.list(created_before="yesterday", client=world.client)
+
+
+async def test_delete_removes_the_dict_and_all_entries(world: World, d: Any) -> None:
+    await d.update({n: n for n in range(10)})
+    assert await world.objects.delete("d", client=world.client) is None
+    with pytest.raises(NotFoundError, match="There is no Dict 'd'"):
+        await world.named("d").get(1)
+    with pytest.raises(NotFoundError, match="There is no Dict 'd'"):
+        await world.objects.delete("d", client=world.client)
+    await world.objects.delete("d", allow_missing=True, client=world.client)
+    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    left = [line.path for line in (await store.list_page(world.client.prefix)).objects]
+    assert [f"{world.client.prefix}/store.json"] == left
+
+
+async def test_a_dict_made_again_under_its_name_is_empty(world: World, d: Any) -> None:
+    await d.put("k", 1)
+    await world.objects.delete("d", client=world.client)
+    assert await world.named("d", create_if_missing=True).get("k") is None
+
+
+async def test_ttl_and_codec_are_chosen_at_creation(world: World) -> None:
+    await world.named("j", create_if_missing=True, codec="json", ttl=timedelta(days=1)).put("k", {"a": [1, None]})
+    plain = world.named("j")
+    assert {"a": [1, None]} == await plain.get("k")
+    assert "di-" in plain.object_id
+    with pytest.raises(InvalidError, match="was created with codec='json', not 'cloudpickle'"):
+        await world.named("j", codec="cloudpickle").get("k")
+    with pytest.raises(InvalidError, match=r"was created with ttl=1 day, 0:00:00, not 2 days"):
+        await world.named("j", create_if_missing=True, ttl=timedelta(days=2)).get("k")
+    with pytest.raises(InvalidError, match="not None"):
+        await world.named("j", ttl=None).get("k")
+
+
+async def test_a_bytes_dict_holds_bytes(world: World) -> None:
+    raw = world.named("raw", create_if_missing=True, codec="bytes", ttl=None)
+    await raw.put("k", bytearray(b"\x00\xff"))
+    assert b"\x00\xff" == await raw.get("k")
+
+
+async def test_a_pickled_handle_reaches_the_same_dict(world: World, d: Any) -> None:
+    await d.put("k", 1)
+    again = pickle.loads(pickle.dumps(d.wrapped))
+    assert d.object_id == again.object_id
+    assert 1 == await world.call_in_way(again).get("k") or world.client.driver == "memory"
+
+
+async def test_a_name_is_looked_up_when_it_is_used_and_pickled_as_it_is_before(world: World) -> None:
+    lazy = pickle.loads(pickle.dumps(world.named("later", create_if_missing=True).wrapped))
+    await lazy.hydrate.aio() if world.way is Way.ASYNCIO else lazy.hydrate()
+    assert "later" == lazy.name
+
+
+def test_the_operators(client: Client) -> None:
+    d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
+    d["k"] = 1
+    assert 1 == d["k"]
+    assert "k" in d
+    assert "other" not in d
+    assert ["k"] == list(d)
+    del d["k"]
+    with pytest.raises(KeyError, match="'k' not in Dict 'd'"):
+        d["k"]
+    with pytest.raises(KeyError, match="'k' not in Dict 'd'"):
+        del d["k"]
+
+
+def test_a_dict_is_not_constructed() -> None:
+    with pytest.raises(RuntimeError, match="from_name"):
+        Dict()
+
+
+def test_handles_show_how_they_were_made() -> None:
+    assert "Dict.from_name('x')" == repr(Dict.from_name("x"))
+    assert "Dict.from_name('x', environment_name='dev')" == repr(Dict.from_name("x", environment_name="dev"))
+    dict_id = "di-01ARZ3NDEKTSV4RRFFQ69G5FAV:main:x"
+    assert f"Dict.from_id({dict_id!r})" == repr(Dict.from_id(dict_id))
+    assert dict_id == Dict.from_id(dict_id).object_id
+    assert "x" == Dict.from_id(dict_id).name
+
+
+def test_the_id_of_a_name_is_known_after_it_was_looked_up() -> None:
+    with pytest.raises(InvalidError, match="call hydrate"):
+        _ = Dict.from_name("x").object_id

@@ -1,0 +1,79 @@
+"""Every store passes the contract that users can subclass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from s3dict import Client
+from s3dict.stores.base import Store
+from s3dict.testing import AsyncStoreContract, StoreContract
+
+
+class _Own:
+    """Stores of the client that the test has for itself."""
+
+    @pytest.fixture
+    def backend(self) -> str:
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _place(self, client: Client) -> None:
+        self.prefix = f"{client.prefix}/contract/"
+
+
+class _Blocking(_Own, StoreContract):
+    @pytest.fixture
+    def make_store(self, client: Client) -> Callable[[], Store]:
+        return lambda: client._store(aio=False)
+
+
+class _Asyncio(_Own, AsyncStoreContract):
+    @pytest.fixture
+    def make_store(self, client: Client) -> Callable[[], Store]:
+        return lambda: client._store(aio=True)
+
+
+class _OnMemory:
+    @pytest.fixture
+    def backend(self) -> str:
+        return "memory"
+
+
+class _OnMoto:
+    copies_on_condition = False
+
+    @pytest.fixture
+    def backend(self) -> str:
+        return "moto"
+
+
+class _OnSeaweedFS:
+    @pytest.fixture
+    def backend(self) -> str:
+        return "seaweedfs"
+
+
+class TestMemoryStore(_OnMemory, _Blocking):
+    pass
+
+
+class TestAsyncMemoryStore(_OnMemory, _Asyncio):
+    pass
+
+
+class TestBotoStoreOnMoto(_OnMoto, _Blocking):
+    pass
+
+
+class TestAioBotoStoreOnMoto(_OnMoto, _Asyncio):
+    pass
+
+
+class TestBotoStoreOnSeaweedFS(_OnSeaweedFS, _Blocking):
+    pass
+
+
+class TestAioBotoStoreOnSeaweedFS(_OnSeaweedFS, _Asyncio):
+    pass
