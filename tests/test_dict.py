@@ -320,12 +320,18 @@ async def test_ephemeral_lives_as_long_as_its_context(world: World) -> None:
 
 
 async def test_ephemeral_is_deleted_also_after_an_exception(world: World) -> None:
-    with pytest.raises(LookupError):
+    ids = []
+
+    async def fail() -> None:
         async with world.ephemeral() as passing:
             await passing.put("k", 1)
+            ids.append(passing.object_id)
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
     with pytest.raises(NotFoundError):
-        await world.with_id(passing.object_id).get("k")
+        await world.with_id(ids[0]).get("k")
 
 
 async def test_an_ephemeral_dict_leaves_nothing_behind(world: World) -> None:

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+PeakOf = Callable[[Callable[[], object]], int]
+
+
+@pytest.fixture
+def peak_of() -> PeakOf:
+    """Runs a function, and gives the bytes that were in use at its worst moment beyond those in use before."""
+
+    def measure(function: Callable[[], object]) -> int:
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            function()
+            return tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+
+    return measure

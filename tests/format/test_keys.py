@@ -1,0 +1,616 @@
+"""Keys: equal keys have equal bytes, every key comes back, and no bytes do harm."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+import sys
+import threading
+from collections import namedtuple
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, IntEnum
+from fractions import Fraction
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import cbor2
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from s3dict.errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
+from s3dict.format.keys import (
+    MAX_DECIMAL_PLACES,
+    MAX_DEPTH,
+    MAX_KEY_BYTES,
+    MAX_SEGMENT_BYTES,
+    EncodedKey,
+    KeyCodec,
+    digest,
+    key_bytes_in,
+)
+from s3dict.format.layout import MAX_PREFIX_BYTES, DictId, Layout, check_name, check_prefix, new_ulid
+
+OBJECT_NAME = re.compile(r"[A-Za-z0-9\-_./]{1,1024}")
+PICKLE_TAG, HANDLE_TAG, NAIVE_TAG, SURROGATES_TAG = 0x53330001, 0x53330002, 0x53330003, 0x53330004
+
+
+@dataclass(frozen=True)
+class Handle:
+    """Stands for a Dict, of which keys know nothing but its id."""
+
+    dict_id: str
+
+    def __s3dict_id__(self) -> str:
+        return self.dict_id
+
+
+KEYS = KeyCodec(pickles=True, handle=Handle)
+PLAIN_KEYS = KeyCodec(pickles=False, handle=Handle)
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+Size = namedtuple("Size", "width height")  # noqa: PYI024 (the untyped spelling is a key too)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Raw(bytes):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+class Real(float):
+    pass
+
+
+class Triple(tuple[Any, ...]):
+    __slots__ = ()
+
+
+class Bag(frozenset[Any]):
+    pass
+
+
+class Moment(datetime):
+    pass
+
+
+class Day(date):
+    pass
+
+
+class Word(str, Enum):
+    """What a StrEnum is, in every Python."""
+
+    A = "a"
+
+
+class Small(IntEnum):
+    ONE = 1
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Loud:
+    """Whoever loads its pickle, hears it."""
+
+    heard: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _hear, (self.heard,)
+
+
+heard: list[str] = []
+
+
+def _hear(text: str) -> str:
+    heard.append(text)
+    return text
+
+
+@dataclass(frozen=True)
+class Refusing:
+    """Its pickling fails in a way that no pickler foresees."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise RuntimeError("I stay here")
+
+
+def encoded(key: object) -> bytes:
+    return KEYS.encode(key).data
+
+
+def there_and_back(key: object) -> Any:
+    return KEYS.decode(encoded(key))
+
+
+def same_key(a: Any, b: Any) -> bool:
+    """Whether a Python dict takes both for one key."""
+    return bool(a == b) and hash(a) == hash(b)
+
+
+def nested(levels: int) -> Any:
+    key: Any = "core"
+    for _ in range(levels):
+        key = (key,)
+    return key
+
+
+any_text = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=40)
+offsets = st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59)).map(timezone)
+instants = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=st.none() | offsets)
+folded = st.builds(lambda moment, fold: moment.replace(fold=fold), instants, st.integers(0, 1))
+numbers = st.one_of(
+    st.integers(),
+    st.integers(-(2**600), 2**600),
+    st.booleans(),
+    st.floats(allow_nan=False),
+    st.complex_numbers(allow_nan=False),
+    st.decimals(allow_nan=False),
+    st.fractions(),
+)
+built_in = st.one_of(any_text, st.binary(max_size=40), numbers, st.none(), st.dates(), folded, st.uuids())
+derived = st.one_of(
+    st.just(Word.A),
+    st.just(Small.ONE),
+    any_text.map(Text),
+    st.binary(max_size=9).map(Raw),
+    st.integers().map(Number),
+    st.floats(allow_nan=False).map(Real),
+    st.builds(Point, st.integers(), st.integers()),
+    st.builds(Size, any_text, numbers),
+    st.integers(-(2**63), 2**63 - 1).map(np.int64),
+    st.floats(allow_nan=False).map(np.float64),
+    st.floats(width=32, allow_nan=False).map(np.float32),
+    st.booleans().map(np.bool_),
+    st.text(max_size=9).map(np.str_),
+)
+
+
+def containers(members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.lists(members, max_size=4).map(tuple),
+        st.frozensets(members, max_size=4),
+        st.lists(members, max_size=4).map(Triple),
+        st.frozensets(members, max_size=4).map(Bag),
+        st.builds(Size, members, members),
+    )
+
+
+canonical_keys = st.recursive(built_in | derived, containers, max_leaves=12)
+
+
+@st.composite
+def spelled_numbers(draw: st.DrawFn) -> Any:
+    """A number of few values and many types, so that two of them are likely to be equal."""
+    value = Fraction(
+        draw(st.sampled_from([0, 1, -1, 2, 3, 10**20, 2**53 + 1, 2**1100])), draw(st.sampled_from([1, 2, 3, 10]))
+    )
+    spellings: list[Any] = [value]
+    if value.denominator == 1:
+        spellings += [int(value), Number(value)]
+    if value in (0, 1):
+        spellings += [bool(value), np.bool_(value)]
+    if value.denominator in (1, 2, 5, 10):
+        spellings += [Decimal(value.numerator) / Decimal(value.denominator), Decimal(f"{float(value) if value < 1e9 else 1:.3f}")]
+    if value < 2**1000:
+        spellings += [float(value), -float(value), complex(value), complex(float(value), -0.0), complex(0, value), Real(value)]
+    return draw(st.sampled_from(spellings))
+
+
+likely_equal_scalars = st.one_of(
+    spelled_numbers(),
+    st.sampled_from(["a", Word.A, Text("a"), b"a", Raw(b"a"), np.str_("a"), None, "", b"", (), frozenset()]),
+    st.sampled_from(
+        [
+            datetime(2024, 5, 1, 12),
+            datetime(2024, 5, 1, 12, fold=1),
+            datetime(2024, 5, 1, 12, tzinfo=timezone.utc),
+            datetime(2024, 5, 1, 12, tzinfo=ZoneInfo("UTC")),
+            datetime(2024, 5, 1, 14, tzinfo=timezone(timedelta(hours=2))),
+            datetime(2024, 5, 1, 14, tzinfo=ZoneInfo("Europe/Berlin")),
+            date(2024, 5, 1),
+        ]
+    ),
+)
+likely_equal_keys = st.recursive(
+    likely_equal_scalars,
+    lambda members: st.one_of(
+        st.lists(members, min_size=1, max_size=2).map(tuple),
+        st.tuples(members, members).map(Size._make),
+        st.frozensets(members, max_size=2),
+        st.frozensets(members, max_size=2).map(Bag),
+    ),
+    max_leaves=3,
+)
+
+
+@given(canonical_keys)
+@example("\ud800")
+@example(frozenset({"\ud800", datetime(2024, 1, 1), (frozenset({date(2024, 1, 1)}),)}))
+@example(-0.0)
+@example(complex(-0.0, -0.0))
+@example(5e-324)
+@example(math.inf)
+@example(Decimal("-Infinity"))
+@example(Fraction(1, 3))
+@example(Decimal("0." + "1" * 60))
+@example(2**64)
+@example(-(2**64) - 1)
+@example(UUID(int=7))
+@example(datetime(1, 1, 1))
+@example(datetime(9999, 12, 31, 23, 59, 59, 999999, timezone.utc))
+def test_a_key_comes_back_equal_and_hashes_alike(key: Hashable) -> None:
+    assert same_key(key, there_and_back(key))
+
+
+@given(canonical_keys)
+def test_what_comes_back_is_the_same_key_again(key: Hashable) -> None:
+    assert encoded(key) == encoded(there_and_back(key))
+
+
+@given(likely_equal_keys, likely_equal_keys)
+@example(1, True)
+@example(0.1, Fraction(1, 10))
+@example(0.1, Decimal("0.1"))
+@example(Fraction(1, 10), Decimal("0.10"))
+@example(2**53, 2.0**53)
+@example(2**53 + 1, 2.0**53)
+@example(1e300, int(1e300))
+@example(math.inf, Decimal("Infinity"))
+@example(math.inf, complex(math.inf, 0))
+@example(-1, -2)
+@example(Small.ONE, True)
+@example("1", 1)
+@example(datetime(2024, 5, 1), date(2024, 5, 1))
+def test_two_keys_have_equal_bytes_exactly_when_a_python_dict_takes_them_for_one(a: Any, b: Any) -> None:
+    assert same_key(a, b) == (encoded(a) == encoded(b))
+
+
+@given(st.lists(likely_equal_keys, max_size=12))
+def test_a_python_dict_of_many_keys_has_as_many_as_there_are_different_bytes(keys: list[Any]) -> None:
+    assert len(dict.fromkeys(keys)) == len({encoded(key) for key in keys})
+
+
+@given(canonical_keys)
+def test_keys_of_known_types_are_never_pickled(key: Hashable) -> None:
+    assert not PLAIN_KEYS.encode(key).pickled
+
+
+@pytest.mark.parametrize(
+    ("scalar", "plain"),
+    [
+        (np.int8(-3), -3),
+        (np.uint64(2**64 - 1), 2**64 - 1),
+        (np.float16(0.5), 0.5),
+        (np.float32(0.1), float(np.float32(0.1))),
+        (np.float64(0.1), 0.1),
+        (np.complex64(1 + 2j), 1 + 2j),
+        (np.bool_(True), 1),
+        (np.str_("é"), "é"),
+        (np.bytes_(b"\0x"), b"\0x"),
+        (Moment(2024, 5, 1, 12), datetime(2024, 5, 1, 12)),
+        (Moment(2024, 5, 1, 12, tzinfo=timezone.utc), datetime(2024, 5, 1, 12, tzinfo=timezone.utc)),
+        (Day(2024, 5, 1), date(2024, 5, 1)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_scalar_that_equals_a_plain_value_is_the_same_key(scalar: Any, plain: Any) -> None:
+    assert same_key(scalar, plain)
+    assert encoded(plain) == encoded(scalar)
+
+
+def test_the_repeated_hour_of_one_zone_is_one_key_as_in_a_python_dict() -> None:
+    first = datetime(2021, 10, 31, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    second = first.replace(fold=1)
+    assert same_key(first, second)
+    assert encoded(first) == encoded(second)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [Colour.RED, range(3), timedelta(hours=1), int, Loud("x"), (1, range(3)), frozenset({range(3), timedelta(1)})],
+    ids=repr,
+)
+def test_a_key_of_any_other_type_is_pickled_and_comes_back(key: Hashable) -> None:
+    key_bytes = KEYS.encode(key)
+    assert key_bytes.pickled
+    assert KEYS.decode(key_bytes.data) == ("x" if key == Loud("x") else key)
+
+
+def test_a_handle_is_its_id() -> None:
+    assert Handle("di-7") == there_and_back(Handle("di-7"))
+    assert encoded(Handle("di-7")) != encoded("di-7")
+
+
+def test_a_class_of_handles_is_no_handle() -> None:
+    assert Handle is there_and_back(Handle)
+
+
+def test_a_decoded_fraction_of_many_places_is_a_key_again() -> None:
+    key = Fraction(1, 2 ** (MAX_DECIMAL_PLACES + 1))
+    assert encoded(key) == encoded(there_and_back(key))
+
+
+def test_long_doubles_that_differ_are_different_keys() -> None:
+    one, more = np.longdouble(1), np.longdouble(1) + np.finfo(np.longdouble).eps
+    assert one != more
+    assert encoded(one) != encoded(more)
+
+
+NANS = [
+    math.nan,
+    complex(0, math.nan),
+    complex(math.nan, 1),
+    Decimal("NaN"),
+    np.float32("nan"),
+    np.complex128(complex(0, math.nan)),
+    np.datetime64("NaT"),
+]
+
+
+@pytest.mark.parametrize("nan", NANS, ids=repr)
+@pytest.mark.parametrize("wrap", [lambda nan: nan, lambda nan: ("a", (nan,)), lambda nan: frozenset({nan})])
+def test_nan_anywhere_is_invalid(nan: Any, wrap: Any) -> None:
+    with pytest.raises(InvalidError):
+        KEYS.encode(wrap(nan))
+
+
+@pytest.mark.parametrize("key", [[], {}, set(), bytearray(b"x"), ([],), (1, {2: 3}), np.zeros(1)], ids=repr)
+def test_an_unhashable_key_is_a_type_error_as_in_a_dict(key: Any) -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        KEYS.encode(key)
+
+
+def test_keys_nest_a_hundred_levels_deep_and_no_deeper() -> None:
+    assert nested(MAX_DEPTH) == there_and_back(nested(MAX_DEPTH))
+    with pytest.raises(InvalidError, match="100 levels"):
+        KEYS.encode(nested(MAX_DEPTH + 1))
+
+
+def test_depth_is_counted_through_sets_and_derived_types() -> None:
+    key: Any = 1
+    for _ in range(MAX_DEPTH // 2 + 1):
+        key = frozenset({Size(key, 0)})
+    with pytest.raises(InvalidError, match="100 levels"):
+        KEYS.encode(key)
+
+
+def test_breadth_is_no_depth() -> None:
+    key = tuple((i, (i,)) for i in range(3 * MAX_DEPTH))
+    assert key == there_and_back(key)
+
+
+def test_a_key_takes_a_mebibyte_and_no_more() -> None:
+    longest = "x" * (MAX_KEY_BYTES - 5)
+    assert MAX_KEY_BYTES == len(encoded(longest))
+    with pytest.raises(RequestSizeError, match="The key takes 1048577 bytes"):
+        KEYS.encode(longest + "x")
+
+
+@pytest.mark.parametrize("decimal", [f"1E-{MAX_DECIMAL_PLACES}", f"1E+{MAX_DECIMAL_PLACES}", "1." + "1" * MAX_DECIMAL_PLACES])
+def test_decimals_have_ten_thousand_places(decimal: str) -> None:
+    key = Decimal(decimal)
+    assert same_key(key, there_and_back(key))
+
+
+@pytest.mark.parametrize(
+    "decimal", [f"1E-{MAX_DECIMAL_PLACES + 1}", f"1E+{MAX_DECIMAL_PLACES + 1}", "1E+999999999", "0." + "1" * 10_001]
+)
+def test_a_decimal_of_more_places_is_invalid(decimal: str) -> None:
+    with pytest.raises(InvalidError, match="10000 places"):
+        KEYS.encode(Decimal(decimal))
+
+
+def test_an_instant_outside_of_utc_is_invalid() -> None:
+    with pytest.raises(InvalidError, match="UTC"):
+        KEYS.encode(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))))
+
+
+@pytest.mark.parametrize(
+    "key", [threading.Lock(), (i for i in ()), sys.stdout, Refusing(), (1, Refusing())], ids=lambda key: type(key).__name__
+)
+def test_an_unpicklable_key_is_a_serialization_error(key: Any) -> None:
+    with pytest.raises(SerializationError, match="cannot be pickled"):
+        KEYS.encode(key)
+
+
+@pytest.mark.parametrize("wrap", [lambda key: key, lambda key: (1, key), lambda key: frozenset({key})])
+def test_a_dict_without_pickles_neither_writes_nor_loads_one(wrap: Any) -> None:
+    planted = encoded(wrap(Loud("planted")))
+    heard.clear()
+    with pytest.raises(SerializationError, match="Loud"):
+        PLAIN_KEYS.encode(wrap(Loud("own")))
+    with pytest.raises(IntegrityError, match="never unpickles"):
+        PLAIN_KEYS.decode(planted)
+    assert heard == []
+    KEYS.decode(planted)
+    assert heard == ["planted"]
+
+
+def test_a_pickle_that_cannot_be_loaded_is_a_deserialization_error() -> None:
+    unknown = pickle.dumps(Loud("x"), protocol=5).replace(b"_hear", b"_gone")
+    with pytest.raises(DeserializationError, match="_gone"):
+        KEYS.decode(cbor2.dumps(cbor2.CBORTag(PICKLE_TAG, unknown)))
+
+
+def test_a_pickled_key_is_never_in_the_name() -> None:
+    key = KEYS.encode((1, Colour.RED))
+    assert key.digest == key.segment
+    assert key_bytes_in(key.segment) is None
+
+
+@given(canonical_keys | st.text(min_size=100, max_size=300))
+@example("x" * 159)
+@example("x" * 170)
+def test_a_segment_is_short_plain_and_gives_the_key_back_or_nothing(key: Hashable) -> None:
+    name = KEYS.encode(key)
+    assert OBJECT_NAME.fullmatch(name.segment)
+    assert "/" not in name.segment
+    assert len(name.segment) <= MAX_SEGMENT_BYTES
+    assert name.segment.startswith(digest(name.data))
+    assert key_bytes_in(name.segment) in (name.data, None)
+
+
+def test_keys_of_a_hundred_and_sixty_bytes_are_in_the_name_and_longer_ones_are_not() -> None:
+    sizes = {size: EncodedKey(b"k" * size, pickled=False).segment for size in range(120, 200)}
+    inlined = [size for size, segment in sizes.items() if key_bytes_in(segment) is not None]
+    assert list(range(120, 163)) == inlined
+
+
+names = st.from_regex(r"[a-zA-Z0-9\-_.]{1,64}", fullmatch=True).filter(lambda name: name not in (".", ".."))
+prefixes = st.lists(names, min_size=1, max_size=20).map("/".join).filter(lambda prefix: len(prefix) <= MAX_PREFIX_BYTES)
+
+
+@given(prefixes, names, names, st.sampled_from([None, 1, 2, 7, 30, 90, 360]), canonical_keys)
+@example("p" * 200 + "/" + "q" * 199, "e" * 64, "n" * 64, 360, "k" * 159)
+def test_object_names_fit_every_store_whatever_they_are_made_of(
+    prefix: str, environment: str, name: str, days: int | None, key: Hashable
+) -> None:
+    dict_id = DictId(new_ulid(datetime.now(timezone.utc)), check_name(environment, "environment"), check_name(name))
+    ttl = None if days is None else timedelta(days=days)
+    path = Layout(check_prefix(prefix)).data(dict_id, ttl).entries + KEYS.encode(key).segment
+    assert OBJECT_NAME.fullmatch(path)
+    assert all(part not in ("", ".", "..") and len(part) <= MAX_SEGMENT_BYTES for part in path.split("/"))
+
+
+HASHED, INLINED = KEYS.encode("key").segment.split(".")
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        *("", ".", "README.md", HASHED[:-1], HASHED + "0", HASHED.upper(), "z" * 32, "٣" * 32, HASHED + "."),
+        *(f"{HASHED}.{INLINED}=", f"{HASHED}.{INLINED}.", f"{HASHED}.{INLINED}\n", f"{HASHED}.{INLINED}/"),
+        *(f"{HASHED}.{INLINED[:-1]}", f"{HASHED}.{INLINED[:-1]}B", f"{HASHED}.ä", f"{'0' * 32}.{INLINED}"),
+    ],
+)
+def test_a_foreign_segment_is_an_integrity_error(segment: str) -> None:
+    with pytest.raises(IntegrityError):
+        key_bytes_in(segment)
+
+
+@given(st.text(max_size=60))
+def test_any_name_is_read_or_an_integrity_error(segment: str) -> None:
+    try:
+        data = key_bytes_in(segment)
+    except IntegrityError:
+        return
+    assert data is None or digest(data) == segment[:32]
+
+
+def harmless(data: bytes, codec: KeyCodec) -> None:
+    try:
+        key = codec.decode(data)
+    except (IntegrityError, DeserializationError):
+        return
+    hash(key)
+
+
+@given(st.binary(max_size=200), st.sampled_from([KEYS, PLAIN_KEYS]))
+def test_any_bytes_are_a_hashable_key_or_an_error_of_ours(data: bytes, codec: KeyCodec) -> None:
+    harmless(data, codec)
+
+
+@given(canonical_keys, st.data())
+def test_damaged_keys_are_a_hashable_key_or_an_error_of_ours(key: Hashable, data: st.DataObject) -> None:
+    whole = encoded(key)
+    place = data.draw(st.integers(0, len(whole) - 1))
+    other = data.draw(st.integers(0, 255))
+    harmless(whole[:place] + bytes([other]) + whole[place + 1 :], KEYS)
+    harmless(whole[:place], KEYS)
+
+
+@given(
+    st.sampled_from([0, 1, 2, 3, 4, 5, 30, 35, 36, 37, 258, 1004, 43000, HANDLE_TAG, NAIVE_TAG, SURROGATES_TAG]),
+    st.recursive(
+        st.integers() | st.text(max_size=9) | st.binary(max_size=9) | st.floats() | st.none(),
+        lambda items: st.lists(items, max_size=3) | st.dictionaries(st.text(max_size=3), items, max_size=2),
+        max_leaves=5,
+    ),
+)
+def test_any_tag_on_anything_is_a_hashable_key_or_an_error_of_ours(tag: int, content: Any) -> None:
+    harmless(cbor2.dumps(cbor2.CBORTag(tag, content)), KEYS)
+
+
+@given(st.binary(max_size=40) | canonical_keys.map(encoded).map(lambda data: data + b"\0"))
+@example(b"\x18\x01")
+@example(b"\x00\x00")
+@example(cbor2.dumps(math.nan))
+@example(cbor2.dumps(1.0))
+@example(cbor2.dumps(cbor2.CBORTag(35, "a*")))
+@example(cbor2.dumps(cbor2.CBORTag(NAIVE_TAG, "2024-05-01T12:00:00+02:00")))
+@example(cbor2.dumps(cbor2.CBORTag(SURROGATES_TAG, b"plain")))
+def test_bytes_that_no_key_has_are_not_decoded(data: bytes) -> None:
+    try:
+        key = PLAIN_KEYS.decode(data)
+    except IntegrityError:
+        return
+    assert data == PLAIN_KEYS.encode(key).data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(bytes.fromhex("d81c01"), id="a shared value"),
+        pytest.param(bytes.fromhex("d81c81d81d00"), id="an array that holds itself"),
+        pytest.param(bytes.fromhex("82d81c8100d81d00"), id="an array twice"),
+        pytest.param(bytes.fromhex("d901008263616161d81900"), id="a string twice"),
+    ],
+)
+def test_references_are_none_of_ours(data: bytes) -> None:
+    with pytest.raises(IntegrityError):
+        KEYS.decode(data)
+
+
+def doubling(levels: int) -> bytes:
+    """An array whose every member holds the one before it twice, by reference: few bytes, and 2^levels leaves."""
+    members = [bytes.fromhex("d81c820000")]
+    for level in range(levels - 1):
+        members.append(bytes.fromhex("d81c82") + (b"\xd8\x1d" + cbor2.dumps(level)) * 2)
+    return b"\x98" + bytes([levels]) + b"".join(members)
+
+
+@pytest.mark.timeout(5)
+def test_a_few_bytes_do_not_grow_without_bounds() -> None:
+    with pytest.raises(IntegrityError):
+        KEYS.decode(doubling(60))
+
+
+@pytest.mark.parametrize("head", ["5b", "7b", "9b", "bb", "d901029b", "c49b", "5f5b"])
+def test_a_length_that_is_only_claimed_takes_no_memory(head: str, peak_of: Any) -> None:
+    data = bytes.fromhex(head + "0000000100000000")
+    with pytest.raises(IntegrityError):
+        KEYS.decode(data)
+    assert peak_of(lambda: harmless(data, KEYS)) < 1 << 20
+
+
+def test_deep_nesting_is_an_integrity_error() -> None:
+    for data in (b"\x81" * 100_000 + b"\0", b"\xc4" * 100_000 + b"\0", b"\xd9\x01\x02\x81" * 100_000 + b"\0"):
+        with pytest.raises(IntegrityError):
+            KEYS.decode(data)
+
+
+@given(canonical_keys, canonical_keys)
+def test_different_keys_have_different_names(a: Any, b: Any) -> None:
+    assume(not same_key(a, b))
+    assert KEYS.encode(a).segment != KEYS.encode(b).segment

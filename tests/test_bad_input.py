@@ -1,0 +1,339 @@
+"""What cannot work is refused with an error that says why, and nothing is written."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from s3dict import (
+    Client,
+    Dict,
+    IntegrityError,
+    InvalidError,
+    NotFoundError,
+    PermissionDeniedError,
+    RequestSizeError,
+    SerializationError,
+    UnavailableError,
+)
+
+from .support.ways import Endpoint, Way, World, listed
+
+
+async def paths(world: World) -> list[str]:
+    page = await world.client._store(aio=world.way is Way.ASYNCIO).list_page(world.client.prefix)
+    return [line.path for line in page.objects]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "ä", "a b", "x" * 65, ".", "..", "a\n", None, 5])
+def test_a_bad_name_is_refused_before_anything_is_sent(name: Any) -> None:
+    client = Client("b", driver="memory")
+    for use in (
+        lambda: Dict.from_name(name),
+        lambda: Dict.objects.create(name, client=client),
+        lambda: Dict.objects.delete(name, client=client),
+    ):
+        with pytest.raises(InvalidError, match="Invalid Dict name"):
+            use()
+
+
+@pytest.mark.parametrize("environment", ["a/b", "..", "x" * 65])
+def test_a_bad_environment_is_refused(environment: str) -> None:
+    with pytest.raises(InvalidError, match="Invalid environment name"):
+        Dict.from_name("d", environment_name=environment)
+    with pytest.raises(InvalidError, match="Invalid environment name"):
+        Client("b", environment_name=environment)
+    with pytest.raises(InvalidError, match="Invalid environment name"):
+        Dict.ephemeral(environment_name=environment)
+
+
+@pytest.mark.parametrize("dict_id", ["", "di-", "d", "di-01ARZ3NDEKTSV4RRFFQ69G5FAV:main", "di-zzz:a:b", None])
+def test_a_bad_id_is_refused(dict_id: Any) -> None:
+    with pytest.raises(InvalidError, match="Invalid Dict id"):
+        Dict.from_id(dict_id)
+
+
+@pytest.mark.parametrize("ttl", [timedelta(0), timedelta(seconds=59), timedelta(days=368), -timedelta(days=1), 7])
+def test_a_bad_ttl_is_refused(ttl: Any) -> None:
+    with pytest.raises(InvalidError, match="Invalid ttl"):
+        Dict.from_name("d", ttl=ttl)
+    with pytest.raises(InvalidError, match="Invalid ttl"):
+        Dict.objects.create("d", ttl=ttl, client=Client("b", driver="memory"))
+
+
+def test_a_bad_codec_is_refused() -> None:
+    with pytest.raises(InvalidError, match="Unknown codec 'pickle': choose one of bytes, cloudpickle, json"):
+        Dict.from_name("d", codec="pickle")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"bucket": ""}, "Invalid bucket"),
+        ({"bucket": "s3://bucket/path"}, "Invalid bucket"),
+        ({"prefix": ""}, "Invalid prefix"),
+        ({"prefix": "a//b"}, "Invalid prefix"),
+        ({"prefix": "../a"}, "Invalid prefix"),
+        ({"prefix": "x" * 500}, "Invalid prefix"),
+        ({"prefix": "spaced out"}, "Invalid prefix"),
+        ({"endpoint_url": "localhost:8333"}, "Invalid endpoint_url"),
+        ({"driver": "redis"}, "Unknown driver 'redis'"),
+        ({"max_value_bytes": 0}, "1 or more"),
+        ({"concurrency": 0}, "1 or more"),
+        ({"signing_keys": ["short"]}, "fewer than 16 bytes"),
+        ({"signing_keys": "a single long signing key"}, "is a sequence of keys"),
+    ],
+)
+def test_a_bad_setting_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidError, match=message):
+        Client(**{"bucket": "b", **arguments})
+
+
+def test_credentials_in_an_endpoint_are_refused_without_showing_them() -> None:
+    with pytest.raises(InvalidError, match="must not hold credentials") as caught:
+        Client("b", endpoint_url="http://user:hunter2@localhost:1")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_no_bucket_configured_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("S3DICT_BUCKET", raising=False)
+    with pytest.raises(InvalidError, match=r"set S3DICT_BUCKET .* `s3dict dev`"):
+        Dict.from_name("d").get("k")
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "BUCKET": "envbucket",
+        "PREFIX": "some/where",
+        "ENDPOINT_URL": "http://127.0.0.1:1",
+        "ENVIRONMENT": "dev",
+        "DRIVER": "memory",
+        "SIGNING_KEYS": "0123456789abcdef,fedcba9876543210",
+    }.items():
+        monkeypatch.setenv(f"S3DICT_{name}", value)
+    client = Client.from_env()
+    assert client is Client.from_env()
+    shown = (client.bucket, client.prefix, client.endpoint_url, client.environment_name, client.driver)
+    assert ("envbucket", "some/where", "http://127.0.0.1:1", "dev", "memory") == shown
+    assert (b"0123456789abcdef", b"fedcba9876543210") == client._signing_keys
+    monkeypatch.setenv("S3DICT_BUCKET", "another")
+    assert "another" == Client.from_env().bucket
+
+
+@pytest.mark.parametrize("key", [float("nan"), ("a", float("nan")), (1, (2, float("nan")))])
+async def test_nan_is_no_key(world: World, d: Any, key: Any) -> None:
+    await d.hydrate()
+    before = await paths(world)
+    for use in (d.get, d.contains, d.pop, lambda k: d.put(k, 1), lambda k: d.update({k: 1})):
+        with pytest.raises(InvalidError, match="NaN cannot be a key"):
+            await use(key)
+    assert before == await paths(world)
+
+
+@pytest.mark.parametrize("key", [[], {}, ([],), {1}])
+async def test_an_unhashable_key_is_a_type_error(world: World, d: Any, key: Any) -> None:
+    await d.hydrate()
+    before = await paths(world)
+    for use in (d.get, d.contains, d.pop, lambda k: d.put(k, 1), lambda k: d.update([(k, 1)])):
+        with pytest.raises(TypeError, match="unhashable"):
+            await use(key)
+    assert before == await paths(world)
+
+
+async def test_what_cannot_be_serialised_is_refused(world: World, d: Any) -> None:
+    await d.hydrate()
+    before = await paths(world)
+    for value in (threading.Lock(), (n for n in range(3)), socket.socket):
+        if value is socket.socket:
+            continue
+        with pytest.raises(SerializationError, match="Failed to serialize the value for key 'k' of Dict 'd'"):
+            await d.put("k", value)
+        with pytest.raises(SerializationError):
+            await d.put("k", value, skip_if_exists=True)
+    with pytest.raises(SerializationError, match="cannot be pickled"):
+        await d.put(threading.Lock(), 1)
+    assert before == await paths(world)
+
+
+async def test_json_and_bytes_dicts_take_only_what_they_can_hold(world: World) -> None:
+    text, raw = (world.named(codec, create_if_missing=True, codec=codec) for codec in ("json", "bytes"))
+    for value in ({1, 2}, b"bytes", float("nan"), object()):
+        with pytest.raises(SerializationError, match="Failed to serialize"):
+            await text.put("k", value)
+    with pytest.raises(SerializationError, match="this Dict holds bytes, not str"):
+        await raw.put("k", "text")
+    for plain in (text, raw):
+        with pytest.raises(SerializationError, match="would have to be pickled"):
+            await plain.put(timedelta(1), b"")
+        assert 0 == await plain.len()
+
+
+async def test_a_value_over_the_limit_is_refused_before_anything_is_sent(client: Client, way: Way) -> None:
+    small = Client(
+        client.bucket, prefix=client.prefix, endpoint_url=client.endpoint_url, driver=client._settings.driver,
+        max_value_bytes=1000,
+    )  # fmt: skip
+    world = World(small, way)
+    d = world.named("d", create_if_missing=True)
+    await d.put("k", b"x" * 900)
+    before = await paths(world)
+    with pytest.raises(RequestSizeError, match=r"takes 10\d\d bytes; max_value_bytes is 1000"):
+        await d.put("big", b"x" * 1000)
+    with pytest.raises(RequestSizeError) as caught:
+        await d.update({"big": b"x" * 1000})
+    assert ("big",) == caught.value.failed_keys
+    assert before == await paths(world)
+
+
+async def test_a_foreign_object_in_an_entrys_place_is_an_integrity_error(world: World, d: Any) -> None:
+    await d.put("k", "value")
+    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    [path] = [path for path in await paths(world) if "/entries/" in path]
+    whole = await store.get(path)
+    assert whole is not None
+    for body in (b"", b"not ours", b'{"json": "object, of some length"}', whole.body[:30], whole.body[:-1]):  # type: ignore[union-attr]
+        await store.put(path, body)
+        for read in (lambda: d.get("k"), lambda: listed(d.items()), lambda: listed(d.values()), lambda: d.pop("k")):
+            with pytest.raises(IntegrityError, match="Dict 'd'"):
+                await read()
+        assert body == (await store.get(path)).body  # type: ignore[union-attr]
+    await d.put("k", "mended")
+    assert "mended" == await d.get("k")
+
+
+async def test_a_foreign_name_among_the_entries_is_an_integrity_error(world: World, d: Any) -> None:
+    await d.put("k", 1)
+    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    [path] = [path for path in await paths(world) if "/entries/" in path]
+    foreign = path.rpartition("/")[0] + "/.DS_Store"
+    await store.put(foreign, b"a file system passed by, leaving this")
+    for read in (lambda: listed(d.keys()), d.len, lambda: listed(d.items())):
+        with pytest.raises(IntegrityError, match=r"'\.DS_Store'"):
+            await read()
+    assert 1 == await d.get("k")
+    await store.delete(foreign)
+    assert 1 == await d.len()
+
+
+async def test_a_moved_entry_is_an_integrity_error(world: World, d: Any) -> None:
+    await d.put("rich", 100)
+    [rich] = [path for path in await paths(world) if "/entries/" in path]
+    await d.put("poor", 1)
+    [poor] = [path for path in await paths(world) if "/entries/" in path and path != rich]
+    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    moved = await store.get(rich)
+    await store.put(poor, moved.body)  # type: ignore[union-attr]
+    with pytest.raises(IntegrityError, match="another key"):
+        await d.get("poor")
+    with pytest.raises(IntegrityError, match="another key"):
+        await listed(d.values())
+
+
+async def test_a_broken_manifest_is_an_integrity_error(world: World, d: Any) -> None:
+    await d.hydrate()
+    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    path = f"{world.client.prefix}/manifests/main/d.json"
+    for body in (b"", b"{}", b"[1]", b'{"format": 1}', b'{"format": 99}', b"\xff"):
+        await store.put(path, body)
+        with pytest.raises(IntegrityError, match="manifests/main/d.json"):
+            await world.named("d", create_if_missing=True).get("k")
+
+
+async def test_a_copied_manifest_is_an_integrity_error(world: World, d: Any) -> None:
+    await d.hydrate()
+    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    manifest = await store.get(f"{world.client.prefix}/manifests/main/d.json")
+    await store.put(f"{world.client.prefix}/manifests/main/e.json", manifest.body)  # type: ignore[union-attr]
+    with pytest.raises(IntegrityError, match="it was copied there"):
+        await world.named("e").get("k")
+
+
+class TestWithoutAWorkingStore:
+    """Errors of the way to the store, on a real server."""
+
+    @pytest.fixture
+    def backend(self) -> str:
+        return "seaweedfs"
+
+    async def _fails(self, world: World, error: type[Exception], message: str) -> None:
+        d = world.named("d", create_if_missing=True)
+        for use in (lambda: d.get("k"), lambda: d.put("k", 1, skip_if_exists=True), lambda: listed(d.items())):
+            with pytest.raises(error, match=message):
+                await use()
+        with pytest.raises(error, match=message):
+            await world.objects.list(client=world.client)
+
+    async def test_a_missing_bucket_is_not_found(self, client: Client, way: Way) -> None:
+        elsewhere = Client("no-such-bucket", endpoint_url=client.endpoint_url)
+        await self._fails(World(elsewhere, way), NotFoundError, "There is no bucket 'no-such-bucket'")
+
+    async def test_wrong_credentials_are_denied(self, client: Client, way: Way) -> None:
+        session = boto3.Session(aws_access_key_id="nobody", aws_secret_access_key="hunter2", region_name="us-east-1")
+        denied = Client(client.bucket, endpoint_url=client.endpoint_url, session=session)
+        with pytest.raises(PermissionDeniedError) as caught:
+            await World(denied, way).named("d").get("k")
+        assert "hunter2" not in str(caught.value)
+        await self._fails(World(denied, way), PermissionDeniedError, "Check the credentials")
+
+    async def test_no_credentials_are_denied(
+        self, client: Client, way: Way, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        lone = Client(client.bucket, endpoint_url=client.endpoint_url)
+        await self._fails(World(lone, way), PermissionDeniedError, "no usable credentials")
+
+    async def test_a_server_that_is_down_is_unavailable(
+        self, client: Client, way: Way, nobody_listens: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
+        gone = Client(client.bucket, endpoint_url=nobody_listens)
+        await self._fails(World(gone, way), UnavailableError, "cannot be reached")
+
+    async def test_a_server_that_hangs_up_is_unavailable(
+        self, client: Client, way: Way, hangs_up: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
+        broken = Client(client.bucket, endpoint_url=hangs_up)
+        await self._fails(World(broken, way), UnavailableError, "the connection broke|cannot be reached")
+
+    async def test_credentials_of_a_session_are_used(self, seaweedfs: Endpoint, client: Client, way: Way) -> None:
+        own = boto3.Session()
+        session = boto3.Session(
+            aws_access_key_id=own.get_credentials().access_key,  # type: ignore[union-attr]
+            aws_secret_access_key=own.get_credentials().secret_key,  # type: ignore[union-attr]
+            region_name="us-east-1",
+        )
+        lent = Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url, session=session)
+        d = World(lent, way).named("d", create_if_missing=True)
+        await d.put("self", d.wrapped)
+        assert lent is (await d.get("self")).client
+
+    @pytest.fixture
+    def nobody_listens(self) -> str:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+    @pytest.fixture
+    def hangs_up(self) -> Iterator[str]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=_accept_and_close, args=(listener,))
+            thread.start()
+            yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def _accept_and_close(listener: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        connection.close()

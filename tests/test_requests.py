@@ -1,0 +1,211 @@
+"""How many requests each operation makes: counted on the wire, between the library and a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from s3dict import Client, Dict
+
+from .support.proxy import Proxy, Request
+from .support.ways import Endpoint, Way, World, listed
+
+GET, HEAD, PUT, DELETE, LIST, BULK = (
+    "GetObject",
+    "HeadObject",
+    "PutObject",
+    "DeleteObject",
+    "ListObjectsV2",
+    "DeleteObjects",
+)
+
+
+@pytest.fixture(params=["moto", "seaweedfs"])
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def proxy(backend: str, request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    endpoint: Endpoint = request.getfixturevalue(backend)
+    with Proxy(endpoint.url) as counting:
+        yield counting
+
+
+@pytest.fixture
+def client(client: Client, proxy: Proxy) -> Client:
+    return Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url)
+
+
+def operations(requests: list[Request]) -> list[str]:
+    return [request.operation for request in requests]
+
+
+async def test_a_handle_makes_no_request_until_it_is_used(world: World, proxy: Proxy) -> None:
+    with proxy.recording() as requests:
+        Dict.from_id("di-01ARZ3NDEKTSV4RRFFQ69G5FAV", world.client)
+        world.named("d", create_if_missing=True)
+    assert [] == operations(requests)
+
+
+async def test_hydrating_takes_one_request_and_is_done_once(world: World, d: Any, proxy: Proxy) -> None:
+    await d.hydrate()
+    handle = world.named("d")
+    with proxy.recording() as requests:
+        await handle.hydrate()
+        await handle.hydrate()
+        await handle.info()
+        await world.call_in_way(handle.wrapped).get("k")
+    assert [GET, GET] == operations(requests)
+
+
+async def test_creating_a_dict_takes_three_requests_after_the_first(world: World, d: Any, proxy: Proxy) -> None:
+    await d.hydrate()
+    with proxy.recording() as requests:
+        await world.named("second", create_if_missing=True).hydrate()
+    assert [GET, GET, PUT] == operations(requests)
+    with proxy.recording() as requests:
+        await world.objects.create("third", client=world.client)
+    assert [GET, PUT] == operations(requests)
+
+
+async def test_the_first_creation_under_a_prefix_probes_the_store_once(world: World, proxy: Proxy) -> None:
+    with proxy.recording() as requests:
+        await world.named("first", create_if_missing=True).hydrate()
+    assert [GET, GET] == operations(requests)[:2]
+    assert [PUT, PUT] == operations(requests)[-2:]
+    probing = [request for request in requests if "/sweep-1d/probe/" in request.path]
+    assert requests[2:-2] == probing
+    assert len(probing) <= 16
+    with proxy.recording() as requests:
+        await world.named("second", create_if_missing=True).hydrate()
+    assert [GET, GET, PUT] == operations(requests)
+
+
+async def test_get_contains_and_put_take_one_request(d: Any, proxy: Proxy) -> None:
+    await d.hydrate()
+    for call, expected in (
+        (lambda: d.put("k", 1), PUT),
+        (lambda: d.get("k"), GET),
+        (lambda: d.get("missing"), GET),
+        (lambda: d.contains("k"), HEAD),
+        (lambda: d.contains("missing"), HEAD),
+    ):
+        with proxy.recording() as requests:
+            await call()
+        assert [expected] == operations(requests)
+
+
+def test_the_operators_take_what_their_methods_take(client: Client, proxy: Proxy) -> None:
+    d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
+    with proxy.recording() as requests:
+        d["k"] = 1
+        assert "k" in d
+        assert 1 == d["k"]
+        del d["k"]
+    assert [PUT, HEAD, GET, GET, DELETE] == operations(requests)
+
+
+async def test_skip_if_exists_takes_one_request_to_win_and_two_to_lose(d: Any, proxy: Proxy) -> None:
+    await d.hydrate()
+    with proxy.recording() as requests:
+        assert await d.put("k", "v" * 10_000, skip_if_exists=True)
+    assert [(PUT, "*")] == [(request.operation, request.if_none_match) for request in requests]
+    with proxy.recording() as requests:
+        assert not await d.put("k", 2, skip_if_exists=True)
+    assert [PUT, GET] == operations(requests)
+    assert "bytes=0-24" == requests[1].byte_range
+
+
+async def test_pop_takes_two_requests_or_one_for_a_missing_key(d: Any, proxy: Proxy) -> None:
+    await d.put("k", 1)
+    with proxy.recording() as requests:
+        assert 1 == await d.pop("k")
+    assert [GET, DELETE] == operations(requests)
+    assert requests[1].if_match is not None
+    with proxy.recording() as requests:
+        assert await d.pop("k", None) is None
+    assert [GET] == operations(requests)
+
+
+async def test_update_of_n_takes_n_requests(d: Any, proxy: Proxy) -> None:
+    await d.hydrate()
+    with proxy.recording() as requests:
+        await d.update({number: number for number in range(50)})
+    assert [PUT] * 50 == operations(requests)
+
+
+async def test_iterating_a_small_dict_takes_one_listing(d: Any, proxy: Proxy) -> None:
+    await d.update({number: number for number in range(30)})
+    with proxy.recording() as requests:
+        assert 30 == len(await listed(d.keys()))
+        assert 30 == await d.len()
+    assert [LIST, LIST] == operations(requests)
+    for iterate in (d.values, d.items):
+        with proxy.recording() as requests:
+            assert 30 == len(await listed(iterate()))
+        assert [LIST] + [GET] * 30 == operations(requests)
+
+
+async def test_a_key_too_long_for_a_name_costs_keys_one_ranged_get(d: Any, proxy: Proxy) -> None:
+    await d.put("long " * 100, "v" * 100_000)
+    with proxy.recording() as requests:
+        assert ["long " * 100] == await listed(d.keys())
+    assert [LIST, GET] == operations(requests)
+    assert "bytes=0-16383" == requests[1].byte_range
+
+
+async def test_a_huge_key_costs_keys_a_second_get(d: Any, proxy: Proxy) -> None:
+    await d.put("long " * 10_000, 1)
+    with proxy.recording() as requests:
+        assert ["long " * 10_000] == await listed(d.keys())
+    assert [LIST, GET, GET] == operations(requests)
+
+
+async def test_clear_takes_the_listing_and_one_request_a_thousand(d: Any, proxy: Proxy) -> None:
+    await d.update({number: number for number in range(30)})
+    with proxy.recording() as requests:
+        await d.clear()
+    assert [LIST, BULK] == operations(requests)
+    with proxy.recording() as requests:
+        await d.clear()
+    assert [LIST] == operations(requests)
+
+
+@pytest.mark.parametrize(("backend", "way"), [("seaweedfs", Way.BLOCKING), ("moto", Way.ASYNCIO)], indirect=True)
+async def test_thousands_take_a_page_each_and_sixteen_more_at_most(d: Any, proxy: Proxy) -> None:
+    await d.update((number, None) for number in range(2500))
+    for call, deletions in ((d.len, 0), (lambda: listed(d.keys()), 0), (d.clear, 3)):
+        with proxy.recording() as requests:
+            await call()
+        assert 3 <= operations(requests).count(LIST) <= 3 + 16
+        assert deletions == operations(requests).count(BULK)
+        assert {LIST, BULK} >= set(operations(requests))
+    assert 0 == await d.len()
+
+
+async def test_deleting_takes_two_requests_two_listings_and_one_a_thousand(world: World, d: Any, proxy: Proxy) -> None:
+    await d.update({number: number for number in range(30)})
+    with proxy.recording() as requests:
+        await world.objects.delete("d", client=world.client)
+    assert [GET, DELETE, LIST, BULK, LIST] == operations(requests)
+
+
+async def test_listing_dicts_takes_a_listing_and_one_request_each(world: World, proxy: Proxy) -> None:
+    for name in "abc":
+        await world.objects.create(name, client=world.client)
+    with proxy.recording() as requests:
+        handles = await world.objects.list(client=world.client)
+        assert {"a", "b", "c"} == {(await world.call_in_way(handle).info()).name for handle in handles}
+    assert [LIST, GET, GET, GET] == operations(requests)
+
+
+async def test_an_ephemeral_dict_takes_two_requests_to_open(world: World, d: Any, proxy: Proxy) -> None:
+    await d.hydrate()
+    with proxy.recording() as requests:
+        async with world.ephemeral() as passing:
+            await passing.put("k", 1)
+    assert [GET, PUT, PUT, DELETE, LIST, BULK, LIST] == operations(requests)
