@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .client import Client
-from .dict import Dict, DictInfo
+from .dict import Dict, DictInfo, Entry
 from .errors import (
     AlreadyExistsError,
     ConflictError,
@@ -21,6 +21,7 @@ from .errors import (
     UncertainOutcomeError,
     UnsupportedStoreError,
 )
+from .memoize import memoize
 
 __all__ = [
     "AlreadyExistsError",
@@ -29,6 +30,7 @@ __all__ = [
     "DeserializationError",
     "Dict",
     "DictInfo",
+    "Entry",
     "Error",
     "IntegrityError",
     "InvalidError",
@@ -41,4 +43,5 @@ __all__ = [
     "UnavailableError",
     "UncertainOutcomeError",
     "UnsupportedStoreError",
+    "memoize",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +12,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 from .bridge import get_method, iterator, method, pop_method
 from .client import Client
 from .config import current_user
+from .core.bulk import pairs_of, read_many, remove_many, write_many
+from .core.compute import MISSING, get_or_compute, modify, set_default
+from .core.entries import Entries, Version
 from .core.hydration import (
     TRUSTED_SECONDS,
     Choice,
@@ -22,12 +25,15 @@ from .core.hydration import (
     open_or_create,
     revalidate,
 )
-from .core.operations import Entries, pairs_of
+from .core.iteration import clear, count, iterate_items, iterate_keys, iterate_values
+from .core.locks import LockPlace
 from .errors import InvalidError, NotFoundError
 from .format.entry import Seal
 from .format.keys import KeyCodec
 from .format.layout import DictId, check_name, check_ttl
+from .format.lock import lock_segment
 from .format.values import codec_named
+from .lock import DEFAULT_LEASE, Lock
 from .manager import DictManager
 from .stores.base import Store
 from .stores.threads import run_blocking
@@ -53,6 +59,16 @@ class DictInfo:
     name: str | None
     created_at: datetime
     created_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[K, V]):
+    """An entry as `Dict.entry` saw it. ``version`` is opaque, and changes with every write of the entry."""
+
+    key: K
+    value: V
+    version: str
+    last_modified: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,27 +258,95 @@ class Dict(Generic[K, V]):
     @method
     async def len(self) -> int:
         """How many entries there are, exactly. ⌈n/1000⌉ + 16 requests at most."""
-        return await (await self._open()).count()
+        return await count(await self._open())
 
     @method
-    async def put(self, key: K, value: V, *, skip_if_exists: bool = False) -> bool:
-        """Puts the value. 1 request; with `skip_if_exists` 1 when it wins, 2 when it loses.
+    async def entry(self, key: K) -> Entry[K, V] | None:
+        """The entry with its version, for `put` with `if_version`; None when the key is missing. 1 request."""
+        live = await (await self._open(key)).read(key)
+        return None if live is None else Entry(key, live.value, str(live.version), live.last_modified)
+
+    @method
+    async def get_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """The values of those of the keys that are there. 1 request each, up to the client's ``concurrency`` at a time.
+
+        Raises:
+            Error: the first failure, with the keys that failed as ``failed_keys`` and what had been read as ``done``.
+        """
+        return await read_many(await self._open(), keys)
+
+    @method
+    async def put(self, key: K, value: V, *, skip_if_exists: bool = False, if_version: str | None = None) -> bool:
+        """Puts the value. 1 request; with a condition 1 when it holds, 2 when it does not.
+
+        A put without a condition may be sent again when its answer is lost, and then take effect twice while the call
+        runs. One with a condition takes effect once at most.
 
         Args:
             skip_if_exists: Put it only if the key is not there. Of any number of racing callers one wins.
+            if_version: Put it only over the entry of this version, which `entry` gave (compare-and-set).
 
         Returns:
-            Whether it was put: always True without `skip_if_exists`.
+            Whether it was put: always True without a condition.
 
         Raises:
             SerializationError, RequestSizeError: nothing was sent.
-            UncertainOutcomeError: with `skip_if_exists`, an answer was lost and nothing can tell who won.
+            UncertainOutcomeError: with a condition, an answer was lost and nothing can tell whether it was put.
         """
         entries = await self._open(key)
+        if if_version is not None:
+            if skip_if_exists:
+                raise InvalidError("skip_if_exists and if_version exclude each other: a version is that of an entry")
+            return await entries.replace(key, value, Version.parse(if_version))
         if skip_if_exists:
             return await entries.create(key, value)
-        await entries.write(key, value)
+        await entries.write(entries.keys.encode(key), key, value)
         return True
+
+    @method
+    async def setdefault(self, key: K, value: V) -> V:
+        """The value of the key; where there is none, `value`, after putting it. Of racing callers one puts.
+
+        1 request when the key is there, 2 when it is not.
+        """
+        chosen: V = await set_default(await self._open(key), key, value)
+        return chosen
+
+    @method
+    async def modify(self, key: K, function: Callable[[V], V | Awaitable[V]], default: V = MISSING) -> V:
+        """Puts what `function` makes of the value, atomically, and gives it. 2 requests when nobody interferes.
+
+        When another changes the entry meanwhile, the function is called again with what is there then; so it must have
+        no effects of its own. With ``.aio`` it may be a coroutine function.
+
+        Args:
+            default: What the function gets when the key is missing.
+
+        Raises:
+            KeyError: the key is missing, and no default was passed.
+            ConflictError: others kept changing the entry.
+            UncertainOutcomeError: an answer was lost and nothing can tell whether the new value was put.
+        """
+        value: V = await modify(await self._open(key), key, function, default)
+        return value
+
+    @method
+    async def get_or_compute(self, key: K, function: Callable[[], V | Awaitable[V]], lease: float = DEFAULT_LEASE) -> V:
+        """The value of the key; where there is none, what `function` gives, after putting it.
+
+        Of all callers in all processes one calls the function, and the others wait for its value. If the process that
+        computes dies, another begins when its lease is over; if the function raises, its caller gets the exception, and
+        another caller tries. 1 request when the key is there, 6 for the caller that computes, 2 each time another
+        looks.
+
+        Args:
+            function: Without arguments; with ``.aio`` it may be a coroutine function.
+            lease: Seconds after which a caller that has stopped answering is given up: 2 or more.
+        """
+        entries = await self._open(key)
+        place = self._lock_place(entries, "compute", entries.keys.encode(key).data, f"The computation of {key!r}")
+        value: V = await get_or_compute(entries, place, key, function, lease)
+        return value
 
     @method
     async def update(
@@ -281,7 +365,7 @@ class Dict(Generic[K, V]):
         source = (
             [pair async for pair in other._as(self).items.aio()] if self._aio and isinstance(other, Dict) else other
         )
-        await entries.write_many(pairs_of(source, kwargs))
+        await write_many(entries, pairs_of(source, kwargs))
 
     @pop_method
     async def pop(self, key: K, default: Any = _UNSET) -> V:
@@ -300,9 +384,21 @@ class Dict(Generic[K, V]):
         return value
 
     @method
+    async def pop_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """Takes those of the keys out that are there, and gives their values. 2 requests each, or 1 for a missing key.
+
+        Of any number of racing callers one gets a value.
+
+        Raises:
+            Error: the first failure, with the keys that failed as ``failed_keys``, and what had been taken out as
+                ``done``.
+        """
+        return await remove_many(await self._open(), keys)
+
+    @method
     async def clear(self) -> None:
         """Removes all entries. The listing (⌈n/1000⌉ + 16 requests at most) and ⌈n/1000⌉ requests."""
-        await (await self._open()).clear()
+        await clear(await self._open())
 
     @iterator
     async def keys(self) -> AsyncGenerator[K, None]:
@@ -311,7 +407,7 @@ class Dict(Generic[K, V]):
 
         What is put or removed meanwhile may or may not be seen.
         """
-        async with aclosing((await self._open()).iterate_keys()) as keys:
+        async with aclosing(iterate_keys(await self._open())) as keys:
             async for key in keys:
                 yield key
 
@@ -321,7 +417,7 @@ class Dict(Generic[K, V]):
 
         As many requests as `keys`, and one for each entry, up to the client's ``concurrency`` at a time.
         """
-        async with aclosing((await self._open()).iterate_values()) as values:
+        async with aclosing(iterate_values(await self._open())) as values:
             async for value in values:
                 yield value
 
@@ -331,9 +427,30 @@ class Dict(Generic[K, V]):
 
         As many requests as `keys`, and one for each entry, up to the client's ``concurrency`` at a time.
         """
-        async with aclosing((await self._open()).iterate_items()) as items:
+        async with aclosing(iterate_items(await self._open())) as items:
             async for item in items:
                 yield item
+
+    def lock(self, name: str, lease: float = DEFAULT_LEASE, timeout: float | None = None) -> Lock:
+        """A lock of that name beside the entries, for ``with`` and ``async with``: see `Lock`.
+
+        No request until it is entered.
+
+        Args:
+            name: Any text.
+            lease: Seconds for which a holder that has stopped answering keeps it: 2 or more. A heartbeat renews it.
+            timeout: Seconds to wait for it, 0 to try once; None waits for ever.
+        """
+
+        async def place(aio: bool) -> LockPlace:
+            handle = self._twin if aio else self
+            return handle._lock_place(await handle._open(), "lock", name.encode(), f"The lock {name!r}")
+
+        return Lock(place, lease, timeout)
+
+    @method
+    async def _discard(self, key: K) -> bool:
+        return await (await self._open(key)).discard(key)
 
     def __getitem__(self, key: K) -> V:
         """`get`, with ``KeyError`` for a missing key. Blocks."""
@@ -348,8 +465,9 @@ class Dict(Generic[K, V]):
         self.put(key, value)
 
     def __delitem__(self, key: K) -> None:
-        """`pop`, without reading the value out. ``KeyError`` for a missing key. Blocks."""
-        self.pop(key)
+        """`pop` without the value, which need not be readable here. ``KeyError`` for a missing key. Blocks."""
+        if not self._discard(key):
+            raise KeyError(f"{key!r} not in {self._label}")
 
     def __contains__(self, key: K) -> bool:
         """`contains`. Blocks."""
@@ -440,6 +558,10 @@ class Dict(Generic[K, V]):
         if target.create_if_missing:
             return await open_or_create(store, layout, environment, target.name, target.choice, current_user())
         return await open_named(store, layout, environment, target.name, target.choice)
+
+    def _lock_place(self, entries: Entries, kind: str, name: bytes, label: str) -> LockPlace:
+        path = entries.paths.locks + lock_segment(kind, name)
+        return LockPlace(entries.store, entries.capabilities, path, f"{label} of {self._label}")
 
     def _make_entries(self, store: Store, hydrated: Hydrated) -> Entries:
         client, manifest = self.client, hydrated.manifest

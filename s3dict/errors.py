@@ -21,7 +21,7 @@ A missing key is a ``KeyError``, as in any dict. No exception of botocore, aioht
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -47,13 +47,15 @@ class Error(Exception):
     """The root of the tree.
 
     ``place`` says which dict and key the failing call was about, once the layer that knows them has seen the error;
-    it ends the message. ``failed_keys`` is filled by bulk operations: the keys that are known not to have made it.
+    it ends the message. Bulk operations fill ``failed_keys``, the keys that are known not to have made it, and
+    ``done``, the keys and values that had been read or taken out by then.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.place: str | None = None
         self.failed_keys: Sequence[Any] = ()
+        self.done: Mapping[Any, Any] = {}
 
     def __str__(self) -> str:
         message = super().__str__()

@@ -281,9 +281,7 @@ class TestWithoutAWorkingStore:
         assert "hunter2" not in str(caught.value)
         await self._fails(World(denied, way), PermissionDeniedError, "Check the credentials")
 
-    async def test_no_credentials_are_denied(
-        self, client: Client, way: Way, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_no_credentials_are_denied(self, client: Client, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
         lone = Client(client.bucket, endpoint_url=client.endpoint_url)
@@ -325,7 +323,7 @@ class TestWithoutAWorkingStore:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             thread = threading.Thread(target=_accept_and_close, args=(listener,))
             thread.start()
-            yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
 

@@ -48,17 +48,32 @@ async def pauses(store: Store, attempts: int) -> AsyncIterator[int]:
     """Counts attempts from 0, with a pause before each but the first: jittered, and longer each time."""
     for attempt in range(attempts):
         if attempt:
-            # Full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog): contenders spread out.
-            await store.sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt)))
+            await store.sleep(pause(attempt))
         yield attempt
 
 
+def pause(attempt: int) -> float:
+    """Seconds to wait before the attempt of that number, from 1.
+
+    Full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog): contenders spread out.
+    """
+    return random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 16)))
+
+
 async def put_if(
-    store: Store, path: str, body: bytes, *, mark: bytes, over: str | None, peek: int | None = None
+    store: Store,
+    path: str,
+    body: bytes,
+    *,
+    mark: bytes,
+    over: str | None,
+    peek: int | None = None,
+    replaced: bytes | None = None,
 ) -> Won | Lost:
     """Writes the object over the ETag `over`, or where there is none when `over` is None; takes effect at most once.
 
     `mark` is in `body` and in no other write; `peek` is how many bytes from the front show it (None: all of them).
+    `replaced` is the mark of the write that has the ETag `over`.
     Requests: 1 when it wins, 2 when it loses. Raises UncertainOutcomeError when answers were lost and nothing can tell,
     ConflictError when the store kept answering 409, UnavailableError when no request arrived.
     """
@@ -73,7 +88,7 @@ async def put_if(
         if isinstance(answer, Written):
             return Won(answer.etag)
         if answer.reason is Reason.CONDITION:
-            return await _verdict(store, path, mark, peek, began if unanswered else None)
+            return await _verdict(store, path, mark, replaced, peek, began if unanswered else None)
         failure = None
     if unanswered:
         raise UncertainOutcomeError(
@@ -82,12 +97,17 @@ async def put_if(
     raise failure or ConflictError("Conditional requests for the same object kept colliding: try again later")
 
 
-async def _verdict(store: Store, path: str, mark: bytes, peek: int | None, began: float | None) -> Won | Lost:
+async def _verdict(
+    store: Store, path: str, mark: bytes, replaced: bytes | None, peek: int | None, began: float | None
+) -> Won | Lost:
     """Whether a refused write had already taken place. `began` is None when it was surely sent for the first time."""
     found = await read(store, path, peek)
     if found is not None and mark in found.body:
         return Won(found.etag)
     if began is None:
+        return Lost(found)
+    # What we were to replace is still there, under a new ETag: so nothing has replaced it.
+    if found is not None and replaced is not None and replaced in found.body:
         return Lost(found)
     # What stood there before we began cannot have overwritten us. Both times are the store's own: its clock now, less
     # what has passed here since.

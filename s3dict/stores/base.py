@@ -13,7 +13,7 @@ What the protocol promises, and `s3dict.testing.StoreContract` checks:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -142,6 +142,10 @@ class Store(Protocol):
         Items are taken only as fast as calls end. The first exception ends it; closing it early cancels what has not
         begun and waits for what has. Must not be nested: `function` may not call `map` again.
         """
+        ...
+
+    def caller(self) -> Hashable:
+        """Who is calling: the thread or task, of this process."""
         ...
 
     def exclusive(self, owner: object) -> AbstractAsyncContextManager[None]:

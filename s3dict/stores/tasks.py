@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import TypeVar
@@ -50,6 +51,9 @@ class Tasks:
                 yield task.result()
         finally:
             await _cancel(under_way)
+
+    def caller(self) -> Hashable:
+        return os.getpid(), id(asyncio.current_task())
 
     @asynccontextmanager
     async def exclusive(self, owner: object) -> AsyncIterator[None]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
 from itertools import islice
 from queue import SimpleQueue
@@ -73,6 +74,9 @@ class Threads:
             for future in under_way:
                 future.cancel()
             wait(under_way)
+
+    def caller(self) -> Hashable:
+        return os.getpid(), threading.get_ident()
 
     @asynccontextmanager
     async def exclusive(self, owner: object) -> AsyncIterator[None]:

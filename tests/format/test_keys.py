@@ -60,7 +60,7 @@ class Point(NamedTuple):
     y: int
 
 
-Size = namedtuple("Size", "width height")  # noqa: PYI024 (the untyped spelling is a key too)
+Size = namedtuple("Size", "width height")
 
 
 class Text(str):
@@ -145,7 +145,7 @@ def there_and_back(key: object) -> Any:
 
 def same_key(a: Any, b: Any) -> bool:
     """Whether a Python dict takes both for one key."""
-    return bool(a == b) and hash(a) == hash(b)
+    return hash(a) == hash(b) and bool(a == b)
 
 
 def nested(levels: int) -> Any:
@@ -159,30 +159,37 @@ any_text = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=
 offsets = st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59)).map(timezone)
 instants = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=st.none() | offsets)
 folded = st.builds(lambda moment, fold: moment.replace(fold=fold), instants, st.integers(0, 1))
-numbers = st.one_of(
-    st.integers(),
-    st.integers(-(2**600), 2**600),
-    st.booleans(),
-    st.floats(allow_nan=False),
-    st.complex_numbers(allow_nan=False),
-    st.decimals(allow_nan=False),
-    st.fractions(),
+# Deferred, because Hypothesis would spell out the whole of them wherever it names them.
+numbers: st.SearchStrategy[Any] = st.deferred(
+    lambda: (
+        st.integers()
+        | st.integers(-(2**600), 2**600)
+        | st.booleans()
+        | st.floats(allow_nan=False)
+        | st.complex_numbers(allow_nan=False)
+        | st.decimals(allow_nan=False)
+        | st.fractions()
+    )
 )
-built_in = st.one_of(any_text, st.binary(max_size=40), numbers, st.none(), st.dates(), folded, st.uuids())
-derived = st.one_of(
-    st.just(Word.A),
-    st.just(Small.ONE),
-    any_text.map(Text),
-    st.binary(max_size=9).map(Raw),
-    st.integers().map(Number),
-    st.floats(allow_nan=False).map(Real),
-    st.builds(Point, st.integers(), st.integers()),
-    st.builds(Size, any_text, numbers),
-    st.integers(-(2**63), 2**63 - 1).map(np.int64),
-    st.floats(allow_nan=False).map(np.float64),
-    st.floats(width=32, allow_nan=False).map(np.float32),
-    st.booleans().map(np.bool_),
-    st.text(max_size=9).map(np.str_),
+built_in: st.SearchStrategy[Any] = st.deferred(
+    lambda: st.one_of(any_text, st.binary(max_size=40), numbers, st.none(), st.dates(), folded, st.uuids())
+)
+derived: st.SearchStrategy[Any] = st.deferred(
+    lambda: st.one_of(
+        st.just(Word.A),
+        st.just(Small.ONE),
+        any_text.map(Text),
+        st.binary(max_size=9).map(Raw),
+        st.integers().map(Number),
+        st.floats(allow_nan=False).map(Real),
+        st.builds(Point, st.integers(), st.integers()),
+        st.builds(Size, any_text, numbers),
+        st.integers(-(2**63), 2**63 - 1).map(np.int64),
+        st.floats(allow_nan=False).map(np.float64),
+        st.floats(width=32, allow_nan=False).map(np.float32),
+        st.booleans().map(np.bool_),
+        st.text(max_size=9).map(np.str_),
+    )
 )
 
 
@@ -196,7 +203,9 @@ def containers(members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-canonical_keys = st.recursive(built_in | derived, containers, max_leaves=12)
+canonical_keys: st.SearchStrategy[Any] = st.deferred(
+    lambda: st.recursive(built_in | derived, containers, max_leaves=12)
+)
 
 
 @st.composite
@@ -211,9 +220,19 @@ def spelled_numbers(draw: st.DrawFn) -> Any:
     if value in (0, 1):
         spellings += [bool(value), np.bool_(value)]
     if value.denominator in (1, 2, 5, 10):
-        spellings += [Decimal(value.numerator) / Decimal(value.denominator), Decimal(f"{float(value) if value < 1e9 else 1:.3f}")]
+        spellings += [
+            Decimal(value.numerator) / Decimal(value.denominator),
+            Decimal(f"{float(value) if value < 1e9 else 1:.3f}"),
+        ]
     if value < 2**1000:
-        spellings += [float(value), -float(value), complex(value), complex(float(value), -0.0), complex(0, value), Real(value)]
+        spellings += [
+            float(value),
+            -float(value),
+            complex(value),
+            complex(float(value), -0.0),
+            complex(0, value),
+            Real(value),
+        ]
     return draw(st.sampled_from(spellings))
 
 
@@ -302,6 +321,7 @@ def test_keys_of_known_types_are_never_pickled(key: Hashable) -> None:
         (np.int8(-3), -3),
         (np.uint64(2**64 - 1), 2**64 - 1),
         (np.float16(0.5), 0.5),
+        (np.float32(math.inf), math.inf),
         (np.float32(0.1), float(np.float32(0.1))),
         (np.float64(0.1), 0.1),
         (np.complex64(1 + 2j), 1 + 2j),
@@ -407,7 +427,9 @@ def test_a_key_takes_a_mebibyte_and_no_more() -> None:
         KEYS.encode(longest + "x")
 
 
-@pytest.mark.parametrize("decimal", [f"1E-{MAX_DECIMAL_PLACES}", f"1E+{MAX_DECIMAL_PLACES}", "1." + "1" * MAX_DECIMAL_PLACES])
+@pytest.mark.parametrize(
+    "decimal", [f"1E-{MAX_DECIMAL_PLACES}", f"1E+{MAX_DECIMAL_PLACES}", "1." + "1" * MAX_DECIMAL_PLACES]
+)
 def test_decimals_have_ten_thousand_places(decimal: str) -> None:
     key = Decimal(decimal)
     assert same_key(key, there_and_back(key))
@@ -427,7 +449,9 @@ def test_an_instant_outside_of_utc_is_invalid() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [threading.Lock(), (i for i in ()), sys.stdout, Refusing(), (1, Refusing())], ids=lambda key: type(key).__name__
+    "key",
+    [threading.Lock(), (i for i in ()), sys.stdout, Refusing(), (1, Refusing())],
+    ids=lambda key: type(key).__name__,
 )
 def test_an_unpicklable_key_is_a_serialization_error(key: Any) -> None:
     with pytest.raises(SerializationError, match="cannot be pickled"):

@@ -22,9 +22,10 @@ Values are hashable. The more of them are unique to one write, the less escapes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
 from enum import Enum
+from math import inf
 from typing import Any, Final, NamedTuple
 
 __all__ = [
@@ -252,97 +253,119 @@ def assert_linearizable(operations: Iterable[Operation]) -> None:
 
 def find_violation(operations: Iterable[Operation]) -> Violation | None:
     """Where the history of one key ceases to be linearizable, if it does."""
-    history = sorted(
-        (each for each in operations if not _tells_nothing(each)), key=lambda each: each.invoked_at
-    )
-    search = _Search(history)
-    for time, returns, number in _events(history):
-        if not returns:
-            search.invoke(number)
-        elif not search.complete(number):
-            prefix = tuple(each for each in history if each.invoked_at <= time)
-            return Violation(prefix, history[number], search.values)
-    return None
+    told = [each for each in operations if each.returned_at is not None or not each.only_reads]
+    history = sorted(told, key=lambda each: each.invoked_at)
+    if _Search(history, optimistic=True).run() is None:
+        return None
+    return _Search(history, optimistic=False).run()
 
 
-def _tells_nothing(operation: Operation) -> bool:
-    return operation.returned_at is None and operation.only_reads
+class _Event(NamedTuple):
+    """An invocation or a return; of the same time, invocations come first, and so are concurrent."""
 
-
-def _events(history: list[Operation]) -> list[tuple[int, bool, int]]:
-    """Invocations and returns by time; of the same time, invocations come first, and so are concurrent."""
-    invocations = [(each.invoked_at, False, number) for number, each in enumerate(history)]
-    returns = [
-        (each.returned_at, True, number)
-        for number, each in enumerate(history)
-        if each.returned_at is not None
-    ]
-    return sorted(invocations + returns)
+    time: int
+    returns: bool
+    number: int
 
 
 class _Configuration(NamedTuple):
-    """One explanation of a history so far."""
+    """One explanation of the events before `position`."""
 
+    position: int = 0
     state: State = State()
     done: frozenset[int] = frozenset()
-    """Operations that have taken effect and will return."""
+    """The pending operations that have taken effect and will return."""
     spent: frozenset[int] = frozenset()
-    """Operations that have taken effect and will not return."""
+    """The operations that have taken effect and will not return."""
 
 
 class _Search:
-    """All the configurations that explain the events so far."""
+    """A search, depth first, for a configuration that explains all events.
 
-    def __init__(self, history: list[Operation]) -> None:
+    An optimistic search assumes that a modify of unknown outcome does not write a value that another operation
+    wrote. What it finds is an explanation all the same, and it finds it faster.
+    """
+
+    def __init__(self, history: list[Operation], *, optimistic: bool) -> None:
         self._history = history
-        self._pending: set[int] = set()
-        self._pending_reads: set[int] = set()
-        self._configurations = {_Configuration()}
-        self.values: tuple[Hashable, ...] = ()
+        self._events = _events(history)
+        self._pending = _pending_before(self._events, history)
+        self._readers = _readers(history)
+        self._writers = _writers(history, optimistic=optimistic)
+        self._ends = _ends(self._events, history)
+        self._visited = defaultdict[tuple[int, State, frozenset[int]], list[frozenset[int]]](list)
+        self._furthest = 0
+        self._values: dict[Hashable, None] = {}
 
-    def invoke(self, number: int) -> None:
-        self._pending.add(number)
-        if self._history[number].only_reads:
-            self._pending_reads.add(number)
-            self._configurations = {self._settle(each) for each in self._configurations}
-
-    def complete(self, number: int) -> bool:
-        """Let an operation return, having taken effect; False when it cannot have."""
-        self.values = tuple({each.state.value: None for each in self._configurations})
-        reached = self._with_effect_of(number)
-        self._pending.discard(number)
-        self._pending_reads.discard(number)
-        self._configurations = _least_spent(each._replace(done=each.done - {number}) for each in reached)
-        return bool(reached)
-
-    def _with_effect_of(self, number: int) -> set[_Configuration]:
-        """The configurations in which the operation has just taken effect, or had before."""
-        reached = {each for each in self._configurations if number in each.done}
-        repeats = self._history[number].may_repeat
-        agenda = list(self._configurations if repeats else self._configurations - reached)
-        seen = set(agenda)
+    def run(self) -> Violation | None:
+        agenda = [_Configuration()]
         while agenda:
-            for step, successor in self._successors(agenda.pop()):
-                happened = step == number if repeats else number in successor.done
-                if happened:
-                    reached.add(successor)
-                if successor not in seen and (repeats or not happened):
-                    seen.add(successor)
-                    agenda.append(successor)
-        return reached
+            configuration = agenda.pop()
+            if configuration.position == len(self._events):
+                return None
+            if self._is_news(configuration):
+                agenda.extend(self._successors(configuration))
+        event = self._events[self._furthest]
+        prefix = tuple(each for each in self._history if each.invoked_at <= event.time)
+        return Violation(prefix, self._history[event.number], tuple(self._values))
 
-    def _successors(self, configuration: _Configuration) -> Iterator[tuple[int, _Configuration]]:
-        """Each pending operation that can take effect next, and the configuration after it."""
-        for number in self._pending - configuration.spent:
-            if number in configuration.done and not self._history[number].may_repeat:
+    def _is_news(self, configuration: _Configuration) -> bool:
+        """False when one was visited that explains whatever this one does: the same, having spent no more."""
+        position, state, done, spent = configuration
+        visited = self._visited[position, state, done]
+        if any(other <= spent for other in visited):
+            return False
+        visited.append(spent)
+        return True
+
+    def _successors(self, configuration: _Configuration) -> list[_Configuration]:
+        """What may be next, the likeliest last."""
+        event = self._events[configuration.position]
+        if not event.returns:
+            return [self._settle(self._pass(configuration, configuration.done))]
+        if event.number not in configuration.done:
+            return self._steps(configuration)
+        steps = self._steps(configuration) if self._history[event.number].may_repeat else []
+        return [*steps, self._pass(configuration, configuration.done - {event.number})]
+
+    def _pass(self, configuration: _Configuration, done: frozenset[int]) -> _Configuration:
+        """Go on to the next event."""
+        position = configuration.position + 1
+        if position > self._furthest:
+            self._furthest, self._values = position, {}
+        if position == self._furthest:
+            self._values[configuration.state.value] = None
+        return configuration._replace(position=position, done=done)
+
+    def _steps(self, configuration: _Configuration) -> list[_Configuration]:
+        """Let each pending operation take effect that can."""
+        taken = configuration.done | configuration.spent
+        steps = []
+        for number in self._pending[configuration.position]:
+            if number in taken and not self._history[number].may_repeat:
                 continue
             state = self._apply(configuration.state, number)
-            if state is not None:
-                yield number, self._settle(self._mark(configuration._replace(state=state), number))
+            if state is not None and self._is_worthwhile(configuration, state, number):
+                steps.append(self._settle(self._mark(configuration._replace(state=state), number)))
+        return steps
 
     def _apply(self, state: State, number: int) -> State | None:
         operation = self._history[number]
         return operation.call.apply(state, number, operation.result)
+
+    def _is_worthwhile(self, configuration: _Configuration, after: State, number: int) -> bool:
+        """False for a step that changes nothing, or replaces a value that others read and nobody can write again."""
+        position, state, done, spent = configuration
+        if after.writer == state.writer:
+            return after != state
+        readers = self._readers.get(state.value, ())
+        if all(self._ends[reader] < position or reader in done or reader == number for reader in readers):
+            return True
+        taken = done | spent
+        return any(
+            self._ends[writer] >= position and (writer not in taken or self._history[writer].may_repeat)
+            for writer in self._writers[state.value]
+        )
 
     def _mark(self, configuration: _Configuration, number: int) -> _Configuration:
         operation = self._history[number]
@@ -354,19 +377,73 @@ class _Search:
 
     def _settle(self, configuration: _Configuration) -> _Configuration:
         """Let every pending read take effect that can: it changes nothing, so now is as good as later."""
-        state, done = configuration.state, configuration.done
-        settled = [number for number in self._pending_reads - done if self._apply(state, number) is state]
+        position, state, done, _ = configuration
+        settled = [
+            number
+            for number in self._pending[position]
+            if self._history[number].only_reads and number not in done and self._apply(state, number) is state
+        ]
         return configuration._replace(done=done.union(settled)) if settled else configuration
 
 
-def _least_spent(configurations: Iterable[_Configuration]) -> set[_Configuration]:
-    """Drop those that another surpasses by having spent less: it explains whatever they explain."""
-    kept = defaultdict[tuple[State, frozenset[int]], list[_Configuration]](list)
-    for each in sorted(configurations, key=lambda each: len(each.spent)):
-        rivals = kept[each.state, each.done]
-        if not any(rival.spent <= each.spent for rival in rivals):
-            rivals.append(each)
-    return {each for rivals in kept.values() for each in rivals}
+def _events(history: list[Operation]) -> list[_Event]:
+    invocations = [_Event(each.invoked_at, False, number) for number, each in enumerate(history)]
+    returns = [
+        _Event(each.returned_at, True, number)
+        for number, each in enumerate(history)
+        if each.returned_at is not None
+    ]
+    return sorted(invocations + returns)
+
+
+def _pending_before(events: list[_Event], history: list[Operation]) -> list[list[int]]:
+    """The operations pending before each event, and after all; the next to return last, since it is likeliest."""
+    pending: list[list[int]] = [[]]
+    for event in events:
+        others = [number for number in pending[-1] if number != event.number]
+        numbers = others if event.returns else [*others, event.number]
+        pending.append(sorted(numbers, key=lambda number: -_end(history[number])))
+    return pending
+
+
+def _end(operation: Operation) -> float:
+    return inf if operation.returned_at is None else operation.returned_at
+
+
+def _ends(events: list[_Event], history: list[Operation]) -> list[float]:
+    """The position of each operation's return."""
+    ends = [inf] * len(history)
+    for position, event in enumerate(events):
+        if event.returns:
+            ends[event.number] = position
+    return ends
+
+
+def _readers(history: list[Operation]) -> dict[Hashable, list[int]]:
+    """Which operations return which value because the key held it."""
+    readers = defaultdict[Hashable, list[int]](list)
+    for number, operation in enumerate(history):
+        value = operation.result.value if isinstance(operation.result, Versioned) else operation.result
+        if operation.returned_at is not None and isinstance(operation.call, Get | Entry | Pop):
+            readers[value].append(number)
+    return {value: numbers for value, numbers in readers.items() if value is not ABSENT}
+
+
+def _writers(history: list[Operation], *, optimistic: bool) -> dict[Hashable, list[int]]:
+    """Which operations may write which of the values that are read."""
+    writers = defaultdict[Hashable, list[int]](list)
+    unknown = []
+    for number, operation in enumerate(history):
+        if isinstance(operation.call, Put):
+            writers[operation.call.value].append(number)
+        elif isinstance(operation.call, Modify) and operation.result is UNKNOWN:
+            unknown.append(number)
+        elif isinstance(operation.call, Modify):
+            writers[operation.result].append(number)
+    return {
+        value: writers[value] if optimistic and writers[value] else writers[value] + unknown
+        for value in _readers(history)
+    }
 
 
 def _describe(operation: Operation, start: int) -> str:

@@ -1,0 +1,139 @@
+"""Many keys in one call: concurrent requests, and one error that says which keys did not make it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, TypeVar
+
+from ..errors import Error, UncertainOutcomeError
+from ..format.keys import EncodedKey
+from .entries import Entries, Live, shown
+
+T = TypeVar("T")
+
+_SHOWN_KEYS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    encoded: EncodedKey
+    key: Any
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one key."""
+
+    key: Any
+    result: Any = None
+    failure: Exception | None = None
+
+
+async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Puts all pairs, of which the last with an equal key counts; `concurrency` at a time. 1 request each."""
+    writing: set[bytes] = set()
+    later: dict[bytes, _Pair] = {}
+
+    def in_order() -> Iterator[_Pair]:
+        # Two writes of one key must not be under way together, or the earlier could come last.
+        for key, value in pairs:
+            pair = _Pair(entries.keys.encode(key), key, value)
+            data = pair.encoded.data
+            if data in writing or data in later:
+                later[data] = pair
+            else:
+                writing.add(data)
+                yield pair
+
+    async def write(pair: _Pair) -> _Outcome:
+        try:
+            await entries.write(pair.encoded, pair.key, pair.value)
+        except Exception as error:
+            return _Outcome(pair.key, failure=error)
+        finally:
+            writing.discard(pair.encoded.data)
+        return _Outcome(pair.key)
+
+    await _run_all(entries, write, in_order())
+    await _run_all(entries, write, later.values())
+
+
+async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
+    """The values of those of the keys that are there, `concurrency` at a time. 1 request for each different key."""
+
+    async def read(key: Any) -> _Outcome:
+        return await _outcome(key, entries.read)
+
+    return await _run_all(entries, read, dict.fromkeys(keys))
+
+
+async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
+    """Takes those of the keys out that are there, `concurrency` at a time. 2 requests for each different key, or 1."""
+
+    async def remove(key: Any) -> _Outcome:
+        return await _outcome(key, entries.remove)
+
+    return await _run_all(entries, remove, dict.fromkeys(keys))
+
+
+def pairs_of(other: Any, more: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """The pairs that ``dict.update(other, **more)`` would take."""
+    if other is not None:
+        if hasattr(other, "items"):
+            yield from other.items()
+        elif hasattr(other, "keys"):
+            yield from ((key, other[key]) for key in other.keys())  # noqa: SIM118 (it may have nothing else of a mapping)
+        else:
+            yield from other
+    yield from more.items()
+
+
+async def _outcome(key: Any, operation: Callable[[Any], Awaitable[Live | None]]) -> _Outcome:
+    try:
+        return _Outcome(key, await operation(key))
+    except Exception as error:
+        return _Outcome(key, failure=error)
+
+
+async def _run_all(
+    entries: Entries, function: Callable[[T], Awaitable[_Outcome]], items: Iterable[T]
+) -> dict[Any, Any]:
+    """Calls `function` until the first failure, then waits for what is under way and raises; gives the results.
+
+    What has been done stays done, so the error carries it: a value that was popped must not be lost with it.
+    """
+    done: dict[Any, Any] = {}
+    finished = 0
+    failed: list[_Outcome] = []
+    async with aclosing(
+        entries.store.map(function, takewhile(lambda _: not failed, items), entries.concurrency)
+    ) as outcomes:
+        async for outcome in outcomes:
+            if outcome.failure is not None:
+                failed.append(outcome)
+                continue
+            finished += 1
+            if outcome.result is not None:
+                done[outcome.key] = outcome.result.value
+    if failed:
+        raise _failure(failed, finished, done)
+    return done
+
+
+def _failure(failed: list[_Outcome], finished: int, done: dict[Any, Any]) -> Exception:
+    first = failed[0].failure
+    if not isinstance(first, Error):
+        return first or AssertionError("a failure without its error")
+    names = ", ".join(shown(outcome.key) for outcome in failed[:_SHOWN_KEYS])
+    more = f" and {len(failed) - _SHOWN_KEYS} more" if len(failed) > _SHOWN_KEYS else ""
+    error = type(first)(f"{finished} keys are done, these failed: {names}{more}; nothing after them was tried. {first}")
+    error.failed_keys = tuple(outcome.key for outcome in failed)
+    error.done = done
+    if isinstance(first, UncertainOutcomeError) and isinstance(error, UncertainOutcomeError):
+        error.value = first.value
+    error.__cause__ = first
+    return error

@@ -1,0 +1,97 @@
+"""Values that are computed from what is there, or because nothing is: atomically, or once for many callers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..errors import ConflictError
+from .conditional import Won, pause, pauses
+from .entries import CHANGES_BORNE, Entries, Live, shown
+from .locks import LockPlace, check_not_held, kept, try_acquire
+
+MISSING: Any = object()
+"""Stands for a default that was not passed."""
+
+
+async def set_default(entries: Entries, key: Any, value: Any) -> Any:
+    """The value that is there, or `value` after putting it there. 1 request when there is one, 2 when there is none."""
+    async for _ in pauses(entries.store, CHANGES_BORNE):
+        live = await entries.read(key)
+        if live is not None:
+            return live.value
+        if await entries.create(key, value):
+            return value
+    raise ConflictError(f"{entries.label}: {shown(key)} kept appearing and vanishing")
+
+
+async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], default: Any) -> Any:
+    """Puts what `function` makes of the value; repeats it when another was faster. 2 requests when nobody was.
+
+    Raises KeyError when there is no entry and `default` is MISSING, ConflictError when others were always faster.
+    """
+    live = await entries.read(key)
+    async for _ in pauses(entries.store, CHANGES_BORNE):
+        if live is None and default is MISSING:
+            raise KeyError(f"{key!r} not in {entries.label}")
+        value = await _result(function, default if live is None else live.value)
+        put, live = await _put_over(entries, key, value, live)
+        if put:
+            return value
+    raise ConflictError(
+        f"{entries.label}: {shown(key)} was changed by others {CHANGES_BORNE} times while it was modified"
+    )
+
+
+async def _put_over(entries: Entries, key: Any, value: Any, live: Live | None) -> tuple[bool, Live | None]:
+    """Whether the value was put in the place of `live`, and what is there if it was not."""
+    if live is None:
+        created = await entries.create(key, value)
+        return created, None if created else await entries.read(key)
+    outcome = await entries.replace_or_see(key, value, live.version)
+    if isinstance(outcome, Won):
+        return True, None
+    with entries.about(key):
+        return False, None if outcome.found is None else entries.live(outcome.found, entries.keys.encode(key), key)
+
+
+async def get_or_compute(
+    entries: Entries, place: LockPlace, key: Any, function: Callable[[], Any], lease: float
+) -> Any:
+    """The value that is there, or what `function` gives, which one of all callers calls. 1 request when it is there.
+
+    The caller that computes holds a lock; the others look again and again. If it dies, its lease ends and another
+    computes; if the function raises, its caller gets the exception and another tries.
+    """
+    check_not_held(place)
+    attempt = 0
+    while True:
+        live = await entries.read(key)
+        if live is not None:
+            return live.value
+        held = await try_acquire(place, lease)
+        if held is not None:
+            async with kept(place, held, lease):
+                return await _compute(entries, key, function)
+        attempt += 1
+        await entries.store.sleep(pause(attempt))
+
+
+async def _compute(entries: Entries, key: Any, function: Callable[[], Any]) -> Any:
+    # Another may have finished between our look and our lock.
+    live = await entries.read(key)
+    if live is not None:
+        return live.value
+    # Created, not put: should our lease have run out meanwhile, all callers still get the value that was first.
+    value = await _result(function)
+    return value if await entries.create(key, value) else await set_default(entries, key, value)
+
+
+async def _result(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function gives, awaited if it is awaitable."""
+    result = function(*arguments)
+    if inspect.isawaitable(result):
+        awaited: Awaitable[Any] = result
+        return await awaited
+    return result

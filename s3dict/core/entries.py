@@ -1,0 +1,296 @@
+"""One entry at a time: read, write, create, replace, remove.
+
+Every method says how many requests it makes when nothing goes wrong; the tests count them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..errors import (
+    ConflictError,
+    DeserializationError,
+    Error,
+    IntegrityError,
+    InvalidError,
+    RequestSizeError,
+    SerializationError,
+    UncertainOutcomeError,
+)
+from ..format.capabilities import Capabilities
+from ..format.entry import (
+    PRELUDE_BYTES,
+    TOMBSTONE_BYTES,
+    WRITE_ID_BYTES,
+    EntryBody,
+    Header,
+    Seal,
+    pack,
+    pack_tombstone,
+    read_prelude,
+    unpack,
+)
+from ..format.keys import EncodedKey, KeyCodec, digest
+from ..format.layout import DataPaths
+from ..format.values import Codec
+from ..stores.base import Found, Store
+from .conditional import Lost, Removal, Won, delete_if, pauses, put_if, read
+
+CHANGES_BORNE = 200
+"""How often an entry may change under a read-and-write before that gives up."""
+_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which write an entry is: the write's id says it, the ETag is how the store is asked about it."""
+
+    write_id: bytes
+    etag: str
+
+    def __str__(self) -> str:
+        return f"{self.write_id.hex()}.{self.etag}"
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Raises InvalidError for what is no version."""
+        write_id, _, etag = text.partition(".") if isinstance(text, str) else ("", "", "")
+        try:
+            version = cls(bytes.fromhex(write_id), etag)
+        except ValueError:
+            version = cls(b"", "")
+        if len(version.write_id) != WRITE_ID_BYTES or not etag:
+            raise InvalidError(f"Invalid version: {text!r}. A version is what `entry` gives")
+        return version
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """An entry that is there."""
+
+    value: Any
+    version: Version
+    last_modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The entries of one hydrated dict.
+
+    ``label`` names the dict in messages. Nothing here keeps state between calls.
+    """
+
+    store: Store
+    paths: DataPaths
+    capabilities: Capabilities
+    keys: KeyCodec
+    codec: Codec
+    seal: Seal
+    label: str
+    max_value_bytes: int
+    concurrency: int
+
+    async def read(self, key: Any) -> Live | None:
+        """The live entry; None when there is none. 1 request."""
+        encoded = self.keys.encode(key)
+        with self.about(key):
+            found = await read(self.store, self.path(encoded))
+            return None if found is None else self.live(found, encoded, key)
+
+    async def contains(self, key: Any) -> bool:
+        """Whether there is a live entry. 1 request, without a body."""
+        encoded = self.keys.encode(key)
+        with self.about(key):
+            found = await self.store.head(self.path(encoded))
+        return found is not None and found.size > TOMBSTONE_BYTES
+
+    async def write(self, encoded: EncodedKey, key: Any, value: Any) -> None:
+        """Puts the entry, whatever is there. 1 request; it may be sent again when its answer is lost."""
+        body, _ = self._pack(encoded, key, value)
+        with self.about(key):
+            await self.store.put(self.path(encoded), body)
+
+    async def create(self, key: Any, value: Any) -> bool:
+        """Puts the entry only where there is none; whether it did. 1 request when it wins, 2 when it loses.
+
+        A tombstone is no entry: it is written over, on the condition that it is still the same.
+        """
+        encoded = self.keys.encode(key)
+        body, write_id = self._pack(encoded, key, value)
+        path, over = self.path(encoded), None
+        with self.about(key):
+            while True:
+                outcome = await put_if(self.store, path, body, mark=write_id, over=over, peek=PRELUDE_BYTES)
+                if isinstance(outcome, Won):
+                    return True
+                if outcome.found is None or not read_prelude(outcome.found.body).is_tombstone:
+                    # Also when it has vanished since: at the time of our request there was one.
+                    return False
+                over = self.capabilities.if_match(outcome.found.etag)
+
+    async def replace(self, key: Any, value: Any, version: Version) -> bool:
+        """Puts the entry only over that version; whether it did. 1 request when it wins, 2 when it loses."""
+        outcome = await self.replace_or_see(key, value, version, peek=PRELUDE_BYTES)
+        return isinstance(outcome, Won)
+
+    async def replace_or_see(self, key: Any, value: Any, version: Version, *, peek: int | None = None) -> Won | Lost:
+        """`replace`, and when it lost, what was there instead: all of it, or its first `peek` bytes."""
+        encoded = self.keys.encode(key)
+        body, write_id = self._pack(encoded, key, value)
+        path, etag = self.path(encoded), version.etag
+        with self.about(key):
+            async for _ in pauses(self.store, CHANGES_BORNE):
+                over = self.capabilities.if_match(etag)
+                outcome = await put_if(
+                    self.store, path, body, mark=write_id, over=over, peek=peek, replaced=version.write_id
+                )
+                if not self._was_only_refreshed(outcome, version):
+                    return outcome
+                assert isinstance(outcome, Lost)
+                assert outcome.found is not None
+                etag = outcome.found.etag
+        raise ConflictError(f"{self.label}: {shown(key)} kept being refreshed while it was being replaced")
+
+    async def remove(self, key: Any) -> Live | None:
+        """Takes the entry out and gives it, to one caller only; None when there is none. 2 requests, or 1."""
+        encoded = self.keys.encode(key)
+        path = self.path(encoded)
+        with self.about(key):
+            async for _ in pauses(self.store, CHANGES_BORNE):
+                found = await read(self.store, path)
+                # The value is decoded first: an entry that cannot be read here must not be lost here.
+                live = None if found is None else self.live(found, encoded, key)
+                if live is None or await self._removed(path, live.version, live.value):
+                    return live
+        raise ConflictError(f"{self.label}: {shown(key)} kept changing while it was being removed")
+
+    async def discard(self, key: Any) -> bool:
+        """`remove` without the value, which need not be readable here; whether there was one. 2 requests, or 1."""
+        encoded = self.keys.encode(key)
+        path = self.path(encoded)
+        with self.about(key):
+            async for _ in pauses(self.store, CHANGES_BORNE):
+                found = await read(self.store, path, PRELUDE_BYTES)
+                if found is None or read_prelude(found.body).is_tombstone:
+                    return False
+                if await self._removed(path, Version(read_prelude(found.body).write_id, found.etag), None):
+                    return True
+        raise ConflictError(f"{self.label}: {shown(key)} kept changing while it was being removed")
+
+    def live(self, found: Found, encoded: EncodedKey, key: Any) -> Live | None:
+        """The entry of this key in what was found; None for a tombstone."""
+        body = self.checked(found)
+        if body is None:
+            return None
+        if body.header.key != encoded.data:
+            raise IntegrityError("The entry is that of another key: it was copied or moved here")
+        return Live(self.value(body, key), Version(body.write_id, found.etag), found.last_modified)
+
+    def checked(self, found: Found) -> EntryBody | None:
+        """The body, if it is that of an entry of this dict; None for a tombstone."""
+        body = unpack(found.body, self.seal)
+        if body is not None and body.header.codec != self.codec.name:
+            raise IntegrityError(
+                f"The entry was written with codec {body.header.codec!r}, the Dict has {self.codec.name!r}"
+            )
+        return body
+
+    def check_name(self, header: Header, path: str) -> None:
+        """Raises IntegrityError unless the entry at that path is the one that belongs there."""
+        if not self.segment(path).startswith(digest(header.key)):
+            raise IntegrityError(f"The entry at {path!r} is that of another key: it was copied or moved there")
+
+    def value(self, body: EntryBody, *key: Any) -> Any:
+        """The value; the key, where it is known, is for the error."""
+        try:
+            return self.codec.loads(body.segments)
+        except Exception as error:
+            named = "".join(f" for key {shown(k)}" for k in key)
+            raise DeserializationError(f"Failed to deserialize value{named} from {self.label}: {error}") from error
+
+    def path(self, encoded: EncodedKey) -> str:
+        return self.paths.entries + encoded.segment
+
+    def segment(self, path: str) -> str:
+        return path[len(self.paths.entries) :]
+
+    @contextmanager
+    def about(self, *key: Any) -> Iterator[None]:
+        """Says in every error of ours which dict and key it is about."""
+        try:
+            yield
+        except DeserializationError:
+            raise
+        except Error as error:
+            error.place = error.place or ", ".join([self.label, *(f"key {shown(k)}" for k in key)])
+            raise
+
+    async def _removed(self, path: str, version: Version, value: Any) -> bool:
+        """Whether that very version is removed now, by us; False when it has changed."""
+        over = self.capabilities.if_match(version.etag)
+        if not self.capabilities.conditional_delete:
+            return await self._entombed(path, over, version, value)
+        removal = await delete_if(self.store, path, over)
+        if removal is Removal.UNKNOWN:
+            await self._settle_removal(path, version, value)
+        return removal is Removal.DELETED
+
+    async def _entombed(self, path: str, over: str, version: Version, value: Any) -> bool:
+        """A removal that is a write: unlike a deletion, it can be recognised afterwards as one's own."""
+        write_id = os.urandom(WRITE_ID_BYTES)
+        tombstone = pack_tombstone(write_id)
+        try:
+            outcome = await put_if(
+                self.store, path, tombstone, mark=write_id, over=over, peek=PRELUDE_BYTES, replaced=version.write_id
+            )
+        except UncertainOutcomeError as error:
+            error.value = value
+            raise
+        return isinstance(outcome, Won)
+
+    async def _settle_removal(self, path: str, version: Version, value: Any) -> None:
+        """Returns when the entry is still there, so that nobody can have removed it; raises otherwise.
+
+        The request whose answer was lost may have removed it, or another's may have: both look the same from here.
+        """
+        found = await read(self.store, path, PRELUDE_BYTES)
+        if found is None or read_prelude(found.body).write_id != version.write_id:
+            raise UncertainOutcomeError(
+                "The answer to a removal was lost and the entry is gone: this call took it out, or another did. "
+                "Its value is the error's `value`",
+                value=value,
+            )
+
+    def _was_only_refreshed(self, outcome: Won | Lost, version: Version) -> bool:
+        """The same write under a new ETag, as stores that encrypt give to a refresh: that is no change."""
+        if isinstance(outcome, Won) or outcome.found is None:
+            return False
+        return read_prelude(outcome.found.body).write_id == version.write_id
+
+    def _pack(self, encoded: EncodedKey, key: Any, value: Any) -> tuple[bytes, bytes]:
+        """The body of a new entry, and its write id."""
+        try:
+            segments = self.codec.dumps(value)
+        except Exception as error:
+            raise SerializationError(
+                f"Failed to serialize the value for key {shown(key)} of {self.label}: {error}"
+            ) from error
+        size = sum(memoryview(segment).nbytes for segment in segments)
+        if size > self.max_value_bytes:
+            raise RequestSizeError(
+                f"The value for key {shown(key)} of {self.label} takes {size} bytes; "
+                f"max_value_bytes is {self.max_value_bytes}"
+            )
+        write_id = os.urandom(WRITE_ID_BYTES)
+        return pack(write_id, encoded.data, self.codec.name, segments, self.seal), write_id
+
+
+def shown(key: Any) -> str:
+    """The key as messages show it."""
+    text = repr(key)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

@@ -1,0 +1,126 @@
+"""All entries: keys, values, items, how many there are, and clearing them away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from ..format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
+from ..format.keys import key_bytes_in
+from ..stores.base import Listed
+from .conditional import read
+from .entries import Entries
+from .listing import delete_all, scan
+
+HEADER_GUESS = 16 * 1024
+"""How much of an entry is read to learn a key that its name does not carry: enough for nearly all of them."""
+
+
+async def iterate_keys(entries: Entries) -> AsyncGenerator[Any, None]:
+    """The keys, in no order: a listing, and 1 request for each key that is too long for an object name."""
+
+    async def key_inside(line: Listed) -> bytes | None:
+        return await _key_inside(entries, line)
+
+    async with aclosing(_pages(entries)) as pages:
+        async for page in pages:
+            named = [_key_in_name(entries, line) for line in page]
+            for data in named:
+                if data is not None:
+                    yield entries.keys.decode(data)
+            unnamed = [line for line, data in zip(page, named, strict=True) if data is None]
+            async with aclosing(entries.store.map(key_inside, unnamed, entries.concurrency)) as found:
+                async for data in found:
+                    if data is not None:
+                        yield entries.keys.decode(data)
+
+
+async def iterate_items(entries: Entries) -> AsyncGenerator[tuple[Any, Any], None]:
+    """The keys with their values, in no order: a listing, and 1 request each."""
+    async with aclosing(_bodies(entries)) as bodies:
+        async for body in bodies:
+            key = entries.keys.decode(body.header.key)
+            yield key, entries.value(body, key)
+
+
+async def iterate_values(entries: Entries) -> AsyncGenerator[Any, None]:
+    """The values, in no order: a listing, and 1 request each. Keys that cannot be read here do no harm."""
+    async with aclosing(_bodies(entries)) as bodies:
+        async for body in bodies:
+            yield entries.value(body)
+
+
+async def count(entries: Entries) -> int:
+    """How many entries there are. A listing."""
+    total = 0
+    async with aclosing(_pages(entries)) as pages:
+        async for page in pages:
+            for line in page:
+                _key_in_name(entries, line)
+            total += len(page)
+    return total
+
+
+async def clear(entries: Entries) -> None:
+    """Deletes what a listing shows. The listing, and a request for each thousand.
+
+    Tombstones stay: a deletion cannot be undone for the newer entry that might have taken one's place by then.
+    """
+    with entries.about():
+        await delete_all(entries.store, entries.paths.entries, larger_than=TOMBSTONE_BYTES)
+
+
+async def _pages(entries: Entries) -> AsyncGenerator[list[Listed], None]:
+    folder = entries.paths.entries
+    with entries.about():
+        async with aclosing(scan(entries.store, folder)) as pages:
+            async for page in pages:
+                # Consoles make an empty object in a folder's name; it is nobody's.
+                yield [line for line in page if line.size != TOMBSTONE_BYTES and line.path != folder]
+
+
+async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:
+    async def body_of(line: Listed) -> EntryBody | None:
+        return await _body_of(entries, line)
+
+    async with aclosing(_pages(entries)) as pages:
+        async for page in pages:
+            async with aclosing(entries.store.map(body_of, page, entries.concurrency)) as bodies:
+                async for body in bodies:
+                    if body is not None:
+                        yield body
+
+
+async def _body_of(entries: Entries, line: Listed) -> EntryBody | None:
+    """The entry; None when it has been removed since the listing."""
+    _key_in_name(entries, line)
+    with entries.about():
+        found = await read(entries.store, line.path)
+        body = None if found is None else entries.checked(found)
+        if body is not None:
+            entries.check_name(body.header, line.path)
+        return body
+
+
+async def _key_inside(entries: Entries, line: Listed) -> bytes | None:
+    """The key bytes in an entry's header; None when it has been removed since the listing."""
+    with entries.about():
+        found = await read(entries.store, line.path, HEADER_GUESS)
+        if found is None or read_prelude(found.body).is_tombstone:
+            return None
+        prelude = read_prelude(found.body)
+        needed = PRELUDE_BYTES + prelude.header_length
+        if len(found.body) < needed <= found.size:
+            found = await read(entries.store, line.path, needed)
+            if found is None or read_prelude(found.body) != prelude:
+                # Written anew between the two requests: begin again with what is there now.
+                return await _key_inside(entries, line)
+        header = read_header(found.body, prelude, entries.seal)
+        entries.check_name(header, line.path)
+        return header.key
+
+
+def _key_in_name(entries: Entries, line: Listed) -> bytes | None:
+    with entries.about():
+        return key_bytes_in(entries.segment(line.path))

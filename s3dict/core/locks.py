@@ -1,0 +1,201 @@
+"""Locks: leases with a heartbeat and a fencing token, each one object beside the entries.
+
+A lease is over by the store's clock alone: Last-Modified against the Date of the same answer. A holder that dies is
+replaced when its lease is over; one that only believes itself alive (a long pause, a lost network) finds out by its
+own clock, and whatever it still sends to other systems carries a token smaller than its successor's (Kleppmann, "How
+to do distributed locking"). Releasing writes and does not delete, so that tokens never go back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+
+from ..errors import (
+    Error,
+    InvalidError,
+    LockLostError,
+    LockTimeoutError,
+    UnavailableError,
+    UncertainOutcomeError,
+)
+from ..format.capabilities import Capabilities
+from ..format.lock import LockRecord, decode_lock
+from ..stores.base import Found, Store
+from .conditional import Lost, Won, pause, put_if, read
+
+MIN_LEASE = 2.0
+"""Seconds. S3 tells time in whole seconds, so shorter leases could not be told from ended ones."""
+CLOCK_STEP = timedelta(seconds=1)
+RENEWALS_PER_LEASE = 3
+
+_held: set[tuple[str, Hashable]] = set()
+"""The locks held in this process, each with its holder's thread or task."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockPlace:
+    """Where a lock is, and how its store takes conditions."""
+
+    store: Store
+    capabilities: Capabilities
+    path: str
+    label: str
+
+
+class Held:
+    """A lock while it is held."""
+
+    def __init__(self, place: LockPlace, record: LockRecord, etag: str, sent_at: float) -> None:
+        self._place = place
+        self._record = record
+        self._etag = etag
+        self._renewed_at = sent_at
+        self._taken_over = False
+
+    @property
+    def token(self) -> int:
+        """The fencing token: greater than that of every earlier holder. Pass it on with what the lock protects."""
+        return self._record.token
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else may hold the lock by now. Once true, it stays true."""
+        # Counted from when the last renewal was sent, not answered: the store's lease cannot have begun before that.
+        if self._place.store.now() - self._renewed_at >= self._record.lease:
+            self._taken_over = True
+        return self._taken_over
+
+    async def renew(self) -> bool:
+        """Begins the lease anew; False when the lock is lost."""
+        if self.lost:
+            return False
+        sent_at = self._place.store.now()
+        try:
+            outcome = await self._write(owner=self._record.owner)
+        except (UnavailableError, UncertainOutcomeError):
+            # The store may be back in time for the next beat; until the lease is over the lock is still ours.
+            return True
+        if isinstance(outcome, Lost):
+            self._taken_over = True
+            return False
+        self._etag, self._renewed_at = outcome.etag, sent_at
+        return True
+
+    async def release(self) -> None:
+        """Lets others have the lock. Raises LockLostError when it was lost before."""
+        if self.lost:
+            raise LockLostError(f"{self._place.label} was lost: its lease ran out, or another took it over")
+        try:
+            outcome = await self._write(owner=None)
+        except (UnavailableError, UncertainOutcomeError):
+            # The work is done, and was done under the lock. It frees itself when its lease is over.
+            return
+        if isinstance(outcome, Lost):
+            raise LockLostError(f"{self._place.label} was lost: another took it over")
+
+    async def _write(self, *, owner: str | None) -> Won | Lost:
+        place, mine = self._place, (self._record.owner or "").encode()
+        while True:
+            # Each write has an id of its own: an earlier renewal that is found there has begun no new lease.
+            record = replace(self._record, owner=owner, write_id=_random())
+            over, mark = place.capabilities.if_match(self._etag), record.write_id.encode()
+            outcome = await put_if(place.store, place.path, record.encode(), mark=mark, over=over, replaced=mine)
+            if isinstance(outcome, Won) or outcome.found is None or mine not in outcome.found.body:
+                return outcome
+            # Ours still: a renewal took effect whose answer was lost.
+            self._etag = outcome.found.etag
+
+
+@asynccontextmanager
+async def locked(place: LockPlace, lease: float, timeout: float | None) -> AsyncIterator[Held]:
+    """Holds the lock while the context is open. Requests: 2 to take a free lock, 1 to release it, 3 a lease to keep it.
+
+    Raises LockTimeoutError, and LockLostError at the end of a context whose lock was lost.
+    """
+    if not lease >= MIN_LEASE:
+        raise InvalidError(f"Invalid lease: {lease!r}. It is {MIN_LEASE:g} seconds or more")
+    check_not_held(place)
+    held = await acquire(place, lease, timeout)
+    async with kept(place, held, lease):
+        yield held
+
+
+def check_not_held(place: LockPlace) -> None:
+    """Raises InvalidError when this thread or task holds the lock already."""
+    if (place.path, place.store.caller()) in _held:
+        raise InvalidError(f"{place.label} is already held here: it is not re-entrant, and this would wait for itself")
+
+
+@asynccontextmanager
+async def kept(place: LockPlace, held: Held, lease: float) -> AsyncIterator[None]:
+    """Renews the lease while the context is open, and then releases the lock."""
+    holder = (place.path, place.store.caller())
+    _held.add(holder)
+    try:
+        async with place.store.every(lease / RENEWALS_PER_LEASE, held.renew):
+            yield
+    except BaseException:
+        # What went wrong inside says more than that the lock was lost as well.
+        with suppress(Error):
+            await held.release()
+        raise
+    else:
+        await held.release()
+    finally:
+        _held.discard(holder)
+
+
+async def acquire(place: LockPlace, lease: float, timeout: float | None) -> Held:
+    """Waits for the lock and takes it. Raises LockTimeoutError when it was not free within `timeout` seconds."""
+    began, attempt = place.store.now(), 0
+    while True:
+        held = await try_acquire(place, lease)
+        if held is not None:
+            return held
+        attempt += 1
+        wait = pause(attempt)
+        if timeout is not None:
+            left = timeout - (place.store.now() - began)
+            if left <= 0:
+                raise LockTimeoutError(f"{place.label} was not free within {timeout:g} seconds")
+            wait = min(wait, left)
+        await place.store.sleep(wait)
+
+
+async def try_acquire(place: LockPlace, lease: float) -> Held | None:
+    """Takes the lock if it is free now; None if it is not. 2 requests, 1 when it is not free."""
+    found = await read(place.store, place.path)
+    before = None if found is None else decode_lock(found.body)
+    if found is not None and before is not None and not _is_free(found, before):
+        return None
+    record = LockRecord(_random(), _random(), lease, _next_token(before))
+    sent_at = place.store.now()
+    over = None if found is None else place.capabilities.if_match(found.etag)
+    try:
+        outcome = await put_if(place.store, place.path, record.encode(), mark=record.write_id.encode(), over=over)
+    except UncertainOutcomeError:
+        # Whether we held it for a moment or not, somebody else wrote after us: it is not ours now.
+        return None
+    return None if isinstance(outcome, Lost) else Held(place, record, outcome.etag, sent_at)
+
+
+def _is_free(found: Found, record: LockRecord) -> bool:
+    if record.owner is None:
+        return True
+    # Both times are cut to whole seconds, so their difference may exceed the true age by nearly one.
+    return found.date - found.last_modified >= timedelta(seconds=record.lease) + CLOCK_STEP
+
+
+def _random() -> str:
+    return os.urandom(16).hex()
+
+
+def _next_token(before: LockRecord | None) -> int:
+    # At least the time in milliseconds: a lock that nobody used until the lifecycle swept it goes on above its old
+    # tokens.
+    now = int(datetime.now(timezone.utc).timestamp() * 1000)
+    return now if before is None else max(before.token + 1, now)

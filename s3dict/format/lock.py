@@ -1,0 +1,49 @@
+"""The body of a lock object: who holds it, for how long after its last renewal, and its fencing token."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+
+from ..errors import IntegrityError
+from .keys import HASH_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class LockRecord:
+    """What a lock object says.
+
+    ``owner`` is random and belongs to one holding, None when the lock has been released; ``write_id`` is random and
+    belongs to one write, be it a taking, a renewal or a release.
+    """
+
+    owner: str | None
+    write_id: str
+    lease: float
+    token: int
+
+    def encode(self) -> bytes:
+        return json.dumps({"format": 1, **asdict(self)}).encode()
+
+
+def decode_lock(data: bytes) -> LockRecord:
+    """Raises IntegrityError for what is no lock of ours."""
+    try:
+        fields = json.loads(data)
+        owner, write_id, lease, token = fields["owner"], fields["write_id"], float(fields["lease"]), fields["token"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IntegrityError(f"The lock object cannot be read: {error}") from error
+    if (
+        not isinstance(owner, (str, type(None)))
+        or not isinstance(write_id, str)
+        or type(token) is not int
+        or not lease > 0
+    ):
+        raise IntegrityError("The lock object has fields of the wrong type")
+    return LockRecord(owner, write_id, lease, token)
+
+
+def lock_segment(kind: str, name: bytes) -> str:
+    """The last segment of a lock's path. `kind` keeps locks by name and locks of computations apart."""
+    return blake2b(name, digest_size=HASH_BYTES, person=kind.encode()).hexdigest()

@@ -1,0 +1,196 @@
+"""Threads, event loops, forks and fresh interpreters: a Dict works from all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from s3dict import Client, Dict
+
+from .support.proxy import Proxy
+from .support.ways import Endpoint
+
+
+@pytest.fixture(params=["memory", "seaweedfs"])
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def d(client: Client) -> Dict[Any, Any]:
+    return Dict.from_name("d", create_if_missing=True, client=client)
+
+
+def test_threads_share_a_handle(d: Dict[Any, Any]) -> None:
+    def work(number: int) -> bool:
+        d[number] = number
+        return d[number] == number and d.put("claim", number, skip_if_exists=True)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert 1 == sum(pool.map(work, range(40)))
+    assert 41 == d.len()
+
+
+async def _work(d: Dict[Any, Any], start: int) -> int:
+    async def put(number: int) -> int:
+        await d.put.aio(number, number)
+        return await d.get.aio(number)
+
+    return sum(await asyncio.gather(*(put(start + n) for n in range(20))))
+
+
+def test_event_loops_one_after_the_other(d: Dict[Any, Any]) -> None:
+    for _ in range(3):
+        assert sum(range(20)) == asyncio.run(_work(d, 0))
+    assert 20 == d.len()
+
+
+def test_event_loops_at_once(d: Dict[Any, Any]) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        sums = list(pool.map(lambda start: asyncio.run(_work(d, start)), range(0, 80, 20)))
+    assert sum(range(80)) == sum(sums)
+
+
+def test_blocking_calls_inside_an_event_loop_work(d: Dict[Any, Any]) -> None:
+    async def mixed() -> list[Any]:
+        d["blocking"] = 1
+        await d.put.aio("asyncio", 2)
+        return sorted([await d.get.aio("blocking"), d["asyncio"], *d.values()])
+
+    assert [1, 1, 2, 2] == asyncio.run(mixed())
+
+
+@pytest.mark.parametrize("backend", ["seaweedfs"], indirect=True)
+def test_many_first_calls_look_the_dict_up_once(client: Client, seaweedfs: Endpoint) -> None:
+    with Proxy(seaweedfs.url) as proxy:
+        counted = Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url)
+        Dict.objects.create("d", client=client)
+
+        async def many() -> None:
+            fresh = Dict.from_name("d", client=counted)
+            await asyncio.gather(*(fresh.get.aio(n) for n in range(20)))
+
+        with proxy.recording() as requests:
+            asyncio.run(many())
+        assert 21 == len(requests)
+        fresh = Dict.from_name("d", client=counted)
+        with proxy.recording() as requests, ThreadPoolExecutor(8) as pool:
+            list(pool.map(fresh.get, range(20)))
+        assert 21 == len(requests)
+
+
+def test_a_loop_that_is_not_run_to_its_end_can_be_replaced(d: Dict[Any, Any]) -> None:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(d.put.aio("k", 1))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    assert 1 == asyncio.run(d.get.aio("k"))
+    gc.collect()
+
+
+def test_cancelling_leaves_the_handle_usable(d: Dict[Any, Any]) -> None:
+    async def cancelled() -> Any:
+        await d.update.aio({n: n for n in range(50)})
+        task = asyncio.create_task(_all(d))
+        await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return await d.get.aio(7)
+
+    assert 7 == asyncio.run(cancelled())
+
+
+async def _all(d: Dict[Any, Any]) -> list[Any]:
+    while True:
+        _ = [item async for item in d.items.aio()]
+
+
+def test_no_thread_is_left_behind_by_a_broken_iteration(d: Dict[Any, Any]) -> None:
+    d.update({n: n for n in range(50)})
+    before = threading.active_count()
+    for _ in range(5):
+        for _ in d.items():
+            break
+    # The pool's own threads are kept, up to `concurrency`; nothing else stays.
+    assert threading.active_count() <= max(before, 64 + 1)
+
+
+def _child(d: Dict[Any, Any], answers: Any) -> None:
+    answers.put(("claim", d.put("claim", os.getpid(), skip_if_exists=True)))
+    answers.put(("loop", asyncio.run(_work(d, 100))))
+    d["from the child"] = os.getpid()
+
+
+@pytest.mark.parametrize("backend", ["seaweedfs"], indirect=True)
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def test_a_handle_works_in_child_processes(d: Dict[Any, Any], method: str) -> None:
+    d["k"] = 1
+    d.update({n: n for n in range(20)})  # threads exist now, which a fork does not take along
+    context = multiprocessing.get_context(method)
+    answers = context.Queue()
+    children = [context.Process(target=_child, args=(d, answers)) for _ in range(3)]
+    for child in children:
+        child.start()
+    got = [answers.get(timeout=60) for _ in range(6)]
+    for child in children:
+        child.join(60)
+    assert [0] * 3 == [child.exitcode for child in children]
+    assert [False, False, True] == sorted(won for what, won in got if what == "claim")
+    assert [sum(range(100, 120))] * 3 == [total for what, total in got if what == "loop"]
+    assert 1 == d["k"]
+    assert d["claim"] in {child.pid for child in children}
+
+
+@pytest.mark.parametrize("backend", ["seaweedfs"], indirect=True)
+def test_a_fresh_interpreter_reaches_the_dict_through_the_environment(client: Client, seaweedfs: Endpoint) -> None:
+    Dict.from_name("d", create_if_missing=True, client=client)["k"] = [1, 2]
+    program = textwrap.dedent("""
+        import asyncio
+        from s3dict import Dict
+
+        d = Dict.from_name("d")
+        print(d["k"], asyncio.run(d.get.aio("k")), d.put("k", 0, skip_if_exists=True))
+    """)
+    environment = {
+        "S3DICT_BUCKET": seaweedfs.bucket,
+        "S3DICT_ENDPOINT_URL": seaweedfs.url,
+        "S3DICT_PREFIX": client.prefix,
+    }
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ("[1, 2] [1, 2] False\n", "", 0) == (run.stdout, run.stderr, run.returncode)
+
+
+def test_pickles_hold_no_secret(seaweedfs: Endpoint) -> None:
+    import boto3
+
+    session = boto3.Session(aws_access_key_id="AKSECRET", aws_secret_access_key="hunter2hunter2")
+    client = Client(seaweedfs.bucket, session=session, signing_keys=["a signing key of some length"])
+    for thing in (client, Dict.from_name("d", client=client)):
+        pickled = pickle.dumps(thing)
+        for secret in (b"AKSECRET", b"hunter2", b"signing key"):
+            assert secret not in pickled
+        assert "signing key" not in repr(thing)
+    again = pickle.loads(pickle.dumps(client))
+    assert (client.bucket, client.prefix, client.endpoint_url) == (again.bucket, again.prefix, again.endpoint_url)
+    assert again is pickle.loads(pickle.dumps(client))
