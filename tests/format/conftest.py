@@ -4,6 +4,11 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("s3dict", deadline=None)
+settings.load_profile("s3dict")
 
 PeakOf = Callable[[Callable[[], object]], int]
 

@@ -26,7 +26,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
 from enum import Enum
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 __all__ = [
     "ABSENT",
@@ -40,6 +40,7 @@ __all__ = [
     "Operation",
     "Pop",
     "Put",
+    "UndecidedError",
     "Versioned",
     "Violation",
     "assert_linearizable",
@@ -47,6 +48,8 @@ __all__ = [
 ]
 
 _SHOWN_OPERATIONS = 30
+_MOST_CONFIGURATIONS = 200_000
+_LONGEST_CHAIN = 3
 
 
 class Special(Enum):
@@ -237,6 +240,10 @@ class NotLinearizableError(AssertionError):
         self.violation = violation
 
 
+class UndecidedError(Exception):
+    """A history with too many operations of unknown outcome: it would take too long to tell."""
+
+
 def assert_linearizable(operations: Iterable[Operation]) -> None:
     """Check a history key by key, which is enough: linearizability composes.
 
@@ -278,21 +285,22 @@ class _Configuration(NamedTuple):
     spent: frozenset[int] = frozenset()
     """The operations that have taken effect and will not return."""
 
+    def has_taken(self, number: int) -> bool:
+        return number in self.done or number in self.spent
+
 
 class _Search:
     """A search, depth first, for a configuration that explains all events.
 
-    An optimistic search assumes that a modify of unknown outcome does not write a value that another operation
-    wrote. What it finds is an explanation all the same, and it finds it faster.
+    Raises:
+        UndecidedError: it would take too long.
     """
 
     def __init__(self, history: list[Operation], *, optimistic: bool) -> None:
         self._history = history
         self._events = _events(history)
         self._pending = _pending_before(self._events, history)
-        self._readers = _readers(history)
-        self._writers = _writers(history, optimistic=optimistic)
-        self._ends = _ends(self._events, history)
+        self._future = _Future(history, self._events, optimistic=optimistic)
         self._visited = defaultdict[tuple[int, State, frozenset[int]], list[frozenset[int]]](list)
         self._furthest = 0
         self._values: dict[Hashable, None] = {}
@@ -316,6 +324,8 @@ class _Search:
         if any(other <= spent for other in visited):
             return False
         visited.append(spent)
+        if len(self._visited) > _MOST_CONFIGURATIONS:
+            raise UndecidedError(f"Undecided after {_MOST_CONFIGURATIONS} configurations")
         return True
 
     def _successors(self, configuration: _Configuration) -> list[_Configuration]:
@@ -339,33 +349,18 @@ class _Search:
 
     def _steps(self, configuration: _Configuration) -> list[_Configuration]:
         """Let each pending operation take effect that can."""
-        taken = configuration.done | configuration.spent
         steps = []
         for number in self._pending[configuration.position]:
-            if number in taken and not self._history[number].may_repeat:
+            if configuration.has_taken(number) and not self._history[number].may_repeat:
                 continue
             state = self._apply(configuration.state, number)
-            if state is not None and self._is_worthwhile(configuration, state, number):
+            if state is not None and self._future.allows(configuration, state, number):
                 steps.append(self._settle(self._mark(configuration._replace(state=state), number)))
         return steps
 
     def _apply(self, state: State, number: int) -> State | None:
         operation = self._history[number]
         return operation.call.apply(state, number, operation.result)
-
-    def _is_worthwhile(self, configuration: _Configuration, after: State, number: int) -> bool:
-        """False for a step that changes nothing, or replaces a value that others read and nobody can write again."""
-        position, state, done, spent = configuration
-        if after.writer == state.writer:
-            return after != state
-        readers = self._readers.get(state.value, ())
-        if all(self._ends[reader] < position or reader in done or reader == number for reader in readers):
-            return True
-        taken = done | spent
-        return any(
-            self._ends[writer] >= position and (writer not in taken or self._history[writer].may_repeat)
-            for writer in self._writers[state.value]
-        )
 
     def _mark(self, configuration: _Configuration, number: int) -> _Configuration:
         operation = self._history[number]
@@ -386,6 +381,81 @@ class _Search:
         return configuration._replace(done=done.union(settled)) if settled else configuration
 
 
+class _Future:
+    """Knows from the rest of the history which steps lead nowhere, or nowhere else than without them."""
+
+    def __init__(self, history: list[Operation], events: list[_Event], *, optimistic: bool) -> None:
+        self._history = history
+        self._ends = _ends(events, history)
+        self._readers = _readers(history)
+        self._writers = _writers(history, optimistic=optimistic)
+        self._modifies = [number for number, each in enumerate(history) if isinstance(each.call, Modify)]
+        self._compares = [
+            (number, each.call.if_version)
+            for number, each in enumerate(history)
+            if isinstance(each.call, Put) and each.call.if_version is not None
+        ]
+        self._optimistic = optimistic
+
+    def allows(self, configuration: _Configuration, after: State, number: int) -> bool:
+        """Whether operation `number` shall take effect now, which leads to the state `after`."""
+        before = configuration.state
+        if after.writer == before.writer:
+            return after != before
+        if not self._may_leave(configuration, number):
+            return False
+        is_free_not_to = self._ends[number] == inf or number in configuration.done
+        return not is_free_not_to or self._is_noticed(configuration, after, number)
+
+    def _may_leave(self, configuration: _Configuration, number: int) -> bool:
+        """False when the value there is still to be read by others, and nobody can write it again."""
+        value = configuration.state.value
+        readers = (reader for reader in self._readers.get(value, ()) if self._ends[reader] < inf)
+        if not any(reader != number and self._is_ahead(configuration, reader) for reader in readers):
+            return True
+        return any(
+            self._is_ahead(configuration, writer) or self._repeats(configuration, writer)
+            for writer in self._writers[value]
+        )
+
+    def _is_ahead(self, configuration: _Configuration, number: int) -> bool:
+        """Whether the operation can take effect after the configuration for the first time."""
+        return self._ends[number] >= configuration.position and not configuration.has_taken(number)
+
+    def _repeats(self, configuration: _Configuration, number: int) -> bool:
+        return self._history[number].may_repeat and self._ends[number] >= configuration.position
+
+    def _is_noticed(self, configuration: _Configuration, after: State, number: int) -> bool:
+        """False when nothing that follows can tell the state after a step from the one before."""
+        before = configuration.state
+        if ABSENT in (before.value, after.value):
+            return True
+        if any(
+            self._is_ahead(configuration, other) and (before.has_version(seen) or after.has_version(seen))
+            for other, seen in self._compares
+        ):
+            return True
+        return self._is_used(configuration, after.value, frozenset({number}))
+
+    def _is_used(self, configuration: _Configuration, value: Hashable, without: frozenset[int]) -> bool:
+        """Whether an operation other than those reads the value, or modifies it into one that is used."""
+        if any(self._is_ahead(configuration, reader) for reader in self._readers.get(value, ())):
+            return True
+        modifies = (m for m in self._modifies if m not in without and self._is_ahead(configuration, m))
+        return any(self._leads_on(configuration, value, modify, without) for modify in modifies)
+
+    def _leads_on(
+        self, configuration: _Configuration, value: Hashable, number: int, without: frozenset[int]
+    ) -> bool:
+        operation = self._history[number]
+        if operation.result is UNKNOWN and not self._optimistic:
+            return True
+        after = cast(Modify, operation.call).function(value)
+        if operation.result is not UNKNOWN:
+            return bool(after == operation.result)
+        return len(without) < _LONGEST_CHAIN and self._is_used(configuration, after, without | {number})
+
+
 def _events(history: list[Operation]) -> list[_Event]:
     invocations = [_Event(each.invoked_at, False, number) for number, each in enumerate(history)]
     returns = [
@@ -402,12 +472,8 @@ def _pending_before(events: list[_Event], history: list[Operation]) -> list[list
     for event in events:
         others = [number for number in pending[-1] if number != event.number]
         numbers = others if event.returns else [*others, event.number]
-        pending.append(sorted(numbers, key=lambda number: -_end(history[number])))
+        pending.append(sorted(numbers, key=lambda number: history[number].returned_at or inf, reverse=True))
     return pending
-
-
-def _end(operation: Operation) -> float:
-    return inf if operation.returned_at is None else operation.returned_at
 
 
 def _ends(events: list[_Event], history: list[Operation]) -> list[float]:
@@ -420,13 +486,13 @@ def _ends(events: list[_Event], history: list[Operation]) -> list[float]:
 
 
 def _readers(history: list[Operation]) -> dict[Hashable, list[int]]:
-    """Which operations return which value because the key held it."""
+    """Which operations were told which value because the key held it."""
     readers = defaultdict[Hashable, list[int]](list)
     for number, operation in enumerate(history):
-        value = operation.result.value if isinstance(operation.result, Versioned) else operation.result
-        if operation.returned_at is not None and isinstance(operation.call, Get | Entry | Pop):
-            readers[value].append(number)
-    return {value: numbers for value, numbers in readers.items() if value is not ABSENT}
+        if isinstance(operation.call, Get | Entry | Pop) and operation.result not in (ABSENT, UNKNOWN):
+            result = operation.result
+            readers[result.value if isinstance(result, Versioned) else result].append(number)
+    return readers
 
 
 def _writers(history: list[Operation], *, optimistic: bool) -> dict[Hashable, list[int]]:
