@@ -103,8 +103,7 @@ class Dict(Generic[K, V]):
     block.
 
     Keys are equal as they are in Python (``1``, ``1.0`` and ``True`` are one key); values are whatever the dict's
-    codec takes, with cloudpickle nearly everything. An entry that is neither read nor written for the dict's ``ttl``
-    goes away.
+    codec takes, with cloudpickle nearly everything.
 
     Example::
 
@@ -402,8 +401,10 @@ class Dict(Generic[K, V]):
 
     @iterator
     async def keys(self) -> AsyncGenerator[K, None]:
-        """Iterates over the keys, in no order. ⌈n/1000⌉ + 16 requests at most, and one for each key of over 160 bytes
-        or so.
+        """Iterates over the keys, in no order.
+
+        ⌈n/1000⌉ + 16 requests at most, and one for each key that its object's name cannot carry: one of over 160 bytes
+        or so, or of a type that has to be pickled (two for a key of over 16 KB).
 
         What is put or removed meanwhile may or may not be seen.
         """
@@ -415,7 +416,7 @@ class Dict(Generic[K, V]):
     async def values(self) -> AsyncGenerator[V, None]:
         """Iterates over the values, in no order.
 
-        As many requests as `keys`, and one for each entry, up to the client's ``concurrency`` at a time.
+        ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time.
         """
         async with aclosing(iterate_values(await self._open())) as values:
             async for value in values:
@@ -425,7 +426,7 @@ class Dict(Generic[K, V]):
     async def items(self) -> AsyncGenerator[tuple[K, V], None]:
         """Iterates over the keys with their values, in no order.
 
-        As many requests as `keys`, and one for each entry, up to the client's ``concurrency`` at a time.
+        ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time.
         """
         async with aclosing(iterate_items(await self._open())) as items:
             async for item in items:
@@ -610,7 +611,12 @@ class EphemeralDict:
     async def _live(self, *, aio: bool) -> AsyncIterator[Dict[Any, Any]]:
         client = self._client or Client.from_env()
         async with ephemeral(client._store(aio=aio), client._layout, Choice(), current_user()) as hydrated:
-            yield _adopt(client, hydrated)
+            handle = _adopt(client, hydrated)
+            try:
+                yield handle
+            finally:
+                # The dict is about to go: a late use of the handle has to look, and will not find it.
+                handle._state.hydrated = None
 
 
 def _choice(ttl: timedelta | None, codec: str | None) -> Choice:

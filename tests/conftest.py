@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -63,8 +64,12 @@ def _environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory, _environment: None) -> Iterator[Endpoint]:
     """A real S3 server, which checks signatures and keeps its data on disk."""
-    with LocalServer(tmp_path_factory.mktemp("seaweedfs"), bucket="s3dict-tests") as server:
-        os.environ.update(AWS_ACCESS_KEY_ID=server.access_key, AWS_SECRET_ACCESS_KEY=server.secret_key)
+    directory = tmp_path_factory.mktemp("seaweedfs")
+    # As if it had run here before: it keeps the credentials it finds, and all servers of the tests have the same.
+    keys = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+    admin = {"name": "admin", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    (directory / "identities.json").write_text(json.dumps({"identities": [admin]}))
+    with LocalServer(directory, bucket="s3dict-tests") as server:
         yield Endpoint(server.endpoint_url, server.bucket)
 
 

@@ -238,14 +238,15 @@ class TestWithTombstones:
 
     async def test_a_tombstone_gives_way_to_every_put(self, d: Any) -> None:
         await self._entombing(d)
-        for put in (
+        puts: list[Callable[[], Any]] = [
             lambda: d.put("k", 1),
             lambda: d.put("k", 1, skip_if_exists=True),
             lambda: d.setdefault("k", 1),
             lambda: d.modify("k", lambda n: n + 1, 0),
             lambda: d.get_or_compute("k", lambda: 1),
             lambda: d.update(k=1),
-        ):
+        ]
+        for put in puts:
             await put()
             assert 1 == await d.pop("k")
         assert await d.put("k", 1, skip_if_exists=True) is True

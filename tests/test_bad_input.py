@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -175,10 +177,8 @@ async def test_json_and_bytes_dicts_take_only_what_they_can_hold(world: World) -
 
 
 async def test_a_value_over_the_limit_is_refused_before_anything_is_sent(client: Client, way: Way) -> None:
-    small = Client(
-        client.bucket, prefix=client.prefix, endpoint_url=client.endpoint_url, driver=client._settings.driver,
-        max_value_bytes=1000,
-    )  # fmt: skip
+    small = pickle.loads(pickle.dumps(client))
+    small._settings = replace(client._settings, max_value_bytes=1000)
     world = World(small, way)
     d = world.named("d", create_if_missing=True)
     await d.put("k", b"x" * 900)
@@ -241,7 +241,7 @@ async def test_a_broken_manifest_is_an_integrity_error(world: World, d: Any) -> 
     path = f"{world.client.prefix}/manifests/main/d.json"
     for body in (b"", b"{}", b"[1]", b'{"format": 1}', b'{"format": 99}', b"\xff"):
         await store.put(path, body)
-        with pytest.raises(IntegrityError, match="manifests/main/d.json"):
+        with pytest.raises(IntegrityError, match=r"manifests/main/d\.json"):
             await world.named("d", create_if_missing=True).get("k")
 
 

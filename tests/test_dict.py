@@ -317,6 +317,8 @@ async def test_ephemeral_lives_as_long_as_its_context(world: World) -> None:
         assert (await passing.info()).name is None
     with pytest.raises(NotFoundError, match="does not exist"):
         await world.with_id(passing.object_id).get(7)
+    with pytest.raises(NotFoundError, match="does not exist"):
+        await passing.put("late", 1)
 
 
 async def test_ephemeral_is_deleted_also_after_an_exception(world: World) -> None:

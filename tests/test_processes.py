@@ -140,7 +140,7 @@ def _child(d: Dict[Any, Any], answers: Any) -> None:
 def test_a_handle_works_in_child_processes(d: Dict[Any, Any], method: str) -> None:
     d["k"] = 1
     d.update({n: n for n in range(20)})  # threads exist now, which a fork does not take along
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     answers = context.Queue()
     children = [context.Process(target=_child, args=(d, answers)) for _ in range(3)]
     for child in children:

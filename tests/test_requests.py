@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -87,13 +87,14 @@ async def test_the_first_creation_under_a_prefix_probes_the_store_once(world: Wo
 
 async def test_get_contains_and_put_take_one_request(d: Any, proxy: Proxy) -> None:
     await d.hydrate()
-    for call, expected in (
+    calls: list[tuple[Callable[[], Any], str]] = [
         (lambda: d.put("k", 1), PUT),
         (lambda: d.get("k"), GET),
         (lambda: d.get("missing"), GET),
         (lambda: d.contains("k"), HEAD),
         (lambda: d.contains("missing"), HEAD),
-    ):
+    ]
+    for call, expected in calls:
         with proxy.recording() as requests:
             await call()
         assert [expected] == operations(requests)

@@ -140,5 +140,5 @@ async def delete_if(store: Store, path: str, over: str) -> Removal:
             return Removal.UNKNOWN if unanswered else Removal.REFUSED
         failure = None
     if unanswered:
-        return Removal.UNKNOWN
+        raise UncertainOutcomeError("The store stopped answering: it may or may not have been removed") from failure
     raise failure or ConflictError("Conditional requests for the same object kept colliding: try again later")

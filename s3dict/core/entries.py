@@ -233,38 +233,35 @@ class Entries:
     async def _removed(self, path: str, version: Version, value: Any) -> bool:
         """Whether that very version is removed now, by us; False when it has changed."""
         over = self.capabilities.if_match(version.etag)
-        if not self.capabilities.conditional_delete:
-            return await self._entombed(path, over, version, value)
-        removal = await delete_if(self.store, path, over)
-        if removal is Removal.UNKNOWN:
-            await self._settle_removal(path, version, value)
-        return removal is Removal.DELETED
-
-    async def _entombed(self, path: str, over: str, version: Version, value: Any) -> bool:
-        """A removal that is a write: unlike a deletion, it can be recognised afterwards as one's own."""
-        write_id = os.urandom(WRITE_ID_BYTES)
-        tombstone = pack_tombstone(write_id)
+        remove = self._deleted if self.capabilities.conditional_delete else self._entombed
         try:
-            outcome = await put_if(
-                self.store, path, tombstone, mark=write_id, over=over, peek=PRELUDE_BYTES, replaced=version.write_id
-            )
+            return await remove(path, over, version)
         except UncertainOutcomeError as error:
             error.value = value
             raise
+
+    async def _entombed(self, path: str, over: str, version: Version) -> bool:
+        """A removal that is a write: unlike a deletion, it can be recognised afterwards as one's own."""
+        write_id = os.urandom(WRITE_ID_BYTES)
+        tombstone = pack_tombstone(write_id)
+        outcome = await put_if(
+            self.store, path, tombstone, mark=write_id, over=over, peek=PRELUDE_BYTES, replaced=version.write_id
+        )
         return isinstance(outcome, Won)
 
-    async def _settle_removal(self, path: str, version: Version, value: Any) -> None:
-        """Returns when the entry is still there, so that nobody can have removed it; raises otherwise.
-
-        The request whose answer was lost may have removed it, or another's may have: both look the same from here.
-        """
+    async def _deleted(self, path: str, over: str, version: Version) -> bool:
+        removal = await delete_if(self.store, path, over)
+        if removal is not Removal.UNKNOWN:
+            return removal is Removal.DELETED
+        # If the entry is still there, under a new ETag, nobody has removed it. Otherwise the request whose answer was
+        # lost may have, or another's may: both look the same from here.
         found = await read(self.store, path, PRELUDE_BYTES)
-        if found is None or read_prelude(found.body).write_id != version.write_id:
-            raise UncertainOutcomeError(
-                "The answer to a removal was lost and the entry is gone: this call took it out, or another did. "
-                "Its value is the error's `value`",
-                value=value,
-            )
+        if found is not None and read_prelude(found.body).write_id == version.write_id:
+            return False
+        raise UncertainOutcomeError(
+            "The answer to a removal was lost and the entry is gone: this call took it out, or another did. "
+            "Its value is the error's `value`"
+        )
 
     def _was_only_refreshed(self, outcome: Won | Lost, version: Version) -> bool:
         """The same write under a new ETag, as stores that encrypt give to a refresh: that is no change."""

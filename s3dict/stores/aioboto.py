@@ -13,6 +13,7 @@ from .tasks import Tasks
 if TYPE_CHECKING:
     import aioboto3
     import boto3
+    from aiobotocore.httpsession import AIOHTTPSession
     from types_aiobotocore_s3.client import S3Client
 
 
@@ -68,13 +69,17 @@ class AioBotoStore(S3Requests, Tasks):
         which `asyncio.run` calls), and so the connections: nobody has to close a Dict, and no session stays unclosed.
         """
         from aiobotocore.config import AioConfig
+        from aiobotocore.httpsession import AIOHTTPSession
 
         session = self._aio_session()
         custom = self._endpoint_url is not None
         async with AsyncExitStack() as stack:
             clients: dict[bool, S3Client] = {}
             for once in (False, True):
-                config = AioConfig(**options(custom_endpoint=custom, concurrency=self._concurrency, once=once))
+                config = AioConfig(
+                    http_session_cls=_once_session() if once else AIOHTTPSession,
+                    **options(custom_endpoint=custom, concurrency=self._concurrency, once=once),
+                )
                 opening: Any = session.client(
                     "s3", endpoint_url=self._endpoint_url, region_name=self._region_name, config=config
                 )
@@ -90,6 +95,24 @@ class AioBotoStore(S3Requests, Tasks):
         if lender is not None:
             session._session.register_component("credential_provider", _Credentials(lender))
         return session
+
+
+def _once_session() -> type[AIOHTTPSession]:
+    """A session that sends a request once: also below botocore's retries, aiohttp sends a PUT or DELETE again.
+
+    When a kept-alive connection breaks before the answer, aiohttp takes the request for idempotent (RFC 9112, section
+    9.3.1) and repeats it without a word. A conditional request is not: its second sending is refused because the first
+    took effect, and we would believe that we had lost. There is no public switch (aiohttp issue 10790).
+    """
+    from aiobotocore.httpsession import AIOHTTPSession
+
+    class OnceSession(AIOHTTPSession):
+        async def _get_session(self, proxy_url: Any) -> Any:
+            session = await super()._get_session(proxy_url)
+            session._retry_connection = False
+            return session
+
+    return OnceSession
 
 
 class _Credentials:

@@ -1,0 +1,154 @@
+"""The direction of every import: each room knows the one below it, and nothing runs in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import s3dict
+
+PACKAGE = Path(s3dict.__file__).parent
+FACE = {
+    *("s3dict", "s3dict.errors", "s3dict.dict", "s3dict.lock", "s3dict.memoize"),
+    *("s3dict.manager", "s3dict.client", "s3dict.config"),
+}
+CORE = {"s3dict.core.*", "s3dict.format.*", "s3dict.errors"}
+
+# Who may know whom. A name ending in `.*` is a package with all its modules; the first that fits a module counts.
+MAY_KNOW = {
+    "s3dict.errors": set[str](),
+    "s3dict.format.*": {"s3dict.format.*", "s3dict.errors"},
+    "s3dict.stores.*": {"s3dict.stores.*", "s3dict.errors"},
+    "s3dict.core.*": {*CORE, "s3dict.stores.base"},
+    "s3dict.bridge": {"s3dict.stores.threads"},
+    "s3dict.config": {"s3dict.errors", "s3dict.format.layout"},
+    "s3dict.client": {"s3dict.config", "s3dict.errors", "s3dict.format.*", "s3dict.stores.*"},
+    "s3dict.manager": {*CORE, "s3dict.bridge", "s3dict.client", "s3dict.config", "s3dict.dict"},
+    "s3dict.dict": {
+        *CORE,
+        *("s3dict.bridge", "s3dict.client", "s3dict.config", "s3dict.lock", "s3dict.manager"),
+        *("s3dict.stores.base", "s3dict.stores.threads"),
+    },
+    "s3dict.lock": {*CORE, "s3dict.stores.threads"},
+    "s3dict.memoize": {"s3dict.dict", "s3dict.lock", "s3dict.errors"},
+    "s3dict": FACE,
+    "s3dict.__main__": {"s3dict.cli.*"},
+    "s3dict.cli.*": {*FACE, "s3dict.cli.*"},
+    # The contract that stores pass is about the protocol itself.
+    "s3dict.testing": {*FACE, "s3dict.stores.base", "s3dict.stores.threads"},
+    "s3dict.examples.*": FACE,
+}
+CONCURRENCY = {"asyncio", "threading", "time", "concurrent", "queue", "multiprocessing", "_thread", "selectors"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(module: str, tree: ast.AST) -> Iterator[str]:
+    """The names of all modules that are imported anywhere below the node."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(module, node)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield inner if inner in SOURCES else base
+
+
+def absolute(module: str, node: ast.ImportFrom) -> str:
+    """What `from …` names, with its leading dots resolved."""
+    if not node.level:
+        return node.module or ""
+    is_package = SOURCES[module].name == "__init__.py"
+    parts = module.split(".")
+    package = parts[: len(parts) - node.level + is_package]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def parsed(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+
+
+def all_imports(module: str) -> set[str]:
+    return set(imports_of(module, parsed(module)))
+
+
+def imports_when_loaded(module: str) -> set[str]:
+    """Those that run when the module is imported: not the ones inside functions, nor for type checkers alone."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [parsed(module)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            waiting += node.orelse
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.update(imports_of(module, node))
+        else:
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def fits(module: str, pattern: str) -> bool:
+    package = pattern.removesuffix(".*")
+    return module == package or (pattern != package and module.startswith(package + "."))
+
+
+def ours(modules: set[str]) -> set[str]:
+    return {module for module in modules if fits(module, "s3dict.*")}
+
+
+def test_imports_are_seen_wherever_they_stand() -> None:
+    assert "s3dict.core.conditional" in all_imports("s3dict.core.entries")
+    assert "s3dict.dict" in all_imports("s3dict.manager") - imports_when_loaded("s3dict.manager")
+    assert "s3dict.stores.boto" in all_imports("s3dict.client") - imports_when_loaded("s3dict.client")
+    assert "s3dict.client" in imports_when_loaded("s3dict")
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_module_knows_only_its_neighbours_below(module: str) -> None:
+    room = next((pattern for pattern in MAY_KNOW if fits(module, pattern)), None)
+    assert room is not None, f"{module} belongs to no room: give it one in this test"
+    strangers = {
+        known for known in ours(all_imports(module)) if not any(fits(known, pattern) for pattern in MAY_KNOW[room])
+    }
+    assert strangers == set()
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    graph = {module: ours(imports_when_loaded(module)) for module in SOURCES}
+    assert set(graph) == set(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if fits(module, "s3dict.core.*")])
+def test_operations_know_neither_threads_nor_tasks_nor_clocks(module: str) -> None:
+    assert CONCURRENCY.isdisjoint(name.split(".")[0] for name in all_imports(module))
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if fits(module, "s3dict.format.*")])
+def test_the_format_does_no_input_and_output(module: str) -> None:
+    does = {"socket", "http", "urllib", "boto3", "botocore", "aioboto3", "aiohttp", "obstore", "pathlib", "subprocess"}
+    assert (does | CONCURRENCY).isdisjoint(name.split(".")[0] for name in all_imports(module))
+
+
+VENDORS = {"boto3", "botocore", "aioboto3", "aiobotocore", "aiohttp", "obstore"}
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in SOURCES if not fits(m, "s3dict.stores.*") and not fits(m, "s3dict.cli.*")]
+)
+def test_only_stores_load_a_vendors_package(module: str) -> None:
+    typing_only = {"s3dict.client": {"boto3"}}.get(module, set())
+    assert typing_only == VENDORS & {name.split(".")[0] for name in all_imports(module)}
+    assert VENDORS.isdisjoint(name.split(".")[0] for name in imports_when_loaded(module))

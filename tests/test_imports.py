@@ -1,0 +1,100 @@
+"""What a fresh interpreter loads: the package is quick to import, and a driver is loaded when it is first needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {
+    *("boto3", "botocore", "aioboto3", "aiobotocore", "aiohttp", "obstore", "rich", "typer", "cloudpickle", "numpy"),
+    *("asyncio", "concurrent.futures", "logging", "pickle", "http", "ssl"),
+}
+ASYNCIO_DRIVER = {"aioboto3", "aiobotocore", "aiohttp"}
+BLOCKING_DRIVER = {"boto3", "botocore"}
+
+MEMORY = """
+from s3dict import Client, Dict
+d = Dict.from_name("d", create_if_missing=True, client=Client("b", driver="memory"))
+"""
+SERVER = """
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Nothing(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+server = HTTPServer(("127.0.0.1", 0), Nothing)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+
+from s3dict import Client, Dict, NotFoundError
+
+d = Dict.from_name("d", client=Client("b", endpoint_url=f"http://127.0.0.1:{server.server_port}", driver="boto3"))
+try:
+    d.get("k")
+except NotFoundError:
+    pass
+else:
+    raise AssertionError("the server has no Dict")
+"""
+
+
+def loaded_after(code: str) -> set[str]:
+    """The modules that a fresh interpreter has after running the code."""
+    printing = "import json as _json, sys as _sys; print(_json.dumps(sorted(_sys.modules)))"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}
+    environment = {**kept, "PYTHONPATH": str(ROOT), "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    command = [sys.executable, "-W", "error", "-c", f"{code}\n{printing}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def bare() -> set[str]:
+    """What is loaded without us: a virtual environment may load things of its own."""
+    return loaded_after("import cbor2")
+
+
+def test_importing_the_package_loads_no_driver_and_nothing_else_that_is_slow(bare: set[str]) -> None:
+    loaded = loaded_after("import s3dict")
+    assert "s3dict.dict" in loaded
+    assert (loaded - bare) & HEAVY == set()
+
+
+def test_making_clients_and_handles_loads_no_driver(bare: set[str]) -> None:
+    code = (
+        "from s3dict import Client, Dict; Dict.from_name('d', client=Client('b')); Dict.ephemeral(client=Client('b'))"
+    )
+    assert (loaded_after(code) - bare) & HEAVY == set()
+
+
+def test_the_memory_driver_loads_no_other() -> None:
+    loaded = loaded_after(f"{MEMORY}d['k'] = 1; assert d['k'] == 1; d.clear()")
+    assert "s3dict.stores.memory" in loaded
+    assert loaded & (BLOCKING_DRIVER | ASYNCIO_DRIVER) == set()
+
+
+def test_plain_values_are_put_without_cloudpickle() -> None:
+    loaded = loaded_after(f"{MEMORY}d['k'] = 'v'; assert d['k'] == 'v'")
+    assert "pickle" in loaded
+    assert "cloudpickle" not in loaded
+
+
+def test_blocking_calls_over_boto3_load_nothing_of_the_asyncio_driver() -> None:
+    loaded = loaded_after(SERVER)
+    assert BLOCKING_DRIVER <= loaded
+    assert loaded & ASYNCIO_DRIVER == set()

@@ -1,0 +1,267 @@
+"""Requests that are lost, answers that are lost, servers that say 500, 503 and 409: who is told what.
+
+The proxy loses them on purpose, between the library and a real SeaweedFS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+
+from s3dict import Client, Dict, NotFoundError, UnavailableError, UncertainOutcomeError
+
+from .support.misbehaving import MisbehavingServer
+from .support.proxy import Fault, FaultKind, Proxy, Request
+from .support.ways import Endpoint, Way, World
+
+UNSEEN: list[FaultKind] = ["lost-request", "internal-error", "slow-down", "conflict"]
+DONE: list[FaultKind] = ["lost-answer", "internal-error-after"]
+
+
+@pytest.fixture
+def backend() -> str:
+    return "seaweedfs"
+
+
+@pytest.fixture
+def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
+    with Proxy(seaweedfs.url) as faulty:
+        yield faulty
+
+
+@pytest.fixture
+def direct(client: Client) -> Client:
+    """The same place without the proxy: what other processes do meanwhile."""
+    return client
+
+
+@pytest.fixture
+def world(direct: Client, proxy: Proxy, way: Way, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+    return World(Client(direct.bucket, prefix=direct.prefix, endpoint_url=proxy.url), way)
+
+
+@pytest.fixture
+def other(d: Any, direct: Client, way: Way) -> Dict[Any, Any]:
+    """The same dict, as another process reaches it."""
+    made: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=direct).hydrate()
+    return made
+
+
+def is_entry(request: Request) -> bool:
+    return "/entries/" in request.path
+
+
+def struck(requests: list[Request]) -> list[FaultKind | None]:
+    return [request.fault for request in requests if request.fault is not None]
+
+
+def fault(kind: FaultKind, operation: str = "PutObject") -> Fault:
+    return Fault(kind, operation=operation, when=is_entry)
+
+
+@pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
+async def test_a_put_that_creates_wins_once_whatever_is_lost(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
+    await d.hydrate()
+    proxy.script(fault(kind), times=2)
+    with proxy.recording() as requests:
+        assert await d.put("k", 1, skip_if_exists=True) is True
+    assert [kind, kind] == struck(requests) or kind in DONE
+    assert 1 == other["k"]
+    assert await d.put("k", 2, skip_if_exists=True) is False
+
+
+@pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
+async def test_a_compare_and_set_wins_once_whatever_is_lost(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
+    await d.put("k", 1)
+    version = (await d.entry("k")).version
+    proxy.script(fault(kind))
+    with proxy.recording() as requests:
+        assert await d.put("k", 2, if_version=version) is True
+    assert [kind] == struck(requests)
+    assert 2 == other["k"]
+    assert await d.put("k", 3, if_version=version) is False
+
+
+@pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
+async def test_modify_counts_once_whatever_is_lost(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
+    await d.put("k", 0)
+    for expected in (1, 2, 3):
+        proxy.script(fault(kind))
+        assert expected == await d.modify("k", lambda n: n + 1)
+    assert 3 == other["k"]
+
+
+@pytest.mark.parametrize("kind", UNSEEN)
+async def test_a_loser_whose_request_was_lost_has_lost(way: Way, kind: FaultKind) -> None:
+    """The entry is older than the first sending, so it cannot have come after it."""
+    with MisbehavingServer() as server, Proxy(server.url) as proxy:
+        boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="b")
+        d = World(Client("b", endpoint_url=proxy.url), way).named("d", create_if_missing=True)
+        await d.put("k", "theirs")
+        server.clock += 60
+        proxy.script(fault(kind))
+        assert await d.put("k", "ours", skip_if_exists=True) is False
+        assert "theirs" == await d.get("k")
+
+
+async def test_a_put_that_was_overtaken_after_a_lost_answer_is_uncertain(d: Any, proxy: Proxy, other: Any) -> None:
+    """Ours took effect, another replaced it, and then we ask: nothing there can tell."""
+    await d.hydrate()
+    proxy.script(fault("lost-answer"))
+    with _interfering(proxy, lambda: other.put("k", "theirs")), pytest.raises(UncertainOutcomeError) as caught:
+        await d.put("k", "ours", skip_if_exists=True)
+    assert "Dict 'd', key 'k'" in str(caught.value)
+    assert "theirs" == other["k"]
+
+
+async def test_a_put_that_never_arrived_and_was_overtaken_is_uncertain_too(d: Any, proxy: Proxy, other: Any) -> None:
+    await d.hydrate()
+    proxy.script(fault("lost-request"))
+    with _interfering(proxy, lambda: other.put("k", "theirs")), pytest.raises(UncertainOutcomeError):
+        await d.put("k", "ours", skip_if_exists=True)
+
+
+async def test_after_a_409_a_refusal_is_a_loss(d: Any, proxy: Proxy, other: Any) -> None:
+    """A 409 says that nothing was written, so there is nothing to be uncertain about."""
+    await d.hydrate()
+    proxy.script(fault("conflict"))
+    with _interfering(proxy, lambda: other.put("k", "theirs")):
+        assert await d.put("k", "ours", skip_if_exists=True) is False
+
+
+async def test_a_compare_and_set_that_finds_the_old_version_still_there_tries_again(d: Any, proxy: Proxy) -> None:
+    await d.put("k", 1)
+    version = (await d.entry("k")).version
+    proxy.script(fault("lost-request"), times=3)
+    assert await d.put("k", 2, if_version=version) is True
+
+
+@pytest.mark.parametrize("kind", UNSEEN)
+async def test_pop_gives_the_value_once_whatever_is_lost(d: Any, proxy: Proxy, other: Any, kind: FaultKind) -> None:
+    await d.put("k", 1)
+    proxy.script(fault(kind, "DeleteObject"))
+    assert 1 == await d.pop("k")
+    assert "k" not in other
+
+
+@pytest.mark.parametrize("kind", DONE)
+async def test_a_pop_whose_answer_was_lost_is_uncertain_and_keeps_the_value(
+    d: Any, proxy: Proxy, kind: FaultKind
+) -> None:
+    await d.put("k", "precious")
+    proxy.script(fault(kind, "DeleteObject"))
+    with pytest.raises(UncertainOutcomeError, match="this call took it out, or another did") as caught:
+        await d.pop("k")
+    assert "precious" == caught.value.value
+    assert await d.contains("k") is False
+
+
+@pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
+async def test_with_tombstones_a_pop_is_certain(d: Any, proxy: Proxy, kind: FaultKind) -> None:
+    await d.put("k", 1)
+    state = d.wrapped._state
+    capabilities = replace(state.hydrated.manifest.capabilities, conditional_delete=False)
+    state.hydrated = replace(state.hydrated, manifest=replace(state.hydrated.manifest, capabilities=capabilities))
+    proxy.script(fault(kind))
+    assert 1 == await d.pop("k")
+    assert 0 == await d.len()
+
+
+async def test_a_pop_of_many_keeps_what_it_has_taken_when_one_fails(d: Any, proxy: Proxy) -> None:
+    await d.update({n: n for n in range(5)})
+    proxy.script(fault("lost-answer", "DeleteObject"))
+    with pytest.raises(UncertainOutcomeError) as caught:
+        await d.pop_many(range(5))
+    taken = {**caught.value.done, caught.value.failed_keys[0]: caught.value.value}
+    left = {key: value async for key, value in d.items()}
+    assert {n: n for n in range(5)} == {**taken, **left}
+    assert set() == set(taken) & set(left)
+
+
+@pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
+async def test_reads_and_plain_puts_are_simply_sent_again(d: Any, proxy: Proxy, kind: FaultKind) -> None:
+    await d.hydrate()
+    if kind != "conflict":
+        proxy.script(fault(kind))
+        await d.put("k", 1)
+    else:
+        await d.put("k", 1)
+    if kind != "conflict":
+        for operation, read in (("GetObject", d.get), ("HeadObject", d.contains)):
+            proxy.script(fault(kind, operation))
+            assert 1 == await read("k")
+
+
+@pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
+async def test_a_dict_is_created_once_whatever_is_lost(world: World, proxy: Proxy, kind: FaultKind) -> None:
+    await world.named("d", create_if_missing=True).hydrate()
+    proxy.script(Fault(kind, operation="PutObject", when=lambda request: "/manifests/" in request.path))
+    await world.objects.create("made", client=world.client)
+    assert ["made", "d"] == [handle.name for handle in await world.objects.list(client=world.client)]
+
+
+@pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
+async def test_a_dict_is_deleted_whatever_is_lost(world: World, d: Any, proxy: Proxy, kind: FaultKind) -> None:
+    await d.update({n: n for n in range(3)})
+    proxy.script(Fault(kind, operation="DeleteObject", when=lambda request: "/manifests/" in request.path))
+    await world.objects.delete("d", client=world.client)
+    with pytest.raises(NotFoundError):
+        await world.named("d").get(1)
+
+
+async def test_a_body_that_breaks_off_is_fetched_again(d: Any, proxy: Proxy) -> None:
+    await d.put("k", "v" * 100_000)
+    proxy.script(fault("lost-answer", "GetObject"))
+    assert "v" * 100_000 == await d.get("k")
+
+
+async def test_a_store_that_stays_away_is_unavailable(d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 3)
+    await d.put("k", 1)
+    proxy.faults = [Fault("slow-down", operation="DeleteObject")]
+    with pytest.raises(UncertainOutcomeError):
+        await d.pop("k")
+    proxy.faults = [Fault("slow-down")]
+    with pytest.raises(UncertainOutcomeError, match="The store stopped answering"):
+        await d.put("k", 1, skip_if_exists=True)
+    proxy.faults = [Fault("conflict")]
+    with pytest.raises(Exception, match="kept colliding"):
+        await d.put("k", 1, skip_if_exists=True)
+
+
+async def test_a_store_that_is_gone_is_unavailable_and_not_uncertain(
+    d: Any, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 3)
+    await d.hydrate()
+    with Proxy(seaweedfs.url) as passing:
+        gone = Client(d.client.bucket, prefix=d.client.prefix, endpoint_url=passing.url)
+    late = World(gone, way).named("d")
+    late.wrapped._state.hydrated = d.wrapped._state.hydrated
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        await late.put("k", 2, skip_if_exists=True)
+
+
+class _interfering:  # noqa: N801 (used as a context manager)
+    """Lets something happen between our first sending and our second: when the proxy first strikes."""
+
+    def __init__(self, proxy: Proxy, act: Callable[[], Any]) -> None:
+        self._proxy = proxy
+        self._act = act
+        self._record = proxy._record
+
+    def __enter__(self) -> None:
+        def record(request: Request) -> None:
+            self._record(request)
+            if request.fault is not None:
+                self._act()
+
+        self._proxy._record = record  # type: ignore[method-assign]
+
+    def __exit__(self, *exception: object) -> None:
+        self._proxy._record = self._record  # type: ignore[method-assign]

@@ -1,0 +1,230 @@
+"""What the probe finds out, against servers that really misbehave."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from s3dict import Client, Dict, IntegrityError, UnsupportedStoreError
+from s3dict.format.capabilities import Capabilities
+from s3dict.stores.memory import memory_bucket
+
+from .support.misbehaving import Flaw, MisbehavingServer
+from .support.ways import Way, World, listed
+
+RIGHT = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
+
+
+@pytest.fixture
+def server() -> Iterator[MisbehavingServer]:
+    with MisbehavingServer() as misbehaving:
+        boto3.client("s3", endpoint_url=misbehaving.url).create_bucket(Bucket="b")
+        yield misbehaving
+
+
+@pytest.fixture
+def client(server: MisbehavingServer) -> Client:
+    return Client("b", endpoint_url=server.url)
+
+
+@pytest.fixture
+def store_json(server: MisbehavingServer) -> Any:
+    def load() -> Any:
+        answer = boto3.client("s3", endpoint_url=server.url).get_object(Bucket="b", Key="s3dict/store.json")
+        return json.loads(answer["Body"].read())
+
+    return load
+
+
+async def _story(world: World) -> None:
+    """What every accepted store must carry, whatever its capabilities."""
+    d = world.named("d", create_if_missing=True)
+    assert await d.put("k", 1, skip_if_exists=True) is True
+    assert await d.put("k", 2, skip_if_exists=True) is False
+    version = (await d.entry("k")).version
+    assert await d.put("k", 3, if_version=version) is True
+    assert await d.put("k", 4, if_version=version) is False
+    assert 4 == await d.modify("k", lambda n: n + 1)
+    assert 4 == await d.pop("k")
+    assert 9 == await d.pop("k", 9)
+    assert 0 == await d.len()
+    assert await d.put("k", 5, skip_if_exists=True) is True
+    assert [("k", 5)] == await listed(d.items())
+    assert 5 == await d.pop("k")
+    await world.objects.delete("d", client=world.client)
+    assert [] == await world.objects.list(client=world.client)
+    assert await world.named("d", create_if_missing=True).len() == 0
+
+
+@pytest.mark.parametrize(
+    ("flaws", "expected"),
+    [
+        ([], RIGHT),
+        ([Flaw.MISSING_IS_412], RIGHT),
+        ([Flaw.PUT_CHANGES_ETAG], RIGHT),
+        ([Flaw.PUT_WANTS_BARE_ETAG], Capabilities(False, True, True)),
+        ([Flaw.DELETE_IGNORES_IF_MATCH], Capabilities(True, False, True)),
+        ([Flaw.DELETE_REFUSES_IF_MATCH], Capabilities(True, False, True)),
+        ([Flaw.DELETE_MISSING_IS_204], Capabilities(True, False, True)),
+        ([Flaw.COPY_IGNORES_SOURCE_IF_MATCH], Capabilities(True, True, False)),
+        ([Flaw.COPY_IGNORES_IF_MATCH], Capabilities(True, True, False)),
+        ([Flaw.COPY_REFUSED], Capabilities(True, True, False)),
+        (
+            [Flaw.PUT_WANTS_BARE_ETAG, Flaw.DELETE_IGNORES_IF_MATCH, Flaw.COPY_IGNORES_IF_MATCH],
+            Capabilities(False, False, False),
+        ),
+    ],
+    ids=lambda value: "+".join(flaw.name for flaw in value) or "right" if isinstance(value, list) else "",
+)
+async def test_what_a_store_honours_is_found_out_and_worked_with(
+    server: MisbehavingServer, world: World, store_json: Any, flaws: list[Flaw], expected: Capabilities
+) -> None:
+    server.flaws.update(flaws)
+    await _story(world)
+    assert expected.to_json() == store_json()["store"]
+
+
+@pytest.mark.parametrize(
+    ("flaw", "message"),
+    [
+        (Flaw.PUT_IGNORES_IF_NONE_MATCH, r"answered 200 to 'PUT If-None-Match: \*' for an object that exists"),
+        (Flaw.PUT_IGNORES_IF_MATCH, "answered 200 to 'PUT If-Match' with an ETag that the object does not have"),
+    ],
+)
+async def test_a_store_without_conditional_puts_is_refused_and_told_why(
+    server: MisbehavingServer, world: World, flaw: Flaw, message: str
+) -> None:
+    server.flaws.add(flaw)
+    uses: list[Callable[[], Any]] = [
+        lambda: world.named("d", create_if_missing=True).put("k", 1),
+        lambda: world.objects.create("d", client=world.client),
+    ]
+    for use in uses:
+        with pytest.raises(UnsupportedStoreError, match=message):
+            await use()
+    listing = boto3.client("s3", endpoint_url=server.url).list_objects_v2(Bucket="b")
+    assert "Contents" not in listing
+
+
+async def test_a_loser_that_is_answered_500_has_lost(server: MisbehavingServer, world: World) -> None:
+    d = world.named("d", create_if_missing=True)
+    await d.put("k", 1)
+    server.clock += 60  # so that the entry is surely older than what follows
+    server.flaws.add(Flaw.PUT_LOSER_GETS_500)
+    for _ in range(4):
+        assert await d.put("k", 2, skip_if_exists=True) is False
+    assert 1 == await d.get("k")
+
+
+async def test_a_refresh_under_a_new_etag_is_no_change(server: MisbehavingServer, world: World) -> None:
+    """As on a bucket encrypted with KMS: the same bytes have another ETag after each write."""
+    server.flaws.add(Flaw.PUT_CHANGES_ETAG)
+    d = world.named("d", create_if_missing=True)
+    await d.put("k", 1)
+    version = (await d.entry("k")).version
+    raw = boto3.client("s3", endpoint_url=server.url)
+    [path] = [line["Key"] for line in raw.list_objects_v2(Bucket="b")["Contents"] if "/entries/" in line["Key"]]
+    raw.put_object(Bucket="b", Key=path, Body=raw.get_object(Bucket="b", Key=path)["Body"].read())
+    assert await d.put("k", 2, if_version=version) is True
+    assert await d.put("k", 3, if_version=version) is False
+    assert 2 == await d.get("k")
+
+
+async def test_the_capabilities_travel_in_the_manifest(server: MisbehavingServer, world: World) -> None:
+    server.flaws.add(Flaw.DELETE_IGNORES_IF_MATCH)
+    await world.named("d", create_if_missing=True).put("k", 1)
+    boto3.client("s3", endpoint_url=server.url).delete_object(Bucket="b", Key="s3dict/store.json")
+    d = world.named("d")
+    assert 1 == await d.pop("k")
+    assert d.wrapped._state.hydrated.manifest.capabilities.conditional_delete is False
+
+
+async def test_nothing_of_the_probe_is_left(server: MisbehavingServer, world: World) -> None:
+    await world.named("d", create_if_missing=True).hydrate()
+    listing = boto3.client("s3", endpoint_url=server.url).list_objects_v2(Bucket="b")
+    assert ["s3dict/manifests/main/d.json", "s3dict/store.json"] == [line["Key"] for line in listing["Contents"]]
+
+
+async def test_a_store_json_that_is_not_ours_is_an_integrity_error(client: Client, way: Way) -> None:
+    raw = boto3.client("s3", endpoint_url=client.endpoint_url)
+    for body in (b"", b"[]", b'{"format": 1}', b'{"format": 1, "store": {"quoted_etags": "yes"}}', b'{"format": 2}'):
+        raw.put_object(Bucket="b", Key="s3dict/store.json", Body=body)
+        with pytest.raises(IntegrityError):
+            await World(client, way).objects.create("d", client=client)
+
+
+def test_first_creations_at_once_agree() -> None:
+    client = Client("first-creations", driver="memory")
+
+    def create(name: str) -> None:
+        Dict.from_name(name, create_if_missing=True, client=client)["k"] = name
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, "abcdefgh"))
+    assert set("abcdefgh") == {d.name for d in Dict.objects.list(client=client)}
+    assert "s3dict/store.json" in memory_bucket("first-creations").objects
+
+
+class TestRealServers:
+    """What real servers do, as told by the probe."""
+
+    @pytest.mark.parametrize("backend", ["moto", "seaweedfs"])
+    def test_the_ones_that_are_supported(self, backend: str, request: pytest.FixtureRequest) -> None:
+        endpoint = request.getfixturevalue(backend)
+        client = Client(endpoint.bucket, prefix=f"probe-{os.getpid()}", endpoint_url=endpoint.url)
+        d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
+        seen = d._state.hydrated.manifest.capabilities  # type: ignore[union-attr]
+        assert Capabilities(True, True, conditional_copy=backend == "seaweedfs") == seen
+
+    async def test_one_that_ignores_conditions_is_refused(self, nanio: str, way: Way) -> None:
+        boto3.client("s3", endpoint_url=nanio).create_bucket(Bucket="probed")
+        world = World(Client("probed", endpoint_url=nanio), way)
+        with pytest.raises(UnsupportedStoreError, match=r"answered 200 to 'PUT If-None-Match: \*'"):
+            await world.named("d", create_if_missing=True).put("k", 1)
+
+    @pytest.fixture
+    def nanio(self, tmp_path: Path) -> Iterator[str]:
+        """A real server, started as its users would, which knows no conditional writes."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        keys = {
+            "NANIO_ACCESS_KEY": os.environ["AWS_ACCESS_KEY_ID"],
+            "NANIO_SECRET_KEY": os.environ["AWS_SECRET_ACCESS_KEY"],
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "nanio",
+            "serve",
+            "--host=127.0.0.1",
+            f"--port={port}",
+            f"--data-dir={tmp_path}",
+        ]
+        with (
+            (tmp_path / "log").open("w") as log,
+            subprocess.Popen(command, env={**os.environ, **keys}, stdout=log, stderr=log) as server,
+        ):
+            _wait_for(port, server)
+            yield f"http://127.0.0.1:{port}"
+            server.terminate()
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        with socket.socket() as connection:
+            if connection.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("nanio did not start")
