@@ -1,0 +1,337 @@
+"""Locks: leases, tokens, takeover, loss."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from s3dict import Client, Dict, InvalidError, LockLostError, LockTimeoutError
+from s3dict.core.locks import Held
+from s3dict.stores.memory import memory_bucket
+
+from .support.misbehaving import Flaw, MisbehavingServer
+from .support.proxy import Fault, FaultKind, Proxy
+from .support.ways import Way, World, listed
+
+
+@asynccontextmanager
+async def locked(d: Any, name: str, **options: Any) -> AsyncIterator[Held]:
+    """`d.lock` in the way of the test."""
+    lock = d.wrapped.lock(name, **options)
+    if d._way is Way.BLOCKING:
+        with lock as held:
+            yield held
+    else:
+        async with lock as held:
+            yield held
+
+
+def locks_of(client: Client, way: Way) -> Any:
+    return client._store(aio=way is Way.ASYNCIO)
+
+
+async def test_a_lock_is_held_and_released(d: Any) -> None:
+    async with locked(d, "job") as held:
+        assert held.lost is False
+        with pytest.raises(LockTimeoutError, match="The lock 'job' of Dict 'd' was not free within 0 seconds"):
+            await _from_another_thread(d, "job")
+    async with locked(d, "job", timeout=0) as again:
+        assert again.token > held.token
+
+
+async def test_tokens_grow_and_locks_are_told_apart_by_name(d: Any) -> None:
+    tokens = []
+    for _ in range(5):
+        async with locked(d, "job") as held, locked(d, "other job"):
+            tokens.append(held.token)
+    assert sorted(set(tokens)) == tokens
+
+
+async def test_locks_are_no_entries(d: Any) -> None:
+    async with locked(d, "job"):
+        await d.put("k", 1)
+        assert 1 == await d.len()
+        assert ["k"] == await listed(d.keys())
+        assert [("k", 1)] == await listed(d.items())
+        await d.clear()
+        with pytest.raises(LockTimeoutError):
+            await _from_another_thread(d, "job")
+
+
+async def test_a_lock_is_released_also_after_an_exception(d: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await _fail_inside(d)
+    async with locked(d, "job", timeout=0):
+        pass
+
+
+async def _fail_inside(d: Any) -> None:
+    async with locked(d, "job"):
+        raise ZeroDivisionError
+
+
+async def test_a_lock_is_not_reentrant_and_says_so(d: Any) -> None:
+    async with locked(d, "job"):
+        with pytest.raises(InvalidError, match="The lock 'job' of Dict 'd' is already held here"):
+            async with locked(d, "job"):
+                pass
+    async with locked(d, "job", timeout=0):
+        pass
+
+
+async def test_a_lease_has_a_least_length(d: Any) -> None:
+    for lease in (0, -1, 1.9, float("nan")):
+        with pytest.raises(InvalidError, match="Invalid lease"):
+            async with locked(d, "job", lease=lease):
+                pass
+
+
+async def test_a_foreign_lock_object_is_refused(world: World, d: Any) -> None:
+    from s3dict import IntegrityError
+
+    async with locked(d, "job"):
+        pass
+    store = locks_of(world.client, world.way)
+    page = await store.list_page(world.client.prefix)
+    [path] = [line.path for line in page.objects if "/locks/" in line.path]
+    for body in (b"", b"[]", b'{"owner": 1, "write_id": "", "lease": 1, "token": 1}', b'{"token": "x"}'):
+        await store.put(path, body)
+        with pytest.raises(IntegrityError, match="lock object"):
+            async with locked(d, "job"):
+                pass
+
+
+async def test_a_waiting_caller_gets_the_lock_when_it_is_released(d: Any, way: Way) -> None:
+    order = []
+    if way is Way.BLOCKING:
+        with d.wrapped.lock("job"):
+            waiting = threading.Thread(target=lambda: _hold(d, order))
+            waiting.start()
+            order.append("first")
+        waiting.join()
+    else:
+        async with d.wrapped.lock("job"):
+            task = asyncio.create_task(_hold_aio(d, order))
+            await asyncio.sleep(0.01)
+            order.append("first")
+        await task
+    assert ["first", "second"] == order
+
+
+def _hold(d: Any, order: list[str]) -> None:
+    with d.wrapped.lock("job"):
+        order.append("second")
+
+
+async def _hold_aio(d: Any, order: list[str]) -> None:
+    async with d.wrapped.lock("job"):
+        order.append("second")
+
+
+async def _from_another_thread(d: Any, name: str) -> None:
+    """Tries to take a lock as anybody but this thread and task would; raises what that raises."""
+
+    def take() -> None:
+        try:
+            with d.wrapped.lock(name, timeout=0):
+                pass
+        except Exception as error:
+            caught.append(error)
+
+    caught: list[Exception] = []
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    if caught:
+        raise caught[0]
+
+
+def test_one_lock_object_serves_many_threads(client: Client) -> None:
+    d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
+    lock = d.lock("job")
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work() -> None:
+        with lock:
+            inside.append(1)
+            most.append(len(inside))
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [1] * 5 == most
+
+
+class TestTime:
+    """What happens as time passes: on servers whose clock can be moved."""
+
+    @pytest.fixture(params=["memory", "misbehaving"])
+    def backend(self, request: pytest.FixtureRequest) -> str:
+        name: str = request.param
+        return name
+
+    @pytest.fixture
+    def server(self) -> Iterator[MisbehavingServer]:
+        with MisbehavingServer() as misbehaving:
+            boto3.client("s3", endpoint_url=misbehaving.url).create_bucket(Bucket="b")
+            yield misbehaving
+
+    @pytest.fixture
+    def client(self, backend: str, request: pytest.FixtureRequest) -> Client:
+        if backend == "memory":
+            return Client(f"locks-{id(request)}", driver="memory")
+        return Client("b", endpoint_url=request.getfixturevalue("server").url)
+
+    @pytest.fixture
+    def pass_time(self, client: Client, backend: str, request: pytest.FixtureRequest) -> Any:
+        """Moves the store's clock, and with the memory store that of its callers as well."""
+        if backend == "memory":
+            return lambda seconds: memory_bucket(client.bucket).advance(timedelta(seconds=seconds))
+        server = request.getfixturevalue("server")
+
+        def advance(seconds: float) -> None:
+            server.clock += seconds
+
+        return advance
+
+    async def test_a_dead_holder_is_replaced_when_its_lease_is_over(
+        self, d: Any, world: World, pass_time: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await self._abandon(d, lease=30)
+        with pytest.raises(LockTimeoutError):
+            await _from_another_thread(d, "job")
+        pass_time(29)
+        with pytest.raises(LockTimeoutError):
+            await _from_another_thread(d, "job")
+        pass_time(3)
+        await _from_another_thread(d, "job")
+
+    async def test_the_token_of_a_successor_is_greater(self, d: Any, pass_time: Any) -> None:
+        dead = await self._abandon(d, lease=30)
+        pass_time(32)
+        async with locked(d, "job", timeout=0) as held:
+            assert held.token > dead.token
+
+    async def test_tokens_go_on_growing_after_the_lock_object_was_swept(self, d: Any, world: World) -> None:
+        async with locked(d, "job") as held:
+            pass
+        store = locks_of(world.client, world.way)
+        page = await store.list_page(world.client.prefix)
+        await store.delete_many([line.path for line in page.objects if "/locks/" in line.path])
+        await store.sleep(0.002)  # a sweep comes days later; tokens begin with the time in milliseconds
+        async with locked(d, "job") as later:
+            assert later.token > held.token
+
+    async def test_a_holder_that_was_replaced_finds_out_and_is_told(self, d: Any, pass_time: Any) -> None:
+        with pytest.raises(LockLostError, match="The lock 'job' of Dict 'd' was lost"):
+            async with locked(d, "job", lease=30) as held:
+                pass_time(32)
+                await _from_another_thread(d, "job")
+                assert await held.renew() is False
+                assert held.lost is True
+
+    async def test_an_exception_inside_says_more_than_the_loss(self, d: Any, pass_time: Any) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await self._lose_and_fail(d, pass_time)
+
+    async def _lose_and_fail(self, d: Any, pass_time: Any) -> None:
+        async with locked(d, "job", lease=30):
+            pass_time(32)
+            await _from_another_thread(d, "job")
+            raise ZeroDivisionError
+
+    async def test_a_renewed_lease_begins_anew(self, d: Any, pass_time: Any) -> None:
+        async with locked(d, "job", lease=30) as held:
+            for _ in range(4):
+                pass_time(20)
+                assert await held.renew() is True
+                with pytest.raises(LockTimeoutError):
+                    await _from_another_thread(d, "job")
+            assert held.lost is False
+
+    @pytest.mark.parametrize("backend", ["memory"], indirect=True)
+    async def test_a_holder_that_slept_through_its_lease_has_lost_by_its_own_clock(
+        self, d: Any, pass_time: Any
+    ) -> None:
+        with pytest.raises(LockLostError):
+            async with locked(d, "job", lease=30) as held:
+                pass_time(30)
+                assert held.lost is True
+                assert await held.renew() is False
+
+    @pytest.mark.parametrize("backend", ["memory"], indirect=True)
+    async def test_the_heartbeat_keeps_the_lock(self, d: Any, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("s3dict.core.locks.RENEWALS_PER_LEASE", 200)
+        bucket = memory_bucket(d.client.bucket)
+        async with locked(d, "job", lease=2) as held:
+            [path] = [path for path in bucket.objects if "/locks/" in path]
+            for _ in range(3):
+                before = bucket.objects[path]
+                while bucket.objects[path] is before:
+                    await locks_of(d.client, way).sleep(0.001)
+            assert held.lost is False
+
+    async def _abandon(self, d: Any, lease: float) -> Held:
+        """A holder that dies: it has the lock, and neither renews nor releases it."""
+        from s3dict.core.locks import acquire
+
+        entries = await (d.wrapped._twin if d._way is Way.ASYNCIO else d.wrapped)._open()
+        return await acquire(d.wrapped._lock_place(entries, "lock", b"job", "The lock 'job'"), lease, None)
+
+
+class TestFaults:
+    """Renewals and releases whose answers are lost, also where the same bytes get a new ETag (KMS)."""
+
+    @pytest.fixture(params=[(), (Flaw.PUT_CHANGES_ETAG,), (Flaw.PUT_WANTS_BARE_ETAG,)], ids=["md5", "kms", "bare"])
+    def proxy(self, request: pytest.FixtureRequest) -> Iterator[Proxy]:
+        with MisbehavingServer(*request.param) as server, Proxy(server.url) as proxy:
+            boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="b")
+            yield proxy
+
+    @pytest.fixture
+    def client(self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Client:
+        monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+        return Client("b", endpoint_url=proxy.url)
+
+    @pytest.mark.parametrize("kind", ["lost-answer", "internal-error-after", "lost-request", "slow-down", "conflict"])
+    async def test_a_lock_is_taken_renewed_and_released_whatever_is_lost(
+        self, d: Any, proxy: Proxy, kind: FaultKind
+    ) -> None:
+        fault = Fault(kind, operation="PutObject", when=lambda request: "/locks/" in request.path)
+        await d.hydrate()
+        tokens = []
+        for _ in range(2):
+            proxy.script(fault)
+            async with locked(d, "job", lease=60, timeout=0) as held:
+                tokens.append(held.token)
+                for _ in range(3):
+                    proxy.script(fault)
+                    assert await held.renew() is True
+                proxy.script(fault)
+        assert tokens[0] < tokens[1]
+
+    async def test_a_renewal_that_never_arrives_leaves_the_lock_to_its_lease(
+        self, d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 2)
+        await d.hydrate()
+        async with locked(d, "job", lease=60) as held:
+            proxy.faults = [Fault("lost-request", operation="PutObject")]
+            assert await held.renew() is True
+            proxy.faults = []
+            assert await held.renew() is True
+            proxy.faults = [Fault("lost-request", operation="PutObject")]
+        proxy.faults = []
+        with pytest.raises(LockTimeoutError):
+            await _from_another_thread(d, "job")
