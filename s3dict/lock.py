@@ -26,7 +26,7 @@ class Lock:
     ``held.lost`` true, and gets ``LockLostError`` when it leaves the context. ``held.token`` grows with every holder: a
     resource that refuses smaller tokens than it has seen is safe even from a holder that does not know yet.
 
-    Requests: 2 to take a free lock, 2 each time it is found taken, 3 for each lease that it is held, 1 to release it.
+    Requests: 2 to take a free lock, 1 each time it is found taken, 3 for each lease that it is held, 1 to release it.
 
     Raises:
         LockTimeoutError: it was not free within the timeout.

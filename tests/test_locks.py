@@ -109,7 +109,7 @@ async def test_a_foreign_lock_object_is_refused(world: World, d: Any) -> None:
 
 
 async def test_a_waiting_caller_gets_the_lock_when_it_is_released(d: Any, way: Way) -> None:
-    order = []
+    order: list[str] = []
     if way is Way.BLOCKING:
         with d.wrapped.lock("job"):
             waiting = threading.Thread(target=lambda: _hold(d, order))

@@ -44,7 +44,7 @@ def test_threads_share_a_handle(d: Dict[Any, Any]) -> None:
 
 
 async def _work(d: Dict[Any, Any], start: int) -> int:
-    async def put(number: int) -> int:
+    async def put(number: int) -> Any:
         await d.put.aio(number, number)
         return await d.get.aio(number)
 

@@ -132,6 +132,74 @@ async def test_pop_takes_two_requests_or_one_for_a_missing_key(d: Any, proxy: Pr
     assert [GET] == operations(requests)
 
 
+async def test_compare_and_set_takes_one_request_to_win_and_two_to_lose(d: Any, proxy: Proxy) -> None:
+    await d.put("k", 1)
+    with proxy.recording() as requests:
+        version = (await d.entry("k")).version
+        assert await d.put("k", 2, if_version=version)
+    assert [GET, PUT] == operations(requests)
+    assert requests[1].if_match is not None
+    with proxy.recording() as requests:
+        assert not await d.put("k", 3, if_version=version)
+    assert [PUT, GET] == operations(requests)
+
+
+async def test_setdefault_takes_one_request_for_what_is_there(d: Any, proxy: Proxy) -> None:
+    await d.hydrate()
+    for expected in ([GET, PUT], [GET]):
+        with proxy.recording() as requests:
+            assert 1 == await d.setdefault("k", 1)
+        assert expected == operations(requests)
+
+
+async def test_modify_takes_two_requests_and_two_more_each_time_another_was_faster(d: Any, proxy: Proxy) -> None:
+    await d.put("k", 0)
+    with proxy.recording() as requests:
+        await d.modify("k", lambda n: n + 1)
+    assert [GET, PUT] == operations(requests)
+    interferences = iter([True, True, False])
+
+    def interfered(value: int) -> int:
+        if next(interferences):
+            d.wrapped.put("k", value + 10)
+        return value + 1
+
+    with proxy.recording() as requests:
+        assert 22 == await d.modify("k", interfered)
+    assert [GET, PUT, PUT, GET, PUT, PUT, GET, PUT] == operations(requests)
+
+
+async def test_many_keys_take_what_each_takes(d: Any, proxy: Proxy) -> None:
+    await d.update({number: number for number in range(10)})
+    with proxy.recording() as requests:
+        assert 10 == len(await d.get_many(range(12)))
+    assert [GET] * 12 == operations(requests)
+    with proxy.recording() as requests:
+        assert 10 == len(await d.pop_many(range(12)))
+    assert [DELETE] * 10 + [GET] * 12 == sorted(operations(requests))
+
+
+async def test_a_lock_takes_two_requests_and_one_to_release_it(d: Any, way: Way, proxy: Proxy) -> None:
+    await d.hydrate()
+    lock = d.wrapped.lock("job")
+    with proxy.recording() as requests:
+        if way is Way.BLOCKING:
+            with lock:
+                pass
+        else:
+            async with lock:
+                pass
+    assert [GET, PUT, PUT] == operations(requests)
+
+
+async def test_computing_takes_six_requests_and_one_once_it_is_done(d: Any, proxy: Proxy) -> None:
+    await d.hydrate()
+    for expected in ([GET, GET, PUT, GET, PUT, PUT], [GET]):
+        with proxy.recording() as requests:
+            assert 5 == await d.get_or_compute("k", lambda: 5)
+        assert expected == operations(requests)
+
+
 async def test_update_of_n_takes_n_requests(d: Any, proxy: Proxy) -> None:
     await d.hydrate()
     with proxy.recording() as requests:

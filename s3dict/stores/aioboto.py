@@ -108,7 +108,7 @@ def _once_session() -> type[AIOHTTPSession]:
 
     class OnceSession(AIOHTTPSession):
         async def _get_session(self, proxy_url: Any) -> Any:
-            session = await super()._get_session(proxy_url)
+            session = await super()._get_session(proxy_url)  # type: ignore[misc] # the stubs leave it out
             session._retry_connection = False
             return session
 
