@@ -35,11 +35,18 @@ class HasTwin(Protocol):
 class _Bound:
     """A body bound to an object; `help` and `inspect.signature` show the body's own."""
 
-    __slots__ = ("_body", "_instance")
-
     def __init__(self, body: Callable[..., Any], instance: Any) -> None:
         self._body = body
         self._instance = instance
+        self.__doc__ = body.__doc__
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Does nothing; having it makes this a routine for `help`, which then shows the body's signature."""
+        return self
+
+    @property
+    def __name__(self) -> str:
+        return self._body.__name__
 
     @property
     def __wrapped__(self) -> MethodType:
@@ -52,8 +59,6 @@ class _Bound:
 class Method(_Bound, Generic[P, R]):
     """``d.put``: call it, or call its ``aio`` and await that."""
 
-    __slots__ = ()
-
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         result: R = run_blocking(self._body(self._instance, *args, **kwargs))
         return result
@@ -65,8 +70,6 @@ class Method(_Bound, Generic[P, R]):
 
 class IteratorMethod(_Bound, Generic[P, R]):
     """``d.keys``: iterate over its call, or ``async for`` over the call of its ``aio``."""
-
-    __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         return _iterate_blocking(self._body(self._instance, *args, **kwargs))

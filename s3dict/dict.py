@@ -14,7 +14,7 @@ from .client import Client
 from .config import current_user
 from .core.bulk import pairs_of, read_many, remove_many, write_many
 from .core.compute import MISSING, get_or_compute, modify, set_default
-from .core.entries import Entries, Version
+from .core.entries import Entries, Version, shown
 from .core.hydration import (
     TRUSTED_SECONDS,
     Choice,
@@ -343,7 +343,7 @@ class Dict(Generic[K, V]):
             lease: Seconds after which a caller that has stopped answering is given up: 2 or more.
         """
         entries = await self._open(key)
-        place = self._lock_place(entries, "compute", entries.keys.encode(key).data, f"The computation of {key!r}")
+        place = self._lock_place(entries, "compute", entries.keys.encode(key).data, f"The computation of {shown(key)}")
         value: V = await get_or_compute(entries, place, key, function, lease)
         return value
 
@@ -378,7 +378,7 @@ class Dict(Generic[K, V]):
         """
         live = await (await self._open(key)).remove(key)
         if live is None and default is _UNSET:
-            raise KeyError(f"{key!r} not in {self._label}")
+            raise KeyError(f"{shown(key)} not in {self._label}")
         value: V = default if live is None else live.value
         return value
 
@@ -458,7 +458,7 @@ class Dict(Generic[K, V]):
         missing = object()
         value = self.get(key, missing)
         if value is missing:
-            raise KeyError(f"{key!r} not in {self._label}")
+            raise KeyError(f"{shown(key)} not in {self._label}")
         return value  # type: ignore[return-value]
 
     def __setitem__(self, key: K, value: V) -> None:
@@ -468,7 +468,7 @@ class Dict(Generic[K, V]):
     def __delitem__(self, key: K) -> None:
         """`pop` without the value, which need not be readable here. ``KeyError`` for a missing key. Blocks."""
         if not self._discard(key):
-            raise KeyError(f"{key!r} not in {self._label}")
+            raise KeyError(f"{shown(key)} not in {self._label}")
 
     def __contains__(self, key: K) -> bool:
         """`contains`. Blocks."""

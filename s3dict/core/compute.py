@@ -34,7 +34,7 @@ async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], def
     live = await entries.read(key)
     async for _ in pauses(entries.store, CHANGES_BORNE):
         if live is None and default is MISSING:
-            raise KeyError(f"{key!r} not in {entries.label}")
+            raise KeyError(f"{shown(key)} not in {entries.label}")
         value = await _result(function, default if live is None else live.value)
         put, live = await _put_over(entries, key, value, live)
         if put:

@@ -289,5 +289,9 @@ class Entries:
 
 def shown(key: Any) -> str:
     """The key as messages show it."""
-    text = repr(key)
+    try:
+        text = repr(key)
+    except Exception:
+        # An int of thousands of digits has no repr, and classes may have a broken one.
+        text = f"a {type(key).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

@@ -23,6 +23,7 @@ from hashlib import blake2b
 import cbor2
 
 from ..errors import IntegrityError
+from .cbor import loads
 from .values import Segment
 
 MAGIC = b"\x93S3D"
@@ -145,6 +146,8 @@ def unpack(data: bytes, seal: Seal) -> EntryBody | None:
     """The checked entry; None for a tombstone. Raises IntegrityError for anything else than what `pack` wrote."""
     prelude = read_prelude(data)
     if prelude.is_tombstone:
+        if len(data) != TOMBSTONE_BYTES:
+            raise IntegrityError("The entry's header length is zero, but it is no tombstone: its bytes were altered")
         return None
     header = read_header(data, prelude, seal)
     segments = _cut(memoryview(data)[PRELUDE_BYTES + prelude.header_length :], header.segments)
@@ -161,9 +164,11 @@ def read_header(data: bytes, prelude: Prelude, seal: Seal) -> Header:
     if len(block) < prelude.header_length:
         raise IntegrityError(f"The entry is truncated: its header lacks {prelude.header_length - len(block)} bytes")
     try:
-        encoded, signature = cbor2.loads(block)
-        seal.verify(prelude.write_id, bytes(encoded), bytes(signature))
-        return _checked_header(cbor2.loads(encoded))
+        encoded, signature = loads(block)
+        if type(encoded) is not bytes or type(signature) is not bytes:
+            raise IntegrityError("The entry's header is not a pair of byte strings")
+        seal.verify(prelude.write_id, encoded, signature)
+        return _checked_header(loads(encoded))
     except IntegrityError:
         raise
     except Exception as error:

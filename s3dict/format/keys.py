@@ -21,12 +21,13 @@ from datetime import date, datetime, timezone
 from decimal import Decimal
 from fractions import Fraction
 from hashlib import blake2b
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 from uuid import UUID
 
 import cbor2
 
 from ..errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
+from .cbor import loads
 
 MAX_KEY_BYTES = 1 << 20
 MAX_SEGMENT_BYTES = 250
@@ -38,15 +39,10 @@ HASH_BYTES = 16
 _DATETIME, _DECIMAL, _RATIONAL, _UUID, _SET, _DATE, _COMPLEX = 0, 4, 30, 37, 258, 1004, 43000
 _PICKLE, _HANDLE, _NAIVE_DATETIME, _SURROGATES = 0x53330001, 0x53330002, 0x53330003, 0x53330004
 
+_PICKLE_HEAD = b"\xda" + _PICKLE.to_bytes(4, "big")
+
 _ARRAY, _TAG = 4, 6
 _INFINITIES = (math.inf, -math.inf)
-
-
-@runtime_checkable
-class HasDictId(Protocol):
-    """A handle of a Dict: as a key it is its id."""
-
-    def __s3dict_id__(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +117,11 @@ class KeyCodec:
     def decode(self, data: bytes) -> Any:
         """Raises IntegrityError for bytes that no key of ours has, DeserializationError when unpickling fails."""
         try:
-            key = self._thaw(cbor2.loads(data))
+            key = self._thaw(loads(data))
             hash(key)
+            # Equal objects may pickle differently; everything else has one spelling.
+            if _PICKLE_HEAD not in data and self.encode(key).data != data:
+                raise IntegrityError(f"These bytes are not as a key is written: {data[:80]!r}")
         except (IntegrityError, DeserializationError):
             raise
         except Exception as error:
@@ -200,6 +199,9 @@ _PLAIN_FORMS: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (bytes, bytes),
     (tuple, tuple),
     (frozenset, frozenset),
+    (datetime, lambda key: datetime.combine(key, key.timetz())),
+    (date, lambda key: date(key.year, key.month, key.day)),
+    (UUID, lambda key: UUID(int=key.int)),
 )
 
 
@@ -230,8 +232,11 @@ def _encode_str(text: str) -> bytes:
 
 
 def _encode_scalar(key: object) -> bytes | None:
-    if isinstance(key, HasDictId):
-        return _tagged(_HANDLE, cbor2.dumps(key.__s3dict_id__()))
+    if key != key:  # noqa: PLR0124 (only NaN and its kin differ from themselves, whatever their type)
+        raise InvalidError("NaN cannot be a key: it does not equal itself, so it could never be found again")
+    # A handle of a Dict: as a key it is its id.
+    if hasattr(type(key), "__s3dict_id__"):
+        return _tagged(_HANDLE, cbor2.dumps(cast(Any, key).__s3dict_id__()))
     if isinstance(key, numbers.Number):
         return _encode_number(key)
     kind = type(key)
@@ -246,19 +251,17 @@ def _encode_scalar(key: object) -> bytes | None:
 
 def _encode_datetime(moment: datetime) -> bytes:
     if moment.utcoffset() is None:
-        # `fold` tells two readings of one wall clock apart, but does not count in comparisons.
-        return _tagged(_NAIVE_DATETIME, cbor2.dumps(moment.replace(tzinfo=None, fold=0).isoformat()))
-    return _tagged(_DATETIME, cbor2.dumps(moment.astimezone(timezone.utc).isoformat()))
+        return _tagged(_NAIVE_DATETIME, cbor2.dumps(moment.replace(tzinfo=None).isoformat()))
+    # `fold` tells two readings of one wall clock apart, but counts neither in comparisons of one zone nor in hashes.
+    return _tagged(_DATETIME, cbor2.dumps(moment.replace(fold=0).astimezone(timezone.utc).isoformat()))
 
 
 def _encode_number(key: Any) -> bytes | None:
     """One spelling for every number: an int where it is whole, else the narrowest of float, decimal and fraction."""
-    if key != key:  # noqa: PLR0124 (only NaN differs from itself, whatever its type)
-        raise InvalidError("NaN cannot be a key: it does not equal itself, so it could never be found again")
     if isinstance(key, complex) and key.imag:
         return _tagged(_COMPLEX, _array([_encode_float(key.real), _encode_float(key.imag)]))
     real = key.real if isinstance(key, complex) else key
-    if isinstance(real, (float, Decimal)) and real in _INFINITIES:
+    if real in _INFINITIES:
         return _encode_float(float(real))
     return _encode_real(real, key)
 
@@ -280,8 +283,17 @@ def _exact(real: Any) -> Fraction | None:
             raise InvalidError(f"A Decimal key of more than {MAX_DECIMAL_PLACES} places is not supported")
         return Fraction(real)
     if isinstance(real, numbers.Rational):
+        return _fraction(real)
+    # Of other types, NumPy's long double among them, only what a float can say as well.
+    return Fraction(float(real)) if isinstance(real, numbers.Real) and float(real) == real else None
+
+
+def _fraction(real: numbers.Rational) -> Fraction | None:
+    try:
         return Fraction(int(real.numerator), int(real.denominator))
-    return Fraction(float(real)) if isinstance(real, numbers.Real) else None
+    except TypeError:
+        # NumPy counts a timedelta64 among the integers, although it has a unit.
+        return None
 
 
 def _fits_float(exact: Fraction) -> bool:
@@ -302,6 +314,9 @@ def _encode_decimal(exact: Fraction) -> bytes | None:
         return None
     places = max(twos, fives)
     mantissa = exact.numerator * 10**places // exact.denominator
+    if places > MAX_DECIMAL_PLACES or mantissa.bit_length() > 3 * MAX_DECIMAL_PLACES:
+        # Such a Decimal would be refused as a key, so a Fraction comes back.
+        return None
     return _tagged(_DECIMAL, _array([cbor2.dumps(-places), cbor2.dumps(mantissa)]))
 
 
@@ -314,13 +329,11 @@ def _encode_float(number: float) -> bytes:
 
 
 def _encode_pickle(key: object) -> bytes:
-    import pickle
-
     import cloudpickle
 
     try:
         data = cloudpickle.dumps(key, protocol=5)
-    except (pickle.PicklingError, TypeError, AttributeError, RecursionError, ValueError) as error:
+    except Exception as error:
         raise SerializationError(f"A key of type {type(key).__name__!r} cannot be pickled: {error}") from error
     return _tagged(_PICKLE, cbor2.dumps(data))
 

@@ -74,7 +74,7 @@ def sweep_class(ttl: timedelta | None) -> str:
             f"Invalid ttl: {ttl!r}. It is a timedelta of a minute or more, or None to keep entries for ever"
         )
     for days in SWEEP_DAYS:
-        if timedelta(days=days) >= ttl * SWEEP_MARGIN:
+        if timedelta(days=days) / SWEEP_MARGIN >= ttl:
             return f"sweep-{days}d"
     longest = timedelta(days=SWEEP_DAYS[-1]) / SWEEP_MARGIN
     raise InvalidError(f"Invalid ttl: {ttl}. The longest is {longest}; ttl=None keeps entries for ever")

@@ -64,10 +64,12 @@ def encode_store(capabilities: Capabilities) -> bytes:
 
 def decode_store(data: bytes, path: str) -> Capabilities:
     """Raises IntegrityError for what is no `store.json` of ours."""
-    store = _decode(data, path).get("store")
-    if not isinstance(store, dict):
-        raise IntegrityError(f"{path!r} does not say what the store honours; remove it, and it is found out again")
-    return Capabilities.from_json(store)
+    try:
+        return Capabilities.from_json(_decode(data, path)["store"])
+    except (KeyError, AttributeError, IntegrityError) as error:
+        raise IntegrityError(
+            f"{path!r} does not say what the store honours; remove it, and it is found out again: {error}"
+        ) from error
 
 
 def _manifest(fields: dict[str, Any]) -> Manifest:
@@ -77,7 +79,7 @@ def _manifest(fields: dict[str, Any]) -> Manifest:
     seconds = fields["ttl_seconds"]
     return Manifest(
         dict_id=DictId.parse(fields["id"]),
-        created_at=created_at,
+        created_at=created_at.astimezone(timezone.utc),
         created_by=fields["created_by"],
         ttl=check_ttl(None if seconds is None else timedelta(seconds=seconds)),
         codec=codec_named(fields["codec"]).name,
@@ -94,7 +96,7 @@ def _decode(data: bytes, path: str) -> dict[str, Any]:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path!r} is no JSON: {error}") from error
-    if not isinstance(fields, dict) or not isinstance(fields.get("format"), int):
+    if not isinstance(fields, dict) or type(fields.get("format")) is not int or fields["format"] < 1:
         raise IntegrityError(f"{path!r} is not one of ours: it says no format")
     if fields["format"] > FORMAT:
         raise IntegrityError(

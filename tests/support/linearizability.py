@@ -3,11 +3,10 @@
     assert_linearizable(operations)
 
 An operation takes effect at one instant between its invocation and its return, and returns what a register,
-one for each key, returns at that instant. The algorithm is Wing and Gong's, just-in-time as by Lowe: it reads
-the history from front to back and keeps all configurations that explain it so far (what the register holds, and
-which of the pending operations have taken effect). Operations are made to take effect only when one of them
-returns, so configurations stay few, and the first return that leaves none ends the shortest prefix without an
-explanation.
+one for each key, returns at that instant. The algorithm is Wing and Gong's, just-in-time as by Lowe: it goes
+through the history from front to back with a configuration that explains it so far (what the register holds,
+and which of the pending operations have taken effect), lets operations take effect only when one of them
+returns, goes back where that leads nowhere, and never looks at a configuration twice.
 
 Two kinds of operations are freer:
 
@@ -16,17 +15,18 @@ Two kinds of operations are freer:
 - A put that `may_repeat`, since its request is sent again when the answer is lost, takes effect any number of
   times until it returns, at least once.
 
-Values are hashable. The more of them are unique to one write, the less escapes.
+Values are hashable. The more of them are unique to one write, the less escapes, and the faster the search.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from math import inf
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 __all__ = [
     "ABSENT",
@@ -185,8 +185,8 @@ class Modify(Call):
 class Operation:
     """What one process asked of one key, and what it was told; times are nanoseconds on one clock for all.
 
-    Without `returned_at` it may have taken effect or not, whenever. If its result is known even so (a pop holds
-    the value but cannot tell who deleted it), it had that result or no effect.
+    Without `returned_at` it may have taken effect or not, whenever. If its result is known even so (a pop
+    holds the value but cannot tell who deleted it), it had that result or no effect.
     """
 
     process: str
@@ -213,25 +213,15 @@ class Violation:
     operations: tuple[Operation, ...]
     """What was invoked until then, in that order."""
     impossible: Operation
-    """The last that returned."""
-    values: tuple[Hashable, ...]
-    """What the key may have held before the operations took effect that were pending then."""
+    """The last that returned; those pending then may have taken effect or not."""
 
     def __str__(self) -> str:
         start = self.operations[0].invoked_at
         shown = self.operations[-_SHOWN_OPERATIONS:]
         lines = [f"{'>' if each is self.impossible else ' '} {_describe(each, start)}" for each in shown]
-        omitted = (
-            [f"  … {len(self.operations) - len(shown)} before"] if len(shown) < len(self.operations) else []
-        )
-        return "\n".join(
-            [
-                f"Key {self.impossible.key!r}: no order of these operations explains the result marked by >;",
-                f"without those pending then, the key would hold {' or '.join(map(repr, self.values))}",
-                *omitted,
-                *lines,
-            ]
-        )
+        omitted = [f"  … {len(self.operations) - len(shown)} before"] if len(shown) < len(self.operations) else []
+        head = f"Key {self.impossible.key!r}: no order of these operations explains the one marked by >"
+        return "\n".join([head, *omitted, *lines])
 
 
 class NotLinearizableError(AssertionError):
@@ -259,12 +249,35 @@ def assert_linearizable(operations: Iterable[Operation]) -> None:
 
 
 def find_violation(operations: Iterable[Operation]) -> Violation | None:
-    """Where the history of one key ceases to be linearizable, if it does."""
-    told = [each for each in operations if each.returned_at is not None or not each.only_reads]
-    history = sorted(told, key=lambda each: each.invoked_at)
-    if _Search(history, optimistic=True).run() is None:
+    """Where the history of one key ceases to be linearizable, if it does.
+
+    Raises:
+        UndecidedError: it would take too long to tell.
+    """
+    history = sorted(operations, key=lambda each: each.invoked_at)
+    if _is_linearizable(history):
         return None
-    return _Search(history, optimistic=False).run()
+    returned = [(each.returned_at, each) for each in history if each.returned_at is not None]
+    returns = sorted(returned, key=lambda each: each[0])
+    first = bisect_left(returns, True, key=lambda each: not _is_linearizable(_prefix(history, each[0])))
+    time, impossible = returns[first]
+    return Violation(tuple(each for each in history if each.invoked_at <= time), impossible)
+
+
+def _prefix(history: list[Operation], time: int) -> list[Operation]:
+    """What was known of the history at a time."""
+    return [
+        each
+        if each.returned_at is None or each.returned_at <= time
+        else replace(each, returned_at=None, result=UNKNOWN)
+        for each in history
+        if each.invoked_at <= time
+    ]
+
+
+def _is_linearizable(history: list[Operation]) -> bool:
+    told = [each for each in history if each.returned_at is not None or not each.only_reads]
+    return _Search(told, optimistic=True).succeeds() or _Search(told, optimistic=False).succeeds()
 
 
 class _Event(NamedTuple):
@@ -292,8 +305,8 @@ class _Configuration(NamedTuple):
 class _Search:
     """A search, depth first, for a configuration that explains all events.
 
-    Raises:
-        UndecidedError: it would take too long.
+    An optimistic one takes it that a modify of unknown result did not write what another operation wrote, and
+    that few of them followed on each other. It may overlook an explanation, but is faster.
     """
 
     def __init__(self, history: list[Operation], *, optimistic: bool) -> None:
@@ -302,20 +315,16 @@ class _Search:
         self._pending = _pending_before(self._events, history)
         self._future = _Future(history, self._events, optimistic=optimistic)
         self._visited = defaultdict[tuple[int, State, frozenset[int]], list[frozenset[int]]](list)
-        self._furthest = 0
-        self._values: dict[Hashable, None] = {}
 
-    def run(self) -> Violation | None:
+    def succeeds(self) -> bool:
         agenda = [_Configuration()]
         while agenda:
             configuration = agenda.pop()
             if configuration.position == len(self._events):
-                return None
+                return True
             if self._is_news(configuration):
                 agenda.extend(self._successors(configuration))
-        event = self._events[self._furthest]
-        prefix = tuple(each for each in self._history if each.invoked_at <= event.time)
-        return Violation(prefix, self._history[event.number], tuple(self._values))
+        return False
 
     def _is_news(self, configuration: _Configuration) -> bool:
         """False when one was visited that explains whatever this one does: the same, having spent no more."""
@@ -331,21 +340,13 @@ class _Search:
     def _successors(self, configuration: _Configuration) -> list[_Configuration]:
         """What may be next, the likeliest last."""
         event = self._events[configuration.position]
+        passed = configuration._replace(position=configuration.position + 1)
         if not event.returns:
-            return [self._settle(self._pass(configuration, configuration.done))]
+            return [self._settle(passed)]
         if event.number not in configuration.done:
             return self._steps(configuration)
         steps = self._steps(configuration) if self._history[event.number].may_repeat else []
-        return [*steps, self._pass(configuration, configuration.done - {event.number})]
-
-    def _pass(self, configuration: _Configuration, done: frozenset[int]) -> _Configuration:
-        """Go on to the next event."""
-        position = configuration.position + 1
-        if position > self._furthest:
-            self._furthest, self._values = position, {}
-        if position == self._furthest:
-            self._values[configuration.state.value] = None
-        return configuration._replace(position=position, done=done)
+        return [*steps, passed._replace(done=configuration.done - {event.number})]
 
     def _steps(self, configuration: _Configuration) -> list[_Configuration]:
         """Let each pending operation take effect that can."""
@@ -389,7 +390,8 @@ class _Future:
         self._ends = _ends(events, history)
         self._readers = _readers(history)
         self._writers = _writers(history, optimistic=optimistic)
-        self._modifies = [number for number, each in enumerate(history) if isinstance(each.call, Modify)]
+        self._modifies = [(number, each.call) for number, each in enumerate(history) if isinstance(each.call, Modify)]
+        self._products: dict[Hashable, list[tuple[int, Hashable]]] = {}
         self._compares = [
             (number, each.call.if_version)
             for number, each in enumerate(history)
@@ -438,36 +440,43 @@ class _Future:
         return self._is_used(configuration, after.value, frozenset({number}))
 
     def _is_used(self, configuration: _Configuration, value: Hashable, without: frozenset[int]) -> bool:
-        """Whether an operation other than those reads the value, or modifies it into one that is used."""
+        """Whether an operation other than those reads the value, or makes of it one that is used."""
         if any(self._is_ahead(configuration, reader) for reader in self._readers.get(value, ())):
             return True
-        modifies = (m for m in self._modifies if m not in without and self._is_ahead(configuration, m))
-        return any(self._leads_on(configuration, value, modify, without) for modify in modifies)
+        return any(
+            self._is_told(number) or self._leads_on(configuration, after, without | {number})
+            for number, after in self._products_of(value)
+            if number not in without and self._is_ahead(configuration, number)
+        )
 
-    def _leads_on(
-        self, configuration: _Configuration, value: Hashable, number: int, without: frozenset[int]
-    ) -> bool:
-        operation = self._history[number]
-        if operation.result is UNKNOWN and not self._optimistic:
+    def _leads_on(self, configuration: _Configuration, value: Hashable, chain: frozenset[int]) -> bool:
+        if not self._optimistic:
             return True
-        after = cast(Modify, operation.call).function(value)
-        if operation.result is not UNKNOWN:
-            return bool(after == operation.result)
-        return len(without) < _LONGEST_CHAIN and self._is_used(configuration, after, without | {number})
+        return len(chain) <= _LONGEST_CHAIN and self._is_used(configuration, value, chain)
+
+    def _products_of(self, value: Hashable) -> list[tuple[int, Hashable]]:
+        """The modifies that may have been done on the value, and what they make of it."""
+        if value not in self._products:
+            products = [(number, modify.function(value)) for number, modify in self._modifies]
+            self._products[value] = [
+                (number, after) for number, after in products if self._history[number].result in (after, UNKNOWN)
+            ]
+        return self._products[value]
+
+    def _is_told(self, number: int) -> bool:
+        return self._history[number].result is not UNKNOWN
 
 
 def _events(history: list[Operation]) -> list[_Event]:
     invocations = [_Event(each.invoked_at, False, number) for number, each in enumerate(history)]
     returns = [
-        _Event(each.returned_at, True, number)
-        for number, each in enumerate(history)
-        if each.returned_at is not None
+        _Event(each.returned_at, True, number) for number, each in enumerate(history) if each.returned_at is not None
     ]
     return sorted(invocations + returns)
 
 
 def _pending_before(events: list[_Event], history: list[Operation]) -> list[list[int]]:
-    """The operations pending before each event, and after all; the next to return last, since it is likeliest."""
+    """The operations pending before each event, and after all; the likeliest, the next to return, is last."""
     pending: list[list[int]] = [[]]
     for event in events:
         others = [number for number in pending[-1] if number != event.number]

@@ -1,12 +1,13 @@
 """Simulated processes that share one key: histories as a right implementation leaves them, or a wrong one.
 
-Time is simulated. A process draws how long it waits before its operation takes effect and before it returns, and all
-effects are on one register, one by one.
+Time is simulated. A process draws how long it waits before its operation takes effect and before it returns;
+all effects are on one register, one by one.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Generator, Hashable
 from functools import partial
 from itertools import count
@@ -30,16 +31,16 @@ __all__ = ["Bug", "Simulation"]
 
 Bug = Literal[
     "unconditional",  # whatever depends on the value looks first, and writes later, without a condition
-    "stale",  # get is now and then answered with the value before the last
+    "stale",  # get is now and then answered with what was there some writes ago
 ]
 
 _KEPT = object()
 
 
 class Simulation:
-    """Processes that do random operations, a fraction of which does not return, or takes effect twice if it may.
+    """Processes that do random operations; a fraction does not return, or takes effect twice if it may.
 
-    Values are unique to their write; or there are only so many, if `values` says how many.
+    Values are unique to their write, or there are only so many, if `values` says how many.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Simulation:
             yield self._wait()
         result, value = self._register.answer(call)
         if self._bug == "stale" and isinstance(call, Get) and self._happens(0.1):
-            return self._register.previous
+            return self._register.past[0]
         if self._bug == "unconditional":
             yield self._wait()
         if value is not _KEPT:
@@ -137,10 +138,11 @@ class _Register:
     def __init__(self) -> None:
         self._value: Hashable = ABSENT
         self._version = 0
-        self.previous: Hashable = ABSENT
+        self.past: deque[Hashable] = deque([ABSENT], maxlen=6)
 
     def write(self, value: Any, version: int) -> None:
-        self._value, self._version, self.previous = value, version, self._value
+        self._value, self._version = value, version
+        self.past.append(value)
 
     def answer(self, call: Call) -> tuple[Any, Any]:
         """What the call returns now, and what it shall write, if anything."""

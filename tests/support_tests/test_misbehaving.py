@@ -136,9 +136,7 @@ class TestWithoutFlaws:
         pages = client.get_paginator("list_objects_v2").paginate(
             Bucket="bucket", Prefix="a/", StartAfter="a/1", PaginationConfig={"PageSize": 2}
         )
-        assert [["a/2", "a/3 &é"], ["a/4"]] == [
-            [entry["Key"] for entry in page["Contents"]] for page in pages
-        ]
+        assert [["a/2", "a/3 &é"], ["a/4"]] == [[entry["Key"] for entry in page["Contents"]] for page in pages]
 
     def test_a_listed_entry_tells_size_and_age(self, client: Any) -> None:
         etag = put(client, body=b"12345")
@@ -149,9 +147,7 @@ class TestWithoutFlaws:
     def test_many_are_deleted_at_once(self, client: Any) -> None:
         for key in ("a", "b", "<c>"):
             put(client, key)
-        client.delete_objects(
-            Bucket="bucket", Delete={"Objects": [{"Key": key} for key in ("a", "<c>", "no")]}
-        )
+        client.delete_objects(Bucket="bucket", Delete={"Objects": [{"Key": key} for key in ("a", "<c>", "no")]})
         assert ["b"] == [entry["Key"] for entry in client.list_objects_v2(Bucket="bucket")["Contents"]]
 
     def test_what_it_does_not_know_is_not_implemented(self, client: Any) -> None:
@@ -261,9 +257,7 @@ class TestFlaws:
         copy(client, CopySourceIfMatch=WRONG)
         assert 412 == refusal(copy, client, IfMatch=WRONG)
 
-    def test_copy_ignores_the_conditions_on_its_destination(
-        self, server: MisbehavingServer, client: Any
-    ) -> None:
+    def test_copy_ignores_the_conditions_on_its_destination(self, server: MisbehavingServer, client: Any) -> None:
         server.flaws.add(Flaw.COPY_IGNORES_IF_MATCH)
         put(client)
         copy(client, IfMatch=WRONG)

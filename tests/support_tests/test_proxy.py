@@ -144,9 +144,7 @@ class TestFaults:
         assert [] == keys(direct)
         assert [(None, "lost-request")] == [(request.status, request.fault) for request in requests]
 
-    def test_a_lost_answer_is_that_of_a_request_that_took_effect(
-        self, proxy: Proxy, client: Any, direct: Any
-    ) -> None:
+    def test_a_lost_answer_is_that_of_a_request_that_took_effect(self, proxy: Proxy, client: Any, direct: Any) -> None:
         proxy.script(Fault("lost-answer"))
         with proxy.recording() as requests, pytest.raises(ConnectionClosedError):
             client.put_object(Bucket="bucket", Key="key", Body=b"")
@@ -212,9 +210,7 @@ class TestFaults:
         assert ["key"] == keys(direct)
 
     def test_a_script_strikes_the_next_requests_it_concerns(self, proxy: Proxy, client: Any) -> None:
-        proxy.script(
-            Fault("conflict", "PutObject", when=lambda request: request.if_none_match == "*"), times=2
-        )
+        proxy.script(Fault("conflict", "PutObject", when=lambda request: request.if_none_match == "*"), times=2)
         with proxy.recording() as requests:
             client.put_object(Bucket="bucket", Key="plain", Body=b"")
             for _ in range(2):

@@ -1,0 +1,319 @@
+"""Entries: what was packed comes back, and anything else is an IntegrityError."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+from zlib import crc32
+
+import cbor2
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from s3dict.errors import IntegrityError
+from s3dict.format.entry import (
+    MAGIC,
+    PRELUDE_BYTES,
+    TOMBSTONE_BYTES,
+    VERSION,
+    WRITE_ID_BYTES,
+    EntryBody,
+    Header,
+    Seal,
+    pack,
+    pack_tombstone,
+    read_header,
+    read_prelude,
+    unpack,
+)
+from s3dict.format.values import codec_named
+
+from .conftest import PeakOf
+
+WRITE_ID = bytes(range(WRITE_ID_BYTES))
+KEY = b"\x65alice"
+OPEN = Seal("di-1")
+OLD_KEY, NEW_KEY = b"old-secret-of-16", b"new-secret-of-16"
+SIGNED = Seal("di-1", (NEW_KEY,))
+
+GOLDEN = bytes.fromhex(
+    "93533344 01 000102030405060708090a0b0c0d0e0f 00000039"  # magic, version, write id, header length
+    "82 5835 a5"  # [header, signature], of which the header is a map in a byte string
+    "636b6579 4665616c696365"
+    "65636f646563 646a736f6e"
+    "687365676d656e7473 8102"
+    "656372633332 1a3224b088"
+    "66646967657374 40"
+    "40"
+    "3432"
+)
+CRC32 = 0x3224B088
+
+
+def packed(*segments: bytes, key: bytes = KEY, codec: str = "json", seal: Seal = OPEN) -> bytes:
+    return pack(WRITE_ID, key, codec, segments, seal)
+
+
+def framed(block: bytes, payload: bytes = b"", length: int | None = None) -> bytes:
+    """An entry with any header block, and any length for it."""
+    size = len(block) if length is None else length
+    return struct.pack(">4sB16sI", MAGIC, VERSION, WRITE_ID, size) + block + payload
+
+
+def read(data: bytes, seal: Seal, key: bytes = KEY, codec: str = "json") -> EntryBody:
+    """As a reader does that knows which key it asked for and which codec the dict has."""
+    body = unpack(data, seal)
+    assert body is not None
+    if (body.header.key, body.header.codec) != (key, codec):
+        raise IntegrityError("the entry is that of another key or codec")
+    return body
+
+
+def flips(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The data with each of its bits flipped, and in which byte."""
+    for place in range(len(data)):
+        for bit in range(8):
+            yield place, data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
+
+
+def accepted(data: bytes, seal: Seal) -> bool:
+    try:
+        read(data, seal)
+    except IntegrityError:
+        return False
+    return True
+
+
+@given(
+    st.binary(max_size=50),
+    st.sampled_from(["cloudpickle", "json", "bytes"]),
+    st.lists(st.binary(max_size=50), min_size=1, max_size=4),
+    st.sampled_from([OPEN, SIGNED]),
+    st.binary(min_size=WRITE_ID_BYTES, max_size=WRITE_ID_BYTES),
+)
+@example(b"", "bytes", [b""], OPEN, WRITE_ID)
+@example(b"", "bytes", [b"", b"x", b""], SIGNED, WRITE_ID)
+def test_an_entry_comes_back(key: bytes, codec: str, segments: list[bytes], seal: Seal, write_id: bytes) -> None:
+    body = unpack(pack(write_id, key, codec, segments, seal), seal)
+    assert body is not None
+    assert (write_id, key, codec) == (body.write_id, body.header.key, body.header.codec)
+    assert segments == [bytes(segment) for segment in body.segments]
+
+
+@pytest.mark.parametrize(
+    ("codec", "value"), [("cloudpickle", {"a": (1, {2})}), ("json", {"a": [1, None]}), ("bytes", b"\x00\xff")]
+)
+@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
+def test_a_value_of_every_codec_comes_back_through_an_entry(codec: str, value: Any, seal: Seal) -> None:
+    body = unpack(pack(WRITE_ID, KEY, codec, codec_named(codec).dumps(value), seal), seal)
+    assert body is not None
+    assert value == codec_named(codec).loads(body.segments)
+
+
+def test_the_bytes_of_a_known_entry_never_change() -> None:
+    assert packed(b"42") == GOLDEN
+    assert [b"42"] == [bytes(segment) for segment in read(GOLDEN, OPEN).segments]
+
+
+def test_the_bytes_of_a_known_tombstone_never_change() -> None:
+    assert pack_tombstone(WRITE_ID) == bytes.fromhex("9353334401000102030405060708090a0b0c0d0e0f00000000")
+
+
+def test_a_known_signature_never_changes() -> None:
+    assert SIGNED.sign(WRITE_ID, b"header").hex() == "1ee8868ed38a2befa10e8f805fbc40f6e014b52714f71bdf37737b46e0ff3d45"
+
+
+@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
+def test_the_first_bytes_tell_the_write_and_where_the_payload_begins(seal: Seal) -> None:
+    entry = packed(b"payload", seal=seal)
+    prelude = read_prelude(entry[:PRELUDE_BYTES])
+    assert WRITE_ID == prelude.write_id
+    assert not prelude.is_tombstone
+    assert entry[PRELUDE_BYTES + prelude.header_length :] == b"payload"
+
+
+def test_the_header_is_read_without_the_payload() -> None:
+    entry = packed(b"x" * 1000, seal=SIGNED)
+    prelude = read_prelude(entry)
+    header = read_header(entry[: PRELUDE_BYTES + prelude.header_length], prelude, SIGNED)
+    assert (KEY, (1000,)) == (header.key, header.segments)
+
+
+def test_a_tombstone_is_no_entry_and_tells_its_write() -> None:
+    tombstone = pack_tombstone(WRITE_ID)
+    assert TOMBSTONE_BYTES == len(tombstone)
+    assert read_prelude(tombstone).is_tombstone
+    assert WRITE_ID == read_prelude(tombstone).write_id
+    assert unpack(tombstone, OPEN) is None
+
+
+def test_a_tombstone_is_smaller_than_the_smallest_entry() -> None:
+    assert len(packed(b"", key=b"", codec="")) > TOMBSTONE_BYTES
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"junk", packed(b"42")[PRELUDE_BYTES:]])
+def test_what_is_longer_than_a_tombstone_is_none(tail: bytes) -> None:
+    with pytest.raises(IntegrityError):
+        unpack(pack_tombstone(WRITE_ID) + tail, OPEN)
+
+
+@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("segments", [(b"42",), (b"head", b"", b"buffer")], ids=["one segment", "three segments"])
+def test_every_truncation_is_an_integrity_error(seal: Seal, segments: tuple[bytes, ...]) -> None:
+    entry = packed(*segments, seal=seal)
+    assert [] == [size for size in range(len(entry)) if accepted(entry[:size], seal)]
+
+
+@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
+def test_more_bytes_than_were_packed_are_an_integrity_error(seal: Seal) -> None:
+    assert not accepted(packed(b"42", seal=seal) + b"\0", seal)
+
+
+def test_the_only_bits_of_an_unsigned_entry_that_may_flip_are_those_of_the_write_id() -> None:
+    entry = packed(b"42")
+    write_id = range(5, 5 + WRITE_ID_BYTES)
+    kept = {place for place, flipped in flips(entry) if accepted(flipped, OPEN)}
+    assert set(write_id) == kept
+    for place, flipped in flips(entry):
+        if place in write_id:
+            assert [b"42"] == [bytes(segment) for segment in read(flipped, OPEN).segments]
+
+
+def test_no_bit_of_a_signed_entry_may_flip() -> None:
+    assert [] == [place for place, flipped in flips(packed(b"42", seal=SIGNED)) if accepted(flipped, SIGNED)]
+
+
+def test_no_flipped_length_turns_an_entry_into_a_tombstone() -> None:
+    # A header of 64 bytes: its length is one bit away from that of a tombstone.
+    entry = packed(b"42", key=b"k" * 13)
+    assert read_prelude(entry).header_length == 64
+    with pytest.raises(IntegrityError):
+        unpack(entry[: PRELUDE_BYTES - 4] + bytes(4) + entry[PRELUDE_BYTES:], OPEN)
+
+
+@given(st.binary(max_size=120))
+def test_foreign_bytes_are_an_integrity_error(data: bytes) -> None:
+    with pytest.raises(IntegrityError):
+        unpack(data, OPEN)
+
+
+@given(st.binary(max_size=120), st.binary(max_size=20), st.sampled_from([OPEN, SIGNED]))
+def test_a_foreign_header_is_an_integrity_error(block: bytes, payload: bytes, seal: Seal) -> None:
+    with pytest.raises(IntegrityError):
+        unpack(framed(block or b"\0", payload), seal)
+
+
+def test_a_newer_format_says_that_an_upgrade_helps() -> None:
+    newer = GOLDEN[:4] + bytes([VERSION + 1]) + GOLDEN[5:]
+    with pytest.raises(IntegrityError, match="upgrade s3-shared-dict"):
+        unpack(newer, OPEN)
+
+
+FIELDS = {"key": KEY, "codec": "json", "segments": [2], "crc32": CRC32, "digest": b""}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"key": "alice"},
+        {"key": None},
+        {"codec": b"json"},
+        {"segments": []},
+        {"segments": 2},
+        {"segments": [-1, 3]},
+        {"segments": [2.0]},
+        {"segments": [True, 1]},
+        {"segments": [1, 2]},
+        {"segments": [2**63]},
+        {"crc32": "0"},
+        {"crc32": 0},
+        {"digest": None},
+    ],
+    ids=repr,
+)
+def test_a_header_field_that_is_wrong_is_an_integrity_error(wrong: dict[str, Any]) -> None:
+    def entry(fields: dict[str, Any]) -> bytes:
+        return framed(cbor2.dumps([cbor2.dumps(fields), b""]), b"42")
+
+    assert accepted(entry(FIELDS), OPEN)
+    assert not accepted(entry(FIELDS | wrong), OPEN)
+
+
+@pytest.mark.parametrize("missing", sorted(FIELDS))
+def test_a_header_field_that_is_missing_is_an_integrity_error(missing: str) -> None:
+    fields = {name: value for name, value in FIELDS.items() if name != missing}
+    assert not accepted(framed(cbor2.dumps([cbor2.dumps(fields), b""]), b"42"), OPEN)
+
+
+@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(lambda: framed(b"", length=2**32 - 1), id="length"),
+        pytest.param(lambda: framed(bytes.fromhex("825bffffffffffffffff")), id="bytes"),
+        pytest.param(lambda: framed(bytes.fromhex("9bffffffffffffffff")), id="array"),
+        pytest.param(lambda: framed(cbor2.dumps([2**28, b""])), id="integer for a header"),
+        pytest.param(lambda: framed(cbor2.dumps([b"", 2**28])), id="integer for a signature"),
+        pytest.param(lambda: framed(cbor2.dumps([cbor2.dumps(FIELDS | {"segments": [2**40]}), b""])), id="segment"),
+    ],
+)
+def test_a_length_that_is_only_claimed_takes_no_memory(seal: Seal, forge: Callable[[], bytes], peak_of: PeakOf) -> None:
+    data = forge()
+    assert not accepted(data, seal)
+    assert peak_of(lambda: accepted(data, seal)) < 1 << 20
+
+
+def test_a_header_with_references_is_an_integrity_error() -> None:
+    header = Header(KEY, "json", (2,), CRC32, b"").encode()
+    shared = b"\x82\xd8\x1c" + cbor2.dumps(header) + cbor2.dumps(b"")
+    assert not accepted(framed(shared, b"42"), OPEN)
+
+
+def test_an_unsigned_entry_is_refused_where_keys_are_configured() -> None:
+    with pytest.raises(IntegrityError, match="unsigned"):
+        unpack(packed(b"42"), SIGNED)
+
+
+def test_an_entry_signed_with_an_unknown_key_is_refused() -> None:
+    with pytest.raises(IntegrityError, match="none of the signing keys"):
+        unpack(packed(b"42", seal=Seal("di-1", (OLD_KEY,))), SIGNED)
+
+
+def test_an_entry_moved_to_another_dict_is_refused() -> None:
+    with pytest.raises(IntegrityError, match="moved"):
+        unpack(packed(b"42", seal=SIGNED), Seal("di-2", (NEW_KEY,)))
+
+
+def test_a_signed_entry_says_of_which_key_it_is() -> None:
+    entry = packed(b"42", seal=SIGNED)
+    other = entry.replace(KEY, b"\x65bobby")
+    assert other != entry
+    with pytest.raises(IntegrityError, match="altered"):
+        unpack(other, SIGNED)
+
+
+def test_a_payload_of_equal_checksum_is_refused_where_it_is_signed() -> None:
+    payload, collision = bytes(8), b"forgM\xcb\x19\x93"
+    assert crc32(payload) == crc32(collision)
+    forged = packed(payload, seal=SIGNED)[: -len(payload)] + collision
+    with pytest.raises(IntegrityError, match="not the one that was signed"):
+        unpack(forged, SIGNED)
+
+
+def test_the_first_key_signs_and_each_of_them_verifies() -> None:
+    rotated = Seal("di-1", (NEW_KEY, OLD_KEY))
+    assert packed(b"42", seal=SIGNED) == packed(b"42", seal=rotated)
+    for entry in (packed(b"42", seal=rotated), packed(b"42", seal=Seal("di-1", (OLD_KEY,)))):
+        assert [b"42"] == [bytes(segment) for segment in read(entry, rotated).segments]
+
+
+def test_a_reader_without_keys_takes_signed_entries() -> None:
+    assert accepted(packed(b"42", seal=SIGNED), OPEN)
+
+
+def test_a_signing_key_may_be_longer_than_the_hash_takes() -> None:
+    long, other = Seal("di-1", (b"k" * 65,)), Seal("di-1", (b"k" * 66,))
+    assert accepted(packed(b"42", seal=long), long)
+    assert not accepted(packed(b"42", seal=long), other)

@@ -1,0 +1,189 @@
+"""Values: each codec gives back what it took, and those that never unpickle never do."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3dict.errors import InvalidError
+from s3dict.format.values import Codec, codec_named
+
+CLOUDPICKLE, JSON, BYTES = (codec_named(name) for name in ("cloudpickle", "json", "bytes"))
+
+heard: list[str] = []
+
+
+class Loud:
+    """Whoever loads its pickle, hears it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _hear, ("loaded",)
+
+
+def _hear(text: str) -> None:
+    heard.append(text)
+
+
+def there_and_back(codec: Codec, value: Any) -> Any:
+    """As an entry does it: what is read are views of one answer's bytes, which nobody may write to."""
+    return codec.loads([memoryview(bytes(segment)) for segment in codec.dumps(value)])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(), values, max_size=4),
+    max_leaves=10,
+)
+picklable = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | st.dates(),
+    lambda values: (
+        st.lists(values, max_size=4)
+        | st.lists(values, max_size=4).map(tuple)
+        | st.dictionaries(st.text() | st.integers(), values, max_size=4)
+        | st.sets(st.integers(), max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@given(picklable)
+def test_cloudpickle_gives_back_what_it_took(value: Any) -> None:
+    back = there_and_back(CLOUDPICKLE, value)
+    assert (type(value), value) == (type(back), back)
+
+
+@given(json_values)
+def test_json_gives_back_what_json_can_say(value: Any) -> None:
+    assert value == there_and_back(JSON, value)
+
+
+@given(st.binary())
+def test_bytes_are_as_they_were(value: bytes) -> None:
+    assert [value] == BYTES.dumps(value)
+    assert value == there_and_back(BYTES, value)
+
+
+@pytest.mark.parametrize("value", [bytearray(b"ab"), memoryview(b"ab"), memoryview(b"axbx")[::2]])
+def test_what_is_like_bytes_comes_back_as_bytes(value: Any) -> None:
+    assert b"ab" == there_and_back(BYTES, value)
+
+
+def test_json_is_compact_text_that_others_can_read() -> None:
+    assert ['{"a":["é",1.5,null]}'.encode()] == JSON.dumps({"a": ["é", 1.5, None]})
+
+
+def test_json_turns_tuples_into_lists_and_inner_keys_into_text() -> None:
+    assert {"1": [1, 2]} == there_and_back(JSON, {1: (1, 2)})
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, {1, 2}, b"x", object(), {(1, 2): 3}, "\ud800"], ids=repr)
+def test_json_refuses_what_it_cannot_say(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        JSON.dumps(value)
+
+
+@pytest.mark.parametrize("value", ["text", 1, None, [1], {}], ids=repr)
+def test_bytes_refuses_everything_else(value: Any) -> None:
+    with pytest.raises(TypeError, match="holds bytes"):
+        BYTES.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pytest.param(np.arange(12.0).reshape(3, 4), id="C order"),
+        pytest.param(np.asfortranarray(np.arange(12).reshape(3, 4)), id="Fortran order"),
+        pytest.param(np.arange(24).reshape(4, 6)[::2, ::-3], id="non-contiguous"),
+        pytest.param(np.zeros((0, 3)), id="zero-size"),
+        pytest.param(np.array(7), id="zero-dimensional"),
+        pytest.param(np.array([(1, "a"), (2, "b")], dtype=[("n", "i4"), ("s", "U3")]), id="structured"),
+        pytest.param(np.array(["2024-02-29"], dtype="datetime64[ns]"), id="instants"),
+        pytest.param(np.array([1, "two", None], dtype=object), id="objects"),
+        pytest.param(np.broadcast_to(np.arange(3), (2, 3)), id="broadcast"),
+        pytest.param(np.frombuffer(b"\x01\x02", dtype="u1"), id="read-only"),
+        pytest.param(np.arange(4, dtype=">i8"), id="big-endian"),
+    ],
+)
+def test_an_array_comes_back_equal_of_its_type_and_as_writable_as_it_was(array: Any) -> None:
+    back = there_and_back(CLOUDPICKLE, array)
+    assert (array.dtype, array.shape) == (back.dtype, back.shape)
+    assert np.array_equal(array, back)
+    assert back.flags.writeable >= array.flags.writeable
+
+
+def test_fortran_order_is_kept() -> None:
+    assert there_and_back(CLOUDPICKLE, np.asfortranarray(np.zeros((3, 4)))).flags.f_contiguous
+
+
+def test_an_array_is_a_segment_of_its_own_that_is_not_copied() -> None:
+    array = np.arange(1000)
+    head, buffer = CLOUDPICKLE.dumps({"weights": array})
+    assert len(head) < 1000
+    assert array.nbytes == memoryview(buffer).nbytes
+    assert np.shares_memory(array, np.frombuffer(buffer, dtype=array.dtype))
+
+
+def test_two_arrays_come_back_as_two() -> None:
+    first, second = there_and_back(CLOUDPICKLE, [np.arange(3), np.arange(3)])
+    first[0] = 9
+    assert second[0] == 0
+
+
+def test_lambdas_and_closures_come_back() -> None:
+    offset = 2
+    assert there_and_back(CLOUDPICKLE, lambda x: x + offset)(40) == 42
+
+
+def test_modules_come_back_as_themselves() -> None:
+    assert json is there_and_back(CLOUDPICKLE, json)
+
+
+@pytest.fixture
+def script() -> Iterator[ModuleType]:
+    """A module as a script or notebook is one: whoever unpickles has another of that name, without its classes."""
+    real = sys.modules["__main__"]
+    module = ModuleType("__main__")
+    code = (
+        "class Box:\n    def __init__(self, n):\n        self.n = n\n    def twice(self):\n        return 2 * self.n\n"
+    )
+    exec(code, module.__dict__)
+    sys.modules["__main__"] = module
+    yield module
+    sys.modules["__main__"] = real
+
+
+def test_an_object_of_a_scripts_own_class_comes_back_where_the_class_is_unknown(script: ModuleType) -> None:
+    segments = [memoryview(bytes(segment)) for segment in CLOUDPICKLE.dumps(script.Box(21))]
+    vars(script).pop("Box")
+    assert CLOUDPICKLE.loads(segments).twice() == 42
+
+
+def test_a_planted_pickle_is_never_loaded_by_json_and_bytes() -> None:
+    planted = pickle.dumps(Loud())
+    heard.clear()
+    with pytest.raises(ValueError, match=r"codec can't decode|Expecting value"):
+        JSON.loads([memoryview(planted)])
+    assert planted == BYTES.loads([memoryview(planted)])
+    assert heard == []
+    CLOUDPICKLE.loads([memoryview(planted)])
+    assert heard == ["loaded"]
+
+
+def test_only_cloudpickle_unpickles() -> None:
+    assert [True, False, False] == [codec.pickles for codec in (CLOUDPICKLE, JSON, BYTES)]
+
+
+@pytest.mark.parametrize("name", ["pickle", "", "JSON", "yaml"])
+def test_an_unknown_codec_is_invalid_and_the_message_names_those_there_are(name: str) -> None:
+    with pytest.raises(InvalidError, match="bytes, cloudpickle, json"):
+        codec_named(name)

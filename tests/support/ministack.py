@@ -1,0 +1,133 @@
+"""MiniStack's S3: quick, all in memory, and with every condition on PUT and DELETE atomic.
+
+    with MiniStack(tmp_path) as server:
+        client = boto3.client("s3", endpoint_url=server.url, ...)
+
+It wants a botocore that aioboto3 cannot take, so it lives in a virtual environment of its own, which the first use
+makes and all later ones share.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from s3dict.cli.seaweed import _free_port, _GuardedProcess
+
+__all__ = ["MiniStack"]
+
+_VERSION = "1.5.33"
+_HOST = "127.0.0.1"
+_START_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+_INSTALL_SECONDS = 600.0
+_READ_FROM_ENVIRONMENT = ("AWS_", "GATEWAY_", "LOCALSTACK_", "MINISTACK_", "S3_")
+
+
+class MiniStack:
+    """A server on a free port of 127.0.0.1; any credentials will do.
+
+    It ends when the test process ends, in whatever way, and takes what it stored with it. Its log and whatever else
+    it writes lie in `directory`.
+
+    Raises:
+        RuntimeError: it could not be installed or started; the message says why.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._log_path = directory / "ministack.log"
+        port = _free_port()
+        self.url = f"http://{_HOST}:{port}"
+        with self._log_path.open("ab") as log:
+            command = [str(_installed()), "-m", "ministack"]
+            self._process = _GuardedProcess(command, directory, _environment(directory, port), log)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> MiniStack:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """At once: there is nothing to save."""
+        self._process.end(signal.SIGKILL)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._is_ready():
+            if not self._process.is_running() or time.monotonic() > deadline:
+                raise RuntimeError(f"MiniStack did not start:\n{self._log_path.read_text(errors='replace')}")
+            time.sleep(_POLL_SECONDS)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=5) as answer:
+                return json.load(answer)["services"] == {"s3": "available"}
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def _environment(directory: Path, port: int) -> dict[str, str]:
+    """S3 and nothing else, on loopback and nowhere else; nothing is kept, and no container engine is looked for."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_READ_FROM_ENVIRONMENT)}
+    return kept | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": _HOST,
+        "SERVICES": "s3",
+        "PERSIST_STATE": "0",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+        "DOCKER_HOST": f"unix://{directory}/no-docker.sock",
+        "TMPDIR": str(directory),
+    }
+
+
+def _installed() -> Path:
+    """The interpreter of the virtual environment, which is made when it is missing."""
+    root = _cache() / f"ministack-{_VERSION}-{sys.implementation.cache_tag}"
+    python = root / "bin" / "python"
+    # The lock serves test runs that begin at once; the mark tells a finished installation from an interrupted one.
+    mark = root / "installed"
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(root.with_name(f"{root.name}.lock")):
+        # The interpreter is a link to the one that made it, which may have gone since.
+        if not (mark.exists() and python.exists()):
+            shutil.rmtree(root, ignore_errors=True)
+            _run(sys.executable, "-m", "venv", str(root))
+            _run(str(python), "-m", "pip", "install", "--quiet", f"ministack=={_VERSION}")
+            mark.touch()
+    return python
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s3dict-tests"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_INSTALL_SECONDS)
+    if done.returncode:
+        raise RuntimeError(f"MiniStack could not be installed: {' '.join(command)}\n{done.stdout}{done.stderr}")

@@ -1,0 +1,86 @@
+"""Mistakes that type checkers find: each line that ends in `wrong` must be complained about, and no other."""
+
+from __future__ import annotations
+
+from s3dict import Client, Dict
+
+
+def making() -> None:
+    Dict("scores")  # wrong
+    Dict.from_name()  # wrong
+    Dict.from_name("a", True)  # wrong
+    Dict.from_name("a", ttl=7)  # wrong
+    Dict.from_id(7)  # wrong
+    Client()  # wrong
+    Client("bucket", driver="sqlite")  # wrong
+    Client("bucket", "prefix")  # wrong
+    with Dict.ephemeral(ttl=None):  # wrong
+        pass
+
+
+def reading(d: Dict[str, int]) -> None:
+    d.get()  # wrong
+    d.get(1)  # wrong
+    d.get("a", 1, 2)  # wrong
+    d.pop(1)  # wrong
+    d.contains(b"a")  # wrong
+    d[1]  # wrong
+    number: int = d.get("a")  # wrong
+    text: str = d.pop("a")  # wrong
+    other: int = d.get("a", "none")  # wrong
+    print(number, text, other)
+
+
+def writing(d: Dict[str, int]) -> None:
+    d.put("a", "b")  # wrong
+    d.put(1, 2)  # wrong
+    d.put("a")  # wrong
+    d.put("a", 1, True)  # wrong
+    d.put("a", 1, skip=True)  # wrong
+    d["a"] = "b"  # wrong
+    d[1] = 2  # wrong
+    del d[1]  # wrong
+    d.update({"a": "b"})  # wrong
+    d.update([("a", "b")])  # wrong
+    d.update(a="b")  # wrong
+
+
+def changing(d: Dict[str, int]) -> None:
+    d.put("a", 1, if_version=7)  # wrong
+    d.setdefault("a", "b")  # wrong
+    d.modify("a", str)  # wrong
+    d.modify("a", lambda value: value, default="none")  # wrong
+    d.get_or_compute("a", lambda: "b")  # wrong
+    d.get_many([1, 2])  # wrong
+    d.pop_many(1)  # wrong
+    print(d.entry("a").value)  # wrong
+    d.lock()  # wrong
+    print(d.lock("job").token)  # wrong
+
+
+def iterating(d: Dict[str, int]) -> None:
+    for _ in d.keys.aio():  # wrong
+        pass
+    numbers: list[int] = list(d.keys())  # wrong
+    print(len(d), numbers)  # wrong
+
+
+async def asyncio(d: Dict[str, int]) -> None:
+    await d.get("a")  # wrong
+    await d.put("a", 1)  # wrong
+    await d.get.aio(1)  # wrong
+    await d.put.aio("a", "b")  # wrong
+    number: int = await d.get.aio("a")  # wrong
+    text: str = await d.pop.aio("a")  # wrong
+    print(number, text)
+    async for _ in d.keys():  # wrong
+        pass
+    async for _ in await d.keys.aio():  # wrong
+        pass
+
+
+def managing() -> None:
+    Dict.objects.create(1)  # wrong
+    Dict.objects.create("a", ttl="7d")  # wrong
+    Dict.objects.delete()  # wrong
+    Dict.objects.list(max_objects="3")  # wrong

@@ -1,0 +1,202 @@
+"""What type checkers infer of every public call. Nothing here runs: `test_typing.py` has it checked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from typing_extensions import assert_type
+
+from s3dict import Client, Dict, DictInfo, Entry, InvalidError, memoize
+
+
+def making(client: Client) -> None:
+    scores: Dict[str, int] = Dict.from_name("scores", create_if_missing=True)
+    by_id: Dict[tuple[int, str], bytes | None] = Dict.from_id("di-x", client)
+    chosen: Dict[str, int] = Dict.from_name("x", ttl=timedelta(days=1), codec="json", client=client)
+    forever: Dict[str, int] = Dict.from_name("x", ttl=None, environment_name="test")
+    assert_type(scores["a"], int)
+    assert_type(by_id[1, "a"], bytes | None)
+    assert_type(chosen.name, str | None)
+    assert_type(forever.object_id, str)
+    assert_type(Dict.from_name("x"), Dict[Any, Any])
+
+
+def ephemeral() -> None:
+    with Dict.ephemeral() as d:
+        assert_type(d, Dict[Any, Any])
+        typed: Dict[str, int] = d
+        assert_type(typed.get("a"), int | None)
+
+
+async def ephemeral_in_asyncio(client: Client) -> None:
+    async with Dict.ephemeral(client=client) as d:
+        assert_type(d, Dict[Any, Any])
+
+
+def getting(d: Dict[str, int]) -> None:
+    assert_type(d.get("a"), int | None)
+    assert_type(d.get("a", 0), int)
+    assert_type(d.get("a", None), int | None)
+    assert_type(d.get("a", "none"), int | str)
+    assert_type(d.get("a", default=0.5), int | float)
+    assert_type(d.get(key="a"), int | None)
+    assert_type(d.pop("a"), int)
+    assert_type(d.pop("a", None), int | None)
+    assert_type(d.pop("a", default="none"), int | str)
+    assert_type(d.contains("a"), bool)
+    assert_type(d.len(), int)
+
+
+async def getting_in_asyncio(d: Dict[str, int]) -> None:
+    assert_type(await d.get.aio("a"), int | None)
+    assert_type(await d.get.aio("a", 0), int)
+    assert_type(await d.get.aio("a", None), int | None)
+    assert_type(await d.get.aio("a", default="none"), int | str)
+    assert_type(await d.pop.aio("a"), int)
+    assert_type(await d.pop.aio("a", None), int | None)
+    assert_type(await d.contains.aio("a"), bool)
+    assert_type(await d.len.aio(), int)
+
+
+def putting(d: Dict[str, int], other: Dict[str, int], pairs: Iterator[tuple[str, int]]) -> None:
+    assert_type(d.put("a", 1), bool)
+    assert_type(d.put("a", 1, skip_if_exists=True), bool)
+    assert_type(d.put(key="a", value=1), bool)
+    d.update({"a": 1})
+    d.update({"a": 1}, b=2)
+    d.update(b=2)
+    d.update(pairs)
+    d.update(other)
+    d.clear()
+
+
+async def putting_in_asyncio(d: Dict[str, int], other: Dict[str, int]) -> None:
+    assert_type(await d.put.aio("a", 1), bool)
+    assert_type(await d.put.aio("a", 1, skip_if_exists=True), bool)
+    await d.update.aio({"a": 1}, b=2)
+    await d.update.aio([("a", 1)])
+    await d.update.aio(other)
+    await d.clear.aio()
+
+
+def changing(d: Dict[str, int]) -> None:
+    entry = d.entry("a")
+    assert_type(entry, Entry[str, int] | None)
+    if entry is not None:
+        assert_type(entry.value, int)
+        assert_type(d.put(entry.key, entry.value + 1, if_version=entry.version), bool)
+    assert_type(d.setdefault("a", 1), int)
+    assert_type(d.modify("a", lambda value: value + 1), int)
+    assert_type(d.modify("a", lambda value: value + 1, default=0), int)
+    assert_type(d.get_or_compute("a", lambda: 1, lease=5.0), int)
+    assert_type(d.get_many(["a", "b"]), dict[str, int])
+    assert_type(d.pop_many(["a", "b"]), dict[str, int])
+    with d.lock("job", lease=5, timeout=1.5) as held:
+        assert_type(held.token, int)
+        assert_type(held.lost, bool)
+
+
+async def changing_in_asyncio(d: Dict[str, int]) -> None:
+    async def compute() -> int:
+        return 1
+
+    async def increase(value: int) -> int:
+        return value + 1
+
+    assert_type(await d.entry.aio("a"), Entry[str, int] | None)
+    assert_type(await d.setdefault.aio("a", 1), int)
+    assert_type(await d.modify.aio("a", increase, default=0), int)
+    assert_type(await d.get_or_compute.aio("a", compute), int)
+    assert_type(await d.get_many.aio({"a"}), dict[str, int])
+    async with d.lock("job") as held:
+        assert_type(held.token, int)
+
+
+def memoizing(d: Dict[str, int]) -> None:
+    @memoize(d, lease=5.0)
+    def width(url: str, factor: int = 1) -> float:
+        return len(url) * factor / 2
+
+    @memoize(d)
+    async def height(url: str) -> float:
+        return len(url)
+
+    assert_type(width("a", factor=2), float)
+    blocking: Callable[[str, int], float] = width
+    in_asyncio: Callable[[str], Coroutine[Any, Any, float]] = height
+    print(blocking, in_asyncio)
+
+
+def iterating(d: Dict[str, int]) -> None:
+    assert_type(d.keys(), Iterator[str])
+    assert_type(d.values(), Iterator[int])
+    assert_type(d.items(), Iterator[tuple[str, int]])
+    for key in d:
+        assert_type(key, str)
+    for key, value in d.items():
+        assert_type(key, str)
+        assert_type(value, int)
+    assert_type(list(d.values()), list[int])
+    assert_type(dict(d.items()), dict[str, int])
+
+
+async def iterating_in_asyncio(d: Dict[str, int]) -> None:
+    assert_type(d.keys.aio(), AsyncIterator[str])
+    assert_type(d.values.aio(), AsyncIterator[int])
+    async for key, value in d.items.aio():
+        assert_type(key, str)
+        assert_type(value, int)
+    assert_type([value async for value in d.values.aio()], list[int])
+
+
+def operators(d: Dict[str, int]) -> None:
+    d["a"] = 1
+    assert_type(d["a"], int)
+    assert_type("a" in d, bool)
+    del d["a"]
+    d["a"] += 1
+
+
+def hydrating(d: Dict[str, int], client: Client) -> None:
+    assert_type(d.hydrate(), Dict[str, int])
+    assert_type(d.hydrate(client), Dict[str, int])
+    assert_type(d.info(), DictInfo)
+    assert_type(d.info().created_at, datetime)
+    assert_type(d.client, Client)
+
+
+async def hydrating_in_asyncio(d: Dict[str, int]) -> None:
+    assert_type(await d.hydrate.aio(), Dict[str, int])
+    assert_type(await d.info.aio(), DictInfo)
+
+
+def managing(client: Client) -> None:
+    Dict.objects.create("a", allow_existing=True, environment_name="test", client=client, ttl=None, codec="bytes")
+    assert_type(Dict.objects.list(max_objects=3, created_before="2024-01-01"), list[Dict[Any, Any]])
+    Dict.objects.delete("a", allow_missing=True)
+
+
+async def managing_in_asyncio() -> None:
+    await Dict.objects.create.aio("a")
+    assert_type(await Dict.objects.list.aio(), list[Dict[Any, Any]])
+    await Dict.objects.delete.aio("a")
+
+
+def passing_a_method_on(d: Dict[str, int]) -> list[bool]:
+    put = d.put
+    return list(map(put, ["a", "b"], [1, 2]))
+
+
+def nesting(d: Dict[str, Dict[str, int]]) -> int | None:
+    return d["inner"].get("a")
+
+
+def errors() -> str:
+    try:
+        Client("bucket", driver="memory", signing_keys=[b"k" * 16, "k" * 16], max_value_bytes=1)
+    except InvalidError as error:
+        assert_type(error.place, str | None)
+        return str(error)
+    return ""
