@@ -33,6 +33,11 @@ def server() -> Iterator[MisbehavingServer]:
         yield misbehaving
 
 
+def raw(endpoint_url: str | None) -> Any:
+    """boto3 itself, beside the library."""
+    return boto3.client("s3", endpoint_url=endpoint_url)
+
+
 @pytest.fixture
 def client(server: MisbehavingServer) -> Client:
     return Client("b", endpoint_url=server.url)
@@ -41,7 +46,7 @@ def client(server: MisbehavingServer) -> Client:
 @pytest.fixture
 def store_json(server: MisbehavingServer) -> Any:
     def load() -> Any:
-        answer = boto3.client("s3", endpoint_url=server.url).get_object(Bucket="b", Key="s3dict/store.json")
+        answer = raw(server.url).get_object(Bucket="b", Key="s3dict/store.json")
         return json.loads(answer["Body"].read())
 
     return load
@@ -113,7 +118,7 @@ async def test_a_store_without_conditional_puts_is_refused_and_told_why(
     for use in uses:
         with pytest.raises(UnsupportedStoreError, match=message):
             await use()
-    listing = boto3.client("s3", endpoint_url=server.url).list_objects_v2(Bucket="b")
+    listing = raw(server.url).list_objects_v2(Bucket="b")
     assert "Contents" not in listing
 
 
@@ -133,9 +138,9 @@ async def test_a_refresh_under_a_new_etag_is_no_change(server: MisbehavingServer
     d = world.named("d", create_if_missing=True)
     await d.put("k", 1)
     version = (await d.entry("k")).version
-    raw = boto3.client("s3", endpoint_url=server.url)
-    [path] = [line["Key"] for line in raw.list_objects_v2(Bucket="b")["Contents"] if "/entries/" in line["Key"]]
-    raw.put_object(Bucket="b", Key=path, Body=raw.get_object(Bucket="b", Key=path)["Body"].read())
+    plain = raw(server.url)
+    [path] = [line["Key"] for line in plain.list_objects_v2(Bucket="b")["Contents"] if "/entries/" in line["Key"]]
+    plain.put_object(Bucket="b", Key=path, Body=plain.get_object(Bucket="b", Key=path)["Body"].read())
     assert await d.put("k", 2, if_version=version) is True
     assert await d.put("k", 3, if_version=version) is False
     assert 2 == await d.get("k")
@@ -144,7 +149,7 @@ async def test_a_refresh_under_a_new_etag_is_no_change(server: MisbehavingServer
 async def test_the_capabilities_travel_in_the_manifest(server: MisbehavingServer, world: World) -> None:
     server.flaws.add(Flaw.DELETE_IGNORES_IF_MATCH)
     await world.named("d", create_if_missing=True).put("k", 1)
-    boto3.client("s3", endpoint_url=server.url).delete_object(Bucket="b", Key="s3dict/store.json")
+    raw(server.url).delete_object(Bucket="b", Key="s3dict/store.json")
     d = world.named("d")
     assert 1 == await d.pop("k")
     assert d.wrapped._state.hydrated.manifest.capabilities.conditional_delete is False
@@ -152,14 +157,13 @@ async def test_the_capabilities_travel_in_the_manifest(server: MisbehavingServer
 
 async def test_nothing_of_the_probe_is_left(server: MisbehavingServer, world: World) -> None:
     await world.named("d", create_if_missing=True).hydrate()
-    listing = boto3.client("s3", endpoint_url=server.url).list_objects_v2(Bucket="b")
+    listing = raw(server.url).list_objects_v2(Bucket="b")
     assert ["s3dict/manifests/main/d.json", "s3dict/store.json"] == [line["Key"] for line in listing["Contents"]]
 
 
 async def test_a_store_json_that_is_not_ours_is_an_integrity_error(client: Client, way: Way) -> None:
-    raw = boto3.client("s3", endpoint_url=client.endpoint_url)
     for body in (b"", b"[]", b'{"format": 1}', b'{"format": 1, "store": {"quoted_etags": "yes"}}', b'{"format": 2}'):
-        raw.put_object(Bucket="b", Key="s3dict/store.json", Body=body)
+        raw(client.endpoint_url).put_object(Bucket="b", Key="s3dict/store.json", Body=body)
         with pytest.raises(IntegrityError):
             await World(client, way).objects.create("d", client=client)
 
@@ -188,7 +192,7 @@ class TestRealServers:
         assert Capabilities(True, True, conditional_copy=backend == "seaweedfs") == seen
 
     async def test_one_that_ignores_conditions_is_refused(self, nanio: str, way: Way) -> None:
-        boto3.client("s3", endpoint_url=nanio).create_bucket(Bucket="probed")
+        raw(nanio).create_bucket(Bucket="probed")
         world = World(Client("probed", endpoint_url=nanio), way)
         with pytest.raises(UnsupportedStoreError, match=r"answered 200 to 'PUT If-None-Match: \*'"):
             await world.named("d", create_if_missing=True).put("k", 1)
