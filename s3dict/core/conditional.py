@@ -7,7 +7,6 @@ the store sends it only once at a time; sending it again is decided here, where 
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -57,6 +56,8 @@ def pause(attempt: int) -> float:
 
     Full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog): contenders spread out.
     """
+    import random
+
     return random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 16)))
 
 

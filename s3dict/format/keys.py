@@ -22,7 +22,6 @@ from decimal import Decimal
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Any, cast
-from uuid import UUID
 
 import cbor2
 
@@ -201,7 +200,6 @@ _PLAIN_FORMS: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (frozenset, frozenset),
     (datetime, lambda key: datetime.combine(key, key.timetz())),
     (date, lambda key: date(key.year, key.month, key.day)),
-    (UUID, lambda key: UUID(int=key.int)),
 )
 
 
@@ -214,7 +212,10 @@ def _plain(key: object) -> object:
     for base, plain_form in _PLAIN_FORMS:
         if isinstance(key, base):
             return _if_equal(plain_form(key), key)
-    numpy = sys.modules.get("numpy")
+    # A key can only be of a module's type where that module is loaded; neither is worth loading for every process.
+    uuid, numpy = sys.modules.get("uuid"), sys.modules.get("numpy")
+    if uuid is not None and isinstance(key, uuid.UUID):
+        return _if_equal(uuid.UUID(int=key.int), key)
     if numpy is not None and isinstance(key, numpy.generic):
         return _if_equal(cast(Any, key).item(), key)
     return key
@@ -244,8 +245,9 @@ def _encode_scalar(key: object) -> bytes | None:
         return _encode_datetime(cast(datetime, key))
     if kind is date:
         return _tagged(_DATE, cbor2.dumps(cast(date, key).isoformat()))
-    if kind is UUID:
-        return _tagged(_UUID, cbor2.dumps(cast(UUID, key).bytes))
+    uuid = sys.modules.get("uuid")
+    if uuid is not None and kind is uuid.UUID:
+        return _tagged(_UUID, cbor2.dumps(cast(Any, key).bytes))
     return None
 
 

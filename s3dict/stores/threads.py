@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
 from itertools import islice
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -53,6 +52,7 @@ class Threads:
         self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int
     ) -> AsyncGenerator[R, None]:
         from concurrent.futures import wait
+        from queue import SimpleQueue
 
         async def call(item: T) -> R:
             return await function(item)

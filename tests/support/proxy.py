@@ -97,9 +97,11 @@ class Proxy:
         self._script: list[Fault] = []
         self._recordings: dict[int, list[Request]] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
         self.url = "http://{}:{}".format(*self._listener.getsockname())
         self._loop = asyncio.new_event_loop()
         self._closed = asyncio.Event()
+        self._conversations: dict[asyncio.Task[None], StreamWriter] = {}
         self._thread = threading.Thread(target=self._run, name=f"proxy of {target}")
         self._thread.start()
 
@@ -171,14 +173,20 @@ class Proxy:
             self._loop.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._converse, sock=self._listener, limit=_STREAM_LIMIT)
+        server = await asyncio.start_server(self._accept, sock=self._listener, limit=_STREAM_LIMIT)
         await self._closed.wait()
+        while accepting := asyncio.all_tasks() - {asyncio.current_task(), *self._conversations}:
+            await asyncio.wait(accepting)  # asyncio's own: cancelled, they would leave sockets open
         server.close()
-        await asyncio.sleep(0)  # a conversation cancelled before its first step would leave its socket open
-        conversations = asyncio.all_tasks() - {asyncio.current_task()}
-        for conversation in conversations:
+        for conversation, writer in self._conversations.items():
+            writer.transport.abort()  # here, since a conversation that has not begun cannot do it
             conversation.cancel()
-        await asyncio.gather(*conversations)
+        await asyncio.gather(*self._conversations, return_exceptions=True)
+
+    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        conversation = self._loop.create_task(self._converse(reader, writer))
+        self._conversations[conversation] = writer
+        conversation.add_done_callback(self._conversations.pop)
 
     async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Serve one client connection to its end."""
@@ -188,8 +196,6 @@ class Proxy:
                 pass
         except (ConnectionError, IncompleteReadError):
             pass  # the client hung up
-        except asyncio.CancelledError:
-            writer.transport.abort()  # the proxy closes; not raised again, or asyncio would log it
         finally:
             upstream.close()
             _hang_up(writer)

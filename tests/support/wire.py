@@ -78,9 +78,10 @@ async def read_response(reader: StreamReader, method: str) -> tuple[HttpResponse
 
 async def write_message(writer: StreamWriter, message: HttpRequest | HttpResponse) -> None:
     lines = (message.start, *(f"{name}: {value}" for name, value in message.headers), "", "")
-    writer.write("\r\n".join(lines).encode("latin-1"))
     body = memoryview(message.body)
-    for offset in range(0, len(body), _SLICE):  # a large body shall not hold up the other connections
+    writer.writelines(["\r\n".join(lines).encode("latin-1"), body[:_SLICE]])
+    await writer.drain()
+    for offset in range(_SLICE, len(body), _SLICE):  # a large body shall not hold up the other connections
         writer.write(body[offset : offset + _SLICE])
         await writer.drain()
 
