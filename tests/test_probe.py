@@ -21,6 +21,7 @@ from s3dict.format.capabilities import Capabilities
 from s3dict.stores.memory import memory_bucket
 
 from .support.misbehaving import Flaw, MisbehavingServer
+from .support.proxy import Fault, FaultKind, Proxy, Request
 from .support.ways import Way, World, listed
 
 RIGHT = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
@@ -120,6 +121,27 @@ async def test_a_store_without_conditional_puts_is_refused_and_told_why(
             await use()
     listing = raw(server.url).list_objects_v2(Bucket="b")
     assert "Contents" not in listing
+
+
+@pytest.mark.parametrize("kind", ["lost-answer", "lost-request", "slow-down", "internal-error-after", "conflict"])
+async def test_what_is_lost_on_the_way_says_nothing_about_the_store(
+    server: MisbehavingServer, way: Way, store_json: Any, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each conditional request of the probe is struck in turn: the verdict must be the same."""
+    monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+    for turn in range(10):
+        struck = iter([False] * turn + [True])
+        fault = Fault(kind, when=lambda request, struck=struck: _is_conditional(request) and next(struck, False))
+        with Proxy(server.url) as proxy:
+            proxy.faults = [fault]
+            world = World(Client("b", prefix=f"turn-{turn}", endpoint_url=proxy.url), way)
+            d = world.named("d", create_if_missing=True)
+            await d.hydrate()
+            assert RIGHT == d.wrapped._state.hydrated.manifest.capabilities
+
+
+def _is_conditional(request: Request) -> bool:
+    return "/probe/" in request.path and bool(request.if_match or request.if_none_match or request.copy_source)
 
 
 async def test_a_loser_that_is_answered_500_has_lost(server: MisbehavingServer, world: World) -> None:

@@ -7,9 +7,10 @@ CopyObject.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timezone
 
-from ..errors import Error, UnsupportedStoreError
+from ..errors import Error, UnavailableError, UnsupportedStoreError
 from ..format.capabilities import Capabilities
 from ..format.layout import Layout, new_ulid
 from ..format.manifest import decode_store, encode_store
@@ -18,6 +19,7 @@ from .conditional import pauses, put_if, read
 
 _WRONG = '"00000000000000000000000000000000"'
 _ASKINGS = 8
+_PROBES = 4
 
 
 async def capabilities(store: Store, layout: Layout) -> Capabilities:
@@ -37,11 +39,23 @@ async def capabilities(store: Store, layout: Layout) -> Capabilities:
 
 
 async def probe(store: Store, path: str) -> Capabilities:
-    """Probes with an object at `path`, and removes it afterwards."""
-    try:
-        return await _probe(store, path)
-    finally:
-        await store.delete(path)
+    """Probes with objects whose paths begin with `path`, and removes them afterwards.
+
+    A request that fails on the way says nothing about what the store honours, and to send it again could be refused by
+    its own success: so the probe begins anew, with another object.
+    """
+    failure: Exception | None = None
+    async for attempt in pauses(store, _PROBES):
+        scratch = f"{path}-{attempt}"
+        try:
+            return await _probe(store, scratch)
+        except UnavailableError as error:
+            failure = error
+        finally:
+            # What cannot be removed now is swept within two days.
+            with suppress(Error):
+                await store.delete(scratch)
+    raise failure or AssertionError("a probe that neither failed nor succeeded")
 
 
 async def _probe(store: Store, path: str) -> Capabilities:
@@ -95,7 +109,9 @@ async def _copies_on_condition(store: Store, path: str, right: str, wrong: str) 
 
 async def _refuses_copy(store: Store, path: str, source: str, target: str) -> bool:
     try:
-        return isinstance(await store.copy(path, source_if_match=source, if_match=target), Refused)
+        return _refused(await store.copy(path, source_if_match=source, if_match=target))
+    except UnavailableError:
+        raise
     except Error:
         # A store that cannot copy on a condition (501, 400) does not honour it: entries are then refreshed by a PUT.
         return False
@@ -103,14 +119,20 @@ async def _refuses_copy(store: Store, path: str, source: str, target: str) -> bo
 
 async def _deletes_on_condition(store: Store, path: str, right: str, wrong: str) -> bool:
     try:
-        if isinstance(await store.delete(path, if_match=wrong), Deleted):
-            return False
-        if not isinstance(await store.delete(path, if_match=right), Deleted):
+        if not _refused(await store.delete(path, if_match=wrong)) or _refused(await store.delete(path, if_match=right)):
             return False
         # A second deletion that "succeeds" would let two poppers both believe that they removed the entry.
-        return isinstance(await store.delete(path, if_match=right), Refused)
+        return _refused(await store.delete(path, if_match=right))
+    except UnavailableError:
+        raise
     except Error:
         return False
+
+
+def _refused(answer: Written | Deleted | Refused) -> bool:
+    if isinstance(answer, Refused) and answer.reason is Reason.CONFLICT:
+        raise UnavailableError("The store answered 409, which says nothing about the condition")
+    return isinstance(answer, Refused)
 
 
 async def _renew(store: Store, path: str) -> str:
