@@ -133,6 +133,3 @@ class _Handler(BaseHTTPRequestHandler):
         proceed = super().handle_expect_100()
         self.wfile.flush()  # the client waits for it before it sends the body
         return proceed
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet."""

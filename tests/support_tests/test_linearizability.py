@@ -334,9 +334,12 @@ class TestRecording:
         assert [(None, UNKNOWN), (None, "a")] == [(each.returned_at, each.result) for each in history]
 
     def test_any_other_error_is_passed_on(self, tmp_path: Path) -> None:
-        with Recorder(tmp_path, "p") as recorder, pytest.raises(GaveUpError):
-            with recorder.operation("key", Put("a")):
-                fail(GaveUpError())
+        with (
+            Recorder(tmp_path, "p") as recorder,
+            pytest.raises(GaveUpError),
+            recorder.operation("key", Put("a")),
+        ):
+            fail(GaveUpError())
         assert [None] == [each.returned_at for each in load_history(tmp_path)]
 
     def test_what_a_killed_process_had_begun_is_known(self, tmp_path: Path) -> None:

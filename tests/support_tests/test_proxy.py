@@ -262,9 +262,12 @@ class TestTransport:
         assert [*sent, "GetObject"] == [request.operation for request in requests]
 
     def test_both_sides_are_kept_alive_and_the_host_is_passed_on(self) -> None:
-        with closing(AtomicServer(echo)) as upstream, Proxy(upstream.url) as proxy:
-            with closing(HTTPConnection(urlsplit(proxy.url).netloc)) as connection:
-                answers = [ask(connection, headers={"Host": "bucket.example"}) for _ in range(3)]
+        with (
+            closing(AtomicServer(echo)) as upstream,
+            Proxy(upstream.url) as proxy,
+            closing(HTTPConnection(urlsplit(proxy.url).netloc)) as connection,
+        ):
+            answers = [ask(connection, headers={"Host": "bucket.example"}) for _ in range(3)]
         (answer,) = set(answers)
         assert b"bucket.example" == answer.split(b" ")[0]
 
@@ -299,9 +302,11 @@ class TestTransport:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             answering = threading.Thread(target=answer_twice, args=(listener, answer))
             answering.start()
-            with Proxy(f"http://127.0.0.1:{listener.getsockname()[1]}") as proxy:
-                with closing(HTTPConnection(urlsplit(proxy.url).netloc)) as connection:
-                    assert [b"whole"] * 2 == [ask(connection) for _ in range(2)]
+            with (
+                Proxy(f"http://127.0.0.1:{listener.getsockname()[1]}") as proxy,
+                closing(HTTPConnection(urlsplit(proxy.url).netloc)) as connection,
+            ):
+                assert [b"whole"] * 2 == [ask(connection) for _ in range(2)]
             answering.join()
 
     def test_an_answer_can_be_rewritten(self, proxy: Proxy, client: Any) -> None:
