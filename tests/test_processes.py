@@ -100,6 +100,22 @@ def test_a_loop_that_is_not_run_to_its_end_can_be_replaced(d: Dict[Any, Any]) ->
     gc.collect()
 
 
+@pytest.mark.parametrize("backend", ["seaweedfs"], indirect=True)
+def test_clients_that_are_dropped_inside_a_loop_close_their_connections(client: Client) -> None:
+    async def many_clients() -> None:
+        for number in range(5):
+            passing = Client(client.bucket, prefix=client.prefix, endpoint_url=client.endpoint_url)
+            d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=passing)
+            await d.put.aio(number, number)
+            del d, passing
+            gc.collect()
+            await asyncio.sleep(0)
+
+    asyncio.run(many_clients())
+    gc.collect()
+    assert 5 == Dict.from_name("d", client=client).len()
+
+
 def test_cancelling_leaves_the_handle_usable(d: Dict[Any, Any]) -> None:
     async def cancelled() -> Any:
         await d.update.aio({n: n for n in range(50)})

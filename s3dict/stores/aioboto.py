@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, share_models
 from .tasks import Tasks
@@ -36,7 +37,6 @@ class AioBotoStore(S3Requests, Tasks):
         self._session = session
         self._concurrency = concurrency
         self._opening = asyncio.Lock()
-        self._lifetime: AsyncGenerator[dict[bool, S3Client], None] | None = None
         self._clients: dict[bool, S3Client] = {}
 
     async def send(self, call: Call) -> Answer | Declined:
@@ -57,44 +57,56 @@ class AioBotoStore(S3Requests, Tasks):
     async def _client(self, once: bool) -> S3Client:
         if not self._clients:
             async with self._opening:
-                if self._lifetime is None:
-                    self._lifetime = self._connect()
-                    self._clients = await anext(self._lifetime)
+                if not self._clients:
+                    self._clients = await self._connect()
         return self._clients[once]
 
-    async def _connect(self) -> AsyncGenerator[dict[bool, S3Client], None]:
-        """Both clients, for as long as this generator lives.
+    async def _connect(self) -> dict[bool, S3Client]:
+        """The clients, which are closed when the event loop ends, or when this store is no longer needed.
 
         An event loop closes the asynchronous generators that are still open before it ends (`loop.shutdown_asyncgens`,
-        which `asyncio.run` calls), and so the connections: nobody has to close a Dict, and no session stays unclosed.
+        which `asyncio.run` calls), and so what `_open` holds: nobody has to close a Dict, nothing stays open.
+        The finalizer keeps the generator alive for that, and closes it in its loop when the store goes first.
         """
-        from aiobotocore.config import AioConfig
-        from aiobotocore.httpsession import AIOHTTPSession
+        lifetime = _open(
+            _aio_session(self._session),
+            {"endpoint_url": self._endpoint_url, "region_name": self._region_name},
+            {"custom_endpoint": self._endpoint_url is not None, "concurrency": self._concurrency},
+        )
+        clients = await anext(lifetime)
+        finalize(self, _close, asyncio.get_running_loop(), lifetime).atexit = False
+        return clients
 
-        session = self._aio_session()
-        custom = self._endpoint_url is not None
-        async with AsyncExitStack() as stack:
-            clients: dict[bool, S3Client] = {}
-            for once in (False, True):
-                config = AioConfig(
-                    http_session_cls=_once_session() if once else AIOHTTPSession,
-                    **options(custom_endpoint=custom, concurrency=self._concurrency, once=once),
-                )
-                opening: Any = session.client(
-                    "s3", endpoint_url=self._endpoint_url, region_name=self._region_name, config=config
-                )
-                clients[once] = await stack.enter_async_context(opening)
-            yield clients
 
-    def _aio_session(self) -> aioboto3.Session:
-        import aioboto3
+async def _open(
+    session: aioboto3.Session, where: dict[str, Any], how: dict[str, Any]
+) -> AsyncGenerator[dict[bool, S3Client], None]:
+    """One client that retries and one that sends once, for as long as this generator lives."""
+    from aiobotocore.config import AioConfig
+    from aiobotocore.httpsession import AIOHTTPSession
 
-        lender = self._session
-        session = aioboto3.Session(region_name=lender.region_name if lender else None)
-        share_models(session._session)
-        if lender is not None:
-            session._session.register_component("credential_provider", _Credentials(lender))
-        return session
+    async with AsyncExitStack() as stack:
+        clients: dict[bool, S3Client] = {}
+        for once, session_class in ((False, AIOHTTPSession), (True, _once_session())):
+            config = AioConfig(http_session_cls=session_class, **options(once=once, **how))
+            opening: Any = session.client("s3", config=config, **where)
+            clients[once] = await stack.enter_async_context(opening)
+        yield clients
+
+
+def _close(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[Any, None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(loop.create_task, lifetime.aclose())
+
+
+def _aio_session(lender: boto3.Session | None) -> aioboto3.Session:
+    import aioboto3
+
+    session = aioboto3.Session(region_name=lender.region_name if lender else None)
+    share_models(session._session)
+    if lender is not None:
+        session._session.register_component("credential_provider", _Credentials(lender))
+    return session
 
 
 def _once_session() -> type[AIOHTTPSession]:
