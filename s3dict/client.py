@@ -15,6 +15,7 @@ from .config import (
     DEFAULT_MAX_VALUE_BYTES,
     DEFAULT_PREFIX,
     Settings,
+    check_endpoint,
     check_signing_keys,
     fingerprint_of_env,
     settings_from_env,
@@ -163,14 +164,10 @@ class Client:
         return AioBotoStore(self.bucket, **self._boto_arguments())
 
     def _boto_arguments(self) -> dict[str, Any]:
-        endpoint_url = self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        region_name = self._settings.region_name
-        if endpoint_url and not region_name and not self._session:
-            # Servers of one's own seldom care, but a signature needs a region, and so does botocore.
-            region_name = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return {
-            "endpoint_url": endpoint_url,
-            "region_name": region_name,
+            "endpoint_url": self.endpoint_url or check_endpoint(from_env),
+            "region_name": self._settings.region_name,
             "session": self._session,
             "concurrency": self._settings.concurrency,
         }

@@ -39,7 +39,7 @@ class Settings:
             raise InvalidError(f"Unknown driver {self.driver!r}: choose one of {', '.join(DRIVERS)}")
         if self.max_value_bytes < 1 or self.concurrency < 1:
             raise InvalidError("max_value_bytes and concurrency are 1 or more")
-        _check_endpoint(self.endpoint_url)
+        check_endpoint(self.endpoint_url)
         check_name(self.environment_name, "environment")
         return Settings(
             self.bucket,
@@ -108,13 +108,19 @@ def current_user() -> str:
         return socket.gethostname()
 
 
-def _check_endpoint(url: str | None) -> None:
+def check_endpoint(url: str | None) -> str | None:
+    """The URL, if it is one. Raises InvalidError otherwise, which shows nothing of what may be a secret."""
     if url is None:
-        return
+        return None
+    if "@" in url:
+        raise InvalidError("endpoint_url must not hold credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        sound = False
+    if not sound:
         raise InvalidError(f"Invalid endpoint_url: {url!r}. It begins with http:// or https://")
-    if parts.username is not None or parts.password is not None:
-        raise InvalidError("endpoint_url must not hold credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return url

@@ -272,7 +272,8 @@ class Dict(Generic[K, V]):
         Raises:
             Error: the first failure, with the keys that failed as ``failed_keys`` and what had been read as ``done``.
         """
-        return await read_many(await self._open(), keys)
+        keys = list(keys)
+        return await read_many(await self._open(*keys), keys)
 
     @method
     async def put(self, key: K, value: V, *, skip_if_exists: bool = False, if_version: str | None = None) -> bool:
@@ -392,7 +393,8 @@ class Dict(Generic[K, V]):
             Error: the first failure, with the keys that failed as ``failed_keys``, and what had been taken out as
                 ``done``.
         """
-        return await remove_many(await self._open(), keys)
+        keys = list(keys)
+        return await remove_many(await self._open(*keys), keys)
 
     @method
     async def clear(self) -> None:
@@ -522,34 +524,33 @@ class Dict(Generic[K, V]):
                 handle = key._as(self)
                 await handle._hydrated(handle._store())
         store = self._store()
-        hydrated = await self._hydrated(store)
-        if self._entries is None or self._entries[0] is not hydrated or self._entries[1].store is not store:
-            self._entries = hydrated, self._make_entries(store, hydrated)
-        return self._entries[1]
+        hydrated, made = await self._hydrated(store), self._entries
+        if made is None or made[0] is not hydrated or made[1].store is not store:
+            self._entries = made = hydrated, self._make_entries(store, hydrated)
+        return made[1]
 
     async def _hydrated(self, store: Store) -> Hydrated:
         """The manifest, looked up once and trusted for a minute."""
-        state = self._state
-        if state.hydrated is None or store.now() - state.hydrated.seen_at >= TRUSTED_SECONDS:
-            # Many calls may come at once to a fresh handle: one of them asks, and the others wait for its answer.
-            async with store.exclusive(state):
-                if state.hydrated is None or store.now() - state.hydrated.seen_at >= TRUSTED_SECONDS:
-                    await self._look_up(store)
-        assert state.hydrated is not None
-        return state.hydrated
+        hydrated = self._state.hydrated
+        if hydrated is not None and store.now() - hydrated.seen_at < TRUSTED_SECONDS:
+            return hydrated
+        # Many calls may come at once to a fresh handle: one of them asks, and the others wait for its answer.
+        async with store.exclusive(self._state):
+            hydrated = self._state.hydrated
+            if hydrated is not None and store.now() - hydrated.seen_at < TRUSTED_SECONDS:
+                return hydrated
+            return await self._look_up(store, hydrated)
 
-    async def _look_up(self, store: Store) -> None:
-        state, layout = self._state, self.client._layout
-        if state.hydrated is None:
-            state.hydrated = await self._find(store)
-            return
+    async def _look_up(self, store: Store, hydrated: Hydrated | None) -> Hydrated:
+        layout = self.client._layout
         try:
-            state.hydrated = await revalidate(store, layout, state.hydrated)
+            seen = await (self._find(store) if hydrated is None else revalidate(store, layout, hydrated))
         except NotFoundError:
-            # This call must not write into nowhere. The next begins again from the name, which another dict may have
-            # by then.
-            state.hydrated = None
+            # This call must not write into nowhere. The next begins again from the name, which another dict may have.
+            self._state.hydrated = None
             raise
+        self._state.hydrated = seen
+        return seen
 
     async def _find(self, store: Store) -> Hydrated:
         target, layout = self._target, self.client._layout
@@ -588,7 +589,7 @@ class EphemeralDict:
         self._context: AbstractAsyncContextManager[Dict[Any, Any]] | None = None
 
     def __enter__(self) -> Dict[Any, Any]:
-        self._context = self._live(aio=False)
+        self._context = self._once(aio=False)
         return run_blocking(self._context.__aenter__())
 
     def __exit__(
@@ -598,7 +599,7 @@ class EphemeralDict:
         run_blocking(self._context.__aexit__(kind, error, traceback))
 
     async def __aenter__(self) -> Dict[Any, Any]:
-        self._context = self._live(aio=True)
+        self._context = self._once(aio=True)
         return await self._context.__aenter__()
 
     async def __aexit__(
@@ -606,6 +607,11 @@ class EphemeralDict:
     ) -> None:
         assert self._context is not None
         await self._context.__aexit__(kind, error, traceback)
+
+    def _once(self, *, aio: bool) -> AbstractAsyncContextManager[Dict[Any, Any]]:
+        if self._context is not None:
+            raise InvalidError("This ephemeral Dict was entered before: call Dict.ephemeral() for another")
+        return self._live(aio=aio)
 
     @asynccontextmanager
     async def _live(self, *, aio: bool) -> AsyncIterator[Dict[Any, Any]]:

@@ -56,6 +56,7 @@ class Error(Exception):
         self.place: str | None = None
         self.failed_keys: Sequence[Any] = ()
         self.done: Mapping[Any, Any] = {}
+        self.uncertain: Mapping[Any, Any] = {}
 
     def __str__(self) -> str:
         message = super().__str__()
@@ -127,7 +128,7 @@ class PermissionDeniedError(Error, PermissionError):
 class UnavailableError(Error, ConnectionError):
     """The store could not be reached, throttled us, or answered 5xx, also after retries.
 
-    ``sent`` is False only when no request can have reached the store.
+    ``sent`` is False only when no request can have taken effect.
     """
 
     def __init__(self, message: str, *, sent: bool = True) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from .core.locks import Held, LockPlace, locked
+from .errors import InvalidError
 from .stores.threads import run_blocking
 
 DEFAULT_LEASE = 30.0
@@ -73,4 +74,10 @@ class Lock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._entered.pop(self._callers[aio]()).__aexit__(kind, error, traceback)
+        caller = self._callers[aio]()
+        if caller not in self._entered and len(self._entered) == 1:
+            # Entered in one thread or task and left in another, as some frameworks do around a request.
+            caller = next(iter(self._entered))
+        if caller not in self._entered:
+            raise InvalidError("This lock was entered in several threads or tasks, and not in the one that leaves it")
+        await self._entered.pop(caller).__aexit__(kind, error, traceback)

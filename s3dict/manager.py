@@ -128,7 +128,8 @@ def _moment(when: datetime | str | None) -> datetime | None:
     if when is None:
         return None
     try:
-        moment = datetime.fromisoformat(when) if isinstance(when, str) else when
+        # Python 3.10 does not know the Z of ISO 8601.
+        moment = datetime.fromisoformat(when.replace("Z", "+00:00")) if isinstance(when, str) else when
         return moment.astimezone() if moment.tzinfo is None else moment
     except (ValueError, AttributeError) as error:
         raise InvalidError(f"Invalid created_before: {when!r}. It is a datetime or an ISO 8601 string") from error

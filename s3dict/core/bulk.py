@@ -68,7 +68,7 @@ async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     async def read(key: Any) -> _Outcome:
         return await _outcome(key, entries.read)
 
-    return await _run_all(entries, read, dict.fromkeys(keys))
+    return await _run_all(entries, read, _checked(entries, keys))
 
 
 async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
@@ -77,7 +77,15 @@ async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     async def remove(key: Any) -> _Outcome:
         return await _outcome(key, entries.remove)
 
-    return await _run_all(entries, remove, dict.fromkeys(keys))
+    return await _run_all(entries, remove, _checked(entries, keys))
+
+
+def _checked(entries: Entries, keys: Iterable[Any]) -> list[Any]:
+    """The different keys, once it is known that each of them is one: nothing is done before."""
+    different = list(dict.fromkeys(keys))
+    for key in different:
+        entries.keys.encode(key)
+    return different
 
 
 def pairs_of(other: Any, more: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
@@ -126,14 +134,13 @@ async def _run_all(
 
 def _failure(failed: list[_Outcome], finished: int, done: dict[Any, Any]) -> Exception:
     first = failed[0].failure
-    if not isinstance(first, Error):
-        return first or AssertionError("a failure without its error")
+    kind = type(first) if isinstance(first, Error) else Error
     names = ", ".join(shown(outcome.key) for outcome in failed[:_SHOWN_KEYS])
     more = f" and {len(failed) - _SHOWN_KEYS} more" if len(failed) > _SHOWN_KEYS else ""
-    error = type(first)(f"{finished} keys are done, these failed: {names}{more}; nothing after them was tried. {first}")
+    error = kind(f"{finished} keys are done, these failed: {names}{more}; nothing after them was tried. {first}")
     error.failed_keys = tuple(outcome.key for outcome in failed)
     error.done = done
-    if isinstance(first, UncertainOutcomeError) and isinstance(error, UncertainOutcomeError):
-        error.value = first.value
+    uncertain = {o.key: o.failure.value for o in failed if isinstance(o.failure, UncertainOutcomeError)}
+    error.uncertain = {key: value for key, value in uncertain.items() if value is not None}
     error.__cause__ = first
     return error

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..errors import ConflictError
-from .conditional import Won, pause, pauses
+from ..errors import ConflictError, LockLostError, UncertainOutcomeError
+from .conditional import Won, before, pause
 from .entries import CHANGES_BORNE, Entries, Live, shown
-from .locks import LockPlace, check_not_held, kept, try_acquire
+from .locks import Held, LockPlace, check_lease, check_not_held, kept, try_acquire
 
 MISSING: Any = object()
 """Stands for a default that was not passed."""
@@ -17,7 +17,8 @@ MISSING: Any = object()
 
 async def set_default(entries: Entries, key: Any, value: Any) -> Any:
     """The value that is there, or `value` after putting it there. 1 request when there is one, 2 when there is none."""
-    async for _ in pauses(entries.store, CHANGES_BORNE):
+    for attempt in range(CHANGES_BORNE):
+        await before(entries.store, attempt)
         live = await entries.read(key)
         if live is not None:
             return live.value
@@ -32,7 +33,8 @@ async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], def
     Raises KeyError when there is no entry and `default` is MISSING, ConflictError when others were always faster.
     """
     live = await entries.read(key)
-    async for _ in pauses(entries.store, CHANGES_BORNE):
+    for attempt in range(CHANGES_BORNE):
+        await before(entries.store, attempt)
         if live is None and default is MISSING:
             raise KeyError(f"{shown(key)} not in {entries.label}")
         value = await _result(function, default if live is None else live.value)
@@ -64,6 +66,7 @@ async def get_or_compute(
     The caller that computes holds a lock; the others look again and again. If it dies, its lease ends and another
     computes; if the function raises, its caller gets the exception and another tries.
     """
+    check_lease(lease)
     check_not_held(place)
     attempt = 0
     while True:
@@ -72,10 +75,23 @@ async def get_or_compute(
             return live.value
         held = await try_acquire(place, lease)
         if held is not None:
-            async with kept(place, held, lease):
-                return await _compute(entries, key, function)
+            return await _compute_under(entries, place, held, key, function, lease)
         attempt += 1
         await entries.store.sleep(pause(attempt))
+
+
+async def _compute_under(
+    entries: Entries, place: LockPlace, held: Held, key: Any, function: Callable[[], Any], lease: float
+) -> Any:
+    value = MISSING
+    try:
+        async with kept(place, held, lease):
+            value = await _compute(entries, key, function)
+    except LockLostError:
+        # The function took longer than the lease, or held up the heartbeat. Its value is there all the same.
+        if value is MISSING:
+            raise
+    return value
 
 
 async def _compute(entries: Entries, key: Any, function: Callable[[], Any]) -> Any:
@@ -85,7 +101,12 @@ async def _compute(entries: Entries, key: Any, function: Callable[[], Any]) -> A
         return live.value
     # Created, not put: should our lease have run out meanwhile, all callers still get the value that was first.
     value = await _result(function)
-    return value if await entries.create(key, value) else await set_default(entries, key, value)
+    try:
+        return value if await entries.create(key, value) else await set_default(entries, key, value)
+    except UncertainOutcomeError:
+        # Whether it was kept or not, it is what was asked for; if not, the next caller computes it again.
+        live = await entries.read(key)
+        return value if live is None else live.value
 
 
 async def _result(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -7,12 +7,11 @@ the store sends it only once at a time; sending it again is decided here, where 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
-from ..errors import ConflictError, UnavailableError, UncertainOutcomeError
+from ..errors import ConflictError, Error, UnavailableError, UncertainOutcomeError
 from ..stores.base import Found, NotModified, Reason, Refused, Store, Written
 
 SENDINGS = 8
@@ -43,12 +42,10 @@ class Removal(Enum):
     UNKNOWN = "the answer was lost, and what came next does not tell"
 
 
-async def pauses(store: Store, attempts: int) -> AsyncIterator[int]:
-    """Counts attempts from 0, with a pause before each but the first: jittered, and longer each time."""
-    for attempt in range(attempts):
-        if attempt:
-            await store.sleep(pause(attempt))
-        yield attempt
+async def before(store: Store, attempt: int) -> None:
+    """Waits before the attempt of that number, from 0: not at all before the first, and longer each time."""
+    if attempt:
+        await store.sleep(pause(attempt))
 
 
 def pause(attempt: int) -> float:
@@ -61,62 +58,112 @@ def pause(attempt: int) -> float:
     return random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 16)))
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """By what a write is recognised: `own` is in its body and in no other, `replaced` in that of the write it replaces.
+
+    `peek` is how many bytes from the front show them; None is all.
+    """
+
+    own: bytes
+    replaced: bytes | None = None
+    peek: int | None = None
+
+
 async def put_if(
-    store: Store,
-    path: str,
-    body: bytes,
-    *,
-    mark: bytes,
-    over: str | None,
-    peek: int | None = None,
-    replaced: bytes | None = None,
+    store: Store, path: str, body: bytes, marks: Marks, *, over: str | None, removable: bool = False
 ) -> Won | Lost:
     """Writes the object over the ETag `over`, or where there is none when `over` is None; takes effect at most once.
 
-    `mark` is in `body` and in no other write; `peek` is how many bytes from the front show it (None: all of them).
-    `replaced` is the mark of the write that has the ETag `over`.
+    `removable` says that others may delete the object. Then `If-None-Match` is not sent again after an unanswered
+    request: "never written" and "written, and removed since" look the same, and in the second case it would come back.
     Requests: 1 when it wins, 2 when it loses. Raises UncertainOutcomeError when answers were lost and nothing can tell,
-    ConflictError when the store kept answering 409, UnavailableError when no request arrived.
+    ConflictError when the store kept answering 409, UnavailableError when no request took effect.
     """
-    began, unanswered, failure = store.now(), False, None
-    async for _ in pauses(store, SENDINGS):
+    began, unanswered = store.now(), False
+    failure: Error | None = None
+    for attempt in range(SENDINGS):
+        await before(store, attempt)
         try:
             answer = await store.put(path, body, if_match=over, if_none_match=over is None)
-        except UnavailableError as error:
-            # A 500 is an answer, but says nothing about whether the write took place.
-            unanswered, failure = unanswered or error.sent, error
+        except Error as error:
+            failure, unanswered = error, unanswered or may_have_happened(error)
+            if over is None and removable and unanswered:
+                return await _verdict(store, path, marks, began)
+            _stop_unless_temporary(error, unanswered)
             continue
         if isinstance(answer, Written):
             return Won(answer.etag)
         if answer.reason is Reason.CONDITION:
-            return await _verdict(store, path, mark, replaced, peek, began if unanswered else None)
+            return await _verdict(store, path, marks, began if unanswered else None)
         failure = None
+    raise _given_up(failure, unanswered)
+
+
+async def delete_if(store: Store, path: str, over: str) -> Removal:
+    """Deletes the object where it still has the ETag `over`. 1 request. Raises as `put_if` does."""
+    unanswered = False
+    failure: Error | None = None
+    for attempt in range(SENDINGS):
+        await before(store, attempt)
+        try:
+            answer = await store.delete(path, if_match=over)
+        except Error as error:
+            failure, unanswered = error, unanswered or may_have_happened(error)
+            _stop_unless_temporary(error, unanswered)
+            continue
+        if not isinstance(answer, Refused):
+            return Removal.DELETED
+        if answer.reason is Reason.CONDITION:
+            return Removal.UNKNOWN if unanswered else Removal.REFUSED
+        failure = None
+    raise _given_up(failure, unanswered)
+
+
+def may_have_happened(error: Error) -> bool:
+    """Whether a request that ended so may have taken effect: a lost answer does not tell, and neither does a 500."""
+    return isinstance(error, UnavailableError) and error.sent
+
+
+def _stop_unless_temporary(error: Error, unanswered: bool) -> None:
+    if not isinstance(error, UnavailableError):
+        raise _given_up(error, unanswered) from error
+
+
+def _given_up(failure: Error | None, unanswered: bool) -> Error:
+    """What to raise after the last attempt. Nothing is said to have failed that may have taken place."""
     if unanswered:
-        raise UncertainOutcomeError(
-            "The store stopped answering: the write may or may not have taken place"
-        ) from failure
-    raise failure or ConflictError("Conditional requests for the same object kept colliding: try again later")
+        uncertain = UncertainOutcomeError(f"No answer came: the request may or may not have taken effect. {failure}")
+        uncertain.__cause__ = failure
+        return uncertain
+    return failure or ConflictError("Conditional requests for the same object kept colliding: try again later")
 
 
-async def _verdict(
-    store: Store, path: str, mark: bytes, replaced: bytes | None, peek: int | None, began: float | None
-) -> Won | Lost:
-    """Whether a refused write had already taken place. `began` is None when it was surely sent for the first time."""
-    found = await read(store, path, peek)
-    if found is not None and mark in found.body:
+async def _verdict(store: Store, path: str, marks: Marks, began: float | None) -> Won | Lost:
+    """Whether a write that was refused or not answered took place. `began` is None when all sendings were answered."""
+    try:
+        found = await read(store, path, marks.peek)
+    except Error as error:
+        if began is None:
+            raise
+        raise _given_up(error, True) from error
+    if found is not None and marks.own in found.body:
         return Won(found.etag)
-    if began is None:
-        return Lost(found)
-    # What we were to replace is still there, under a new ETag: so nothing has replaced it.
-    if found is not None and replaced is not None and replaced in found.body:
-        return Lost(found)
-    # What stood there before we began cannot have overwritten us. Both times are the store's own: its clock now, less
-    # what has passed here since.
-    if found is not None and found.last_modified + CLOCK_STEP <= found.date - timedelta(seconds=store.now() - began):
+    if began is None or _stood_before(store, found, marks, began):
         return Lost(found)
     raise UncertainOutcomeError(
-        "An answer was lost, and the object has changed since: the write may or may not have taken place in between"
+        "An answer was lost, and the object is another or gone: the write may or may not have taken place in between"
     )
+
+
+def _stood_before(store: Store, found: Found | None, marks: Marks, began: float) -> bool:
+    """Whether what is there was there before the write began, and so was neither replaced by it nor replaced it."""
+    if found is None:
+        return False
+    if marks.replaced is not None and marks.replaced in found.body:
+        return True
+    # Both times are the store's own: its clock now, less what has passed here since.
+    return found.last_modified + CLOCK_STEP <= found.date - timedelta(seconds=store.now() - began)
 
 
 async def read(store: Store, path: str, peek: int | None = None) -> Found | None:
@@ -124,22 +171,3 @@ async def read(store: Store, path: str, peek: int | None = None) -> Found | None
     found = await store.get(path, byte_range=None if peek is None else (0, peek - 1))
     assert not isinstance(found, NotModified)
     return found
-
-
-async def delete_if(store: Store, path: str, over: str) -> Removal:
-    """Deletes the object where it still has the ETag `over`. 1 request."""
-    unanswered, failure = False, None
-    async for _ in pauses(store, SENDINGS):
-        try:
-            answer = await store.delete(path, if_match=over)
-        except UnavailableError as error:
-            unanswered, failure = unanswered or error.sent, error
-            continue
-        if not isinstance(answer, Refused):
-            return Removal.DELETED
-        if answer.reason is Reason.CONDITION:
-            return Removal.UNKNOWN if unanswered else Removal.REFUSED
-        failure = None
-    if unanswered:
-        raise UncertainOutcomeError("The store stopped answering: it may or may not have been removed") from failure
-    raise failure or ConflictError("Conditional requests for the same object kept colliding: try again later")

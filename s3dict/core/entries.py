@@ -20,6 +20,7 @@ from ..errors import (
     InvalidError,
     RequestSizeError,
     SerializationError,
+    UnavailableError,
     UncertainOutcomeError,
 )
 from ..format.capabilities import Capabilities
@@ -37,9 +38,9 @@ from ..format.entry import (
 )
 from ..format.keys import EncodedKey, KeyCodec, digest
 from ..format.layout import DataPaths
-from ..format.values import Codec
-from ..stores.base import Found, Store
-from .conditional import Lost, Removal, Won, delete_if, pauses, put_if, read
+from ..format.values import Codec, Segment
+from ..stores.base import Found, Store, Written
+from .conditional import SENDINGS, Lost, Marks, Removal, Won, before, delete_if, put_if, read
 
 CHANGES_BORNE = 200
 """How often an entry may change under a read-and-write before that gives up."""
@@ -107,13 +108,27 @@ class Entries:
         encoded = self.keys.encode(key)
         with self.about(key):
             found = await self.store.head(self.path(encoded))
-        return found is not None and found.size > TOMBSTONE_BYTES
+        return found is not None and found.size != TOMBSTONE_BYTES
 
     async def write(self, encoded: EncodedKey, key: Any, value: Any) -> None:
-        """Puts the entry, whatever is there. 1 request; it may be sent again when its answer is lost."""
-        body, _ = self._pack(encoded, key, value)
+        """Puts the entry, whatever is there. 1 request; it is sent again when its answer is lost."""
+        segments = self._serialise(key, value)
+        failure: Error | None = None
         with self.about(key):
-            await self.store.put(self.path(encoded), body)
+            for attempt in range(SENDINGS):
+                await before(self.store, attempt)
+                # Each sending is a write of its own: under the same write id, a second effect would bring an ETag back
+                # on which others may have acted since.
+                body, _ = self._pack(encoded, segments)
+                try:
+                    answer = await self.store.put(self.path(encoded), body)
+                except UnavailableError as error:
+                    failure = error
+                    continue
+                if isinstance(answer, Written):
+                    return
+                failure = None
+            raise failure or ConflictError("The store kept answering 409 to a put: try again later")
 
     async def create(self, key: Any, value: Any) -> bool:
         """Puts the entry only where there is none; whether it did. 1 request when it wins, 2 when it loses.
@@ -121,17 +136,22 @@ class Entries:
         A tombstone is no entry: it is written over, on the condition that it is still the same.
         """
         encoded = self.keys.encode(key)
-        body, write_id = self._pack(encoded, key, value)
-        path, over = self.path(encoded), None
+        body, write_id = self._pack(encoded, self._serialise(key, value))
+        marks = Marks(write_id, peek=PRELUDE_BYTES)
+        over: str | None = None
         with self.about(key):
             while True:
-                outcome = await put_if(self.store, path, body, mark=write_id, over=over, peek=PRELUDE_BYTES)
+                outcome = await put_if(self.store, self.path(encoded), body, marks, over=over, removable=True)
                 if isinstance(outcome, Won):
                     return True
-                if outcome.found is None or not read_prelude(outcome.found.body).is_tombstone:
+                if outcome.found is None and over is not None:
+                    # The tombstone was swept before we could write over it.
+                    over = None
+                elif outcome.found is None or not read_prelude(outcome.found.body).is_tombstone:
                     # Also when it has vanished since: at the time of our request there was one.
                     return False
-                over = self.capabilities.if_match(outcome.found.etag)
+                else:
+                    over = self.capabilities.if_match(outcome.found.etag)
 
     async def replace(self, key: Any, value: Any, version: Version) -> bool:
         """Puts the entry only over that version; whether it did. 1 request when it wins, 2 when it loses."""
@@ -141,14 +161,13 @@ class Entries:
     async def replace_or_see(self, key: Any, value: Any, version: Version, *, peek: int | None = None) -> Won | Lost:
         """`replace`, and when it lost, what was there instead: all of it, or its first `peek` bytes."""
         encoded = self.keys.encode(key)
-        body, write_id = self._pack(encoded, key, value)
-        path, etag = self.path(encoded), version.etag
+        body, write_id = self._pack(encoded, self._serialise(key, value))
+        marks, etag = Marks(write_id, version.write_id, peek), version.etag
         with self.about(key):
-            async for _ in pauses(self.store, CHANGES_BORNE):
+            for attempt in range(CHANGES_BORNE):
+                await before(self.store, attempt)
                 over = self.capabilities.if_match(etag)
-                outcome = await put_if(
-                    self.store, path, body, mark=write_id, over=over, peek=peek, replaced=version.write_id
-                )
+                outcome = await put_if(self.store, self.path(encoded), body, marks, over=over)
                 if not self._was_only_refreshed(outcome, version):
                     return outcome
                 assert isinstance(outcome, Lost)
@@ -161,7 +180,8 @@ class Entries:
         encoded = self.keys.encode(key)
         path = self.path(encoded)
         with self.about(key):
-            async for _ in pauses(self.store, CHANGES_BORNE):
+            for attempt in range(CHANGES_BORNE):
+                await before(self.store, attempt)
                 found = await read(self.store, path)
                 # The value is decoded first: an entry that cannot be read here must not be lost here.
                 live = None if found is None else self.live(found, encoded, key)
@@ -174,7 +194,8 @@ class Entries:
         encoded = self.keys.encode(key)
         path = self.path(encoded)
         with self.about(key):
-            async for _ in pauses(self.store, CHANGES_BORNE):
+            for attempt in range(CHANGES_BORNE):
+                await before(self.store, attempt)
                 found = await read(self.store, path, PRELUDE_BYTES)
                 if found is None or read_prelude(found.body).is_tombstone:
                     return False
@@ -243,11 +264,8 @@ class Entries:
     async def _entombed(self, path: str, over: str, version: Version) -> bool:
         """A removal that is a write: unlike a deletion, it can be recognised afterwards as one's own."""
         write_id = os.urandom(WRITE_ID_BYTES)
-        tombstone = pack_tombstone(write_id)
-        outcome = await put_if(
-            self.store, path, tombstone, mark=write_id, over=over, peek=PRELUDE_BYTES, replaced=version.write_id
-        )
-        return isinstance(outcome, Won)
+        marks = Marks(write_id, version.write_id, PRELUDE_BYTES)
+        return isinstance(await put_if(self.store, path, pack_tombstone(write_id), marks, over=over), Won)
 
     async def _deleted(self, path: str, over: str, version: Version) -> bool:
         removal = await delete_if(self.store, path, over)
@@ -255,13 +273,17 @@ class Entries:
             return removal is Removal.DELETED
         # If the entry is still there, under a new ETag, nobody has removed it. Otherwise the request whose answer was
         # lost may have, or another's may: both look the same from here.
-        found = await read(self.store, path, PRELUDE_BYTES)
-        if found is not None and read_prelude(found.body).write_id == version.write_id:
-            return False
-        raise UncertainOutcomeError(
+        uncertain = UncertainOutcomeError(
             "The answer to a removal was lost and the entry is gone: this call took it out, or another did. "
             "Its value is the error's `value`"
         )
+        try:
+            found = await read(self.store, path, PRELUDE_BYTES)
+        except Error as error:
+            raise uncertain from error
+        if found is not None and read_prelude(found.body).write_id == version.write_id:
+            return False
+        raise uncertain
 
     def _was_only_refreshed(self, outcome: Won | Lost, version: Version) -> bool:
         """The same write under a new ETag, as stores that encrypt give to a refresh: that is no change."""
@@ -269,8 +291,12 @@ class Entries:
             return False
         return read_prelude(outcome.found.body).write_id == version.write_id
 
-    def _pack(self, encoded: EncodedKey, key: Any, value: Any) -> tuple[bytes, bytes]:
+    def _pack(self, encoded: EncodedKey, segments: list[Segment]) -> tuple[bytes, bytes]:
         """The body of a new entry, and its write id."""
+        write_id = os.urandom(WRITE_ID_BYTES)
+        return pack(write_id, encoded.data, self.codec.name, segments, self.seal), write_id
+
+    def _serialise(self, key: Any, value: Any) -> list[Segment]:
         try:
             segments = self.codec.dumps(value)
         except Exception as error:
@@ -283,8 +309,7 @@ class Entries:
                 f"The value for key {shown(key)} of {self.label} takes {size} bytes; "
                 f"max_value_bytes is {self.max_value_bytes}"
             )
-        write_id = os.urandom(WRITE_ID_BYTES)
-        return pack(write_id, encoded.data, self.codec.name, segments, self.seal), write_id
+        return segments
 
 
 def shown(key: Any) -> str:

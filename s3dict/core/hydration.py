@@ -12,7 +12,7 @@ from ..errors import IntegrityError, InvalidError, NotFoundError
 from ..format.layout import DictId, Layout, new_ulid
 from ..format.manifest import Manifest, decode_manifest, encode_deleted
 from ..stores.base import Listed, NotModified, Refused, Store
-from .conditional import Lost, Removal, delete_if, put_if, read
+from .conditional import Lost, Marks, Removal, delete_if, put_if, read
 from .listing import delete_all, scan
 from .probe import capabilities
 
@@ -77,12 +77,11 @@ async def open_or_create(
     store: Store, layout: Layout, environment: str, name: str, choice: Choice, created_by: str
 ) -> Hydrated:
     """The dict of that name, made if it is missing. 1 request, or 3 when it has to be made."""
-    hydrated = await _find_named(store, layout, environment, name)
-    if hydrated is None:
-        hydrated = await create(store, layout, environment, name, choice, created_by)
-    if hydrated is None:
-        # Somebody created it after we looked.
-        return await open_named(store, layout, environment, name, choice)
+    hydrated = None
+    while hydrated is None:
+        # Once around unless others create and delete it between our two looks.
+        hydrated = await _find_named(store, layout, environment, name)
+        hydrated = hydrated or await create(store, layout, environment, name, choice, created_by)
     choice.check(hydrated.manifest)
     return hydrated
 
@@ -115,9 +114,10 @@ async def create(
     now = datetime.now(timezone.utc)
     manifest = await _new_manifest(store, layout, DictId(new_ulid(now), environment, name), now, choice, created_by)
     path = layout.manifest(environment, name)
-    began, mark, over = store.now(), manifest.dict_id.ulid.encode(), None
+    began, marks, over = store.now(), Marks(manifest.dict_id.ulid.encode()), None
     while True:
-        outcome = await put_if(store, path, manifest.encode(), mark=mark, over=over)
+        # Sent again also when it was not answered: should another have deleted the dict by then, it comes back empty.
+        outcome = await put_if(store, path, manifest.encode(), marks, over=over)
         if not isinstance(outcome, Lost):
             return Hydrated(manifest, outcome.etag, began)
         if outcome.found is None or decode_manifest(outcome.found.body, path) is not None:
@@ -128,10 +128,11 @@ async def create(
 async def list_manifests(store: Store, layout: Layout, environment: str, concurrency: int) -> list[Hydrated]:
     """Every named dict of the environment, newest first. A listing and 1 request each."""
 
-    async def load(line: Listed) -> Hydrated | None:
-        return await find(store, line.path)
-
     prefix = layout.manifests(environment)
+
+    async def load(line: Listed) -> Hydrated | None:
+        return await _find_named(store, layout, environment, line.path[len(prefix) : -len(".json")])
+
     pages = [page async for page in scan(store, prefix)]
     lines = [line for line in chain.from_iterable(pages) if line.path.endswith(".json")]
     loaded = [hydrated async for hydrated in store.map(load, lines, concurrency)]
@@ -166,7 +167,7 @@ async def ephemeral(store: Store, layout: Layout, choice: Choice, created_by: st
     now = datetime.now(timezone.utc)
     manifest = await _new_manifest(store, layout, DictId(new_ulid(now)), now, choice, created_by)
     path, began, body = layout.manifest_of(manifest.dict_id), store.now(), manifest.encode()
-    outcome = await put_if(store, path, body, mark=manifest.dict_id.ulid.encode(), over=None)
+    outcome = await put_if(store, path, body, Marks(manifest.dict_id.ulid.encode()), over=None)
     if isinstance(outcome, Lost):
         raise IntegrityError(f"There is something at {path!r}, which was named at random a moment ago")
     etag = outcome.etag
@@ -222,7 +223,7 @@ async def _delete_manifest(store: Store, layout: Layout, hydrated: Hydrated) -> 
     path, over = layout.manifest_of(manifest.dict_id), manifest.capabilities.if_match(hydrated.etag)
     if not manifest.capabilities.conditional_delete:
         write_id = new_ulid(datetime.now(timezone.utc))
-        outcome = await put_if(store, path, encode_deleted(write_id), mark=write_id.encode(), over=over)
+        outcome = await put_if(store, path, encode_deleted(write_id), Marks(write_id.encode()), over=over)
         return not isinstance(outcome, Lost)
     removal = await delete_if(store, path, over)
     if removal is Removal.UNKNOWN:

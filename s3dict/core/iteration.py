@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from ..format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
@@ -23,12 +24,14 @@ async def iterate_keys(entries: Entries) -> AsyncGenerator[Any, None]:
     async def key_inside(line: Listed) -> bytes | None:
         return await _key_inside(entries, line)
 
+    # Names can be written by whoever may write to the bucket, and no signature vouches for them: nothing is unpickled.
+    plain = replace(entries.keys, pickles=False)
     async with aclosing(_pages(entries)) as pages:
         async for page in pages:
             named = [_key_in_name(entries, line) for line in page]
             for data in named:
                 if data is not None:
-                    yield entries.keys.decode(data)
+                    yield plain.decode(data)
             unnamed = [line for line, data in zip(page, named, strict=True) if data is None]
             async with aclosing(entries.store.map(key_inside, unnamed, entries.concurrency)) as found:
                 async for data in found:
@@ -68,16 +71,19 @@ async def clear(entries: Entries) -> None:
     Tombstones stay: a deletion cannot be undone for the newer entry that might have taken one's place by then.
     """
     with entries.about():
-        await delete_all(entries.store, entries.paths.entries, larger_than=TOMBSTONE_BYTES)
+        await delete_all(entries.store, entries.paths.entries, only=lambda line: _is_entry(entries, line))
 
 
 async def _pages(entries: Entries) -> AsyncGenerator[list[Listed], None]:
-    folder = entries.paths.entries
     with entries.about():
-        async with aclosing(scan(entries.store, folder)) as pages:
+        async with aclosing(scan(entries.store, entries.paths.entries)) as pages:
             async for page in pages:
-                # Consoles make an empty object in a folder's name; it is nobody's.
-                yield [line for line in page if line.size != TOMBSTONE_BYTES and line.path != folder]
+                yield [line for line in page if _is_entry(entries, line)]
+
+
+def _is_entry(entries: Entries, line: Listed) -> bool:
+    """Neither a tombstone nor the empty object that consoles make in a folder's name."""
+    return line.size != TOMBSTONE_BYTES and line.path != entries.paths.entries
 
 
 async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:

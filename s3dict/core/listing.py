@@ -8,7 +8,8 @@ one page that is not full.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from ..errors import Error
@@ -47,25 +48,25 @@ def cut(prefix: str, first: Page) -> list[Range]:
     """What follows the first page, in as many equal ranges as it probably has pages, and 16 at most."""
     last = first.objects[-1].path
     digits = last[len(prefix) : len(prefix) + _DIGITS]
-    try:
-        done = int(digits, 16) + 1
-    except ValueError:
+    if not re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", digits):
+        # Not named by a hash: who knows how these lie.
         return [Range(last, None)]
+    done = int(digits, 16) + 1
     space = 16**_DIGITS
     count = min(MAX_RANGES, max(1, math.ceil((space - done) / done)))
     bounds = [f"{prefix}{done + (space - done) * i // count:0{_DIGITS}x}" for i in range(1, count)]
     return [Range(after, until) for after, until in zip([last, *bounds], [*bounds, None], strict=True)]
 
 
-async def delete_all(store: Store, prefix: str, *, larger_than: int = -1) -> None:
-    """Deletes what lies under `prefix` and has more bytes than `larger_than`: the listing and ⌈n/1000⌉ requests.
+async def delete_all(store: Store, prefix: str, *, only: Callable[[Listed], bool] = lambda _: True) -> None:
+    """Deletes what lies under `prefix`, or of that what `only` says: the listing and ⌈n/1000⌉ requests.
 
     Raises Error when the store could not delete some of it.
     """
     waiting: list[str] = []
     kept: list[NotDeleted] = []
     async for page in scan(store, prefix):
-        waiting += (line.path for line in page if line.size > larger_than)
+        waiting += (line.path for line in page if only(line))
         while len(waiting) >= PAGE_SIZE:
             kept += await store.delete_many(waiting[:PAGE_SIZE])
             del waiting[:PAGE_SIZE]

@@ -23,9 +23,9 @@ from ..errors import (
     UncertainOutcomeError,
 )
 from ..format.capabilities import Capabilities
-from ..format.lock import LockRecord, decode_lock
+from ..format.lock import MAX_LEASE, LockRecord, decode_lock
 from ..stores.base import Found, Store
-from .conditional import Lost, Won, pause, put_if, read
+from .conditional import Lost, Marks, Won, pause, put_if, read
 
 MIN_LEASE = 2.0
 """Seconds. S3 tells time in whole seconds, so shorter leases could not be told from ended ones."""
@@ -102,8 +102,8 @@ class Held:
         while True:
             # Each write has an id of its own: an earlier renewal that is found there has begun no new lease.
             record = replace(self._record, owner=owner, write_id=_random())
-            over, mark = place.capabilities.if_match(self._etag), record.write_id.encode()
-            outcome = await put_if(place.store, place.path, record.encode(), mark=mark, over=over, replaced=mine)
+            over, marks = place.capabilities.if_match(self._etag), Marks(record.write_id.encode(), mine)
+            outcome = await put_if(place.store, place.path, record.encode(), marks, over=over)
             if isinstance(outcome, Won) or outcome.found is None or mine not in outcome.found.body:
                 return outcome
             # Ours still: a renewal took effect whose answer was lost.
@@ -116,12 +116,17 @@ async def locked(place: LockPlace, lease: float, timeout: float | None) -> Async
 
     Raises LockTimeoutError, and LockLostError at the end of a context whose lock was lost.
     """
-    if not lease >= MIN_LEASE:
-        raise InvalidError(f"Invalid lease: {lease!r}. It is {MIN_LEASE:g} seconds or more")
+    check_lease(lease)
     check_not_held(place)
     held = await acquire(place, lease, timeout)
     async with kept(place, held, lease):
         yield held
+
+
+def check_lease(lease: float) -> None:
+    """Raises InvalidError for a lease that cannot be told by a clock of whole seconds, or not be waited for."""
+    if not MIN_LEASE <= lease <= MAX_LEASE:
+        raise InvalidError(f"Invalid lease: {lease!r}. It is from {MIN_LEASE:g} to {MAX_LEASE:g} seconds")
 
 
 def check_not_held(place: LockPlace) -> None:
@@ -176,9 +181,10 @@ async def try_acquire(place: LockPlace, lease: float) -> Held | None:
     sent_at = place.store.now()
     over = None if found is None else place.capabilities.if_match(found.etag)
     try:
-        outcome = await put_if(place.store, place.path, record.encode(), mark=record.write_id.encode(), over=over)
+        outcome = await put_if(place.store, place.path, record.encode(), Marks(record.write_id.encode()), over=over)
     except UncertainOutcomeError:
-        # Whether we held it for a moment or not, somebody else wrote after us: it is not ours now.
+        # Somebody else wrote after us, or the store stopped answering. If it is ours now, nobody renews it, and the
+        # lease that we have not begun to use ends by itself.
         return None
     return None if isinstance(outcome, Lost) else Held(place, record, outcome.etag, sent_at)
 

@@ -15,7 +15,7 @@ from ..format.capabilities import Capabilities
 from ..format.layout import Layout, new_ulid
 from ..format.manifest import decode_store, encode_store
 from ..stores.base import Deleted, Reason, Refused, Store, Written
-from .conditional import pauses, put_if, read
+from .conditional import Marks, before, put_if, read
 
 _WRONG = '"00000000000000000000000000000000"'
 _ASKINGS = 8
@@ -34,7 +34,7 @@ async def capabilities(store: Store, layout: Layout) -> Capabilities:
     seen = await probe(store, scratch)
     body = encode_store(seen)
     # Two first creations at once both probe, and see the same; the one that comes second leaves what is there.
-    await put_if(store, layout.store, body, mark=body, over=None)
+    await put_if(store, layout.store, body, Marks(body), over=None)
     return seen
 
 
@@ -45,7 +45,8 @@ async def probe(store: Store, path: str) -> Capabilities:
     its own success: so the probe begins anew, with another object.
     """
     failure: Exception | None = None
-    async for attempt in pauses(store, _PROBES):
+    for attempt in range(_PROBES):
+        await before(store, attempt)
         scratch = f"{path}-{attempt}"
         try:
             return await _probe(store, scratch)
@@ -142,7 +143,8 @@ async def _renew(store: Store, path: str) -> str:
 
 
 async def _put(store: Store, path: str, *, over: str | None) -> bool:
-    async for _ in pauses(store, _ASKINGS):
+    for attempt in range(_ASKINGS):
+        await before(store, attempt)
         answer = await store.put(path, b"s3dict probes", if_match=over, if_none_match=over is None)
         if isinstance(answer, Written) or answer.reason is Reason.CONDITION:
             return isinstance(answer, Written)

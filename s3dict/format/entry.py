@@ -17,7 +17,7 @@ import hmac
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import cbor2
@@ -86,7 +86,7 @@ class Seal:
     """
 
     dict_id: str
-    keys: tuple[bytes, ...] = ()
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
 
     def digest(self, segments: Sequence[Segment]) -> bytes:
         """The payload's digest, which the signature vouches for through the header; nothing when nobody signs."""

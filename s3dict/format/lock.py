@@ -9,6 +9,8 @@ from hashlib import blake2b
 from ..errors import IntegrityError
 from .keys import HASH_BYTES
 
+MAX_LEASE = 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class LockRecord:
@@ -32,13 +34,13 @@ def decode_lock(data: bytes) -> LockRecord:
     try:
         fields = json.loads(data)
         owner, write_id, lease, token = fields["owner"], fields["write_id"], float(fields["lease"]), fields["token"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError(f"The lock object cannot be read: {error}") from error
     if (
         not isinstance(owner, (str, type(None)))
         or not isinstance(write_id, str)
         or type(token) is not int
-        or not lease > 0
+        or not 0 < lease <= MAX_LEASE
     ):
         raise IntegrityError("The lock object has fields of the wrong type")
     return LockRecord(owner, write_id, lease, token)

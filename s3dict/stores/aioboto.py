@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
-from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, share_models
+from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, share_models
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -68,10 +68,12 @@ class AioBotoStore(S3Requests, Tasks):
         which `asyncio.run` calls), and so what `_open` holds: nobody has to close a Dict, nothing stays open.
         The finalizer keeps the generator alive for that, and closes it in its loop when the store goes first.
         """
+        session, custom = _aio_session(self._session), self._endpoint_url is not None
+        signed_for = region(self._region_name, session, custom_endpoint=custom)
         lifetime = _open(
-            _aio_session(self._session),
-            {"endpoint_url": self._endpoint_url, "region_name": self._region_name},
-            {"custom_endpoint": self._endpoint_url is not None, "concurrency": self._concurrency},
+            session,
+            {"endpoint_url": self._endpoint_url, "region_name": signed_for},
+            {"custom_endpoint": custom, "concurrency": self._concurrency},
         )
         clients = await anext(lifetime)
         finalize(self, _close, asyncio.get_running_loop(), lifetime).atexit = False
@@ -91,6 +93,7 @@ async def _open(
             config = AioConfig(http_session_cls=session_class, **options(once=once, **how))
             opening: Any = session.client("s3", config=config, **where)
             clients[once] = await stack.enter_async_context(opening)
+            send_at_once(clients[once])
         yield clients
 
 

@@ -6,13 +6,15 @@ own thread (`threads.run_blocking`); an asyncio one awaits as usual. The operati
 What the protocol promises, and `s3dict.testing.StoreContract` checks:
 
 - A refused condition is a `Refused`, never an exception; something missing is `None`, never an exception.
-- A request that carries a condition is sent exactly once. Only its sender knows what a second sending may have done, so
-  sending it again is for the operations (`core.conditional`). Everything else is retried by the store.
+- A `put`, and whatever carries a condition, is sent exactly once. Only its sender knows what a second sending may have
+  done, so that is for the operations (`core.conditional`, `core.entries`). Everything else is retried by the store.
+- A `put` without a condition may be a `Refused` too, for a conflict: nothing was written, and it may be sent again.
 - Whatever goes wrong is one of `s3dict.errors`, raised from the vendor's own.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -95,6 +97,11 @@ class NotDeleted:
 
     path: str
     why: str
+
+
+def steady_seconds() -> float:
+    """A clock that never goes back and, where the system has one, goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Store(Protocol):

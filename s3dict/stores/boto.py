@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, share_models
+from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, share_models
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -64,9 +64,11 @@ class BotoStore(S3Requests, Threads):
                     share_models(self._session._session)
                 custom = self._endpoint_url is not None
                 config = Config(**options(custom_endpoint=custom, concurrency=self._concurrency, once=once))
+                signed_for = region(self._region_name, self._session, custom_endpoint=custom)
                 self._clients[once] = self._session.client(
-                    "s3", endpoint_url=self._endpoint_url, region_name=self._region_name, config=config
+                    "s3", endpoint_url=self._endpoint_url, region_name=signed_for, config=config
                 )
+                send_at_once(self._clients[once])
             return self._clients[once]
 
 

@@ -7,9 +7,10 @@ which is translated into one of ours in this one place.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
@@ -24,11 +25,14 @@ READ_SECONDS = 60
 
 _TRY_AGAIN = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 _THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
+_BROKEN_OFF = frozenset({"RequestTimeout", "IncompleteBody", "BadDigest"})
+_BAD_CREDENTIALS = frozenset({"AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"}
     | {"SSOError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "LoginRefreshRequired", "NoAuthTokenError"}
 )
 _NEVER_SENT = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
+_NO_S3_ANSWER = frozenset({"ResponseParserError", "FlexibleChecksumError"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,19 @@ class Answer:
 
     @property
     def date(self) -> datetime:
-        header = self.fields["ResponseMetadata"]["HTTPHeaders"].get("date")
-        return parsedate_to_datetime(header) if header else datetime.now(timezone.utc).replace(microsecond=0)
+        try:
+            return parsedate_to_datetime(self.fields["ResponseMetadata"]["HTTPHeaders"]["date"])
+        except (KeyError, ValueError, TypeError):
+            raise UnsupportedStoreError(
+                "The store tells no time: leases and ages are counted by its Date header"
+            ) from None
+
+    def field(self, name: str) -> Any:
+        """A field that every S3 server sends. Raises UnavailableError for an answer that is none of S3's."""
+        try:
+            return self.fields[name]
+        except KeyError:
+            raise UnavailableError(f"An answer without {name} is not one of S3: what stands between?") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,9 @@ class Declined:
 
     status: int
     code: str
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}".rstrip()
 
 
 def options(*, custom_endpoint: bool, concurrency: int, once: bool) -> dict[str, Any]:
@@ -85,6 +103,19 @@ def options(*, custom_endpoint: bool, concurrency: int, once: bool) -> dict[str,
         chosen["request_checksum_calculation"] = "when_required"
         chosen["response_checksum_validation"] = "when_required"
     return chosen
+
+
+def region(chosen: str | None, session: Any, *, custom_endpoint: bool) -> str | None:
+    """The region to sign for. A server of one's own seldom cares, but a signature names one."""
+    known: str | None = chosen or session.region_name
+    return known or ((os.environ.get("AWS_REGION") or "us-east-1") if custom_endpoint else None)
+
+
+def send_at_once(client: Any) -> None:
+    """Lets a PUT carry its body along, instead of asking the server first (Expect: 100-continue) and waiting."""
+    from botocore.handlers import add_expect_header
+
+    client.meta.events.unregister("before-call.s3", add_expect_header)
 
 
 def share_models(session: Any) -> None:
@@ -133,18 +164,24 @@ class S3Requests:
     async def put(
         self, path: str, body: bytes, *, if_match: str | None = None, if_none_match: bool = False
     ) -> Written | Refused:
-        # `bytes` and nothing else: a file-like body would make botocore ask with Expect: 100-continue first.
         parameters: dict[str, Any] = {"Body": body}
         if if_match is not None:
             parameters["IfMatch"] = if_match
         if if_none_match:
             parameters["IfNoneMatch"] = "*"
-        answer = await self._send("put_object", path, parameters, once=len(parameters) > 1)
-        return Written(answer.fields["ETag"]) if isinstance(answer, Answer) else _refused(answer)
+        answer = await self._send("put_object", path, parameters, once=True)
+        if isinstance(answer, Answer):
+            return Written(answer.field("ETag"))
+        if len(parameters) == 1 and answer.status != 409:
+            # Nothing was asked that could fail to hold: this is not S3 speaking, but something that stands before it.
+            raise UnavailableError(f"PutObject on s3://{self.bucket}/{path} was answered {answer}", sent=False)
+        return _refused(answer)
 
     async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused:
         if if_match is None:
-            await self._send("delete_object", path, {})
+            answer = await self._send("delete_object", path, {})
+            if isinstance(answer, Declined) and answer.status == 409:
+                raise UnavailableError(f"DeleteObject on s3://{self.bucket}/{path} was answered {answer}")
             return Deleted()
         answer = await self._send("delete_object", path, {"IfMatch": if_match}, once=True)
         return Deleted() if isinstance(answer, Answer) else _refused(answer)
@@ -153,7 +190,7 @@ class S3Requests:
         objects = [{"Key": path} for path in paths]
         answer = await self._send("delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}})
         if isinstance(answer, Declined):
-            raise UnavailableError(f"DeleteObjects answered {answer.status} {answer.code}")
+            raise UnavailableError(f"DeleteObjects was answered {answer}")
         errors = answer.fields.get("Errors", ())
         return tuple(NotDeleted(error["Key"], f"{error.get('Code')}: {error.get('Message')}") for error in errors)
 
@@ -165,16 +202,21 @@ class S3Requests:
             "MetadataDirective": "REPLACE",
         }
         answer = await self._send("copy_object", path, parameters, once=True)
-        return Written(answer.fields["CopyObjectResult"]["ETag"]) if isinstance(answer, Answer) else _refused(answer)
+        return Written(answer.field("CopyObjectResult")["ETag"]) if isinstance(answer, Answer) else _refused(answer)
 
     async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
         parameters = {"Prefix": prefix, "StartAfter": after} if after else {"Prefix": prefix}
         answer = await self._send("list_objects_v2", None, parameters)
         if isinstance(answer, Declined):
-            raise UnavailableError(f"ListObjectsV2 answered {answer.status} {answer.code}")
+            raise UnavailableError(f"ListObjectsV2 was answered {answer}")
         listed = tuple(_listed(line) for line in answer.fields.get("Contents", ()))
         wanted = listed if until is None else tuple(line for line in listed if line.path < until)
-        return Page(wanted, answer.fields["IsTruncated"] and len(wanted) == len(listed), answer.date)
+        truncated = answer.field("IsTruncated")
+        if truncated and not listed:
+            raise UnavailableError(
+                f"A listing of s3://{self.bucket}/{prefix} says that more follows, and shows nothing"
+            )
+        return Page(wanted, truncated and len(wanted) == len(listed), answer.date)
 
     async def _send(
         self, method: str, path: str | None, parameters: dict[str, Any], *, once: bool = False
@@ -191,8 +233,8 @@ class S3Requests:
 def _found(answer: Answer) -> Found:
     fields = answer.fields
     whole = fields.get("ContentRange", "").rpartition("/")[2]
-    size = int(whole) if whole.isdigit() else fields["ContentLength"]
-    return Found(answer.body, fields["ETag"], size, fields["LastModified"], answer.date)
+    size = int(whole) if whole.isdigit() else fields.get("ContentLength", len(answer.body))
+    return Found(answer.body, answer.field("ETag"), size, answer.field("LastModified"), answer.date)
 
 
 def _listed(line: Mapping[str, Any]) -> Listed:
@@ -212,6 +254,9 @@ def decline(error: Exception, call: Call) -> Declined:
         if failure is None:
             raise error
         raise failure from error
+    if getattr(error, "operation_name", call.operation) not in (call.operation, "CreateSession", "HeadBucket"):
+        # A provider of credentials (SSO, STS) asked a service of its own: its 404 is not the store's.
+        raise PermissionDeniedError(f"{call}: no usable credentials: {error}") from error
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     code = str(response["Error"].get("Code", ""))
     missing = status == 404 and code != "NoSuchBucket"
@@ -227,7 +272,7 @@ def _refusal(status: int, code: str, message: str, call: Call) -> Error:
         return NotFoundError(
             f"There is no bucket {call.bucket!r} at this endpoint: create it, or mend S3DICT_BUCKET. {said}"
         )
-    if status in (401, 403) or code == "AuthorizationHeaderMalformed":
+    if status in (401, 403) or code in _BAD_CREDENTIALS:
         return PermissionDeniedError(
             f"{said}. Check the credentials (AWS_ACCESS_KEY_ID and the rest), the region, and that the policy allows "
             f"s3:{_ACTIONS.get(call.operation, call.operation)} there"
@@ -236,7 +281,9 @@ def _refusal(status: int, code: str, message: str, call: Call) -> Error:
         return UnsupportedStoreError(f"The store cannot do what was asked. {said}")
     if status in (301, 307):
         return InvalidError(f"The bucket {call.bucket!r} is in another region or behind another endpoint. {said}")
-    if status >= 500 or status == 429 or code in _THROTTLED:
+    if status == 429 or code in _THROTTLED:
+        return UnavailableError(f"The store asks to slow down. {said}", sent=False)
+    if status >= 500 or status == 408 or code in _BROKEN_OFF:
         return UnavailableError(f"The store failed to answer. {said}")
     return Error(f"The store refused the request. {said}")
 
@@ -256,7 +303,7 @@ def _failure(error: Exception, call: Call) -> Error | None:
         return PermissionDeniedError(
             f"{call}: no usable credentials: {error}. Set AWS_ACCESS_KEY_ID and the rest, or a profile or role"
         )
-    if kind in _NEVER_SENT:
+    if kind in _NEVER_SENT and _never_connected(error):
         return UnavailableError(f"{call}: the store cannot be reached: {error}", sent=False)
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "urllib3"):
         return UnavailableError(f"{call}: the connection broke: {error!r}")
@@ -265,10 +312,21 @@ def _failure(error: Exception, call: Call) -> Error | None:
     return None
 
 
+def _never_connected(error: Exception) -> bool:
+    """aiobotocore says "cannot connect" also of a connection that broke later; the cause tells them apart."""
+    cause = getattr(error, "kwargs", {}).get("error")
+    if type(error).__name__ != "EndpointConnectionError" or not type(cause).__module__.startswith("aiohttp"):
+        return True
+    from aiohttp import ClientConnectorError
+
+    return isinstance(cause, ClientConnectorError)
+
+
 def _botocore_failure(error: Exception, call: Call) -> Error:
     from botocore.exceptions import ConnectionError as NoConnection
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
-    if isinstance(error, (HTTPClientError, NoConnection, IncompleteReadError)):
+    broken = isinstance(error, (HTTPClientError, NoConnection, IncompleteReadError))
+    if broken or type(error).__name__ in _NO_S3_ANSWER:
         return UnavailableError(f"{call}: the connection broke: {error}")
     return InvalidError(f"{call}: {error}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import TypeVar
 from weakref import WeakKeyDictionary
+
+from .base import steady_seconds
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,7 +26,7 @@ class Tasks:
         self._locks: WeakKeyDictionary[object, asyncio.Lock] = WeakKeyDictionary()
 
     def now(self) -> float:
-        return time.monotonic()
+        return steady_seconds()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -11,6 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from .base import steady_seconds
+
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -43,7 +45,7 @@ class Threads:
         self._locks: WeakKeyDictionary[object, threading.Lock] = WeakKeyDictionary()
 
     def now(self) -> float:
-        return time.monotonic()
+        return steady_seconds()
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 (no event loop runs under a blocking store)

@@ -78,7 +78,7 @@ class MiniStack:
     def _is_ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=5) as answer:
-                return json.load(answer)["services"] == {"s3": "available"}
+                return bool({"s3": "available"} == json.load(answer)["services"])
         except (urllib.error.URLError, OSError):
             return False
 

@@ -1,0 +1,218 @@
+"""What the processes do whose histories are checked: anything, at random, on few keys."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+from s3dict import ConflictError, UnavailableError, UncertainOutcomeError
+from s3dict.core.conditional import Lost, Removal, delete_if, read
+from s3dict.stores.s3 import S3Requests
+
+from ..races.workers import Seat
+from ..support.history import Recorder
+from ..support.linearizability import (
+    ABSENT,
+    Call,
+    Contains,
+    Entry,
+    Get,
+    Modify,
+    Operation,
+    Pop,
+    Put,
+    Versioned,
+)
+
+__all__ = ["BUGS", "KEYS", "Written", "live", "understood"]
+
+KEYS = ("a", "b")
+_UNCERTAIN = (UncertainOutcomeError, UnavailableError, ConflictError)
+
+
+class Written(NamedTuple):
+    """A value: who wrote it, and over whose value, where that counts."""
+
+    writer: str
+    over: str | None = None
+
+
+def _rewritten(writer: str, before: Written) -> Written:
+    return Written(writer, before.writer)
+
+
+@dataclass(frozen=True, slots=True)
+class SetDefault(Put):
+    """Returns what is there afterwards."""
+
+    skip_if_exists: bool = True
+
+
+def understood(operation: Operation) -> Operation:
+    """In the checker's words: a `setdefault` that did not put was a `get`, and otherwise a `put` that won."""
+    if not isinstance(operation.call, SetDefault):
+        return operation
+    put = Put(operation.call.value, skip_if_exists=True)
+    if not isinstance(operation.result, Written):
+        return replace(operation, call=put)
+    if operation.result == put.value:
+        return replace(operation, call=put, result=True)
+    return replace(operation, call=Get())
+
+
+@dataclass(slots=True)
+class _Life:
+    """One process's doings; versions that it has seen, it uses once more later."""
+
+    seat: Seat
+    d: Any
+    recorder: Recorder
+    random: random.Random
+    numbers: Iterator[int] = field(default_factory=count)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    async def act(self) -> None:
+        action = self.random.choice(_ACTIONS)
+        await action(self, self.random.choice(KEYS))
+
+    def value(self) -> Written:
+        return Written(f"{self.seat.number}.{next(self.numbers)}")
+
+    async def record(self, key: str, call: Call, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """What was answered, or what would have been, or UNKNOWN."""
+        with self.recorder.operation(key, call) as running:
+            try:
+                running.result = await ask()
+            except UncertainOutcomeError as error:
+                if error.value is not None:
+                    running.result = error.value
+                raise
+        return running.result
+
+    async def get(self, key: str) -> None:
+        await self.record(key, Get(), lambda: self.d.get(key, ABSENT))
+
+    async def contains(self, key: str) -> None:
+        await self.record(key, Contains(), lambda: self.d.contains(key))
+
+    async def put(self, key: str) -> None:
+        value = self.value()
+        await self.record(key, Put(value, may_repeat=True), lambda: self.d.put(key, value))
+
+    async def create(self, key: str) -> None:
+        value = self.value()
+        await self.record(key, Put(value, skip_if_exists=True), lambda: self.d.put(key, value, skip_if_exists=True))
+
+    async def setdefault(self, key: str) -> None:
+        value = self.value()
+        await self.record(key, SetDefault(value), lambda: self.d.setdefault(key, value))
+
+    async def entry(self, key: str) -> None:
+        async def versioned() -> Any:
+            seen = await self.d.entry(key)
+            return ABSENT if seen is None else Versioned(seen.value, seen.version)
+
+        seen = await self.record(key, Entry(), versioned)
+        if isinstance(seen, Versioned):
+            self.versions[key] = str(seen.version)
+
+    async def replace(self, key: str) -> None:
+        """Over a version that was seen earlier, and may have been replaced since, or seen now."""
+        if key not in self.versions:
+            await self.entry(key)
+        version = self.versions.pop(key, None)
+        if version is not None:
+            value = self.value()
+            await self.record(key, Put(value, if_version=version), lambda: self.d.put(key, value, if_version=version))
+
+    async def modify(self, key: str) -> None:
+        function = partial(_rewritten, self.value().writer)
+        await self.record(key, Modify(function), lambda: self.d.modify(key, function))
+
+    async def pop(self, key: str) -> None:
+        await self.record(key, Pop(), lambda: self.d.pop(key))
+
+
+_ACTIONS = (
+    _Life.get,
+    _Life.get,
+    _Life.contains,
+    _Life.put,
+    _Life.create,
+    _Life.create,
+    _Life.setdefault,
+    _Life.entry,
+    _Life.replace,
+    _Life.replace,
+    _Life.modify,
+    _Life.modify,
+    _Life.pop,
+    _Life.pop,
+)
+
+
+async def live(seat: Seat, d: Any, *, directory: Path, seed: str, operations: int, bug: str | None = None) -> None:
+    """Does that many operations and records them, perhaps with a bug planted in this process's s3dict."""
+    with BUGS[bug](), Recorder(directory, f"p{seat.number}", uncertain=_UNCERTAIN) as recorder:
+        life = _Life(seat, d, recorder, random.Random(f"{seed}/{seat.number}"))
+        seat.meet()
+        for _ in range(operations):
+            await life.act()
+
+
+@contextmanager
+def _no_bug() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _dropping(method: str, **dropped: Any) -> Iterator[None]:
+    """Requests go out without a condition."""
+    original = getattr(S3Requests, method)
+
+    async def careless(self: S3Requests, *args: Any, **conditions: Any) -> Any:
+        return await original(self, *args, **{**conditions, **{n: v for n, v in dropped.items() if n in conditions}})
+
+    with mock.patch.object(S3Requests, method, careless):
+        yield
+
+
+@contextmanager
+def _own_refusal_is_a_loss() -> Iterator[None]:
+    """A 412 to a request that was sent again is taken for somebody else's doing."""
+
+    async def verdict(store: Any, path: str, *_marks_and_time: Any) -> Lost:
+        return Lost(await read(store, path))
+
+    with mock.patch("s3dict.core.conditional._verdict", verdict):
+        yield
+
+
+@contextmanager
+def _missing_is_removed() -> Iterator[None]:
+    """An entry that is gone after a lost answer is taken for removed by ourselves."""
+
+    async def hasty(*args: Any) -> Removal:
+        removal = await delete_if(*args)
+        return Removal.DELETED if removal is Removal.UNKNOWN else removal
+
+    with mock.patch("s3dict.core.entries.delete_if", hasty):
+        yield
+
+
+BUGS: dict[str | None, Callable[[], Any]] = {
+    None: _no_bug,
+    "put without If-None-Match": partial(_dropping, "put", if_none_match=False),
+    "put without If-Match": partial(_dropping, "put", if_match=None),
+    "delete without If-Match": partial(_dropping, "delete", if_match=None),
+    "own 412 is a loss": _own_refusal_is_a_loss,
+    "an entry that is gone was removed by us": _missing_is_removed,
+}
+"""What can be planted, by name."""

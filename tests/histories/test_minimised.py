@@ -1,0 +1,142 @@
+"""What histories have shown to go wrong, each in its shortest form: the proxy holds the requests where they met.
+
+In all of them a request takes effect, its answer is lost, others act, and the request is sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from s3dict import Client, Dict, UncertainOutcomeError
+
+from ..support.proxy import Fault, Proxy, Request
+from ..support.ways import Endpoint
+
+
+@pytest.fixture
+def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
+    with Proxy(seaweedfs.url) as between:
+        yield between
+
+
+@pytest.fixture
+def backend() -> str:
+    return "seaweedfs"
+
+
+@pytest.fixture
+def direct(client: Client) -> Dict[str, Any]:
+    """The dict as others reach it."""
+    made: Dict[str, Any] = Dict.from_name("d", create_if_missing=True, client=client)
+    return made.hydrate()
+
+
+@pytest.fixture
+def d(direct: Dict[str, Any], client: Client, proxy: Proxy) -> Dict[str, Any]:
+    """The same dict, through the proxy."""
+    handle: Dict[str, Any] = Dict.from_id(
+        direct.object_id, Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url)
+    )
+    return handle.hydrate()
+
+
+def _lose_answer_and_hold(proxy: Proxy) -> None:
+    """The put takes effect but its answer is lost; whatever is sent next, to put again or to look, is a second late."""
+    proxy.script(Fault("lost-answer", "PutObject"))
+    proxy.script(Fault("delay", "PutObject", seconds=1.0))
+    proxy.script(Fault("delay", when=_is_read_of_front, seconds=1.0))
+
+
+def _is_read_of_front(request: Request) -> bool:
+    return request.operation == "GetObject" and request.byte_range is not None
+
+
+def test_a_created_entry_that_was_taken_out_does_not_come_back(
+    d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy
+) -> None:
+    """If-None-Match cannot tell "never written" from "written, and removed since"."""
+    _lose_answer_and_hold(proxy)
+    with ThreadPoolExecutor(1) as pool:
+        creating = pool.submit(d.put, "k", "mine", skip_if_exists=True)
+        assert "mine" == _pop_when_there(direct)
+        with pytest.raises(UncertainOutcomeError):
+            creating.result()
+    assert direct.get("k") is None
+
+
+def test_an_increment_that_was_drained_does_not_count_twice(
+    d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy
+) -> None:
+    _lose_answer_and_hold(proxy)
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(d.modify, "k", lambda n: n + 1, 0)
+        assert 1 == _pop_when_there(direct)
+        with pytest.raises(UncertainOutcomeError):
+            adding.result()
+    assert direct.get("k") is None
+
+
+def test_a_removal_takes_out_one_entry(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
+    """A plain put that is sent again must not give its entry the ETag that the first sending gave it."""
+    proxy.script(Fault("lost-answer", "PutObject"))
+    proxy.script(Fault("delay", "PutObject", seconds=1.0))
+    proxy.script(Fault("lost-answer", "DeleteObject"))
+    proxy.script(Fault("delay", "DeleteObject", seconds=3.0))
+    with ThreadPoolExecutor(2) as pool:
+        putting = pool.submit(d.put, "k", "twice")
+        _wait_until_there(direct)
+        popping = pool.submit(d.pop, "k")
+        putting.result()
+        with pytest.raises(UncertainOutcomeError) as caught:
+            popping.result()
+    assert "twice" == caught.value.value
+    assert "twice" == direct["k"]
+
+
+def test_a_removal_that_cannot_be_settled_hands_over_the_value(d: Dict[str, Any], proxy: Proxy) -> None:
+    d["k"] = "precious"
+    proxy.script(Fault("lost-answer", "DeleteObject"))
+    proxy.script(Fault("slow-down", when=_is_read_of_front), times=4)
+    with pytest.raises(UncertainOutcomeError) as caught:
+        d.pop("k")
+    assert "precious" == caught.value.value
+
+
+def test_a_write_that_cannot_be_settled_is_uncertain(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
+    proxy.script(Fault("lost-answer", "PutObject"))
+    proxy.script(Fault("slow-down", when=_is_read_of_front), times=4)
+    with pytest.raises(UncertainOutcomeError):
+        d.put("k", 1, skip_if_exists=True)
+    assert 1 == direct["k"]
+
+
+def test_every_value_that_pop_many_took_out_is_handed_over(d: Dict[str, Any], proxy: Proxy) -> None:
+    entries = {key: f"value of {key}" for key in "abcd"}
+    d.update(entries)
+    proxy.script(Fault("lost-answer", "DeleteObject"), times=len(entries))
+    with pytest.raises(UncertainOutcomeError) as caught:
+        d.pop_many(entries)
+    assert entries == {**caught.value.done, **caught.value.uncertain}
+
+
+def test_a_plain_put_that_is_refused_is_not_taken_for_done(
+    d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy
+) -> None:
+    """S3 answers 409 OperationAborted or ConditionalRequestConflict to put a request off, also without a condition."""
+    proxy.script(Fault("conflict", "PutObject"))
+    d.put("k", 1)
+    assert 1 == direct["k"]
+
+
+def _wait_until_there(d: Dict[str, Any]) -> None:
+    while not d.contains("k"):
+        pass
+
+
+def _pop_when_there(d: Dict[str, Any]) -> Any:
+    _wait_until_there(d)
+    return d.pop("k")

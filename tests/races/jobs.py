@@ -1,0 +1,202 @@
+"""What the racing processes do. Each job is one text, which half of them run blocking and half in asyncio."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from s3dict import LockLostError, UnavailableError, UncertainOutcomeError, memoize
+
+from ..support.ways import Way
+from .workers import Seat
+
+LEASE = 2.0
+"""Seconds: the shortest that there is."""
+
+
+STAYING, DYING = 0, 2
+"""Which of five lock holders stays for longer than its lease, and which is killed."""
+
+
+class Fate(Enum):
+    """What becomes of the first that computes a value."""
+
+    WELL = "it does"
+    KILLED = "it is killed"
+    RAISES = "it raises an exception"
+
+
+async def claim(seat: Seat, d: Any, *, rounds: int) -> list[bool]:
+    """Round by round, everybody puts his number on a key that is not there. Which rounds were won?"""
+    won = []
+    for number in range(rounds):
+        seat.meet()
+        won.append(await d.put(("round", number), seat.number, skip_if_exists=True))
+    return won
+
+
+@dataclass(frozen=True, slots=True)
+class Increments:
+    """How many took place, and how many perhaps."""
+
+    certain: int
+    uncertain: int
+
+
+async def increment(seat: Seat, d: Any, *, times: int) -> Increments:
+    uncertain = 0
+    seat.meet()
+    for _ in range(times):
+        try:
+            await d.modify("n", lambda n: n + 1, 0)
+        except (UncertainOutcomeError, UnavailableError):
+            uncertain += 1
+    return Increments(times - uncertain, uncertain)
+
+
+@dataclass(slots=True)
+class Loot:
+    """The entries that one popper got, as pairs, and those that it may have taken out."""
+
+    certain: list[tuple[Any, Any]] = field(default_factory=list)
+    uncertain: list[tuple[Any, Any]] = field(default_factory=list)
+    unavailable: int = 0
+
+
+async def pop_all(seat: Seat, d: Any, *, entries: int, seed: int) -> Loot:
+    """Everybody pops every key, each in an order of his own, so that some are ahead on some keys."""
+    loot = Loot()
+    seat.meet()
+    for key in _shuffled(entries, f"{seed}/{seat.number // 2}"):
+        try:
+            value = await d.pop(key, None)
+        except UncertainOutcomeError as error:
+            loot.uncertain.append((key, error.value))
+        except UnavailableError:
+            loot.unavailable += 1
+        else:
+            loot.certain.extend([] if value is None else [(key, value)])
+    return loot
+
+
+async def pop_in_batches(seat: Seat, d: Any, *, entries: int, seed: int, batch: int) -> Loot:
+    loot = Loot()
+    seat.meet()
+    keys = _shuffled(entries, f"{seed}/{seat.number // 2}")
+    for start in range(0, entries, batch):
+        loot.certain.extend((await d.pop_many(keys[start : start + batch])).items())
+    return loot
+
+
+def _shuffled(count: int, seed: str) -> Sequence[int]:
+    return random.Random(seed).sample(range(count), count)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The resource that a lock protects: it takes a line with a token unless it has seen a greater one."""
+
+    path: Path
+
+    def write(self, token: int, what: str) -> bool:
+        """Whether the line was taken."""
+        with self.path.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            lines = file.read().splitlines()
+            if lines and int(lines[-1].split()[0]) > token:
+                return False
+            file.write(f"{token} {what} {time.monotonic()}\n")
+            return True
+
+    def lines(self) -> list[tuple[int, str, float]]:
+        split = [line.split() for line in self.path.read_text().splitlines()]
+        return [(int(token), what, float(at)) for token, what, at in split]
+
+
+@dataclass(slots=True)
+class Holding:
+    """What one holder saw."""
+
+    tokens: list[int] = field(default_factory=list)
+    fenced: int = 0
+    lost: int = 0
+
+
+async def hold(seat: Seat, d: Any, *, path: Path, times: int) -> Holding:
+    """Takes the lock again and again. Of five, one is killed inside, and one stays for longer than the lease once."""
+    ledger, holding = Ledger(path), Holding()
+    seat.meet()
+    for turn in range(times):
+        try:
+            async with seat.entered(d.lock("the lock", lease=LEASE)) as held:
+                holding.tokens.append(held.token)
+                holding.fenced += not ledger.write(held.token, "enter")
+                stays = turn == 0 and seat.number % 5 == STAYING
+                await seat.work(1.5 * LEASE if stays else random.uniform(0, 0.02))
+                if turn == seat.number % times and seat.number % 5 == DYING:
+                    ledger.write(held.token, "die")
+                    seat.die()
+                holding.fenced += not ledger.write(held.token, "exit")
+        except LockLostError:
+            holding.lost += 1
+    return holding
+
+
+async def compute(seat: Seat, d: Any, *, directory: Path, rounds: int, fate: Fate) -> list[Any]:
+    """Round by round, everybody asks for the same value; gives it, or the exception's name."""
+    results: list[Any] = []
+    for number in range(rounds):
+        seat.meet()
+        computation = _Computation(seat, directory / f"round-{number}", fate)
+        try:
+            results.append(await _ask(seat, d, number, computation))
+        except ZeroDivisionError as error:
+            results.append(type(error).__name__)
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Computation:
+    seat: Seat
+    log: Path
+    fate: Fate
+
+    def begin(self) -> float:
+        """Notes who computes, and lets the first meet its fate; gives how long it takes otherwise."""
+        with self.log.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            is_first = not file.read()
+            file.write(f"{self.seat.number}\n")
+        if is_first and self.fate is Fate.KILLED:
+            self.seat.die()
+        if is_first and self.fate is Fate.RAISES:
+            raise ZeroDivisionError
+        return 0.05
+
+
+async def _ask(seat: Seat, d: Any, number: int, computation: _Computation) -> Any:
+    """Two in four call a memoized function, the others ask for the very key of that call: they all wait for one."""
+
+    async def answer_aio(number: int) -> tuple[int, int]:
+        await seat.work(computation.begin())
+        return number, os.getpid()
+
+    def answer(number: int) -> tuple[int, int]:
+        time.sleep(computation.begin())
+        return number, os.getpid()
+
+    function: Any = answer if seat.way is Way.BLOCKING else answer_aio
+    function.__qualname__ = "answer"
+    memoized: Any = memoize(d.wrapped, lease=LEASE)(function)
+    if seat.number % 4 < 2:
+        return await d.get_or_compute(memoized.key(number), lambda: function(number), LEASE)
+    return memoized(number) if seat.way is Way.BLOCKING else await memoized(number)

@@ -1,0 +1,28 @@
+"""Many processes modify one entry, also while requests and answers get lost: no update is, and none counts twice."""
+
+from __future__ import annotations
+
+from ..support.proxy import Proxy
+from .jobs import Increments, increment
+from .place import Place, Scale, faulty
+from .workers import Workers
+
+
+def test_no_increment_is_lost(place: Place, scale: Scale, workers: Workers) -> None:
+    d, times = place.make(), scale.of(200, 5)
+    done = workers.run(8, increment, d, times=times)
+    assert [Increments(times, 0)] * 8 == done
+    assert 8 * times == d["n"]
+
+
+def test_no_increment_is_lost_or_doubled_when_requests_fail(place: Place, scale: Scale, workers: Workers) -> None:
+    times = scale.of(200, 5)
+    with Proxy(place.endpoint.url, seed=3) as proxy:
+        d = place.make(proxy)
+        with faulty(proxy) as struck:
+            done = workers.run(8, increment, d, times=times)
+    certain, perhaps = sum(each.certain for each in done), sum(each.uncertain for each in done)
+    assert 8 * times == certain + perhaps
+    counted = place.make()["n"]
+    assert certain <= counted <= certain + perhaps
+    print(f"{certain} certain, {perhaps} uncertain, {counted} counted; {struck.total()} faults: {dict(struck)}")

@@ -1,0 +1,38 @@
+"""Many processes take one lock, and one in five is killed while it holds it: they never overlap."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from .jobs import DYING, LEASE, Holding, Ledger, hold
+from .place import Place, Scale
+from .workers import KILLED, Workers
+
+
+@pytest.mark.timeout(900)
+def test_holders_never_overlap(place: Place, scale: Scale, workers: Workers, tmp_path: Path) -> None:
+    d, fives = place.make(), scale.of(2, 1)
+    for wave in range(scale.of(10, 1)):
+        path = tmp_path / f"ledger-{wave}"
+        told = workers.run(5 * fives, hold, d, path=path, times=3)
+        killed = [number for number, each in enumerate(told) if each is KILLED]
+        assert [number for number in range(5 * fives) if number % 5 == DYING] == killed
+        _check(Ledger(path).lines(), [each for each in told if each is not KILLED], killed=len(killed))
+
+
+def _check(lines: list[tuple[int, str, float]], holdings: list[Holding], *, killed: int) -> None:
+    assert (0, 0) == (sum(each.fenced for each in holdings), sum(each.lost for each in holdings))
+    visits = list(zip(lines[::2], lines[1::2], strict=True))
+    assert ["enter"] * len(visits) == [enter for (_, enter, _), _ in visits]
+    assert [token for (token, _, _), _ in visits] == [token for _, (token, _, _) in visits]
+    assert {"exit", "die"} == {leave for _, (_, leave, _) in visits}
+    tokens = [token for (token, _, _), _ in visits]
+    assert all(earlier < later for earlier, later in pairwise(tokens))
+    assert {token for each in holdings for token in each.tokens} <= set(tokens)
+    assert killed == sum(leave == "die" for _, (_, leave, _) in visits)
+    for (_, (_, leave, left_at)), ((_, _, entered_at), _) in pairwise(visits):
+        if leave == "die":
+            assert LEASE - 0.5 < entered_at - left_at < 10 * LEASE
