@@ -20,8 +20,12 @@ from s3dict import Client, Dict
 from s3dict.cli.seaweed import LocalServer
 from s3dict.stores.threads import run_blocking
 
+from .races.options import pytest_addoption
+from .support.ministack import MiniStack
 from .support.moto_server import MotoServer
 from .support.ways import Endpoint, Way, World
+
+__all__ = ["pytest_addoption"]
 
 ACCESS_KEY, SECRET_KEY = "tests-access-key", "tests-secret-key"
 _numbers = itertools.count()
@@ -78,6 +82,16 @@ def moto(_environment: None) -> Iterator[Endpoint]:
     """moto's S3 behind one lock. It checks no signature, and keeps everything in memory."""
     with MotoServer() as server:
         boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="s3dict-tests")
+        yield Endpoint(server.url, "s3dict-tests")
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory, _environment: None) -> Iterator[Endpoint]:
+    """An S3 server in memory whose requests are atomic. It is quick, also for many contenders of one key."""
+    with MiniStack(tmp_path_factory.mktemp("ministack")) as server:
+        client = boto3.client("s3", endpoint_url=server.url)
+        client.create_bucket(Bucket="s3dict-tests")
+        client.close()
         yield Endpoint(server.url, "s3dict-tests")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -130,14 +131,18 @@ async def test_what_is_lost_on_the_way_says_nothing_about_the_store(
     """Each conditional request of the probe is struck in turn: the verdict must be the same."""
     monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
     for turn in range(10):
-        struck = iter([False] * turn + [True])
-        fault = Fault(kind, when=lambda request, struck=struck: _is_conditional(request) and next(struck, False))
+        fault = Fault(kind, when=_the_nth(turn, _is_conditional))
         with Proxy(server.url) as proxy:
             proxy.faults = [fault]
             world = World(Client("b", prefix=f"turn-{turn}", endpoint_url=proxy.url), way)
             d = world.named("d", create_if_missing=True)
             await d.hydrate()
             assert RIGHT == d.wrapped._state.hydrated.manifest.capabilities
+
+
+def _the_nth(number: int, wanted: Callable[[Request], bool]) -> Callable[[Request], bool]:
+    turns = itertools.count()
+    return lambda request: wanted(request) and next(turns) == number
 
 
 def _is_conditional(request: Request) -> bool:

@@ -89,6 +89,8 @@ async def put_if(
         except Error as error:
             failure, unanswered = error, unanswered or may_have_happened(error)
             if over is None and removable and unanswered:
+                # What is still under way has time to arrive, and then to be recognised.
+                await before(store, 1)
                 return await _verdict(store, path, marks, began)
             _stop_unless_temporary(error, unanswered)
             continue

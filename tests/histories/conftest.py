@@ -1,5 +1,5 @@
-"""The servers and the processes are those of the races."""
+"""The places and the processes are those of the races."""
 
-from ..races.conftest import ministack, place, workers
+from ..races.conftest import place, workers
 
-__all__ = ["ministack", "place", "workers"]
+__all__ = ["place", "workers"]

@@ -5,23 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import boto3
 import pytest
 
-from ..support.ministack import MiniStack
 from ..support.ways import Endpoint
 from .place import Place, Scale
 from .workers import Workers
-
-
-@pytest.fixture(scope="session")
-def ministack(tmp_path_factory: pytest.TempPathFactory, _environment: None) -> Iterator[Endpoint]:
-    """An S3 server in memory whose requests are atomic. It is quick, also for many contenders of one key."""
-    with MiniStack(tmp_path_factory.mktemp("ministack")) as server:
-        client = boto3.client("s3", endpoint_url=server.url)
-        client.create_bucket(Bucket="s3dict-tests")
-        client.close()
-        yield Endpoint(server.url, "s3dict-tests")
 
 
 @pytest.fixture(scope="session")

@@ -77,8 +77,8 @@ class State(NamedTuple):
     """What a key holds, the number of the operation that wrote it, and the versions seen of all writes."""
 
     value: Hashable = ABSENT
-    writer: int | None = None
-    versions: frozenset[tuple[int | None, Hashable]] = frozenset()
+    writer: Hashable = None
+    versions: frozenset[tuple[Hashable, Hashable]] = frozenset()
 
     def has_version(self, version: Hashable) -> bool:
         return (self.writer, version) in self.versions
@@ -145,7 +145,13 @@ class Put(Call):
         writes = self._writes(state)
         if result not in (writes, UNKNOWN):
             return None
-        return State(self.value, number, state.versions) if writes else state
+        return State(self.value, self._writer(state, number), state.versions) if writes else state
+
+    def _writer(self, state: State, number: int) -> Hashable:
+        """Each effect of a put that repeats is a write of its own, under a version of its own."""
+        if not self.may_repeat:
+            return number
+        return number, sum(isinstance(writer, tuple) and writer[0] == number for writer, _ in state.versions)
 
     def _writes(self, state: State) -> bool:
         if self.skip_if_exists:
