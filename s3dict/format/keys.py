@@ -215,7 +215,7 @@ def _plain(key: object) -> object:
     # A key can only be of a module's type where that module is loaded; neither is worth loading for every process.
     uuid, numpy = sys.modules.get("uuid"), sys.modules.get("numpy")
     if uuid is not None and isinstance(key, uuid.UUID):
-        return _if_equal(uuid.UUID(int=key.int), key)
+        return _if_equal(uuid.UUID(int=cast(Any, key).int), key)
     if numpy is not None and isinstance(key, numpy.generic):
         return _if_equal(cast(Any, key).item(), key)
     return key
