@@ -26,6 +26,7 @@ import pytest
 
 import s3dict
 from s3dict import Client, client, config
+from s3dict.stores import s3
 
 from .support.ways import Endpoint
 
@@ -204,7 +205,7 @@ def table(header: str) -> list[list[str]]:
 
 
 def test_every_setting_is_in_the_table() -> None:
-    source = inspect.getsource(config) + inspect.getsource(client)
+    source = "".join(map(inspect.getsource, (config, client, s3)))
     variables = set(re.findall(r"environ\.get\(\"(\w+)\"", source))
     arguments = set(inspect.signature(Client).parameters)
     rows = table("Environment variable")
