@@ -354,17 +354,18 @@ class Dict(Generic[K, V]):
     ) -> None:
         """Puts all pairs of a mapping, or of an iterable of pairs of any length, and the keyword arguments.
 
-        n requests, up to the client's ``concurrency`` at a time. Pairs are taken only as fast as they are written. It
-        is not atomic as a whole; each entry is.
+        n requests, up to the client's ``concurrency`` at a time. Pairs are taken only as fast as they are written;
+        with ``.aio``, another Dict is read as a whole first. It is not atomic as a whole; each entry is.
 
         Raises:
             Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
                 be repeated.
         """
         entries = await self._open()
-        source = (
-            [pair async for pair in other._as(self).items.aio()] if self._aio and isinstance(other, Dict) else other
-        )
+        source: Any = other
+        if self._aio and isinstance(other, Dict):
+            # Read before it is written: an event loop must not wait for the blocking iterator.
+            source = [pair async for pair in other.items.aio()]
         await write_many(entries, pairs_of(source, kwargs))
 
     @pop_method
@@ -506,10 +507,6 @@ class Dict(Generic[K, V]):
     def _primary(self) -> Dict[K, V]:
         return self._other if self._aio and self._other is not None else self
 
-    def _as(self, other: Dict[Any, Any]) -> Dict[K, V]:
-        """This handle in the other's way: blocking or asyncio."""
-        return self._twin if other._aio and not self._aio else self
-
     @property
     def _label(self) -> str:
         return f"Dict {self.name!r}" if self.name else f"ephemeral Dict {self.object_id}"
@@ -521,7 +518,7 @@ class Dict(Generic[K, V]):
         """The entries, through the store that this call has to use; handles among the keys are looked up."""
         for key in keys:
             if isinstance(key, Dict) and key._state is not self._state:
-                handle = key._as(self)
+                handle = key._twin if self._aio else key
                 await handle._hydrated(handle._store())
         store = self._store()
         hydrated, made = await self._hydrated(store), self._entries

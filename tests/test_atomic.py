@@ -140,6 +140,20 @@ async def test_many_keys_at_once(d: Any) -> None:
     assert {} == await d.get_many([])
 
 
+async def test_a_key_that_is_none_stops_many_before_anything_is_done(d: Any) -> None:
+    await d.put("k", 1)
+    for use in (d.pop_many, d.get_many):
+        with pytest.raises(InvalidError, match="NaN"):
+            await use(["k", float("nan")])
+    assert 1 == await d.get("k")
+
+
+async def test_handles_are_looked_up_among_many_keys(world: World, d: Any) -> None:
+    await world.objects.create("other", client=world.client)
+    await d.put(world.named("other").wrapped, 1)
+    assert [1] == list((await d.get_many([world.named("other").wrapped])).values())
+
+
 async def test_get_or_compute_computes_once(d: Any) -> None:
     calls = []
 

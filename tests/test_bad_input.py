@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 import socket
 import threading
@@ -24,6 +25,7 @@ from s3dict import (
     SerializationError,
     UnavailableError,
 )
+from s3dict.format.keys import KeyCodec
 
 from .support.ways import Endpoint, Way, World, listed
 
@@ -97,10 +99,54 @@ def test_a_bad_setting_is_refused(arguments: dict[str, Any], message: str) -> No
         Client(**{"bucket": "b", **arguments})
 
 
-def test_credentials_in_an_endpoint_are_refused_without_showing_them() -> None:
+@pytest.mark.parametrize("form", ["http://user:hunter2@localhost:1", "user:hunter2@localhost", "ftp://user:hunter2@h"])
+def test_credentials_in_an_endpoint_are_refused_without_showing_them(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InvalidError, match="must not hold credentials") as caught:
-        Client("b", endpoint_url="http://user:hunter2@localhost:1")
+        Client("b", endpoint_url=form)
     assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", form)
+    with pytest.raises(InvalidError, match="must not hold credentials") as caught:
+        Dict.from_name("d", client=Client("b")).get("k")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_signing_keys_are_in_no_repr() -> None:
+    client = Client("signing-keys", driver="memory", signing_keys=["a signing key of some length"])
+    d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
+    d["k"] = 1
+    assert "signing key" not in repr((client, d, d._entries, d._state.hydrated))
+
+
+async def test_a_pickle_in_a_name_is_never_loaded(world: World, d: Any, tmp_path: Any) -> None:
+    """Anybody who may write to the bucket can name an object; no signature vouches for names."""
+    import pathlib
+
+    class Planted:
+        def __reduce__(self) -> Any:
+            return pathlib.Path.touch, (tmp_path / "loaded",)
+
+    await d.hydrate()
+    encoded = KeyCodec(True, str).encode(Planted())
+    name = f"{encoded.digest}.{base64.urlsafe_b64encode(encoded.data).rstrip(b'=').decode()}"
+    await d.put("k", 1)
+    [path] = [path for path in await paths(world) if "/entries/" in path]
+    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    await store.put(path.rpartition("/")[0] + "/" + name, b"of no importance, but longer than a tombstone")
+    with pytest.raises(IntegrityError):
+        await listed(d.keys())
+    assert not (tmp_path / "loaded").exists()
+
+
+async def test_what_is_no_entry_is_judged_alike(world: World, d: Any) -> None:
+    await d.put("k", 1)
+    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    [path] = [path for path in await paths(world) if "/entries/" in path]
+    await store.put(path, b"cut")
+    assert (True, 1, ["k"]) == (await d.contains("k"), await d.len(), await listed(d.keys()))
+    await d.clear()
+    assert (False, 0) == (await d.contains("k"), await d.len())
 
 
 def test_no_bucket_configured_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

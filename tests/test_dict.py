@@ -109,6 +109,19 @@ async def test_update_takes_another_dict(world: World, d: Any) -> None:
     assert {n: str(n) for n in range(5)} == dict(await listed(d.items()))
 
 
+async def test_update_reads_another_dict_in_its_own_way(
+    world: World, d: Any, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = world.named("other", create_if_missing=True)
+    await other.update({n: n for n in range(3)})
+    await d.hydrate()
+    unused = "_make_blocking_store" if world.way is Way.ASYNCIO else "_make_asyncio_store"
+    monkeypatch.setattr(client, unused, lambda: pytest.fail("the other way was used"))
+    client._stores.blocking = None if world.way is Way.ASYNCIO else client._stores.blocking
+    await d.update(other.wrapped)
+    assert 3 == await d.len()
+
+
 async def test_a_failing_update_says_which_keys_failed(d: Any) -> None:
     from s3dict import SerializationError
 
@@ -336,6 +349,12 @@ async def test_ephemeral_is_deleted_also_after_an_exception(world: World) -> Non
         await world.with_id(ids[0]).get("k")
 
 
+def test_an_ephemeral_dict_is_entered_once(client: Client) -> None:
+    passing = Dict.ephemeral(client=client)
+    with passing, pytest.raises(InvalidError, match=r"call Dict\.ephemeral\(\) for another"), passing:
+        pass
+
+
 async def test_an_ephemeral_dict_leaves_nothing_behind(world: World) -> None:
     async with world.ephemeral() as passing:
         await passing.update({n: n for n in range(10)})
@@ -381,7 +400,7 @@ async def test_list_takes_a_date_as_datetime_or_text(world: World) -> None:
     for before in (newest, newest.isoformat(), newest.replace(tzinfo=None)):
         found = await world.objects.list(created_before=before, client=world.client)
         assert ["first"] == [handle.name for handle in found]
-    assert [] == await world.objects.list(created_before="2020-01-01", client=world.client)
+    assert [] == await world.objects.list(created_before="2020-01-01T00:00:00Z", client=world.client)
 
 
 async def test_list_refuses_what_makes_no_sense(world: World) -> None:

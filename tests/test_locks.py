@@ -87,7 +87,7 @@ async def test_a_lock_is_not_reentrant_and_says_so(d: Any) -> None:
 
 
 async def test_a_lease_has_a_least_length(d: Any) -> None:
-    for lease in (0, -1, 1.9, float("nan")):
+    for lease in (0, -1, 1.9, float("nan"), float("inf"), 1e9):
         with pytest.raises(InvalidError, match="Invalid lease"):
             async with locked(d, "job", lease=lease):
                 pass
@@ -171,6 +171,20 @@ def test_one_lock_object_serves_many_threads(client: Client) -> None:
     for thread in threads:
         thread.join()
     assert [1] * 5 == most
+
+
+def test_a_lock_may_be_left_in_another_thread(client: Client) -> None:
+    """As frameworks do that enter a dependency in one thread of a pool and leave it in another."""
+    d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
+    lock = d.lock("job")
+    lock.__enter__()
+    thread = threading.Thread(target=lock.__exit__, args=(None, None, None))
+    thread.start()
+    thread.join()
+    with d.lock("job", timeout=0):
+        pass
+    with pytest.raises(InvalidError, match="not in the one that leaves it"):
+        lock.__exit__(None, None, None)
 
 
 class TestTime:
@@ -281,6 +295,16 @@ class TestTime:
                 while bucket.objects[path] is before:
                     await locks_of(d.client, way).sleep(0.001)
             assert held.lost is False
+
+    async def test_a_computation_that_outlives_its_lease_gives_its_value_all_the_same(
+        self, d: Any, pass_time: Any
+    ) -> None:
+        def slow() -> int:
+            pass_time(32)
+            return 42
+
+        assert 42 == await d.get_or_compute("k", slow, lease=30)
+        assert 42 == await d.get("k")
 
     async def _abandon(self, d: Any, lease: float) -> Held:
         """A holder that dies: it has the lock, and neither renews nor releases it."""

@@ -1,0 +1,213 @@
+"""What servers, proxies and credential providers say, and which error of ours it becomes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ResponseStreamingError, SSOTokenLoadError
+
+from s3dict import (
+    Client,
+    Dict,
+    Error,
+    InvalidError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UncertainOutcomeError,
+    UnsupportedStoreError,
+)
+from s3dict.stores.s3 import Answer, Call, Declined, decline
+
+from .support.ways import Endpoint, Way, World, listed
+
+CALL = Call("get_object", "bucket", "path", {})
+
+
+def said(status: int, code: str, operation: str = "GetObject") -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": "so it says"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, operation)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (404, "NoSuchKey"),
+        (404, "404"),
+        (304, "304"),
+        (412, "PreconditionFailed"),
+        (416, "InvalidRange"),
+        (409, "ConditionalRequestConflict"),
+        (409, "OperationAborted"),
+    ],
+)
+def test_what_is_no_failure_is_an_answer(status: int, code: str) -> None:
+    assert Declined(status, code) == decline(said(status, code), CALL)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "sent"),
+    [
+        (404, "NoSuchBucket", NotFoundError, None),
+        (403, "AccessDenied", PermissionDeniedError, None),
+        (403, "403", PermissionDeniedError, None),
+        (401, "Unauthorized", PermissionDeniedError, None),
+        (400, "ExpiredToken", PermissionDeniedError, None),
+        (400, "InvalidToken", PermissionDeniedError, None),
+        (400, "AuthorizationHeaderMalformed", PermissionDeniedError, None),
+        (301, "PermanentRedirect", InvalidError, None),
+        (501, "NotImplemented", UnsupportedStoreError, None),
+        (500, "InternalError", UnavailableError, True),
+        (503, "ServiceUnavailable", UnavailableError, True),
+        (503, "SlowDown", UnavailableError, False),
+        (429, "TooManyRequests", UnavailableError, False),
+        (400, "RequestTimeout", UnavailableError, True),
+        (408, "", UnavailableError, True),
+        (400, "BadDigest", UnavailableError, True),
+        (400, "InvalidArgument", Error, None),
+    ],
+)
+def test_every_refusal_is_an_error_of_ours(status: int, code: str, kind: type[Error], sent: bool | None) -> None:
+    with pytest.raises(kind) as caught:
+        decline(said(status, code), CALL)
+    assert kind is type(caught.value)
+    assert isinstance(caught.value.__cause__, ClientError)
+    assert sent == getattr(caught.value, "sent", None)
+
+
+def test_what_a_credential_provider_says_is_not_what_the_store_says() -> None:
+    """SSO answers 404 when a role is not assigned: that is no missing key."""
+    with pytest.raises(PermissionDeniedError, match="no usable credentials"):
+        decline(said(404, "ResourceNotFoundException", "GetRoleCredentials"), CALL)
+    with pytest.raises(PermissionDeniedError, match="no usable credentials"):
+        decline(SSOTokenLoadError(error_msg="log in first"), CALL)
+
+
+def test_a_body_that_breaks_off_is_unavailable() -> None:
+    with pytest.raises(UnavailableError, match="the connection broke"):
+        decline(ResponseStreamingError(error="gone"), CALL)
+
+
+def test_a_mistake_of_ones_own_stays_what_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        decline(ZeroDivisionError(), CALL)
+
+
+def test_an_answer_without_a_date_tells_no_time() -> None:
+    for headers in ({}, {"date": "yesterday"}):
+        with pytest.raises(UnsupportedStoreError, match="The store tells no time"):
+            _ = Answer({"ResponseMetadata": {"HTTPHeaders": headers}}).date
+
+
+@contextmanager
+def speaking(answer: bytes) -> Iterator[str]:
+    """A server that gives one and the same answer to everything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_speak, args=(listener, answer))
+        thread.start()
+        yield "http://{}:{}".format(*listener.getsockname())
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _speak(listener: socket.socket, answer: bytes) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(1 << 16)
+            if answer:
+                connection.sendall(answer)
+            else:
+                # A reset instead of an end: what a server that is killed, or a firewall, leaves of a connection.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def http(status: str, body: str, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+@pytest.mark.parametrize("way", list(Way), ids=lambda way: way.value)
+class TestBehindSomethingElse:
+    """A handle that has found its dict, and something that is not S3 in its place from then on."""
+
+    async def _handle(self, url: str, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Any:
+        monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 2)
+        monkeypatch.setattr("s3dict.core.entries.SENDINGS", 2)
+        monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
+        made: Dict[Any, Any] = Dict.from_name(
+            "d", create_if_missing=True, client=Client(seaweedfs.bucket, prefix="behind", endpoint_url=seaweedfs.url)
+        )
+        made.hydrate()
+        late = World(Client(seaweedfs.bucket, prefix="behind", endpoint_url=url), way).named("d")
+        late.wrapped._state.hydrated = made._state.hydrated
+        return late
+
+    async def test_a_404_of_a_proxy_is_no_successful_put(
+        self, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with speaking(http("404 Not Found", "404 page not found")) as url:
+            d = await self._handle(url, way, seaweedfs, monkeypatch)
+            with pytest.raises(UnavailableError, match="was answered 404"):
+                await d.put("k", 1)
+
+    async def test_a_page_is_no_answer_of_s3_and_no_missing_key(
+        self, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with speaking(http("200 OK", "<html>welcome</html>", "Date: Sun, 22 Nov 2026 00:00:00 GMT")) as url:
+            d = await self._handle(url, way, seaweedfs, monkeypatch)
+            for use in (
+                lambda: d.put("k", 1),
+                lambda: d.get("k"),
+                lambda: d.contains("k"),
+                d.len,
+                lambda: listed(d.keys()),
+            ):
+                with pytest.raises(UnavailableError):
+                    await use()
+
+    async def test_a_connection_that_is_reset_after_the_request_may_have_done_it(
+        self, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with speaking(b"") as url:
+            d = await self._handle(url, way, seaweedfs, monkeypatch)
+            with pytest.raises(UncertainOutcomeError):
+                await d.put("k", 1, skip_if_exists=True)
+
+
+def test_a_conditional_request_is_sent_without_asking_first(seaweedfs: Endpoint) -> None:
+    """`Expect: 100-continue` would cost a round trip for each put."""
+    client = Client(seaweedfs.bucket, prefix="expect", endpoint_url=seaweedfs.url)
+    d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
+    d["k"] = 1
+    seen: list[Any] = []
+    store: Any = client._store(aio=False)
+    store._clients[True].meta.events.register(
+        "before-send.s3.PutObject", lambda request, **_: seen.append(dict(request.headers))
+    )
+    d["k"] = 2
+    d.put("k", 3, skip_if_exists=True)
+    assert 2 == len(seen)
+    assert not [headers for headers in seen if "expect" in map(str.lower, headers)]
+
+    async def aio() -> None:
+        await d.put.aio("k", 4)
+        store: Any = client._store(aio=True)
+        store._clients[True].meta.events.register(
+            "before-send.s3.PutObject", lambda request, **_: seen.append(dict(request.headers))
+        )
+        await d.put.aio("k", 5)
+
+    asyncio.run(aio())
+    assert 3 == len(seen)
+    assert "expect" not in map(str.lower, seen[-1])
