@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from .dict import Dict
+from .errors import InvalidError
 from .lock import DEFAULT_LEASE
 
 P = ParamSpec("P")
@@ -26,6 +27,9 @@ def memoize(d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE) -> Callable[[Cal
     function's qualified name and its arguments, defaults included: they have to be hashable, and are best of types
     that need no pickling. ``function.key(...)`` gives the key of a call, so ``d.pop(function.key("a"))`` forgets it.
 
+    Functions of different programs that share `d` must not have the same name: all of what is run as a script is called
+    ``__main__``.
+
     Args:
         d: Where the results are kept; several functions may share it.
         lease: Seconds after which a caller that has died is replaced: see `Dict.get_or_compute`, which also says how
@@ -33,6 +37,10 @@ def memoize(d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE) -> Callable[[Cal
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if function.__name__ == "<lambda>":
+            raise InvalidError(
+                "A lambda cannot be memoized: all of a module's have the same name. Give it one with def"
+            )
         signature = inspect.signature(function)
 
         def key(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, ...]:

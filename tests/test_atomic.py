@@ -224,6 +224,8 @@ def test_a_memoized_result_can_be_forgotten(client: Client) -> None:
     assert (9, [3, 3]) == (square(n=3), calls)
     with pytest.raises(TypeError, match="unhashable"):
         square([1])  # type: ignore[arg-type]
+    with pytest.raises(InvalidError, match="A lambda cannot be memoized"):
+        memoize(d)(lambda: 1)
 
 
 class TestWithTombstones:
