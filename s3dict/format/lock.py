@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 
@@ -26,11 +25,15 @@ class LockRecord:
     token: int
 
     def encode(self) -> bytes:
+        import json
+
         return json.dumps({"format": 1, **asdict(self)}).encode()
 
 
 def decode_lock(data: bytes) -> LockRecord:
     """Raises IntegrityError for what is no lock of ours."""
+    import json
+
     try:
         fields = json.loads(data)
         owner, write_id, lease, token = fields["owner"], fields["write_id"], float(fields["lease"]), fields["token"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -88,10 +87,14 @@ def _manifest(fields: dict[str, Any]) -> Manifest:
 
 
 def _encode(fields: dict[str, Any]) -> bytes:
+    import json
+
     return json.dumps(fields, indent=1).encode()
 
 
 def _decode(data: bytes, path: str) -> dict[str, Any]:
+    import json
+
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -6,7 +6,6 @@ that pickle protocol 5 (PEP 574) passes out of band, so that a large array is co
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Protocol, Union
 
@@ -65,9 +64,13 @@ class JsonCodec:
     pickles = False
 
     def dumps(self, value: Any) -> list[Segment]:
+        import json
+
         return [json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()]
 
     def loads(self, segments: Sequence[memoryview]) -> Any:
+        import json
+
         return json.loads(bytes(segments[0]))
 
 
