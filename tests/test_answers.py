@@ -6,8 +6,9 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -135,6 +136,26 @@ def _speak(listener: socket.socket, answer: bytes) -> None:
 def http(status: str, body: str, *headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+@pytest.mark.parametrize("way", list(Way), ids=lambda way: way.value)
+async def test_an_error_names_dict_and_key_and_keeps_the_vendors_as_its_cause(
+    way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(seaweedfs.bucket, prefix="causes", endpoint_url=seaweedfs.url)
+    d = World(client, way).named("d", create_if_missing=True)
+    await d.hydrate()
+    client._settings = replace(client._settings, bucket="gone")
+    client._stores = type(client._stores)()
+    uses: list[Callable[[], Any]] = [
+        lambda: d.get("k"),
+        lambda: d.put("k", 1),
+        lambda: d.put("k", 1, skip_if_exists=True),
+    ]
+    for use in uses:
+        with pytest.raises(NotFoundError, match=r"no bucket 'gone'.*\(Dict 'd', key 'k'\)") as caught:
+            await use()
+        assert isinstance(caught.value.__cause__, ClientError)
 
 
 @pytest.mark.parametrize("way", list(Way), ids=lambda way: way.value)

@@ -274,6 +274,22 @@ async def test_a_value_whose_module_is_missing_names_key_and_dict(d: Any, tmp_pa
     assert ["foo"] == await listed(d.keys())
 
 
+async def test_a_key_whose_module_is_missing_names_the_dict(d: Any, tmp_path: Any, monkeypatch: Any) -> None:
+    (tmp_path / "key_module.py").write_text("class Key:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import importlib
+    import sys
+
+    await d.put(importlib.import_module("key_module").Key(), "value")
+    del sys.modules["key_module"]
+    (tmp_path / "key_module.py").unlink()
+    importlib.invalidate_caches()
+    for iterate in (d.keys, d.items):
+        with pytest.raises(DeserializationError, match=r"Failed to deserialize a key.*key_module.*\(Dict 'd'\)"):
+            await listed(iterate())
+    assert ["value"] == await listed(d.values())
+
+
 async def test_from_name_finds_the_same_dict_again(world: World, d: Any) -> None:
     await d.put("k", 1)
     again = world.named("d")

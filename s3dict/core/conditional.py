@@ -129,7 +129,7 @@ def may_have_happened(error: Error) -> bool:
 
 def _stop_unless_temporary(error: Error, unanswered: bool) -> None:
     if not isinstance(error, UnavailableError):
-        raise _given_up(error, unanswered) from error
+        raise _given_up(error, unanswered)
 
 
 def _given_up(failure: Error | None, unanswered: bool) -> Error:

@@ -245,10 +245,9 @@ class Entries:
         """Says in every error of ours which dict and key it is about."""
         try:
             yield
-        except DeserializationError:
-            raise
         except Error as error:
-            error.place = error.place or ", ".join([self.label, *(f"key {shown(k)}" for k in key)])
+            if self.label not in str(error):
+                error.place = ", ".join([self.label, *(f"key {shown(k)}" for k in key)])
             raise
 
     async def _removed(self, path: str, version: Version, value: Any) -> bool:

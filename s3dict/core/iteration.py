@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
-from ..format.keys import key_bytes_in
+from ..format.keys import KeyCodec, key_bytes_in
 from ..stores.base import Listed
 from .conditional import read
 from .entries import Entries
@@ -31,19 +31,19 @@ async def iterate_keys(entries: Entries) -> AsyncGenerator[Any, None]:
             named = [_key_in_name(entries, line) for line in page]
             for data in named:
                 if data is not None:
-                    yield plain.decode(data)
+                    yield _key(entries, plain, data)
             unnamed = [line for line, data in zip(page, named, strict=True) if data is None]
             async with aclosing(entries.store.map(key_inside, unnamed, entries.concurrency)) as found:
                 async for data in found:
                     if data is not None:
-                        yield entries.keys.decode(data)
+                        yield _key(entries, entries.keys, data)
 
 
 async def iterate_items(entries: Entries) -> AsyncGenerator[tuple[Any, Any], None]:
     """The keys with their values, in no order: a listing, and 1 request each."""
     async with aclosing(_bodies(entries)) as bodies:
         async for body in bodies:
-            key = entries.keys.decode(body.header.key)
+            key = _key(entries, entries.keys, body.header.key)
             yield key, entries.value(body, key)
 
 
@@ -125,6 +125,11 @@ async def _key_inside(entries: Entries, line: Listed) -> bytes | None:
         header = read_header(found.body, prelude, entries.seal)
         entries.check_name(header, line.path)
         return header.key
+
+
+def _key(entries: Entries, codec: KeyCodec, data: bytes) -> Any:
+    with entries.about():
+        return codec.decode(data)
 
 
 def _key_in_name(entries: Entries, line: Listed) -> bytes | None:
