@@ -396,8 +396,8 @@ NANS = [
     Decimal("NaN"),
     np.float32("nan"),
     np.complex128(complex(0, math.nan)),
-    np.datetime64("NaT"),
-    np.timedelta64("NaT"),
+    np.datetime64("NaT", "s"),
+    np.timedelta64("NaT", "s"),
 ]
 
 
