@@ -182,6 +182,15 @@ class TestBehindSomethingElse:
             with pytest.raises(UnavailableError, match="was answered 404"):
                 await d.put("k", 1)
 
+    async def test_a_read_that_is_put_off_has_not_found_nothing(
+        self, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        body = "<Error><Code>OperationAborted</Code><Message>try again</Message></Error>"
+        with speaking(http("409 Conflict", body)) as url:
+            d = await self._handle(url, way, seaweedfs, monkeypatch)
+            with pytest.raises(UnavailableError, match="was answered 409 OperationAborted"):
+                await d.get("k", "default")
+
     async def test_a_page_is_no_answer_of_s3_and_no_missing_key(
         self, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -140,7 +140,6 @@ def _failure(failed: list[_Outcome], finished: int, done: dict[Any, Any]) -> Exc
     error = kind(f"{finished} keys are done, these failed: {names}{more}; nothing after them was tried. {first}")
     error.failed_keys = tuple(outcome.key for outcome in failed)
     error.done = done
-    uncertain = {o.key: o.failure.value for o in failed if isinstance(o.failure, UncertainOutcomeError)}
-    error.uncertain = {key: value for key, value in uncertain.items() if value is not None}
+    error.uncertain = {o.key: o.failure.value for o in failed if isinstance(o.failure, UncertainOutcomeError)}
     error.__cause__ = first
     return error

@@ -155,11 +155,17 @@ class S3Requests:
         if answer.status == 416:
             # The object ends before the range begins: it is shorter than anything of ours, and the caller judges that.
             return await self.get(path, if_none_match=if_none_match)
-        return NotModified() if answer.status == 304 else None
+        if answer.status == 304:
+            return NotModified()
+        _check_absent(answer, path)
+        return None
 
     async def head(self, path: str) -> Found | None:
         answer = await self._send("head_object", path, {})
-        return _found(answer) if isinstance(answer, Answer) else None
+        if isinstance(answer, Answer):
+            return _found(answer)
+        _check_absent(answer, path)
+        return None
 
     async def put(
         self, path: str, body: bytes, *, if_match: str | None = None, if_none_match: bool = False
@@ -222,12 +228,8 @@ class S3Requests:
         self, method: str, path: str | None, parameters: dict[str, Any], *, once: bool = False
     ) -> Answer | Declined:
         shown = parameters.get("Prefix", "") if path is None else path
-        addressed = (
-            {"Bucket": self.bucket, **parameters}
-            if path is None
-            else {"Bucket": self.bucket, "Key": path, **parameters}
-        )
-        return await self.send(Call(method, self.bucket, shown, addressed, once))
+        addressed = {"Bucket": self.bucket} if path is None else {"Bucket": self.bucket, "Key": path}
+        return await self.send(Call(method, self.bucket, shown, addressed | parameters, once))
 
 
 def _found(answer: Answer) -> Found:
@@ -235,6 +237,12 @@ def _found(answer: Answer) -> Found:
     whole = fields.get("ContentRange", "").rpartition("/")[2]
     size = int(whole) if whole.isdigit() else fields.get("ContentLength", len(answer.body))
     return Found(answer.body, answer.field("ETag"), size, answer.field("LastModified"), answer.date)
+
+
+def _check_absent(answer: Declined, path: str) -> None:
+    """Only a 404 says that nothing is there; a 409 or 412 to a read says nothing of the kind."""
+    if answer.status != 404:
+        raise UnavailableError(f"A read of {path!r} was answered {answer}")
 
 
 def _listed(line: Mapping[str, Any]) -> Listed:

@@ -115,7 +115,7 @@ def test_a_write_that_cannot_be_settled_is_uncertain(d: Dict[str, Any], direct: 
 
 
 def test_every_value_that_pop_many_took_out_is_handed_over(d: Dict[str, Any], proxy: Proxy) -> None:
-    entries = {key: f"value of {key}" for key in "abcd"}
+    entries: dict[str, Any] = {**{key: f"value of {key}" for key in "abc"}, "d": None}
     d.update(entries)
     proxy.script(Fault("lost-answer", "DeleteObject"), times=len(entries))
     with pytest.raises(UncertainOutcomeError) as caught:
