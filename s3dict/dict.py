@@ -15,6 +15,7 @@ from .config import current_user
 from .core.bulk import pairs_of, read_many, remove_many, write_many
 from .core.compute import MISSING, get_or_compute, modify, set_default
 from .core.entries import Entries, Version, shown
+from .core.expiry import Expiry
 from .core.hydration import (
     TRUSTED_SECONDS,
     Choice,
@@ -32,6 +33,7 @@ from .format.entry import Seal
 from .format.keys import KeyCodec
 from .format.layout import DictId, check_name, check_ttl
 from .format.lock import lock_segment
+from .format.manifest import Manifest
 from .format.values import codec_named
 from .lock import DEFAULT_LEASE, Lock
 from .manager import DictManager
@@ -119,7 +121,7 @@ class Dict(Generic[K, V]):
     _state: _State
     _aio: bool
     _other: Dict[K, V] | None
-    _entries: tuple[Hydrated, Entries] | None
+    _entries: tuple[Manifest, Entries] | None
 
     def __init__(self) -> None:
         raise RuntimeError("`Dict(...)` is not allowed: use `Dict.from_name`, `Dict.from_id` or `Dict.ephemeral`")
@@ -522,8 +524,8 @@ class Dict(Generic[K, V]):
                 await handle._hydrated(handle._store())
         store = self._store()
         hydrated, made = await self._hydrated(store), self._entries
-        if made is None or made[0] is not hydrated or made[1].store is not store:
-            self._entries = made = hydrated, self._make_entries(store, hydrated)
+        if made is None or made[0] is not hydrated.manifest or made[1].store is not store:
+            self._entries = made = hydrated.manifest, self._make_entries(store, hydrated.manifest)
         return made[1]
 
     async def _hydrated(self, store: Store) -> Hydrated:
@@ -562,13 +564,14 @@ class Dict(Generic[K, V]):
         path = entries.paths.locks + lock_segment(kind, name)
         return LockPlace(entries.store, entries.capabilities, path, f"{label} of {self._label}")
 
-    def _make_entries(self, store: Store, hydrated: Hydrated) -> Entries:
-        client, manifest = self.client, hydrated.manifest
+    def _make_entries(self, store: Store, manifest: Manifest) -> Entries:
+        client = self.client
         codec = codec_named(manifest.codec)
         return Entries(
             store=store,
             paths=client._layout.data(manifest.dict_id, manifest.ttl),
             capabilities=manifest.capabilities,
+            expiry=Expiry(store, manifest.capabilities, manifest.ttl),
             keys=KeyCodec(codec.pickles, lambda dict_id: Dict.from_id(dict_id, client)),
             codec=client._codec(codec),
             seal=Seal(str(manifest.dict_id), client._signing_keys),

@@ -52,7 +52,7 @@ def test_a_scan_gives_every_object_once(count: int, even: bool, seed: int) -> No
             return await super().list_page(prefix, after=after, until=until)
 
     async def all_of_them() -> list[str]:
-        return [line.path[2:] async for page in scan(Counting(bucket), "p/") for line in page]
+        return [line.path[2:] async for page in scan(Counting(bucket), "p/") for line in page.objects]
 
     found = run_blocking(all_of_them())
     assert sorted(names) == sorted(found)

@@ -118,7 +118,7 @@ async def test_skip_if_exists_takes_one_request_to_win_and_two_to_lose(d: Any, p
     with proxy.recording() as requests:
         assert not await d.put("k", 2, skip_if_exists=True)
     assert [PUT, GET] == operations(requests)
-    assert "bytes=0-24" == requests[1].byte_range
+    assert "bytes=0-29" == requests[1].byte_range
 
 
 async def test_pop_takes_two_requests_or_one_for_a_missing_key(d: Any, proxy: Proxy) -> None:

@@ -32,7 +32,7 @@ async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], def
 
     Raises KeyError when there is no entry and `default` is MISSING, ConflictError when others were always faster.
     """
-    live = await entries.read(key)
+    live = await entries.read_to_replace(key)
     for attempt in range(CHANGES_BORNE):
         await before(entries.store, attempt)
         if live is None and default is MISSING:
@@ -50,7 +50,7 @@ async def _put_over(entries: Entries, key: Any, value: Any, live: Live | None) -
     """Whether the value was put in the place of `live`, and what is there if it was not."""
     if live is None:
         created = await entries.create(key, value)
-        return created, None if created else await entries.read(key)
+        return created, None if created else await entries.read_to_replace(key)
     outcome = await entries.replace_or_see(key, value, live.version)
     if isinstance(outcome, Won):
         return True, None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +41,7 @@ from ..format.layout import DataPaths
 from ..format.values import Codec, Segment
 from ..stores.base import Found, Store, Written
 from .conditional import SENDINGS, Lost, Marks, Removal, Won, before, delete_if, put_if, read
+from .expiry import Expiry
 
 CHANGES_BORNE = 200
 """How often an entry may change under a read-and-write before that gives up."""
@@ -89,6 +90,7 @@ class Entries:
     store: Store
     paths: DataPaths
     capabilities: Capabilities
+    expiry: Expiry
     keys: KeyCodec
     codec: Codec
     seal: Seal
@@ -97,18 +99,33 @@ class Entries:
     concurrency: int
 
     async def read(self, key: Any) -> Live | None:
-        """The live entry; None when there is none. 1 request."""
+        """The live entry, which is renewed when that is due; None when there is none. 1 request, and 1 to renew it."""
+        encoded = self.keys.encode(key)
+        path = self.path(encoded)
+        with self.about(key):
+            found = await read(self.store, path)
+            live = None if found is None else self.live(found, encoded, key)
+            if found is None or live is None:
+                return None
+            etag = await self.expiry.renew(path, found)
+        return live if etag == found.etag else replace(live, version=Version(live.version.write_id, etag))
+
+    async def read_to_replace(self, key: Any) -> Live | None:
+        """The live entry for a caller who will write over it, so that it need not be renewed. 1 request."""
         encoded = self.keys.encode(key)
         with self.about(key):
             found = await read(self.store, self.path(encoded))
             return None if found is None else self.live(found, encoded, key)
 
     async def contains(self, key: Any) -> bool:
-        """Whether there is a live entry. 1 request, without a body."""
-        encoded = self.keys.encode(key)
+        """Whether there is a live entry, which is renewed when that is due. 1 request, without a body."""
+        path = self.path(self.keys.encode(key))
         with self.about(key):
-            found = await self.store.head(self.path(encoded))
-        return found is not None and found.size != TOMBSTONE_BYTES
+            found = await self.store.head(path)
+            if found is None or found.size == TOMBSTONE_BYTES or self._is_over(found):
+                return False
+            await self.expiry.renew(path, found)
+        return True
 
     async def write(self, encoded: EncodedKey, key: Any, value: Any) -> None:
         """Puts the entry, whatever is there. 1 request; it is sent again when its answer is lost."""
@@ -133,7 +150,8 @@ class Entries:
     async def create(self, key: Any, value: Any) -> bool:
         """Puts the entry only where there is none; whether it did. 1 request when it wins, 2 when it loses.
 
-        A tombstone is no entry: it is written over, on the condition that it is still the same.
+        A tombstone is no entry, and neither is one that is over: it is written over, on the condition that it is still
+        the same. Whoever keeps it alive at that moment changes its ETag, or has changed its age when we look again.
         """
         encoded = self.keys.encode(key)
         body, write_id = self._pack(encoded, self._serialise(key, value))
@@ -145,9 +163,9 @@ class Entries:
                 if isinstance(outcome, Won):
                     return True
                 if outcome.found is None and over is not None:
-                    # The tombstone was swept before we could write over it.
+                    # It was swept before we could write over it.
                     over = None
-                elif outcome.found is None or not read_prelude(outcome.found.body).is_tombstone:
+                elif outcome.found is None or not self._is_absent(outcome.found):
                     # Also when it has vanished since: at the time of our request there was one.
                     return False
                 else:
@@ -197,14 +215,14 @@ class Entries:
             for attempt in range(CHANGES_BORNE):
                 await before(self.store, attempt)
                 found = await read(self.store, path, PRELUDE_BYTES)
-                if found is None or read_prelude(found.body).is_tombstone:
+                if found is None or self._is_absent(found):
                     return False
                 if await self._removed(path, Version(read_prelude(found.body).write_id, found.etag), None):
                     return True
         raise ConflictError(f"{self.label}: {shown(key)} kept changing while it was being removed")
 
     def live(self, found: Found, encoded: EncodedKey, key: Any) -> Live | None:
-        """The entry of this key in what was found; None for a tombstone."""
+        """The entry of this key in what was found; None for a tombstone and for an entry that is over."""
         body = self.checked(found)
         if body is None:
             return None
@@ -213,7 +231,9 @@ class Entries:
         return Live(self.value(body, key), Version(body.write_id, found.etag), found.last_modified)
 
     def checked(self, found: Found) -> EntryBody | None:
-        """The body, if it is that of an entry of this dict; None for a tombstone."""
+        """The body, if it is that of an entry of this dict; None for a tombstone and for an entry that is over."""
+        if self._is_over(found):
+            return None
         body = unpack(found.body, self.seal)
         if body is not None and body.header.codec != self.codec.name:
             raise IntegrityError(
@@ -249,6 +269,13 @@ class Entries:
             if self.label not in str(error):
                 error.place = ", ".join([self.label, *(f"key {shown(k)}" for k in key)])
             raise
+
+    def _is_absent(self, found: Found) -> bool:
+        """Whether what was found, of which the first bytes are enough, is no live entry."""
+        return self._is_over(found) or read_prelude(found.body).is_tombstone
+
+    def _is_over(self, found: Found) -> bool:
+        return self.expiry.is_over(found.last_modified, found.date)
 
     async def _removed(self, path: str, version: Version, value: Any) -> bool:
         """Whether that very version is removed now, by us; False when it has changed."""

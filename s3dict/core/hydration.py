@@ -133,7 +133,7 @@ async def list_manifests(store: Store, layout: Layout, environment: str, concurr
     async def load(line: Listed) -> Hydrated | None:
         return await _find_named(store, layout, environment, line.path[len(prefix) : -len(".json")])
 
-    pages = [page async for page in scan(store, prefix)]
+    pages = [page.objects async for page in scan(store, prefix)]
     lines = [line for line in chain.from_iterable(pages) if line.path.endswith(".json")]
     loaded = [hydrated async for hydrated in store.map(load, lines, concurrency)]
     present = [hydrated for hydrated in loaded if hydrated is not None]

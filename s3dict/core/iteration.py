@@ -66,7 +66,7 @@ async def count(entries: Entries) -> int:
 
 
 async def clear(entries: Entries) -> None:
-    """Deletes what a listing shows. The listing, and a request for each thousand.
+    """Deletes what a listing shows, over or not. The listing, and a request for each thousand.
 
     Tombstones stay: a deletion cannot be undone for the newer entry that might have taken one's place by then.
     """
@@ -78,7 +78,11 @@ async def _pages(entries: Entries) -> AsyncGenerator[list[Listed], None]:
     with entries.about():
         async with aclosing(scan(entries.store, entries.paths.entries)) as pages:
             async for page in pages:
-                yield [line for line in page if _is_entry(entries, line)]
+                yield [
+                    line
+                    for line in page.objects
+                    if _is_entry(entries, line) and not entries.expiry.is_over(line.last_modified, page.date)
+                ]
 
 
 def _is_entry(entries: Entries, line: Listed) -> bool:
@@ -99,13 +103,14 @@ async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:
 
 
 async def _body_of(entries: Entries, line: Listed) -> EntryBody | None:
-    """The entry; None when it has been removed since the listing."""
+    """The entry, which is renewed when that is due; None when it has been removed since the listing."""
     _key_in_name(entries, line)
     with entries.about():
         found = await read(entries.store, line.path)
         body = None if found is None else entries.checked(found)
-        if body is not None:
+        if found is not None and body is not None:
             entries.check_name(body.header, line.path)
+            await entries.expiry.renew(line.path, found)
         return body
 
 

@@ -27,20 +27,20 @@ class Range:
     until: str | None
 
 
-async def scan(store: Store, prefix: str) -> AsyncGenerator[tuple[Listed, ...], None]:
+async def scan(store: Store, prefix: str) -> AsyncGenerator[Page, None]:
     """Everything under `prefix`, page by page, in no order. At most 16 pages are in memory."""
 
     async def read(part: Range) -> tuple[Range, Page]:
         return part, await store.list_page(prefix, after=part.after, until=part.until)
 
     first = await store.list_page(prefix)
-    yield first.objects
+    yield first
     ranges = cut(prefix, first) if first.more else []
     while ranges:
         # The round ends before its pages are handed out: what the caller does with them adds to no requests of ours.
         pages = [answered async for answered in store.map(read, ranges, MAX_RANGES)]
         for _, page in pages:
-            yield page.objects
+            yield page
         ranges = [Range(page.objects[-1].path, part.until) for part, page in pages if page.more]
 
 
@@ -66,7 +66,7 @@ async def delete_all(store: Store, prefix: str, *, only: Callable[[Listed], bool
     waiting: list[str] = []
     kept: list[NotDeleted] = []
     async for page in scan(store, prefix):
-        waiting += (line.path for line in page if only(line))
+        waiting += (line.path for line in page.objects if only(line))
         while len(waiting) >= PAGE_SIZE:
             kept += await store.delete_many(waiting[:PAGE_SIZE])
             del waiting[:PAGE_SIZE]

@@ -2,13 +2,14 @@
 
 ::
 
-    magic (4)  version (1)  write id (16)  header length (4)      the prelude
+    magic (4)  version (1)  renewals (1)  write id (16)  header length (4)  CRC-32 of these (4)      the prelude
     CBOR [header, signature]                                      the header, itself CBOR, as a byte string
     payload                                                       the value's segments, one after the other
 
 The write id is random and belongs to one write: whoever reads it knows whose write the entry is. It stands at a fixed
-place, so that the first 25 bytes of any entry tell it. A tombstone is a prelude alone, with a header length of zero,
-which makes it smaller than every entry: a listing shows what it is.
+place, so that the first 30 bytes of any entry tell it. The count of renewals (modulo 256) is what changes when an entry
+is kept alive under a new ETag: nobody's content, so no signature covers it. A tombstone is a prelude alone, with a
+header length of zero, which makes it smaller than every entry: a listing shows what it is.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from .values import Segment
 MAGIC = b"\x93S3D"
 VERSION = 1
 WRITE_ID_BYTES = 16
-_PRELUDE = struct.Struct(f">4sB{WRITE_ID_BYTES}sI")
-PRELUDE_BYTES = _PRELUDE.size
+_PRELUDE = struct.Struct(f">4sBB{WRITE_ID_BYTES}sI")
+_CHECKSUM = struct.Struct(">I")
+PRELUDE_BYTES = _PRELUDE.size + _CHECKSUM.size
 TOMBSTONE_BYTES = PRELUDE_BYTES
 _SIGNATURE_BYTES = 32
 
@@ -39,8 +41,13 @@ _SIGNATURE_BYTES = 32
 class Prelude:
     """What the first bytes of an entry or tombstone say."""
 
+    renewals: int
     write_id: bytes
     header_length: int
+
+    def encode(self) -> bytes:
+        fields = _PRELUDE.pack(MAGIC, VERSION, self.renewals, self.write_id, self.header_length)
+        return fields + _CHECKSUM.pack(zlib.crc32(fields))
 
     @property
     def is_tombstone(self) -> bool:
@@ -123,23 +130,32 @@ def pack(write_id: bytes, key: bytes, codec: str, segments: Sequence[Segment], s
     lengths = tuple(memoryview(segment).nbytes for segment in segments)
     header = Header(key, codec, lengths, _crc32(segments), seal.digest(segments)).encode()
     block = cbor2.dumps([header, seal.sign(write_id, header)])
-    return b"".join([_PRELUDE.pack(MAGIC, VERSION, write_id, len(block)), block, *segments])
+    return b"".join([Prelude(0, write_id, len(block)).encode(), block, *segments])
 
 
 def pack_tombstone(write_id: bytes) -> bytes:
-    return _PRELUDE.pack(MAGIC, VERSION, write_id, 0)
+    return Prelude(0, write_id, 0).encode()
+
+
+def renewed(body: bytes) -> bytes:
+    """The same entry in other bytes, which have another ETag."""
+    prelude = read_prelude(body)
+    again = Prelude((prelude.renewals + 1) % 256, prelude.write_id, prelude.header_length)
+    return b"".join([again.encode(), memoryview(body)[PRELUDE_BYTES:]])
 
 
 def read_prelude(data: bytes) -> Prelude:
     """What the first bytes say. Raises IntegrityError for bytes that no entry of ours begins with."""
     if len(data) < PRELUDE_BYTES:
         raise IntegrityError(f"The object is no entry: it has only {len(data)} bytes")
-    magic, version, write_id, header_length = _PRELUDE.unpack_from(data)
+    magic, version, renewals, write_id, header_length = _PRELUDE.unpack_from(data)
     if magic != MAGIC:
         raise IntegrityError(f"The object is no entry of ours: it begins with {data[:8]!r}")
     if version != VERSION:
         raise IntegrityError(f"The entry has format {version}, and this s3dict knows {VERSION}: upgrade s3-shared-dict")
-    return Prelude(write_id, header_length)
+    if _CHECKSUM.unpack_from(data, _PRELUDE.size) != (zlib.crc32(memoryview(data)[: _PRELUDE.size]),):
+        raise IntegrityError("The entry's first bytes do not match their checksum: they were altered")
+    return Prelude(renewals, write_id, header_length)
 
 
 def unpack(data: bytes, seal: Seal) -> EntryBody | None:

@@ -34,6 +34,7 @@ FaultKind = Literal[
     "delay",  # the request reaches the server late, even when its client has given up
     "internal-error",  # 500, and the server has not seen the request
     "internal-error-after",  # 500, although the server has done what it was asked
+    "denied",  # 403 AccessDenied, and the server has not seen the request
     "slow-down",  # 503, and the server has not seen the request
     "conflict",  # 409 ConditionalRequestConflict, and the server has not seen the request
 ]
@@ -335,6 +336,7 @@ _INTERNAL_ERROR = _error(500, "Internal Server Error", "InternalError", "We enco
 _ERRORS = {
     "internal-error": _INTERNAL_ERROR,
     "internal-error-after": _INTERNAL_ERROR,
+    "denied": _error(403, "Forbidden", "AccessDenied", "Access Denied."),
     "slow-down": _error(503, "Slow Down", "SlowDown", "Please reduce your request rate."),
     "conflict": _error(409, "Conflict", "ConditionalRequestConflict", "A conflicting write is under way."),
 }

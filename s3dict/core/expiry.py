@@ -1,0 +1,100 @@
+"""When an entry is over, and how reading it keeps it alive.
+
+An entry lives for `ttl` after its last read or write at least, and is never given later than 8/7 of `ttl` after it. A
+read that finds it older than `ttl` / 7 renews it: whoever reads it sooner finds it young enough to last. So an entry
+costs one renewal per `ttl` / 7 at most, however often it is read. Entries that are over are absent, and nobody but the
+bucket's lifecycle deletes them.
+
+All ages are differences of two times that the store told in one answer (Date and Last-Modified, RFC 9110 sections 6.6.1
+and 8.8.2), so a clock that is wrong here changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from ..errors import Error, PermissionDeniedError
+from ..format.capabilities import Capabilities
+from ..format.entry import renewed
+from ..format.layout import SWEEP_MARGIN
+from ..stores.base import Found, Refused, Store, Written
+from .conditional import read
+
+CLOCK_SLACK = timedelta(seconds=1)
+"""Both times are cut to whole seconds, so an age may be off by nearly one, either way."""
+LONGEST_REQUEST = timedelta(minutes=2)
+"""No renewal is under way for longer: its sender has given up by then."""
+DENIED_PAUSE = 600.0
+"""Seconds without another try after the store has denied a renewal: a reader without the right to write keeps it."""
+LARGE_BYTES = 1 << 20
+
+
+class Lifetime:
+    """The ages at which something happens to an entry; with a ttl of None, never."""
+
+    __slots__ = ("closing", "due", "over")
+
+    def __init__(self, ttl: timedelta | None) -> None:
+        self.due = self.closing = self.over = timedelta.max
+        if ttl is not None:
+            self.over = ttl * SWEEP_MARGIN - CLOCK_SLACK
+            # What is read just before it is due has to last for another ttl by any reading of the clock.
+            self.due = self.over - ttl - 2 * CLOCK_SLACK
+            self.closing = min(ttl, self.over - LONGEST_REQUEST)
+
+
+class Expiry:
+    """Which entries of one dict are over, and the renewal of those that are read.
+
+    Its only state is when a renewal was last denied.
+    """
+
+    __slots__ = ("_capabilities", "_lifetime", "_quiet_until", "_store")
+
+    def __init__(self, store: Store, capabilities: Capabilities, ttl: timedelta | None) -> None:
+        self._store = store
+        self._capabilities = capabilities
+        self._lifetime = Lifetime(ttl)
+        self._quiet_until = store.now()
+
+    def is_over(self, last_modified: datetime, date: datetime) -> bool:
+        """Whether an entry of that time is absent at this date."""
+        return date - last_modified > self._lifetime.over
+
+    async def renew(self, path: str, found: Found) -> str:
+        """Keeps an entry that has just been read, and gives its ETag after that. No request while it is young.
+
+        1 request when it is due; 2 when its body is not at hand (`contains`) and the store cannot copy on a condition.
+        Nothing that goes wrong here is the reader's business: it has its value, and the next read tries again.
+        """
+        age = found.date - found.last_modified
+        if age < self._lifetime.due or self._store.now() < self._quiet_until:
+            return found.etag
+        try:
+            answer = await self._renew(path, found, age)
+        except PermissionDeniedError:
+            self._quiet_until = self._store.now() + DENIED_PAUSE
+            return found.etag
+        except Error:
+            return found.etag
+        # Refused: another has renewed it, written over it or removed it since, and theirs is what counts.
+        return answer.etag if isinstance(answer, Written) else found.etag
+
+    async def _renew(self, path: str, found: Found, age: timedelta) -> Written | Refused | None:
+        """Sent once, and always on the condition that the entry is still the one that was read.
+
+        An answer that is lost does no harm: the same bytes have been written, or not. A request that arrives late finds
+        its condition broken by whatever came in between, a sweep included, so nothing comes back to life.
+        """
+        closing = age >= self._lifetime.closing
+        unread = len(found.body) < found.size
+        if self._capabilities.conditional_copy and not closing and (unread or found.size >= LARGE_BYTES):
+            etag = self._capabilities.if_match(found.etag)
+            return await self._store.copy(path, source_if_match=etag, if_match=etag)
+        whole = await read(self._store, path) if unread else found
+        if whole is None or whole.etag != found.etag:
+            return None
+        # The same bytes have the same ETag. Somebody who looks a moment after us may see the entry over, and then write
+        # over that ETag, which would still be there after our renewal, and undo it. So near the end the ETag changes.
+        body = renewed(whole.body) if closing else whole.body
+        return await self._store.put(path, body, if_match=self._capabilities.if_match(whole.etag))

@@ -1,0 +1,430 @@
+"""Expiry: what nobody read or wrote for the ttl is absent everywhere, and what is read lives on.
+
+Time moves by what the store reports: the memory store has a clock, and a proxy rewrites the times of moto and
+SeaweedFS. What neither can show is a lifecycle that really deletes: `tests/ceph` has that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s3dict import Client, Dict, LockLostError, LockTimeoutError, memoize
+from s3dict.core import expiry
+from s3dict.core.entries import Entries
+from s3dict.stores.memory import MemoryStore, memory_bucket
+from s3dict.stores.threads import run_blocking
+
+from .support.proxy import Fault, FaultKind, Proxy
+from .support.time_travel import TimeTravel
+from .support.ways import Endpoint, World, listed
+
+SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1))
+WEEK = 7 * DAY
+Advance = Callable[[timedelta], None]
+
+
+@pytest.fixture
+def proxy(backend: str, request: pytest.FixtureRequest) -> Iterator[Proxy | None]:
+    """The proxy that moves the clock, where the back end is a server."""
+    if backend == "memory":
+        yield None
+        return
+    endpoint: Endpoint = request.getfixturevalue(backend)
+    with Proxy(endpoint.url) as rewriting:
+        yield rewriting
+
+
+@pytest.fixture
+def client(client: Client, proxy: Proxy | None) -> Client:
+    return Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url) if proxy else client
+
+
+@pytest.fixture
+def advance(client: Client, proxy: Proxy | None) -> Advance:
+    return TimeTravel(proxy).advance if proxy else memory_bucket(client.bucket).advance
+
+
+@pytest.fixture
+def wire(proxy: Proxy | None) -> Proxy:
+    assert proxy is not None
+    return proxy
+
+
+on_servers = pytest.mark.parametrize("backend", ["moto", "seaweedfs"])
+
+
+READS: dict[str, Callable[[Any], Any]] = {
+    "get": lambda d: d.get("k"),
+    "contains": lambda d: d.contains("k"),
+    "entry": lambda d: d.entry("k"),
+    "get_many": lambda d: d.get_many(["k"]),
+    "setdefault": lambda d: d.setdefault("k", "other"),
+    "get_or_compute": lambda d: d.get_or_compute("k", lambda: "other"),
+    "values": lambda d: listed(d.values()),
+    "items": lambda d: listed(d.items()),
+}
+
+
+async def test_what_nobody_reads_is_absent_everywhere(d: Any, advance: Advance) -> None:
+    await d.update({"k": "v", "k" * 300: "long key"})
+    advance(8 * DAY + MINUTE)
+    await d.put("new", "w")
+    assert await d.get("k") is None
+    assert not await d.contains("k")
+    assert await d.entry("k") is None
+    assert {} == await d.get_many(["k"])
+    assert 1 == await d.len()
+    assert ["new"] == await listed(d.keys())
+    assert ["w"] == await listed(d.values())
+    assert [("new", "w")] == await listed(d.items())
+    assert {} == await d.pop_many(["k"])
+    with pytest.raises(KeyError):
+        await d.pop("k")
+    with pytest.raises(KeyError):
+        await d.modify("k", str.upper)
+    with pytest.raises(KeyError):
+        del d.wrapped["k"]
+
+
+async def test_what_is_over_lies_in_the_bucket_until_the_lifecycle_takes_it(d: Any, advance: Advance) -> None:
+    await d.put("k", "v")
+    advance(9 * DAY)
+    await d.get("k")
+    await d.pop("k", None)
+    assert 1 == len(await objects_of(d))
+    await d.clear()
+    assert [] == await objects_of(d)
+
+
+async def objects_of(d: Any) -> list[str]:
+    """The paths of all entries in the bucket, over or not."""
+    handle: Any = d.wrapped
+    entries: Entries = run_blocking(handle._open())
+    page = run_blocking(entries.store.list_page(entries.paths.entries))
+    return [line.path for line in page.objects]
+
+
+WRITES_OVER: dict[str, Callable[[Any], Any]] = {
+    "put": lambda d: d.put("k", "new"),
+    "put with skip_if_exists": lambda d: d.put("k", "new", skip_if_exists=True),
+    "setdefault": lambda d: d.setdefault("k", "new"),
+    "modify": lambda d: d.modify("k", lambda _: "new", default=None),
+    "get_or_compute": lambda d: d.get_or_compute("k", lambda: "new"),
+}
+
+
+@pytest.mark.parametrize("write", list(WRITES_OVER))
+async def test_an_entry_that_is_over_is_written_over(d: Any, advance: Advance, write: str) -> None:
+    await d.put("k", "old")
+    advance(8 * DAY + MINUTE)
+    assert await WRITES_OVER[write](d) in (True, "new")
+    assert "new" == await d.get("k")
+    assert not await d.put("k", "third", skip_if_exists=True)
+    advance(7 * DAY)
+    assert "new" == await d.get("k")
+
+
+@pytest.mark.parametrize("read", list(READS))
+async def test_what_is_read_within_its_ttl_lives_on_for_weeks(d: Any, advance: Advance, read: str) -> None:
+    await d.put("k", "v")
+    for _ in range(6):
+        advance(WEEK)
+        await READS[read](d)
+    assert "v" == await d.get("k")
+    advance(8 * DAY + MINUTE)
+    assert not await d.contains("k")
+
+
+@pytest.mark.parametrize("look", ["keys", "len"])
+async def test_listing_the_keys_is_not_reading_the_entries(d: Any, advance: Advance, look: str) -> None:
+    await d.put("k", "v")
+    for _ in range(2):
+        advance(4 * DAY + MINUTE)
+        await (listed(d.keys()) if look == "keys" else d.len())
+    assert not await d.contains("k")
+
+
+@on_servers
+@pytest.mark.parametrize("read", list(READS))
+async def test_a_read_renews_at_a_seventh_of_the_ttl_and_once(d: Any, wire: Proxy, advance: Advance, read: str) -> None:
+    await d.put("k", "v")
+    listings = 1 if read in ("values", "items") else 0
+    for wait, requests in ((DAY - MINUTE, 1), (2 * MINUTE, 2), (DAY - MINUTE, 1), (2 * MINUTE, 2), (MINUTE, 1)):
+        advance(wait)
+        with wire.recording() as sent:
+            await READS[read](d)
+        shown = [request.operation for request in sent]
+        # Where a store cannot copy on a condition, `contains` has to fetch the body that it puts.
+        fetched = 1 if requests == 2 and read == "contains" and "CopyObject" not in shown else 0
+        assert requests + listings + fetched == len(sent), shown
+
+
+@on_servers
+async def test_a_renewal_is_on_the_condition_that_nothing_has_changed(d: Any, wire: Proxy, advance: Advance) -> None:
+    for key, read in (("k", d.get), ("l", d.contains)):
+        await d.put(key, "v")
+        for wait in (2 * DAY, WEEK + HOUR):
+            advance(wait)
+            with wire.recording() as sent:
+                await read(key)
+            assert sent[-1].if_match
+            assert "PutObject" == sent[-1].operation or sent[-1].copy_source_if_match
+
+
+@on_servers
+async def test_pop_and_modify_do_not_renew_what_they_change(d: Any, wire: Proxy, advance: Advance) -> None:
+    await d.update(a=1, b=2)
+    advance(2 * DAY)
+    with wire.recording() as sent:
+        await d.pop("a")
+        await d.modify("b", lambda n: n + 1)
+    assert ["GetObject", "DeleteObject", "GetObject", "PutObject"] == [request.operation for request in sent]
+
+
+@on_servers
+async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, wire: Proxy, advance: Advance) -> None:
+    value = bytes(expiry.LARGE_BYTES)
+    await d.put("k", value)
+    advance(2 * DAY)
+    with wire.recording() as sent:
+        assert value == await d.get("k")
+    copies = d.wrapped._state.hydrated.manifest.capabilities.conditional_copy
+    assert ["GetObject", "CopyObject" if copies else "PutObject"] == [request.operation for request in sent]
+    advance(WEEK)
+    assert value == await d.get("k")
+
+
+@on_servers
+@pytest.mark.parametrize("kind", ["lost-request", "lost-answer", "internal-error", "internal-error-after", "slow-down"])
+async def test_a_renewal_that_fails_never_fails_the_read(
+    d: Any, wire: Proxy, advance: Advance, kind: FaultKind
+) -> None:
+    await d.put("k", "v")
+    advance(2 * DAY)
+    wire.faults = [Fault(kind, when=lambda request: request.method == "PUT")]
+    assert "v" == await d.get("k")
+    assert await d.contains("k")
+    assert [("k", "v")] == await listed(d.items())
+    wire.faults = []
+    assert "v" == await d.get("k")
+    advance(WEEK)
+    assert "v" == await d.get("k")
+
+
+@on_servers
+async def test_a_renewal_in_conflict_with_another_is_left_to_the_other(d: Any, wire: Proxy, advance: Advance) -> None:
+    await d.put("k", "v")
+    advance(2 * DAY)
+    wire.faults = [Fault("conflict", when=lambda request: request.method == "PUT")]
+    assert "v" == await d.get("k")
+
+
+@on_servers
+async def test_a_reader_that_may_not_write_reads_on_and_does_not_ask_each_time(
+    d: Any, wire: Proxy, advance: Advance
+) -> None:
+    await d.update({"k": "v", "l": "w"})
+    advance(2 * DAY)
+    wire.faults = [Fault("denied", when=lambda request: request.method == "PUT")]
+    with wire.recording() as sent:
+        assert ["v", "w"] == [await d.get("k"), await d.get("l")]
+        assert await d.contains("k")
+    assert 1 == sum(request.method == "PUT" for request in sent)
+
+
+@pytest.mark.parametrize("age", [2 * DAY, WEEK + HOUR], ids=["due", "nearly over"])
+async def test_a_renewal_is_not_a_change(d: Any, advance: Advance, age: timedelta) -> None:
+    await d.put("k", 1)
+    before = await d.entry("k")
+    advance(age)
+    assert 1 == await d.get("k")
+    assert await d.put("k", 2, if_version=before.version)
+    assert not await d.put("k", 3, if_version=before.version)
+    assert 2 == await d.get("k")
+
+
+@on_servers
+async def test_an_entry_that_entry_itself_renews_is_replaced_in_one_request(
+    d: Any, wire: Proxy, advance: Advance
+) -> None:
+    await d.put("k", 1)
+    advance(WEEK + HOUR)
+    seen = await d.entry("k")
+    with wire.recording() as sent:
+        assert await d.put("k", 2, if_version=seen.version)
+    assert 1 == len(sent)
+
+
+async def test_without_a_ttl_nothing_is_ever_over_nor_renewed(world: World, advance: Advance) -> None:
+    kept = world.named("kept", create_if_missing=True, ttl=None)
+    await kept.put("k", "v")
+    path = (await objects_of(kept))[0]
+    written = last_modified(kept, path)
+    advance(10_000 * DAY)
+    assert "v" == await kept.get("k")
+    assert await kept.contains("k")
+    assert 1 == await kept.len()
+    assert not await kept.put("k", "w", skip_if_exists=True)
+    assert written == last_modified(kept, path)
+
+
+def last_modified(d: Any, path: str) -> Any:
+    found = run_blocking(d.wrapped.client._store(aio=False).head(path))
+    assert found is not None
+    return found.last_modified
+
+
+async def test_the_shortest_ttl_is_kept_to_the_second(world: World, advance: Advance) -> None:
+    brief = world.named("brief", create_if_missing=True, ttl=MINUTE)
+    await brief.put("k", "v")
+    for _ in range(3):
+        advance(59 * SECOND)
+        assert "v" == await brief.get("k")
+    advance(MINUTE * 8 / 7)
+    assert await brief.get("k") is None
+    assert await brief.put("k", "w", skip_if_exists=True)
+
+
+async def test_what_is_computed_is_computed_again_when_it_is_over(world: World, advance: Advance) -> None:
+    handle = world.named("memo", create_if_missing=True, ttl=HOUR)
+    calls: list[int] = []
+
+    @memoize(handle.wrapped)
+    def double(n: int) -> int:
+        calls.append(n)
+        return 2 * n
+
+    for wait in (MINUTE, 30 * MINUTE, 30 * MINUTE, 2 * HOUR):
+        assert 4 == double(2)
+        advance(wait)
+    assert 4 == double(2)
+    assert [2, 2] == calls
+
+
+def test_a_lock_outlives_the_entries_as_long_as_its_lease(client: Client, advance: Advance) -> None:
+    d = Dict.from_name("brief", create_if_missing=True, client=client, ttl=MINUTE)
+
+    def taken_by_another() -> bool:
+        try:
+            with d.lock("l", lease=3600, timeout=0):
+                return True
+        except LockTimeoutError:
+            return False
+
+    with ThreadPoolExecutor(1) as other, pytest.raises(LockLostError), d.lock("l", lease=3600):
+        advance(30 * MINUTE)
+        assert not other.submit(taken_by_another).result()
+        # As if this holder had died: its next heartbeat is twenty minutes away.
+        advance(HOUR)
+        assert other.submit(taken_by_another).result()
+
+
+@pytest.mark.parametrize("skew", [-2 * DAY, 2 * DAY], ids=["behind", "ahead"])
+async def test_a_client_clock_that_is_two_days_off_loses_and_resurrects_nothing(
+    world: World, advance: Advance, skew: timedelta
+) -> None:
+    # Only the difference between the store's clock and ours could do harm, and that is made here.
+    advance(skew)
+    hourly = world.named("hourly", create_if_missing=True, ttl=HOUR)
+    await hourly.put("k", "v")
+    assert not await hourly.put("k", "w", skip_if_exists=True)
+    for _ in range(3):
+        advance(HOUR)
+        assert "v" == await hourly.get("k")
+        assert [("k", "v")] == await listed(hourly.items())
+    assert 1 == await hourly.len()
+    advance(70 * MINUTE)
+    assert await hourly.get("k") is None
+    assert 0 == await hourly.len()
+    assert await hourly.put("k", "w", skip_if_exists=True)
+    assert "w" == await hourly.get("k")
+
+
+def renewed_between_look_and_write(monkeypatch: pytest.MonkeyPatch) -> tuple[bool, Any]:
+    """A reader's renewal arrives just after a creator has seen the entry over, and before the creator writes."""
+    name = f"boundary-{id(monkeypatch)}"
+    client, bucket = Client(name, driver="memory"), memory_bucket(name)
+    d = Dict.from_name("d", create_if_missing=True, client=client)
+    d["k"] = "old"
+    entries: Entries = run_blocking(d._open())
+    path = entries.path(entries.keys.encode("k"))
+    bucket.advance(8 * DAY - MINUTE)
+    seen = run_blocking(entries.store.get(path))
+    bucket.advance(2 * MINUTE)
+    looked: list[Any] = []
+    look = MemoryStore.get
+
+    async def and_renew(store: MemoryStore, asked: str, **options: Any) -> Any:
+        found = await look(store, asked, **options)
+        if not looked and asked == path:
+            looked.append(found)
+            await entries.expiry.renew(path, seen)  # type: ignore[arg-type]
+        return found
+
+    monkeypatch.setattr(MemoryStore, "get", and_renew)
+    return d.put("k", "new", skip_if_exists=True), d.get("k")
+
+
+def test_a_renewal_under_way_when_the_entry_ends_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (False, "old") == renewed_between_look_and_write(monkeypatch)
+
+
+def test_the_test_above_would_notice_a_renewal_under_the_same_etag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiry, "renewed", lambda body: body)
+    assert (True, "new") == renewed_between_look_and_write(monkeypatch)
+
+
+def found_by_modify(d: Any, _: int) -> bool:
+    modified: str = d.modify("k", lambda value: "found" if value else "missing", default=None)
+    return modified == "found"
+
+
+# Each tells whether it found the entry; those that write did write when they did not.
+LOOKS: dict[str, Callable[[Any, int], bool]] = {
+    "get": lambda d, _: d.get("k") is not None,
+    "contains": lambda d, _: d.contains("k"),
+    "entry": lambda d, _: d.entry("k") is not None,
+    "get_many": lambda d, _: bool(d.get_many(["k"])),
+    "values": lambda d, _: bool(list(d.values())),
+    "items": lambda d, _: bool(list(d.items())),
+    "len": lambda d, _: bool(d.len()),
+    "keys": lambda d, _: bool(list(d.keys())),
+    "create": lambda d, n: not d.put("k", n, skip_if_exists=True),
+    "setdefault": lambda d, n: d.setdefault("k", n) != n,
+    "get_or_compute": lambda d, n: d.get_or_compute("k", lambda: n) != n,
+    "modify": found_by_modify,
+}
+CREATING = frozenset({"create", "setdefault", "get_or_compute"})
+NOT_READING = frozenset({"len", "keys", "create"})
+_numbers = count()
+STEPS = st.lists(st.tuples(st.floats(0, 1.3), st.sampled_from(list(LOOKS))), min_size=1, max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([MINUTE, HOUR, DAY, WEEK, 367 * DAY]), STEPS)
+def test_every_schedule_of_reads_keeps_both_promises(ttl: timedelta, steps: list[tuple[float, str]]) -> None:
+    """An entry lives for the ttl after its last read or write, and is not given later than 8/7 of it."""
+    client = Client(f"schedule-{next(_numbers)}", driver="memory")
+    d = Dict.from_name("d", create_if_missing=True, client=client, ttl=ttl)
+    d["k"] = "v"
+    idle = 0.0
+    for number, (wait, look) in enumerate(steps):
+        memory_bucket(client.bucket).advance(ttl * wait)
+        idle += wait
+        found = LOOKS[look](d, number)
+        if idle <= 1 - SECOND / ttl:
+            assert found
+        if idle > 8 / 7:
+            assert not found
+        if look == "modify" or (look in CREATING if not found else look not in NOT_READING):
+            idle = 0.0
+        elif not found:
+            idle = float("inf")
