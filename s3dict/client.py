@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,8 @@ from .config import (
     settings_from_env,
     signing_keys_from_env,
 )
+from .core.cache import ReadCache
+from .errors import InvalidError
 from .format.layout import Layout
 from .format.values import Codec, Segment
 from .stores.base import Store
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     import asyncio
 
     import boto3
+
+    from .stores.admin import BucketAdmin
 
 
 class Client:
@@ -44,6 +49,10 @@ class Client:
         driver: ``"boto3"`` (aioboto3 for asyncio), ``"memory"`` for tests, or ``"auto"``.
         max_value_bytes: The largest serialised value, in bytes; a larger one is ``RequestSizeError``.
         concurrency: How many requests of one bulk operation are under way at most.
+        cache: For how long `get`, ``d[k]`` and `get_many` may give what this client has read before, without asking
+            the store: no request within that time, and after it one whose answer has no body if nothing has changed.
+            What others write shows up that much later; what this client writes, at once. Nothing atomic uses it. None,
+            the default, asks the store each time. It takes 64 MiB of memory at most.
         signing_keys: Secrets of 16 bytes or more. The first signs every entry, each of them verifies; with them, an
             entry that none of them signed is ``IntegrityError`` before anything of it is unpickled.
 
@@ -66,10 +75,21 @@ class Client:
         driver: Literal["auto", "boto3", "memory"] = "auto",
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
         concurrency: int = DEFAULT_CONCURRENCY,
+        cache: timedelta | None = None,
         signing_keys: Iterable[str | bytes] = (),
     ) -> None:
+        if not (cache is None or isinstance(cache, timedelta)):
+            raise InvalidError(f"Invalid cache: {cache!r}. It is a timedelta, or None for no cache")
         settings = Settings(
-            bucket, prefix, endpoint_url, region_name, environment_name, driver, max_value_bytes, concurrency
+            bucket,
+            prefix,
+            endpoint_url,
+            region_name,
+            environment_name,
+            driver,
+            max_value_bytes,
+            concurrency,
+            None if cache is None else cache.total_seconds(),
         )
         self._set_up(settings.checked(), check_signing_keys(signing_keys), session)
 
@@ -122,11 +142,22 @@ class Client:
 
     def _store(self, *, aio: bool) -> Store:
         """The store for blocking calls, or the running event loop's."""
-        stores = self._stores
-        if stores.pid != os.getpid():
-            # A forked child shares its parent's sockets and lacks its threads: it starts anew.
-            stores = self._stores = _Stores()
+        stores = self._of_this_process()
         return self._asyncio_store(stores) if aio else self._blocking_store(stores)
+
+    def _cache(self) -> ReadCache | None:
+        """What this client has read in this process; None when it caches nothing."""
+        stores, window = self._of_this_process(), self._settings.cache_seconds
+        with stores.guard:
+            if stores.cache is None and window is not None:
+                stores.cache = ReadCache(window, threading.Lock())
+            return stores.cache
+
+    def _of_this_process(self) -> _Stores:
+        if self._stores.pid != os.getpid():
+            # A forked child shares its parent's sockets and lacks its threads: it starts anew.
+            self._stores = _Stores()
+        return self._stores
 
     def _blocking_store(self, stores: _Stores) -> Store:
         with stores.guard:
@@ -163,6 +194,14 @@ class Client:
 
         return AioBotoStore(self.bucket, **self._boto_arguments())
 
+    def _bucket_admin(self) -> BucketAdmin:
+        """The bucket itself, for those who set it up. Raises InvalidError for one in memory, which has no settings."""
+        from .stores.admin import BucketAdmin
+
+        if self.driver == "memory":
+            raise InvalidError("With the driver 'memory' there is no bucket to look at: unset S3DICT_DRIVER")
+        return BucketAdmin(self.bucket, **self._boto_arguments())
+
     def _boto_arguments(self) -> dict[str, Any]:
         from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return {
@@ -177,13 +216,14 @@ class Client:
 
 
 class _Stores:
-    """The stores of one process."""
+    """The stores of one process, and what was read through them."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.guard = threading.Lock()
         self.blocking: Store | None = None
         self.of_loops: dict[asyncio.AbstractEventLoop, Store] = {}
+        self.cache: ReadCache | None = None
 
 
 _reader: ContextVar[Client | None] = ContextVar("s3dict_reader", default=None)

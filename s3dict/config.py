@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import InvalidError
 from .format.layout import check_name, check_prefix
@@ -28,6 +28,7 @@ class Settings:
     driver: str = "auto"
     max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES
     concurrency: int = DEFAULT_CONCURRENCY
+    cache_seconds: float | None = None
 
     def checked(self) -> Settings:
         """The settings with a plain prefix. Raises InvalidError for what cannot work."""
@@ -39,18 +40,11 @@ class Settings:
             raise InvalidError(f"Unknown driver {self.driver!r}: choose one of {', '.join(DRIVERS)}")
         if self.max_value_bytes < 1 or self.concurrency < 1:
             raise InvalidError("max_value_bytes and concurrency are 1 or more")
+        if self.cache_seconds is not None and self.cache_seconds <= 0:
+            raise InvalidError("cache is a timedelta of more than nothing, or None for no cache")
         check_endpoint(self.endpoint_url)
         check_name(self.environment_name, "environment")
-        return Settings(
-            self.bucket,
-            check_prefix(self.prefix),
-            self.endpoint_url,
-            self.region_name,
-            self.environment_name,
-            self.driver,
-            self.max_value_bytes,
-            self.concurrency,
-        )
+        return replace(self, prefix=check_prefix(self.prefix))
 
 
 def settings_from_env() -> Settings:

@@ -65,7 +65,11 @@ class DictInfo:
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[K, V]):
-    """An entry as `Dict.entry` saw it. ``version`` is opaque, and changes with every write of the entry."""
+    """An entry as `Dict.entry` saw it.
+
+    ``version`` is opaque, and changes with every write of the entry. ``last_modified`` is when it was last written, or
+    kept alive by a read.
+    """
 
     key: K
     value: V
@@ -100,6 +104,9 @@ class Dict(Generic[K, V]):
     looks the dict up (1 request, 3 when it has to be created), and looks again when 60 seconds have passed since, so
     that a dict that somebody deleted raises ``NotFoundError`` instead of being written into nowhere. It may be shared
     between threads, event loops and forked processes, pickled, and put into a Dict as a key or a value.
+
+    An entry that nobody reads or writes for the dict's ttl is gone. A read of one that is older than a seventh of that
+    keeps it alive with 1 request more.
 
     Every method can be called in two ways: ``d.get("k")`` blocks, ``await d.get.aio("k")`` does not. The operators
     block.
@@ -247,7 +254,7 @@ class Dict(Generic[K, V]):
             DeserializationError: the value cannot be read here, because a module is missing, say.
             IntegrityError: what lies there is not what was written.
         """
-        live = await (await self._open(key)).read(key)
+        live = await (await self._open(key)).read(key, recent=True)
         value: V | None = default if live is None else live.value
         return value
 
@@ -578,6 +585,7 @@ class Dict(Generic[K, V]):
             label=self._label,
             max_value_bytes=client._settings.max_value_bytes,
             concurrency=client._settings.concurrency,
+            cache=client._cache(),
         )
 
 

@@ -22,10 +22,10 @@ class Lock:
             write_somewhere_else(fencing_token=held.token)
 
     It is a lease: while the context is open, a heartbeat renews it every third of its length; if the holder dies,
-        another
-    gets the lock when the lease is over by the store's own clock. A holder that was cut off or stopped for longer finds
-    ``held.lost`` true, and gets ``LockLostError`` when it leaves the context. ``held.token`` grows with every holder: a
-    resource that refuses smaller tokens than it has seen is safe even from a holder that does not know yet.
+    another gets the lock when the lease is over by the store's own clock. A holder that was cut off or stopped for
+    longer finds ``held.lost`` true, and gets ``LockLostError`` when it leaves the context. ``held.token`` grows with
+    every holder: a resource that refuses smaller tokens than it has seen is safe even from a holder that does not know
+    yet.
 
     Requests: 2 to take a free lock, 1 each time it is found taken, 3 for each lease that it is held, 1 to release it.
 

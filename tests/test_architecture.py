@@ -14,7 +14,7 @@ import s3dict
 PACKAGE = Path(s3dict.__file__).parent
 FACE = {
     *("s3dict", "s3dict.errors", "s3dict.dict", "s3dict.lock", "s3dict.memoize"),
-    *("s3dict.manager", "s3dict.client", "s3dict.config"),
+    *("s3dict.manager", "s3dict.client", "s3dict.config", "s3dict.provisioning", "s3dict.diagnosis"),
 }
 CORE = {"s3dict.core.*", "s3dict.format.*", "s3dict.errors"}
 
@@ -26,7 +26,7 @@ MAY_KNOW = {
     "s3dict.core.*": {*CORE, "s3dict.stores.base"},
     "s3dict.bridge": {"s3dict.stores.threads"},
     "s3dict.config": {"s3dict.errors", "s3dict.format.layout"},
-    "s3dict.client": {"s3dict.config", "s3dict.errors", "s3dict.format.*", "s3dict.stores.*"},
+    "s3dict.client": {"s3dict.config", "s3dict.core.cache", "s3dict.errors", "s3dict.format.*", "s3dict.stores.*"},
     "s3dict.manager": {*CORE, "s3dict.bridge", "s3dict.client", "s3dict.config", "s3dict.dict"},
     "s3dict.dict": {
         *CORE,
@@ -35,6 +35,8 @@ MAY_KNOW = {
     },
     "s3dict.lock": {*CORE, "s3dict.stores.threads"},
     "s3dict.memoize": {"s3dict.dict", "s3dict.lock", "s3dict.errors"},
+    "s3dict.provisioning": {"s3dict.client", "s3dict.errors", "s3dict.format.lifecycle", "s3dict.stores.admin"},
+    "s3dict.diagnosis": {*CORE, "s3dict.client", "s3dict.provisioning", "s3dict.stores.*"},
     "s3dict": FACE,
     "s3dict.__main__": {"s3dict.cli.*"},
     "s3dict.cli.*": {*FACE, "s3dict.cli.*"},

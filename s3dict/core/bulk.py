@@ -66,7 +66,7 @@ async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     """The values of those of the keys that are there, `concurrency` at a time. 1 request for each different key."""
 
     async def read(key: Any) -> _Outcome:
-        return await _outcome(key, entries.read)
+        return await _outcome(key, lambda key: entries.read(key, alone=False, recent=True))
 
     return await _run_all(entries, read, _checked(entries, keys))
 

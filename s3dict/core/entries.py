@@ -40,8 +40,11 @@ from ..format.keys import EncodedKey, KeyCodec, digest
 from ..format.layout import DataPaths
 from ..format.values import Codec, Segment
 from ..stores.base import Found, Store, Written
+from .cache import ReadCache
+from .cache import recent as read_recently
 from .conditional import SENDINGS, Lost, Marks, Removal, Won, before, delete_if, put_if, read
 from .expiry import Expiry
+from .fetching import fetch
 
 CHANGES_BORNE = 200
 """How often an entry may change under a read-and-write before that gives up."""
@@ -97,13 +100,18 @@ class Entries:
     label: str
     max_value_bytes: int
     concurrency: int
+    cache: ReadCache | None = None
 
-    async def read(self, key: Any) -> Live | None:
-        """The live entry, which is renewed when that is due; None when there is none. 1 request, and 1 to renew it."""
+    async def read(self, key: Any, *, alone: bool = True, recent: bool = False) -> Live | None:
+        """The live entry, which is renewed when that is due; None when there is none. 1 request, and 1 to renew it.
+
+        `alone` is False inside of the store's `map`: large values are then read in one piece. `recent` allows what the
+        client's cache holds.
+        """
         encoded = self.keys.encode(key)
         path = self.path(encoded)
         with self.about(key):
-            found = await read(self.store, path)
+            found = await self._found(path, alone, recent)
             live = None if found is None else self.live(found, encoded, key)
             if found is None or live is None:
                 return None
@@ -129,16 +137,16 @@ class Entries:
 
     async def write(self, encoded: EncodedKey, key: Any, value: Any) -> None:
         """Puts the entry, whatever is there. 1 request; it is sent again when its answer is lost."""
-        segments = self._serialise(key, value)
+        segments, path = self._serialise(key, value), self.path(encoded)
         failure: Error | None = None
-        with self.about(key):
+        with self.about(key), self.changing(path):
             for attempt in range(SENDINGS):
                 await before(self.store, attempt)
                 # Each sending is a write of its own: under the same write id, a second effect would bring an ETag back
                 # on which others may have acted since.
                 body, _ = self._pack(encoded, segments)
                 try:
-                    answer = await self.store.put(self.path(encoded), body)
+                    answer = await self.store.put(path, body)
                 except UnavailableError as error:
                     failure = error
                     continue
@@ -156,10 +164,11 @@ class Entries:
         encoded = self.keys.encode(key)
         body, write_id = self._pack(encoded, self._serialise(key, value))
         marks = Marks(write_id, peek=PRELUDE_BYTES)
+        path = self.path(encoded)
         over: str | None = None
-        with self.about(key):
+        with self.about(key), self.changing(path):
             while True:
-                outcome = await put_if(self.store, self.path(encoded), body, marks, over=over, removable=True)
+                outcome = await put_if(self.store, path, body, marks, over=over, removable=True)
                 if isinstance(outcome, Won):
                     return True
                 if outcome.found is None and over is not None:
@@ -180,12 +189,12 @@ class Entries:
         """`replace`, and when it lost, what was there instead: all of it, or its first `peek` bytes."""
         encoded = self.keys.encode(key)
         body, write_id = self._pack(encoded, self._serialise(key, value))
-        marks, etag = Marks(write_id, version.write_id, peek), version.etag
-        with self.about(key):
+        path, marks, etag = self.path(encoded), Marks(write_id, version.write_id, peek), version.etag
+        with self.about(key), self.changing(path):
             for attempt in range(CHANGES_BORNE):
                 await before(self.store, attempt)
                 over = self.capabilities.if_match(etag)
-                outcome = await put_if(self.store, self.path(encoded), body, marks, over=over)
+                outcome = await put_if(self.store, path, body, marks, over=over)
                 if not self._was_only_refreshed(outcome, version):
                     return outcome
                 assert isinstance(outcome, Lost)
@@ -197,7 +206,7 @@ class Entries:
         """Takes the entry out and gives it, to one caller only; None when there is none. 2 requests, or 1."""
         encoded = self.keys.encode(key)
         path = self.path(encoded)
-        with self.about(key):
+        with self.about(key), self.changing(path):
             for attempt in range(CHANGES_BORNE):
                 await before(self.store, attempt)
                 found = await read(self.store, path)
@@ -211,7 +220,7 @@ class Entries:
         """`remove` without the value, which need not be readable here; whether there was one. 2 requests, or 1."""
         encoded = self.keys.encode(key)
         path = self.path(encoded)
-        with self.about(key):
+        with self.about(key), self.changing(path):
             for attempt in range(CHANGES_BORNE):
                 await before(self.store, attempt)
                 found = await read(self.store, path, PRELUDE_BYTES)
@@ -269,6 +278,21 @@ class Entries:
             if self.label not in str(error):
                 error.place = ", ".join([self.label, *(f"key {shown(k)}" for k in key)])
             raise
+
+    @contextmanager
+    def changing(self, path: str) -> Iterator[None]:
+        """Around a write: whatever becomes of it, this client must not go on reading what was there before."""
+        try:
+            yield
+        finally:
+            if self.cache is not None:
+                self.cache.forget(path)
+
+    async def _found(self, path: str, alone: bool, recent: bool) -> Found | None:
+        whole = fetch if alone else read
+        if self.cache is None or not recent:
+            return await whole(self.store, path)
+        return await read_recently(self.cache, self.store, path, lambda: whole(self.store, path), self.expiry.is_due)
 
     def _is_absent(self, found: Found) -> bool:
         """Whether what was found, of which the first bytes are enough, is no live entry."""

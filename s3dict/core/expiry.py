@@ -61,17 +61,20 @@ class Expiry:
         """Whether an entry of that time is absent at this date."""
         return date - last_modified > self._lifetime.over
 
+    def is_due(self, found: Found) -> bool:
+        """Whether an entry that is read now has to be renewed."""
+        return found.date - found.last_modified >= self._lifetime.due
+
     async def renew(self, path: str, found: Found) -> str:
         """Keeps an entry that has just been read, and gives its ETag after that. No request while it is young.
 
         1 request when it is due; 2 when its body is not at hand (`contains`) and the store cannot copy on a condition.
         Nothing that goes wrong here is the reader's business: it has its value, and the next read tries again.
         """
-        age = found.date - found.last_modified
-        if age < self._lifetime.due or self._store.now() < self._quiet_until:
+        if not self.is_due(found) or self._store.now() < self._quiet_until:
             return found.etag
         try:
-            answer = await self._renew(path, found, age)
+            answer = await self._renew(path, found)
         except PermissionDeniedError:
             self._quiet_until = self._store.now() + DENIED_PAUSE
             return found.etag
@@ -80,13 +83,13 @@ class Expiry:
         # Refused: another has renewed it, written over it or removed it since, and theirs is what counts.
         return answer.etag if isinstance(answer, Written) else found.etag
 
-    async def _renew(self, path: str, found: Found, age: timedelta) -> Written | Refused | None:
+    async def _renew(self, path: str, found: Found) -> Written | Refused | None:
         """Sent once, and always on the condition that the entry is still the one that was read.
 
         An answer that is lost does no harm: the same bytes have been written, or not. A request that arrives late finds
         its condition broken by whatever came in between, a sweep included, so nothing comes back to life.
         """
-        closing = age >= self._lifetime.closing
+        closing = found.date - found.last_modified >= self._lifetime.closing
         unread = len(found.body) < found.size
         if self._capabilities.conditional_copy and not closing and (unread or found.size >= LARGE_BYTES):
             etag = self._capabilities.if_match(found.etag)

@@ -71,7 +71,11 @@ async def clear(entries: Entries) -> None:
     Tombstones stay: a deletion cannot be undone for the newer entry that might have taken one's place by then.
     """
     with entries.about():
-        await delete_all(entries.store, entries.paths.entries, only=lambda line: _is_entry(entries, line))
+        try:
+            await delete_all(entries.store, entries.paths.entries, only=lambda line: _is_entry(entries, line))
+        finally:
+            if entries.cache is not None:
+                entries.cache.forget_all(entries.paths.entries)
 
 
 async def _pages(entries: Entries) -> AsyncGenerator[list[Listed], None]:

@@ -4,12 +4,15 @@
 
     magic (4)  version (1)  renewals (1)  write id (16)  header length (4)  CRC-32 of these (4)      the prelude
     CBOR [header, signature]                                      the header, itself CBOR, as a byte string
-    payload                                                       the value's segments, one after the other
+    payload                                                       the value's segments, all but the first aligned
 
 The write id is random and belongs to one write: whoever reads it knows whose write the entry is. It stands at a fixed
 place, so that the first 30 bytes of any entry tell it. The count of renewals (modulo 256) is what changes when an entry
 is kept alive under a new ETag: nobody's content, so no signature covers it. A tombstone is a prelude alone, with a
 header length of zero, which makes it smaller than every entry: a listing shows what it is.
+
+The segments after the first are buffers of arrays. They begin at multiples of 16 bytes, with zeros before them, so that
+a large array need not be copied out of the body: NumPy wants its items aligned.
 """
 
 from __future__ import annotations
@@ -20,12 +23,15 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Union
 
 import cbor2
 
 from ..errors import IntegrityError
 from .cbor import loads
 from .values import Segment
+
+Data = Union[bytes, bytearray]
 
 MAGIC = b"\x93S3D"
 VERSION = 1
@@ -34,6 +40,7 @@ _PRELUDE = struct.Struct(f">4sBB{WRITE_ID_BYTES}sI")
 _CHECKSUM = struct.Struct(">I")
 PRELUDE_BYTES = _PRELUDE.size + _CHECKSUM.size
 TOMBSTONE_BYTES = PRELUDE_BYTES
+ALIGNMENT = 16
 _SIGNATURE_BYTES = 32
 
 
@@ -130,27 +137,32 @@ def pack(write_id: bytes, key: bytes, codec: str, segments: Sequence[Segment], s
     lengths = tuple(memoryview(segment).nbytes for segment in segments)
     header = Header(key, codec, lengths, _crc32(segments), seal.digest(segments)).encode()
     block = cbor2.dumps([header, seal.sign(write_id, header)])
-    return b"".join([Prelude(0, write_id, len(block)).encode(), block, *segments])
+    parts: list[Segment] = [Prelude(0, write_id, len(block)).encode(), block]
+    end = PRELUDE_BYTES + len(block)
+    for start, length, segment in zip(_starts(end, lengths), lengths, segments, strict=True):
+        parts += bytes(start - end), segment
+        end = start + length
+    return b"".join(parts)
 
 
 def pack_tombstone(write_id: bytes) -> bytes:
     return Prelude(0, write_id, 0).encode()
 
 
-def renewed(body: bytes) -> bytes:
+def renewed(body: Data) -> bytes:
     """The same entry in other bytes, which have another ETag."""
     prelude = read_prelude(body)
     again = Prelude((prelude.renewals + 1) % 256, prelude.write_id, prelude.header_length)
     return b"".join([again.encode(), memoryview(body)[PRELUDE_BYTES:]])
 
 
-def read_prelude(data: bytes) -> Prelude:
+def read_prelude(data: Data) -> Prelude:
     """What the first bytes say. Raises IntegrityError for bytes that no entry of ours begins with."""
     if len(data) < PRELUDE_BYTES:
         raise IntegrityError(f"The object is no entry: it has only {len(data)} bytes")
     magic, version, renewals, write_id, header_length = _PRELUDE.unpack_from(data)
     if magic != MAGIC:
-        raise IntegrityError(f"The object is no entry of ours: it begins with {data[:8]!r}")
+        raise IntegrityError(f"The object is no entry of ours: it begins with {bytes(data[:8])!r}")
     if version != VERSION:
         raise IntegrityError(f"The entry has format {version}, and this s3dict knows {VERSION}: upgrade s3-shared-dict")
     if _CHECKSUM.unpack_from(data, _PRELUDE.size) != (zlib.crc32(memoryview(data)[: _PRELUDE.size]),):
@@ -158,7 +170,7 @@ def read_prelude(data: bytes) -> Prelude:
     return Prelude(renewals, write_id, header_length)
 
 
-def unpack(data: bytes, seal: Seal) -> EntryBody | None:
+def unpack(data: Data, seal: Seal) -> EntryBody | None:
     """The checked entry; None for a tombstone. Raises IntegrityError for anything else than what `pack` wrote."""
     prelude = read_prelude(data)
     if prelude.is_tombstone:
@@ -166,7 +178,7 @@ def unpack(data: bytes, seal: Seal) -> EntryBody | None:
             raise IntegrityError("The entry's header length is zero, but it is no tombstone: its bytes were altered")
         return None
     header = read_header(data, prelude, seal)
-    segments = _cut(memoryview(data)[PRELUDE_BYTES + prelude.header_length :], header.segments)
+    segments = _cut(memoryview(data), PRELUDE_BYTES + prelude.header_length, header.segments)
     if _crc32(segments) != header.crc32:
         raise IntegrityError("The entry's checksum does not match: its bytes were altered")
     if seal.keys and not hmac.compare_digest(seal.digest(segments), header.digest):
@@ -174,9 +186,9 @@ def unpack(data: bytes, seal: Seal) -> EntryBody | None:
     return EntryBody(prelude.write_id, header, segments)
 
 
-def read_header(data: bytes, prelude: Prelude, seal: Seal) -> Header:
+def read_header(data: Data, prelude: Prelude, seal: Seal) -> Header:
     """The header at the beginning of an entry, verified; the payload need not be there."""
-    block = data[PRELUDE_BYTES : PRELUDE_BYTES + prelude.header_length]
+    block = bytes(data[PRELUDE_BYTES : PRELUDE_BYTES + prelude.header_length])
     if len(block) < prelude.header_length:
         raise IntegrityError(f"The entry is truncated: its header lacks {prelude.header_length - len(block)} bytes")
     try:
@@ -201,14 +213,25 @@ def _checked_header(fields: dict[str, object]) -> Header:
     return Header(key, codec, tuple(lengths), crc32, digest)
 
 
-def _cut(payload: memoryview, lengths: tuple[int, ...]) -> tuple[memoryview, ...]:
-    if sum(lengths) != len(payload):
-        raise IntegrityError(f"The entry should have {sum(lengths)} bytes of payload and has {len(payload)}")
-    segments, start = [], 0
+def _starts(begin: int, lengths: Sequence[int]) -> list[int]:
+    """Where the segments begin, the first of them at `begin`."""
+    starts: list[int] = []
+    end = begin
     for length in lengths:
-        segments.append(payload[start : start + length])
-        start += length
-    return tuple(segments)
+        start = end + -end % ALIGNMENT if starts else end
+        starts.append(start)
+        end = start + length
+    return starts
+
+
+def _cut(data: memoryview, begin: int, lengths: tuple[int, ...]) -> tuple[memoryview, ...]:
+    starts = _starts(begin, lengths)
+    ends = [start + length for start, length in zip(starts, lengths, strict=True)]
+    if ends[-1] != len(data):
+        raise IntegrityError(f"The entry should have {ends[-1]} bytes and has {len(data)}")
+    if any(any(data[end:start]) for end, start in zip(ends, starts[1:], strict=False)):
+        raise IntegrityError("The entry has something where nothing belongs: its bytes were altered")
+    return tuple(data[start:end] for start, end in zip(starts, ends, strict=True))
 
 
 def _crc32(segments: Sequence[Segment]) -> int:

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..errors import InvalidError
-from .keys import MAX_SEGMENT_BYTES
 
-MAX_PREFIX_BYTES = 400
+# The id of a lifecycle rule begins with the prefix (`lifecycle.py`), and S3 allows it 255 characters.
+MAX_PREFIX_BYTES = 200
 MIN_TTL = timedelta(minutes=1)
 SWEEP_DAYS = (1, 2, 8, 35, 105, 420)
 # Lifecycle rules count whole days from the last write; the eighth part is what keeps them clear of a living entry.
@@ -51,7 +51,7 @@ def check_prefix(prefix: str) -> str:
     """The prefix without slashes around it. Raises InvalidError when stores could not all keep objects under it."""
     segments = prefix.strip("/").split("/") if isinstance(prefix, str) else []
     sound = all(re.fullmatch(r"[a-zA-Z0-9\-_.]+", s) and s not in (".", "..") for s in segments)
-    if not segments or not sound or max(map(len, segments)) > MAX_SEGMENT_BYTES or len(prefix) > MAX_PREFIX_BYTES:
+    if not segments or not sound or len(prefix) > MAX_PREFIX_BYTES:
         raise InvalidError(
             f"Invalid prefix: {prefix!r}. It has segments of the characters A-Z a-z 0-9 - _ . between slashes, "
             f"{MAX_PREFIX_BYTES} in all at most, none of them '.' or '..'"

@@ -30,7 +30,7 @@ class LockRecord:
         return json.dumps({"format": 1, **asdict(self)}).encode()
 
 
-def decode_lock(data: bytes) -> LockRecord:
+def decode_lock(data: bytes | bytearray) -> LockRecord:
     """Raises IntegrityError for what is no lock of ours."""
     import json
 

@@ -41,7 +41,7 @@ class Manifest:
         )
 
 
-def decode_manifest(data: bytes, path: str) -> Manifest | None:
+def decode_manifest(data: bytes | bytearray, path: str) -> Manifest | None:
     """The manifest in `data`; None for the mark of a deleted dict. Raises IntegrityError for anything else."""
     fields = _decode(data, path)
     if fields.get("deleted"):
@@ -61,7 +61,7 @@ def encode_store(capabilities: Capabilities) -> bytes:
     return _encode({"format": FORMAT, "store": capabilities.to_json()})
 
 
-def decode_store(data: bytes, path: str) -> Capabilities:
+def decode_store(data: bytes | bytearray, path: str) -> Capabilities:
     """Raises IntegrityError for what is no `store.json` of ours."""
     try:
         return Capabilities.from_json(_decode(data, path)["store"])
@@ -92,7 +92,7 @@ def _encode(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, indent=1).encode()
 
 
-def _decode(data: bytes, path: str) -> dict[str, Any]:
+def _decode(data: bytes | bytearray, path: str) -> dict[str, Any]:
     import json
 
     try:

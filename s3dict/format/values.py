@@ -53,8 +53,17 @@ class CloudpickleCodec:
     def loads(self, segments: Sequence[memoryview]) -> Any:
         import pickle
 
-        # Copies: an array over the answer's own bytes would be read-only, which the array that was put was not.
-        return pickle.loads(segments[0], buffers=[bytearray(segment) for segment in segments[1:]])
+        return pickle.loads(segments[0], buffers=[_own(segment) for segment in segments[1:]])
+
+
+def _own(segment: memoryview) -> memoryview | bytearray:
+    """The buffer for a value to keep and to change.
+
+    A copy, since an array over an answer's own bytes would be read-only, which the array that was put was not. Only a
+    large answer comes in memory that may be written; there, what is most of it may keep all of it alive.
+    """
+    stays = not segment.readonly and 2 * segment.nbytes > memoryview(segment.obj).nbytes
+    return segment if stays else bytearray(segment)
 
 
 class JsonCodec:

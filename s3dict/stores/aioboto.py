@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
+from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
+from .base import Body
 from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, share_models
 from .tasks import Tasks
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     import boto3
     from aiobotocore.httpsession import AIOHTTPSession
     from types_aiobotocore_s3.client import S3Client
+
+
+_PIECE_BYTES = 1 << 20
 
 
 class AioBotoStore(S3Requests, Tasks):
@@ -42,7 +47,8 @@ class AioBotoStore(S3Requests, Tasks):
     async def send(self, call: Call) -> Answer | Declined:
         for sending in range(1, SENDINGS + 1):
             try:
-                fields = await getattr(await self._client(call.once), call.method)(**call.parameters)
+                client = await self._client(call.once)
+                fields = await getattr(client, call.method)(**_sendable(call.parameters))
             except Exception as error:
                 return decline(error, call)
             try:
@@ -148,6 +154,42 @@ class _Credentials:
                 return lent.get_frozen_credentials()
 
         return Lent(*lent.get_frozen_credentials())
+
+
+class _Stream(RawIOBase):
+    """A large body that is sent piece by piece, and never copied as a whole.
+
+    The event loop's transport copies whatever the socket does not take at once; aiohttp reads all of a file whose
+    length it knows, and makes a copy of what a BytesIO holds.
+    """
+
+    def __init__(self, body: Body) -> None:
+        self._body = memoryview(body)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
+        self._position = offset + {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: len(self._body)}[whence]
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        wanted = len(self._body) if size is None or size < 0 else min(size, _PIECE_BYTES)
+        piece = bytes(self._body[self._position : self._position + wanted])
+        self._position += len(piece)
+        return piece
+
+
+def _sendable(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    body = parameters.get("Body", b"")
+    return {**parameters, "Body": _Stream(body)} if len(body) > _PIECE_BYTES else parameters
 
 
 async def _read(fields: Any) -> bytes:

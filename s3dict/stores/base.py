@@ -20,11 +20,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, Union
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+Body = Union[bytes, bytearray]
 PAGE_SIZE = 1000
 
 
@@ -36,7 +37,7 @@ class Found:
     object's age however wrong the clock here is.
     """
 
-    body: bytes
+    body: Body
     etag: str
     size: int
     last_modified: datetime
@@ -118,7 +119,7 @@ class Store(Protocol):
         ...
 
     async def put(
-        self, path: str, body: bytes, *, if_match: str | None = None, if_none_match: bool = False
+        self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
     ) -> Written | Refused:
         """Writes the object: always, only over the ETag `if_match`, or only where there is none (`if_none_match`)."""
         ...

@@ -15,6 +15,7 @@ from hashlib import md5
 
 from .base import (
     PAGE_SIZE,
+    Body,
     Deleted,
     Found,
     Listed,
@@ -59,7 +60,7 @@ class MemoryBucket:
             self._paths = sorted(self.objects)
         return self._paths
 
-    def write(self, path: str, body: bytes) -> str:
+    def write(self, path: str, body: Body) -> str:
         if path not in self.objects:
             self._paths = None
         etag = f'"{md5(body, usedforsecurity=False).hexdigest()}"'
@@ -102,7 +103,7 @@ class _MemoryObjects:
         return found and Found(b"", found.etag, found.size, found.last_modified, found.date)
 
     async def put(
-        self, path: str, body: bytes, *, if_match: str | None = None, if_none_match: bool = False
+        self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
     ) -> Written | Refused:
         with self._bucket.guard:
             if not self._holds(path, if_match, if_none_match):

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
-from .base import Deleted, Found, Listed, NotDeleted, NotModified, Page, Reason, Refused, Written
+from .base import Body, Deleted, Found, Listed, NotDeleted, NotModified, Page, Reason, Refused, Written
 
 SENDINGS = 4
 """How often a request without a condition is sent before the store counts as unavailable."""
@@ -168,7 +168,7 @@ class S3Requests:
         return None
 
     async def put(
-        self, path: str, body: bytes, *, if_match: str | None = None, if_none_match: bool = False
+        self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
     ) -> Written | Refused:
         parameters: dict[str, Any] = {"Body": body}
         if if_match is not None:
@@ -285,7 +285,7 @@ def _refusal(status: int, code: str, message: str, call: Call) -> Error:
             f"{said}. Check the credentials (AWS_ACCESS_KEY_ID and the rest), the region, and that the policy allows "
             f"s3:{_ACTIONS.get(call.operation, call.operation)} there"
         )
-    if status == 501 or code == "NotImplemented":
+    if status in (405, 501) or code == "NotImplemented":
         return UnsupportedStoreError(f"The store cannot do what was asked. {said}")
     if status in (301, 307):
         return InvalidError(f"The bucket {call.bucket!r} is in another region or behind another endpoint. {said}")
@@ -301,6 +301,13 @@ _ACTIONS = {
     "ListObjectsV2": "ListBucket",
     "CopyObject": "PutObject",
     "DeleteObjects": "DeleteObject",
+    "HeadBucket": "ListBucket",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
 }
 
 

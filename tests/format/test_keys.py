@@ -519,7 +519,7 @@ prefixes = st.lists(names, min_size=1, max_size=20).map("/".join).filter(lambda 
 
 
 @given(prefixes, names, names, st.sampled_from([None, 1, 2, 7, 30, 90, 360]), canonical_keys)
-@example("p" * 200 + "/" + "q" * 199, "e" * 64, "n" * 64, 360, "k" * 159)
+@example("p" * 100 + "/" + "q" * 99, "e" * 64, "n" * 64, 360, "k" * 159)
 def test_object_names_fit_every_store_whatever_they_are_made_of(
     prefix: str, environment: str, name: str, days: int | None, key: Hashable
 ) -> None:

@@ -58,13 +58,13 @@ def test_what_passes_for_a_name_is_safe_in_a_path(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("prefix", "plain"),
-    [("s3dict", "s3dict"), ("/a/b/", "a/b"), ("a.b-c_D/9", "a.b-c_D/9"), ("...", "..."), ("x" * 250, "x" * 250)],
+    [("s3dict", "s3dict"), ("/a/b/", "a/b"), ("a.b-c_D/9", "a.b-c_D/9"), ("...", "..."), ("x" * 200, "x" * 200)],
 )
 def test_a_prefix_is_kept_without_slashes_around_it(prefix: str, plain: str) -> None:
     assert plain == check_prefix(prefix)
 
 
-BAD_PREFIXES = ["", "/", "//", "a//b", "a/./b", "a/../b", "..", "a b", "a\n", "é", "s3://x", "x" * 251, None, 3, b"a"]
+BAD_PREFIXES = ["", "/", "//", "a//b", "a/./b", "a/../b", "..", "a b", "a\n", "é", "s3://x", "x" * 201, None, 3, b"a"]
 
 
 @pytest.mark.parametrize("prefix", [*BAD_PREFIXES, "x/" * (MAX_PREFIX_BYTES // 2) + "x"], ids=lambda p: repr(p)[:20])

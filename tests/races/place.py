@@ -77,7 +77,7 @@ class Place:
 async def _forbid_conditional_delete(client: Client) -> None:
     store, path = client._store(aio=False), client._layout.store
     found = await store.get(path)
-    body: bytes = found.body.replace(b'"conditional_delete": true', b'"conditional_delete": false')  # type: ignore[union-attr]
+    body: bytes = bytes(found.body).replace(b'"conditional_delete": true', b'"conditional_delete": false')  # type: ignore[union-attr]
     assert b'"conditional_delete": false' in body
     await store.put(path, body)
 

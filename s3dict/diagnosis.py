@@ -1,0 +1,302 @@
+"""What works and what does not, seen from here, and what to do about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum
+from statistics import median
+
+from .client import Client
+from .core.probe import probe
+from .errors import Error, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
+from .format.capabilities import Capabilities
+from .format.layout import Layout, new_ulid
+from .format.lifecycle import harmful, housekeeping_id, missing
+from .format.manifest import decode_store
+from .provisioning import NOTHING_IS_SWEPT, danger
+from .stores.admin import BucketAdmin, vendor_code
+from .stores.base import Found, Store
+from .stores.threads import run_blocking
+
+SKEW_SECONDS = 60.0
+"""How far off the clock may be before it is worth a word."""
+SIGNATURE_SECONDS = 15 * 60.0
+"""How far off a request's date may be for S3 to take its signature."""
+FAR_SECONDS = 0.25
+"""Beyond this median, the bucket is on another continent, or the store has too much to do."""
+
+_ROUNDS = 5
+_SCRATCH = b"s3dict measures the latency".ljust(1024, b".")
+
+
+class Status(Enum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    """Something needed is missing."""
+    NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check found, and what to do about it where something should be done."""
+
+    name: str
+    status: Status
+    detail: str
+    advice: str = ""
+
+
+def diagnose(client: Client, *, read_only: bool = False) -> Iterator[Check]:
+    """Checks all that a dict needs of the client's bucket. Each check is made when it is asked for.
+
+    It writes only scratch objects under ``<prefix>/sweep-1d/probe/``, and removes them. About 35 requests. What a check
+    cannot see for lack of permission is a warning; what nothing works without stops the checks that follow.
+
+    Args:
+        client: Names the bucket and the prefix, and the driver to use.
+        read_only: Write nothing, since the credentials are not meant to.
+
+    Raises:
+        InvalidError: the client's driver has no bucket.
+    """
+    place = _Place(client, client._bucket_admin(), client._store(aio=False), client._layout, read_only)
+    stopped_by = ""
+    for name, examine in _CHECKS:
+        if stopped_by:
+            yield Check(name, Status.NOT_TRIED, f"not tried: {stopped_by} has to be mended first")
+            continue
+        check = _tried(name, examine, place)
+        yield check
+        if name in _VITAL and check.status is Status.FAILED:
+            stopped_by = name
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    client: Client
+    admin: BucketAdmin
+    store: Store
+    layout: Layout
+    read_only: bool
+
+    def new_path(self) -> str:
+        return self.layout.scratch(new_ulid(datetime.now(timezone.utc)))
+
+
+def _tried(name: str, examine: Callable[[_Place], Check], place: _Place) -> Check:
+    try:
+        return examine(place)
+    except PermissionDeniedError as error:
+        status = Status.FAILED if name in _VITAL else Status.WARNING
+        return Check(name, status, f"not allowed: {error}", _advice(error))
+    except NotFoundError as error:
+        return Check(name, Status.FAILED, str(error), f"s3dict init --bucket {place.client.bucket}")
+    except UnavailableError as error:
+        return Check(name, Status.FAILED, str(error), "mend the endpoint or the network, or try again later")
+    except Error as error:
+        return Check(name, Status.FAILED, str(error), "mend what the message names, and run s3dict doctor again")
+
+
+def _advice(error: PermissionDeniedError) -> str:
+    return _ADVICE.get(vendor_code(error), "grant what the message names, or use other credentials")
+
+
+_ADVICE = {
+    "ExpiredToken": "sign in again, or renew the session token",
+    "InvalidAccessKeyId": "the store does not know this access key: mend AWS_ACCESS_KEY_ID, or the endpoint",
+    "RequestTimeTooSkewed": "this machine's clock is wrong: set it by NTP",
+    "SignatureDoesNotMatch": "the secret does not belong to this access key: mend AWS_SECRET_ACCESS_KEY",
+}
+
+
+def _driver(place: _Place) -> Check:
+    client = place.client
+    where = client.endpoint_url or "the endpoint of AWS_ENDPOINT_URL" if place.admin.has_custom_endpoint else "AWS"
+    return Check("driver", Status.OK, f"{client.driver}, to {where}, s3://{client.bucket}/{client.prefix}/")
+
+
+def _credentials(place: _Place) -> Check:
+    try:
+        found = place.admin.credentials()
+    except PermissionDeniedError as error:
+        advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
+        return Check("credentials", Status.FAILED, str(error), advice)
+    if not place.admin.has_custom_endpoint:
+        # A policy or a network may shut STS out: that takes nothing from a dict.
+        with suppress(Error):
+            return Check("credentials", Status.OK, f"{place.admin.identity()} ({found})")
+    return Check("credentials", Status.OK, found)
+
+
+def _bucket(place: _Place) -> Check:
+    # What `Dict.objects.list` asks, since a policy may allow no more.
+    run_blocking(place.store.list_page(place.layout.manifests(place.client.environment_name)))
+    return Check("bucket", Status.OK, f"{place.client.bucket} answers")
+
+
+def _region(place: _Place) -> Check:
+    present, signed = place.admin.look(), place.admin.signed_region
+    told = present and present.region
+    if told is None or place.admin.has_custom_endpoint:
+        return Check("region", Status.OK, f"requests are signed for {signed}, and the store takes that")
+    if told == signed:
+        return Check("region", Status.OK, told)
+    return Check(
+        "region",
+        Status.WARNING,
+        f"the bucket is in {told}, but requests are signed for {signed} and redirected",
+        f"set AWS_DEFAULT_REGION={told}",
+    )
+
+
+def _clock(place: _Place) -> Check:
+    before = time.time()
+    page = run_blocking(place.store.list_page(place.layout.manifests(place.client.environment_name)))
+    # A Date is cut to whole seconds.
+    skew = (before + time.time()) / 2 - (page.date.timestamp() + 0.5)
+    if abs(skew) <= SKEW_SECONDS:
+        return Check("clock", Status.OK, "agrees with the store's within a minute")
+    breaks = abs(skew) > SIGNATURE_SECONDS
+    return Check(
+        "clock",
+        Status.FAILED if breaks else Status.WARNING,
+        f"this machine's is {abs(skew) / 60:.0f} minutes {'ahead of' if skew > 0 else 'behind'} the store's. Expiry "
+        f"and locks go by the store's, but S3 refuses signatures that are {SIGNATURE_SECONDS / 60:.0f} minutes off",
+        "set the clock of the one that is wrong by NTP",
+    )
+
+
+def _conditions(place: _Place) -> Check:
+    found = run_blocking(place.store.get(place.layout.store))
+    recorded = decode_store(found.body, place.layout.store) if isinstance(found, Found) else None
+    if place.read_only:
+        known = _capabilities(recorded) if recorded else "nobody has created a dict here yet"
+        return Check(_CONDITIONS, Status.OK if recorded else Status.WARNING, f"as found by whoever may write: {known}")
+    try:
+        seen = run_blocking(probe(place.store, place.new_path()))
+    except PermissionDeniedError as error:
+        advice = f"{_advice(error)}; s3dict doctor --read-only if these are only to read"
+        return Check(_CONDITIONS, Status.FAILED, f"not allowed to write: {error}", advice)
+    except UnsupportedStoreError as error:
+        return Check(_CONDITIONS, Status.FAILED, str(error), "use another store, or a newer version of this one")
+    return _compared(place, recorded, seen)
+
+
+def _compared(place: _Place, recorded: Capabilities | None, seen: Capabilities) -> Check:
+    if recorded is None or not _promises_more(recorded, seen):
+        return Check(_CONDITIONS, Status.OK, _capabilities(seen))
+    return Check(
+        _CONDITIONS,
+        Status.FAILED,
+        f"seen now: {_capabilities(seen)}; but dicts rely on what {place.layout.store} says: {_capabilities(recorded)}",
+        "was the store replaced? Make the dicts anew under another S3DICT_PREFIX",
+    )
+
+
+def _promises_more(recorded: Capabilities, seen: Capabilities) -> bool:
+    return (
+        recorded.quoted_etags != seen.quoted_etags
+        or (recorded.conditional_delete and not seen.conditional_delete)
+        or (recorded.conditional_copy and not seen.conditional_copy)
+    )
+
+
+def _capabilities(seen: Capabilities) -> str:
+    return ", ".join(
+        (
+            "PUT honoured",
+            "DELETE honoured" if seen.conditional_delete else "DELETE not (removing leaves a small tombstone)",
+            "COPY honoured" if seen.conditional_copy else "COPY not (a refresh sends the body again)",
+            f"ETags {'with' if seen.quoted_etags else 'without'} quotes",
+        )
+    )
+
+
+def _sweep_rules(place: _Place) -> Check:
+    name, prefix = "sweep rules", place.client.prefix
+    init = f"s3dict init --bucket {place.client.bucket} --prefix {prefix}"
+    try:
+        rules = place.admin.lifecycle().rules
+    except UnsupportedStoreError as error:
+        advice = "delete old objects under the sweep-<N>d/ prefixes by other means"
+        return Check(name, Status.FAILED, f"{error}. {NOTHING_IS_SWEPT}", advice)
+    if names := harmful(rules, prefix):
+        advice = "narrow their filters to other prefixes"
+        return Check(name, Status.FAILED, danger(names, prefix), advice)
+    lacking = missing(rules, prefix)
+    if lacking == (housekeeping_id(prefix),):
+        detail = "all there, but not the one that removes incomplete uploads and noncurrent versions"
+        return Check(name, Status.WARNING, detail, init)
+    if lacking:
+        return Check(name, Status.FAILED, f"missing or different: {', '.join(lacking)}. {NOTHING_IS_SWEPT}", init)
+    return Check(name, Status.OK, "all there")
+
+
+def _versioning(place: _Place) -> Check:
+    try:
+        status = place.admin.versioning()
+    except UnsupportedStoreError:
+        return Check("versioning", Status.OK, "the store has none")
+    if status != "Enabled":
+        return Check("versioning", Status.OK, "off" if status is None else status.lower())
+    return Check(
+        "versioning",
+        Status.WARNING,
+        "on: every write, and every refresh by a read, leaves a noncurrent version, which costs storage until it is "
+        "swept",
+        "use a bucket without versioning, or keep the housekeeping rule of s3dict init",
+    )
+
+
+def _latency(place: _Place) -> Check:
+    medians = _medians_of_reading(place) if place.read_only else _medians_of_both(place)
+    shown = ", ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in medians.items())
+    detail = f"{shown} (median of {_ROUNDS}, 1 KiB)"
+    if max(medians.values()) > FAR_SECONDS:
+        return Check("latency", Status.WARNING, detail, "use a bucket in the region where the code runs")
+    return Check("latency", Status.OK, detail)
+
+
+def _medians_of_both(place: _Place) -> dict[str, float]:
+    path = place.new_path()
+    try:
+        put = _median_seconds(lambda: run_blocking(place.store.put(path, _SCRATCH)))
+        return {"put": put, "get": _median_seconds(lambda: run_blocking(place.store.get(path)))}
+    finally:
+        # What cannot be removed now is swept within two days.
+        with suppress(Error):
+            run_blocking(place.store.delete(path))
+
+
+def _medians_of_reading(place: _Place) -> dict[str, float]:
+    return {"get": _median_seconds(lambda: run_blocking(place.store.get(place.layout.store)))}
+
+
+def _median_seconds(call: Callable[[], object]) -> float:
+    return median(_seconds(call) for _ in range(_ROUNDS))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+_CONDITIONS = "conditional requests"
+_VITAL = ("credentials", "bucket")
+_CHECKS: tuple[tuple[str, Callable[[_Place], Check]], ...] = (
+    ("driver", _driver),
+    ("credentials", _credentials),
+    ("bucket", _bucket),
+    ("region", _region),
+    ("clock", _clock),
+    (_CONDITIONS, _conditions),
+    ("sweep rules", _sweep_rules),
+    ("versioning", _versioning),
+    ("latency", _latency),
+)

@@ -1,0 +1,201 @@
+"""Setting up a bucket without Terraform: what is missing is added, and what others have set stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+
+from .client import Client
+from .errors import Error, InvalidError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
+from .format.lifecycle import Merged, are_equal, describe, harmful, lifecycle_rules, merge
+from .stores.admin import PUBLIC_ACCESS_BLOCKS, BucketAdmin, Lifecycle
+
+NOTHING_IS_SWEPT = (
+    "No expired entry is ever deleted: they stay as garbage, which costs storage. What a dict returns is not affected"
+)
+
+_CONFIRMATIONS = 5
+_PAUSE_SECONDS = 1.0
+
+
+class Outcome(Enum):
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    PLANNED = "planned"
+    """What a run that is not dry would change."""
+    UNSUPPORTED = "unsupported"
+    """The store cannot do it, and a dict works without."""
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of one thing that a bucket needs; ``changes`` has a line for each lifecycle rule."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+    changes: tuple[str, ...] = ()
+
+
+def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
+    """Makes the client's bucket if it is missing, blocks public access, encrypts, and installs the lifecycle rules.
+
+    Each step is done when it is asked for. To do it all again changes nothing. 5 requests if there is nothing to do.
+
+    Args:
+        client: Names the bucket and the prefix.
+        dry_run: Only read, and tell what would be changed.
+
+    Raises:
+        InvalidError: the client's driver has no bucket.
+    """
+    admin = client._bucket_admin()
+    bucket = _attempt("bucket", partial(_bucket, admin, dry_run), admin)
+    yield bucket
+    if bucket.outcome is Outcome.FAILED:
+        return
+    is_there = bucket.outcome is not Outcome.PLANNED
+    for setting in (_public_access(admin), _encryption(admin)):
+        yield _attempt(setting.name, partial(_settle, setting, is_there, dry_run), admin)
+    yield from _sweeping(admin, client.prefix, is_there, dry_run)
+
+
+def _attempt(name: str, step: Callable[[], Step], admin: BucketAdmin) -> Step:
+    try:
+        return step()
+    except UnsupportedStoreError as error:
+        return Step(name, Outcome.UNSUPPORTED, str(error))
+    except (PermissionDeniedError, UnavailableError) as error:
+        return Step(name, Outcome.FAILED, str(error))
+    except Error as error:
+        # Stores other than AWS have many words for what they do not offer.
+        optional = admin.has_custom_endpoint and name != "bucket"
+        return Step(name, Outcome.UNSUPPORTED if optional else Outcome.FAILED, str(error))
+
+
+def _bucket(admin: BucketAdmin, dry_run: bool) -> Step:
+    try:
+        present = admin.look()
+    except PermissionDeniedError as error:
+        return Step(
+            "bucket",
+            Outcome.FAILED,
+            f"{error}. If these are right, the bucket belongs to somebody else: choose another name",
+        )
+    if present is not None:
+        return Step("bucket", Outcome.UNCHANGED, f"{admin.bucket} is there")
+    where = admin.bucket if admin.has_custom_endpoint else f"{admin.bucket} in {admin.signed_region}"
+    if dry_run:
+        return Step("bucket", Outcome.PLANNED, f"create {where}")
+    admin.create()
+    return Step("bucket", Outcome.CHANGED, f"created {where}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """``read`` says what is set, or None where ``write`` has something to do."""
+
+    name: str
+    read: Callable[[], str | None]
+    write: Callable[[], None]
+    wanted: str
+
+
+def _public_access(admin: BucketAdmin) -> _Setting:
+    # Ceph 16 refuses each and every PutObject once BlockPublicAcls is on. What such an ACL would open, IgnorePublicAcls
+    # closes, so elsewhere than on AWS that one stays as it is.
+    needed = [name for name in PUBLIC_ACCESS_BLOCKS if name != "BlockPublicAcls" or not admin.has_custom_endpoint]
+    wanted = "all public access is blocked"
+
+    def read() -> str | None:
+        blocks = admin.public_access_block()
+        return wanted if all(blocks.get(name) for name in needed) else None
+
+    def write() -> None:
+        admin.put_public_access_block({**admin.public_access_block(), **dict.fromkeys(needed, True)})
+
+    return _Setting("public access", read, write, wanted)
+
+
+def _encryption(admin: BucketAdmin) -> _Setting:
+    def read() -> str | None:
+        algorithm = admin.encryption()
+        return algorithm and f"new objects are encrypted: {algorithm}"
+
+    return _Setting("encryption", read, admin.encrypt, "new objects are encrypted: AES256")
+
+
+def _settle(setting: _Setting, is_there: bool, dry_run: bool) -> Step:
+    found = setting.read() if is_there else None
+    if found is not None:
+        return Step(setting.name, Outcome.UNCHANGED, found)
+    if dry_run:
+        return Step(setting.name, Outcome.PLANNED, setting.wanted)
+    setting.write()
+    if not _is_confirmed(lambda: setting.read() is not None):
+        return Step(setting.name, Outcome.UNSUPPORTED, "the store accepted the setting and does not show it")
+    return Step(setting.name, Outcome.CHANGED, setting.wanted)
+
+
+def _sweeping(admin: BucketAdmin, prefix: str, is_there: bool, dry_run: bool) -> Iterator[Step]:
+    try:
+        before = admin.lifecycle() if is_there else Lifecycle()
+        yield _sweep_rules(admin, prefix, before, dry_run)
+    except Error as error:
+        cannot = not isinstance(error, (PermissionDeniedError, UnavailableError, InvalidError))
+        yield Step("sweep rules", Outcome.FAILED, f"{error}. {NOTHING_IS_SWEPT}" if cannot else str(error))
+        return
+    if names := harmful(before.rules, prefix):
+        yield Step("other rules", Outcome.WARNING, danger(names, prefix))
+
+
+def danger(names: tuple[str, ...], prefix: str) -> str:
+    """What lifecycle rules of others do to entries that may still be alive."""
+    return f"these lifecycle rules also delete or archive what is still in use under {prefix}/: {', '.join(names)}"
+
+
+def _sweep_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: bool) -> Step:
+    merged = merge(before.rules, prefix)
+    kept = len(merged.rules) - len(lifecycle_rules(prefix))
+    stays = f"{kept} other rule{'s' if kept != 1 else ''} of the bucket stay{'s' if kept == 1 else ''}" if kept else ""
+    if merged.changes_nothing:
+        return Step("sweep rules", Outcome.UNCHANGED, "all are installed" + (stays and f"; {stays}"))
+    changes = _changes(before, merged)
+    if dry_run:
+        return Step("sweep rules", Outcome.PLANNED, stays or "the bucket has no others", changes)
+    wanted = replace(before, rules=merged.rules)
+    admin.put_lifecycle(wanted)
+    # S3 has no condition for this request: whatever another administrator wrote since our look is gone.
+    if not _is_confirmed(lambda: are_equal(admin.lifecycle().rules, wanted.rules)):
+        return Step(
+            "sweep rules",
+            Outcome.FAILED,
+            "the rules read back are not those written: somebody else changed them at this moment, or the store has "
+            "not caught up, or does not keep them. Look at them, and run this again",
+            changes,
+        )
+    return Step("sweep rules", Outcome.CHANGED, "installed" + (stays and f"; {stays}"), changes)
+
+
+def _changes(before: Lifecycle, merged: Merged) -> tuple[str, ...]:
+    old = {rule.get("ID"): describe(rule) for rule in before.rules}
+    new = {rule.get("ID"): describe(rule) for rule in merged.rules}
+    return (
+        *(f"+ {name}: {new[name]}" for name in merged.added),
+        *(f"~ {name}: {new[name]} (was: {old[name]})" for name in merged.changed),
+        *(f"- {name}: {old[name]}" for name in merged.removed),
+    )
+
+
+def _is_confirmed(check: Callable[[], bool]) -> bool:
+    """Whether the store shows what was just written: AWS promises that for objects, not for settings of a bucket."""
+    for _ in range(_CONFIRMATIONS - 1):
+        if check():
+            return True
+        time.sleep(_PAUSE_SECONDS)
+    return check()

@@ -1,0 +1,149 @@
+"""The bucket itself, beside its objects: what its operator reads and sets. Blocking, and with boto3 alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import AlreadyExistsError, Error, PermissionDeniedError, UnsupportedStoreError
+from .boto import BotoStore
+from .s3 import Answer, Call, Declined, decline
+from .threads import run_blocking
+
+PUBLIC_ACCESS_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
+_NO_CONSTRAINT = (None, "us-east-1", "aws-global")
+"""The regions that CreateBucket knows by not being told one."""
+_KEY_CHARACTERS_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """A bucket's lifecycle configuration, of which there is one: writing it replaces all of it."""
+
+    rules: tuple[Mapping[str, Any], ...] = ()
+    minimum_size: str | None = None
+    """TransitionDefaultMinimumObjectSize, which would go back to its default if it were not written again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The bucket is there, in the region that the store says, if it says one."""
+
+    region: str | None
+
+
+class BucketAdmin(BotoStore):
+    """Requests about one bucket. Each method is one request and raises the errors of any other request."""
+
+    @property
+    def has_custom_endpoint(self) -> bool:
+        return self._endpoint_url is not None
+
+    @property
+    def signed_region(self) -> str | None:
+        """The region that requests are signed for."""
+        return self._client(once=False).meta.region_name
+
+    def credentials(self) -> str:
+        """Which credentials boto3 found, and where, without a secret. Raises PermissionDeniedError if none."""
+        try:
+            self._client(once=False)
+            found = self._session.get_credentials() if self._session else None
+            key = found.get_frozen_credentials().access_key if found else None
+        except Exception as error:
+            decline(error, Call("find_credentials", self.bucket, "", {}))
+            raise
+        if not found or not key:
+            raise PermissionDeniedError("boto3 finds no credentials")
+        return f"access key ...{key[-_KEY_CHARACTERS_SHOWN:]}, found by boto3 in: {found.method}"
+
+    def identity(self) -> str:
+        """Who the credentials are, as AWS STS says. No other store has it."""
+        from botocore.config import Config
+
+        self._client(once=False)
+        assert self._session is not None
+        try:
+            quick = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
+            sts = self._session.client("sts", region_name=self.signed_region, config=quick)
+            arn: str = sts.get_caller_identity()["Arn"]
+        except Exception as error:
+            decline(error, Call("get_caller_identity", self.bucket, "", {}))
+            raise
+        return arn
+
+    def look(self) -> Present | None:
+        """Whether the bucket is there; None if not."""
+        answer = self._ask("head_bucket")
+        return Present(answer.fields.get("BucketRegion")) if isinstance(answer, Answer) else None
+
+    def create(self) -> None:
+        """Makes the bucket, if we do not own it already. Raises AlreadyExistsError if somebody else does."""
+        # A store of one's own has its own idea of regions: it is told one only when somebody chose it.
+        where = self._region_name if self.has_custom_endpoint else self.signed_region
+        told = {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
+        try:
+            self._ask("create_bucket", **told)
+        except Error as error:
+            code = vendor_code(error)
+            if code == "BucketAlreadyExists":
+                raise AlreadyExistsError(
+                    f"The bucket {self.bucket!r} belongs to somebody else: names are shared by all accounts, so "
+                    "choose another"
+                ) from error
+            if code != "BucketAlreadyOwnedByYou":
+                raise
+
+    def public_access_block(self) -> Mapping[str, bool]:
+        """Which of `PUBLIC_ACCESS_BLOCKS` are on."""
+        fields: Mapping[str, bool] = self._read("get_public_access_block").get("PublicAccessBlockConfiguration", {})
+        return fields
+
+    def put_public_access_block(self, blocks: Mapping[str, bool]) -> None:
+        self._write("put_public_access_block", PublicAccessBlockConfiguration=dict(blocks))
+
+    def encryption(self) -> str | None:
+        """The algorithm by which new objects are encrypted, such as ``AES256`` or ``aws:kms``."""
+        rules = self._read("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {}).get("Rules", ())
+        defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
+        return next((default["SSEAlgorithm"] for default in defaults if "SSEAlgorithm" in default), None)
+
+    def encrypt(self) -> None:
+        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        self._write("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+    def lifecycle(self) -> Lifecycle:
+        fields = self._read("get_bucket_lifecycle_configuration")
+        return Lifecycle(tuple(fields.get("Rules", ())), fields.get("TransitionDefaultMinimumObjectSize"))
+
+    def put_lifecycle(self, lifecycle: Lifecycle) -> None:
+        size = lifecycle.minimum_size
+        told = {"TransitionDefaultMinimumObjectSize": size} if size is not None else {}
+        rules: Sequence[Any] = list(lifecycle.rules)
+        self._write("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules}, **told)
+
+    def versioning(self) -> str | None:
+        """``Enabled``, ``Suspended``, or None where it never was on."""
+        status: str | None = self._read("get_bucket_versioning").get("Status")
+        return status
+
+    def _read(self, method: str) -> Mapping[str, Any]:
+        """The fields of the answer, of which there are none where nothing is configured."""
+        answer = self._ask(method)
+        return answer.fields if isinstance(answer, Answer) else {}
+
+    def _write(self, method: str, **parameters: Any) -> None:
+        answer = self._ask(method, **parameters)
+        if isinstance(answer, Declined):
+            raise UnsupportedStoreError(f"{method} on the bucket {self.bucket!r} was answered {answer}")
+
+    def _ask(self, method: str, **parameters: Any) -> Answer | Declined:
+        return run_blocking(self.send(Call(method, self.bucket, "", {"Bucket": self.bucket, **parameters})))
+
+
+def vendor_code(error: Error) -> str:
+    """The store's own word for what went wrong, such as ``SignatureDoesNotMatch``; empty if it did not answer."""
+    response = getattr(error.__cause__, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

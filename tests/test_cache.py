@@ -1,0 +1,215 @@
+"""The read cache: no request within its window, one without a body after it, and nothing stale after our own writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from s3dict import Client, InvalidError
+from s3dict.core import cache
+from s3dict.stores.tasks import Tasks
+from s3dict.stores.threads import Threads
+
+from .support.proxy import Proxy
+from .support.time_travel import TimeTravel
+from .support.ways import Endpoint, World
+
+WINDOW = timedelta(seconds=10)
+
+
+@pytest.fixture(params=["moto", "seaweedfs"])
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def proxy(backend: str, request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    endpoint: Endpoint = request.getfixturevalue(backend)
+    with Proxy(endpoint.url) as counting:
+        yield counting
+
+
+@pytest.fixture
+def client(client: Client, proxy: Proxy) -> Client:
+    """A client with a cache. What others do goes through `others`."""
+    return Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, cache=WINDOW)
+
+
+@pytest.fixture
+def others(world: World, d: Any) -> Any:
+    """The same dict in another process."""
+    client = world.client
+    uncached = Client(client.bucket, prefix=client.prefix, endpoint_url=client.endpoint_url)
+    return World(uncached, world.way).named("d", create_if_missing=True)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Moves the clock by which the window is measured."""
+    passed = [0.0]
+    for kind in (Threads, Tasks):
+        now = kind.now
+        monkeypatch.setattr(kind, "now", lambda store, now=now: now(store) + passed[0])
+
+    def move(time: timedelta) -> None:
+        passed[0] += time.total_seconds()
+
+    return move
+
+
+async def requests_of(proxy: Proxy, call: Any) -> tuple[Any, list[int | None]]:
+    """What a call gives, and the statuses of the requests it made."""
+    with proxy.recording() as sent:
+        result = await call
+    return result, [request.status for request in sent]
+
+
+async def test_within_the_window_a_read_makes_no_request(d: Any, proxy: Proxy) -> None:
+    await d.put("k", [1])
+    assert ([1], [206]) == await requests_of(proxy, d.get("k"))
+    assert ([1], []) == await requests_of(proxy, d.get("k"))
+    assert ({"k": [1]}, []) == await requests_of(proxy, d.get_many(["k"]))
+
+
+async def test_after_the_window_an_answer_without_a_body_will_do(
+    d: Any, proxy: Proxy, later: Callable[[timedelta], None]
+) -> None:
+    await d.put("k", 1)
+    await d.get("k")
+    for _ in range(2):
+        later(WINDOW)
+        assert (1, [304]) == await requests_of(proxy, d.get("k"))
+        assert (1, []) == await requests_of(proxy, d.get("k"))
+
+
+async def test_what_others_write_shows_up_when_the_window_is_over(
+    d: Any, others: Any, later: Callable[[timedelta], None]
+) -> None:
+    await d.put("k", 1)
+    await d.get("k")
+    await others.put("k", 2)
+    assert 1 == await d.get("k")
+    later(WINDOW)
+    assert 2 == await d.get("k")
+    await others.pop("k")
+    later(WINDOW)
+    assert await d.get("k") is None
+
+
+WRITES: dict[str, Callable[[Any], Any]] = {
+    "put": lambda d: d.put("k", 2),
+    "update": lambda d: d.update(k=2),
+    "pop": lambda d: d.pop("k"),
+    "pop_many": lambda d: d.pop_many(["k"]),
+    "modify": lambda d: d.modify("k", lambda n: n + 1),
+    "clear": lambda d: d.clear(),
+}
+
+
+@pytest.mark.parametrize("write", list(WRITES))
+async def test_what_this_client_writes_it_sees_at_once(d: Any, world: World, write: str) -> None:
+    await d.put("k", 1)
+    assert 1 == await d.get("k")
+    # Another handle of the same client has the same cache.
+    await WRITES[write](world.named("d"))
+    assert await d.get("k") == (2 if write in ("put", "update", "modify") else None)
+
+
+async def test_nothing_atomic_uses_the_cache(d: Any, others: Any) -> None:
+    await d.put("k", 1)
+    await d.get("k")
+    await others.put("k", 5)
+    assert 1 == await d.get("k")
+    assert 6 == await d.modify("k", lambda n: n + 1)
+    await d.get("k")
+    await others.put("k", 7)
+    assert 7 == (await d.entry("k")).value
+    assert 7 == await d.setdefault("k", 0)
+    assert 7 == await d.get_or_compute("k", lambda: 0)
+    await others.pop("k")
+    assert not await d.contains("k")
+    assert await d.put("k", 8, skip_if_exists=True)
+
+
+async def test_what_is_missing_is_asked_for_each_time(d: Any, others: Any) -> None:
+    assert await d.get("k") is None
+    await others.put("k", 1)
+    assert 1 == await d.get("k")
+
+
+async def test_a_value_from_the_cache_is_a_copy(d: Any) -> None:
+    await d.put("k", [1])
+    (await d.get("k")).append(2)
+    (await d.get("k")).append(3)
+    assert [1] == await d.get("k")
+
+
+async def test_a_cached_entry_expires_and_is_renewed_like_any_other(
+    d: Any, others: Any, proxy: Proxy, later: Callable[[timedelta], None]
+) -> None:
+    clock = TimeTravel(proxy)
+
+    def wait(time: timedelta) -> None:
+        clock.advance(time)
+        later(time)
+
+    await d.put("k", 1)
+    await d.get("k")
+    for _ in range(4):
+        # The other's renewals leave the ETag as it is, and a 304 tells no age.
+        wait(timedelta(days=5))
+        assert 1 == await others.get("k")
+    assert 1 == await d.get("k")
+    wait(timedelta(days=9))
+    assert await d.get("k") is None
+
+
+async def test_an_answer_under_way_does_not_hide_a_write_of_ours(
+    d: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await d.put("k", "old")
+    keep_really = cache.ReadCache.keep
+    wrote: list[bool] = []
+
+    def keep(held: cache.ReadCache, path: str, found: Any, read_at: float, token: object) -> None:
+        # As a thread does that writes after our answer was sent, and is done before it arrives.
+        if not wrote:
+            wrote.append(True)
+            held.forget(path)
+        keep_really(held, path, found, read_at, token)
+
+    monkeypatch.setattr(cache.ReadCache, "keep", keep)
+    await d.get("k")
+    assert held_paths(world.client) == []
+    await d.get("k")
+    assert 1 == len(held_paths(world.client))
+
+
+def held_paths(client: Client) -> list[str]:
+    held = client._cache()
+    assert held is not None
+    return list(held._cached)
+
+
+async def test_the_cache_holds_so_many_bytes_and_no_more(
+    d: Any, world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "CACHE_BYTES", 3000)
+    await d.update((n, bytes(800)) for n in range(5))
+    for n in (0, 1, 2, 0, 3):
+        await d.get(n)
+    assert 3 == len(held_paths(world.client))
+    assert [[], [206]] == [(await requests_of(proxy, d.get(n)))[1] for n in (0, 1)]
+    await d.put("large", bytes(4000))
+    await d.get("large")
+    assert 3 == len(held_paths(world.client))
+
+
+@pytest.mark.parametrize("window", [timedelta(0), timedelta(seconds=-1), 60])
+def test_a_window_that_is_none_is_refused(window: Any) -> None:
+    with pytest.raises(InvalidError):
+        Client("b", cache=window)

@@ -1,0 +1,168 @@
+"""Large values: read in parts side by side, whole inside of bulk reads, and in little more memory than they take."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from s3dict import Client, ConflictError
+from s3dict.core import fetching
+
+from .support.proxy import Proxy, Request
+from .support.ways import Endpoint, Way, World, listed
+from .support.wire import HttpResponse
+
+FIRST, PART = 64 * 1024, 32 * 1024
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that values need not be large to be read in parts."""
+    monkeypatch.setattr(fetching, "FIRST_BYTES", FIRST)
+    monkeypatch.setattr(fetching, "PART_BYTES", PART)
+
+
+@pytest.fixture
+def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
+    with Proxy(seaweedfs.url) as counting:
+        yield counting
+
+
+@pytest.fixture
+def distant(client: Client, proxy: Proxy, seaweedfs: Endpoint, way: Way) -> Any:
+    """A dict on a real server, with a proxy in between."""
+    through = Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=proxy.url)
+    return World(through, way).named("d", create_if_missing=True)
+
+
+async def test_a_value_of_any_size_around_the_parts_comes_back(d: Any) -> None:
+    overhead = 200
+    for size in (FIRST - overhead, FIRST, FIRST + 1, FIRST + PART, FIRST + PART - overhead, 5 * FIRST):
+        value = np.random.default_rng(size).bytes(size)
+        await d.put("k", value)
+        assert value == await d.get("k")
+        assert value == (await d.entry("k")).value
+
+
+async def test_arrays_come_back_aligned_and_may_be_changed(d: Any) -> None:
+    arrays = [np.arange(30_000, dtype="f8"), np.arange(3, dtype="i2"), np.zeros((0, 3)), np.ones(100, dtype="c16")]
+    await d.put("k", arrays)
+    for _ in range(2):
+        back = await d.get("k")
+        assert [array.tolist() for array in arrays] == [array.tolist() for array in back]
+        assert all(array.flags.aligned and array.flags.writeable for array in back)
+        back[0][:] = 0
+
+
+@pytest.mark.parametrize("backend", ["memory"])
+async def test_each_further_part_is_one_request(distant: Any, proxy: Proxy) -> None:
+    await distant.put("k", bytes(FIRST + 3 * PART))
+    with proxy.recording() as sent:
+        await distant.get("k")
+    assert ["GetObject"] * 5 == [request.operation for request in sent]
+    assert f"bytes=0-{FIRST - 1}" == sent[0].byte_range
+
+
+@pytest.mark.parametrize("backend", ["memory"])
+async def test_bulk_reads_take_one_request_for_each_value(distant: Any, proxy: Proxy) -> None:
+    await distant.update((n, bytes(2 * FIRST)) for n in range(3))
+    for read in (lambda: distant.get_many(range(3)), lambda: listed(distant.items())):
+        with proxy.recording() as sent:
+            assert 3 == len(await read())
+        assert 3 == sum(request.operation == "GetObject" for request in sent)
+
+
+@pytest.mark.parametrize("backend", ["memory"])
+async def test_a_value_that_is_replaced_between_the_parts_is_read_anew(
+    distant: Any, proxy: Proxy, client: Client, seaweedfs: Endpoint
+) -> None:
+    size = 4 * FIRST
+    await distant.put("k", b"a" * size)
+    other = World(Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url), Way.BLOCKING)
+    proxy.rewrite = once_after_the_first_part(lambda: other.named("d").wrapped.put("k", b"b" * size))
+    assert b"b" * size == await distant.get("k")
+
+
+@pytest.mark.parametrize("backend", ["memory"])
+async def test_a_value_that_is_removed_between_the_parts_is_missing(
+    distant: Any, proxy: Proxy, client: Client, seaweedfs: Endpoint
+) -> None:
+    await distant.put("k", bytes(4 * FIRST))
+    other = World(Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url), Way.BLOCKING)
+    proxy.rewrite = once_after_the_first_part(lambda: other.named("d").wrapped.pop("k"))
+    assert await distant.get("k") is None
+
+
+def once_after_the_first_part(act: Callable[[], object]) -> Callable[[Request, HttpResponse], HttpResponse]:
+    acted: list[bool] = []
+
+    def rewrite(request: Request, answer: HttpResponse) -> HttpResponse:
+        if not acted and request.operation == "GetObject" and "/entries/" in request.path:
+            acted.append(True)
+            act()
+        return answer
+
+    return rewrite
+
+
+@pytest.mark.parametrize("backend", ["memory"])
+async def test_a_value_that_never_stays_the_same_is_a_conflict(
+    distant: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_BEGINNINGS", 2)
+    await distant.put("k", bytes(2 * FIRST))
+    changes = iter(range(100))
+
+    def rewrite(request: Request, answer: HttpResponse) -> HttpResponse:
+        headers = tuple(
+            (name, f'"{next(changes):032x}"' if name.lower() == "etag" else value) for name, value in answer.headers
+        )
+        return HttpResponse(answer.status, answer.reason, headers, answer.body)
+
+    proxy.rewrite = rewrite
+    with pytest.raises(ConflictError, match="kept changing"):
+        await distant.get("k")
+
+
+SIZE = 64 << 20
+ALLOWED = 2.2
+PROGRAM = """
+import asyncio, resource, sys
+import numpy as np
+from s3dict import Client, Dict
+
+bucket, prefix, url, way, step, size = sys.argv[1:]
+d = Dict.from_name("d", create_if_missing=True, client=Client(bucket, prefix=prefix, endpoint_url=url))
+
+
+async def call(method, *args):
+    return method(*args) if way == "blocking" else await method.aio(*args)
+
+
+async def main():
+    await call(d.put, "small", np.ones(10))
+    await call(d.get, "small")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if step == "put":
+        await call(d.put, "large", np.ones(int(size) // 8))
+    else:
+        assert (await call(d.get, "large")).sum() == int(size) // 8
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+asyncio.run(main())
+"""
+
+
+def test_a_large_array_takes_little_more_memory_than_itself_and_a_copy(seaweedfs: Endpoint) -> None:
+    for way in Way:
+        for step in ("put", "get"):
+            where = (seaweedfs.bucket, f"large-{way.value}", seaweedfs.url)
+            command = [sys.executable, "-c", PROGRAM, *where, way.value, step, str(SIZE)]
+            grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            assert grown <= ALLOWED * SIZE, f"{step}, {way.value}: {grown / SIZE:.2f} times the array"
