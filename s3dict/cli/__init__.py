@@ -36,7 +36,7 @@ def main() -> None:
 def _application() -> typer.Typer:
     import typer
 
-    from . import local
+    from . import local, provision
 
     app = typer.Typer(
         name="s3dict",
@@ -51,4 +51,5 @@ def _application() -> typer.Typer:
         pass
 
     app.add_typer(local.app)
+    app.add_typer(provision.app)
     return app
