@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from .bridge import get_method, iterator, method, pop_method
 from .client import Client
 from .config import current_user
-from .core.bulk import pairs_of, read_many, remove_many, write_many
+from .core.bulk import pairs_of, portions, read_many, remove_many, write_many
 from .core.compute import MISSING, get_or_compute, modify, set_default
 from .core.entries import Entries, Version, shown
 from .core.expiry import Expiry
@@ -363,8 +363,8 @@ class Dict(Generic[K, V]):
     ) -> None:
         """Puts all pairs of a mapping, or of an iterable of pairs of any length, and the keyword arguments.
 
-        n requests, up to the client's ``concurrency`` at a time. Pairs are taken only as fast as they are written;
-        with ``.aio``, another Dict is read as a whole first. It is not atomic as a whole; each entry is.
+        n requests, up to the client's ``concurrency`` at a time. Pairs are taken only as fast as they are written. Each
+        entry is written atomically, all of them are not.
 
         Raises:
             Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
@@ -373,8 +373,11 @@ class Dict(Generic[K, V]):
         entries = await self._open()
         source: Any = other
         if self._aio and isinstance(other, Dict):
-            # Read before it is written: an event loop must not wait for the blocking iterator.
-            source = [pair async for pair in other.items.aio()]
+            # An event loop must not wait for the blocking iterator, and `write_many` takes no other.
+            async with aclosing(iterate_items(await other._twin._open())) as items:
+                async for portion in portions(items):
+                    await write_many(entries, portion)
+            source = None
         await write_many(entries, pairs_of(source, kwargs))
 
     @pop_method

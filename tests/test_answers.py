@@ -9,10 +9,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ResponseStreamingError, SSOTokenLoadError
+from botocore.utils import parse_timestamp
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from s3dict import (
     Client,
@@ -25,7 +30,7 @@ from s3dict import (
     UncertainOutcomeError,
     UnsupportedStoreError,
 )
-from s3dict.stores.s3 import Answer, Call, Declined, decline
+from s3dict.stores.s3 import Answer, Call, Declined, decline, parse_time
 
 from .support.ways import Endpoint, Way, World, listed
 
@@ -241,3 +246,19 @@ def test_a_conditional_request_is_sent_without_asking_first(seaweedfs: Endpoint)
     asyncio.run(aio())
     assert 3 == len(seen)
     assert "expect" not in map(str.lower, seen[-1])
+
+
+@given(st.integers(10**11, 7 * 10**15), st.integers(0, 9))
+@example(1_772_323_199_999_000, 3)
+def test_times_are_read_as_botocore_reads_them(microseconds: int, digits: int) -> None:
+    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=microseconds)
+    fraction = f".{moment.microsecond:06}000"[: digits + 1] if digits else ""
+    iso = f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}"
+    http = format_datetime(moment, usegmt=True)
+    for text in (f"{iso}Z", f"{iso}+00:00", f"{iso}-05:30", iso, http, str(int(moment.timestamp()))):
+        assert parse_timestamp(text) == parse_time(text)
+
+
+def test_a_time_that_is_none_is_refused_as_by_botocore() -> None:
+    with pytest.raises(ValueError, match="never"):
+        parse_time("never")

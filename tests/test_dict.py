@@ -20,6 +20,7 @@ from s3dict import (
     InvalidError,
     NotFoundError,
 )
+from s3dict.core import bulk
 
 from .support.ways import Way, World, listed
 
@@ -102,7 +103,9 @@ async def test_of_equal_keys_in_one_update_the_last_counts(d: Any) -> None:
     assert 2 == await d.get("k")
 
 
-async def test_update_takes_another_dict(world: World, d: Any) -> None:
+@pytest.mark.parametrize("portion", [2, 1000])
+async def test_update_takes_another_dict(world: World, d: Any, portion: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "_PORTION", portion)
     other = world.named("other", create_if_missing=True)
     await other.update({n: str(n) for n in range(5)})
     await d.update(other.wrapped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import takewhile
@@ -15,6 +15,7 @@ from .entries import Entries, Live, shown
 T = TypeVar("T")
 
 _SHOWN_KEYS = 10
+_PORTION = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,18 @@ def pairs_of(other: Any, more: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
         else:
             yield from other
     yield from more.items()
+
+
+async def portions(pairs: AsyncIterable[T]) -> AsyncGenerator[list[T], None]:
+    """What comes, in lists of a thousand."""
+    portion: list[T] = []
+    async for pair in pairs:
+        portion.append(pair)
+        if len(portion) == _PORTION:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
 
 
 async def _outcome(key: Any, operation: Callable[[Any], Awaitable[Live | None]]) -> _Outcome:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 from .base import Body
-from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, share_models
+from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, tune
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _aio_session(lender: boto3.Session | None) -> aioboto3.Session:
     import aioboto3
 
     session = aioboto3.Session(region_name=lender.region_name if lender else None)
-    share_models(session._session)
+    tune(session._session)
     if lender is not None:
         session._session.register_component("credential_provider", _Credentials(lender))
     return session

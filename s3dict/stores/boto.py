@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, share_models
+from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, tune
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class BotoStore(S3Requests, Threads):
             if once not in self._clients:
                 if self._session is None:
                     self._session = boto3.Session()
-                    share_models(self._session._session)
+                    tune(self._session._session)
                 custom = self._endpoint_url is not None
                 config = Config(**options(custom_endpoint=custom, concurrency=self._concurrency, once=once))
                 signed_for = region(self._region_name, self._session, custom_endpoint=custom)

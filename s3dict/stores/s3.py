@@ -63,7 +63,7 @@ class Answer:
     @property
     def date(self) -> datetime:
         try:
-            return parsedate_to_datetime(self.fields["ResponseMetadata"]["HTTPHeaders"]["date"])
+            return _parse_http_date(self.fields["ResponseMetadata"]["HTTPHeaders"]["date"])
         except (KeyError, ValueError, TypeError):
             raise UnsupportedStoreError(
                 "The store tells no time: leases and ages are counted by its Date header"
@@ -118,12 +118,36 @@ def send_at_once(client: Any) -> None:
     client.meta.events.unregister("before-call.s3", add_expect_header)
 
 
-def share_models(session: Any) -> None:
-    """Lets all sessions of this process share botocore's model of S3.
+def tune(session: Any) -> None:
+    """Makes a botocore session of our own quicker, in two ways that it has hooks for.
 
-    Reading it is nine tenths of what a client costs to make (80 ms), and each event loop needs a client of its own.
+    All sessions of this process share its model of S3: to read it is nine tenths of what a client costs to make (80
+    ms), and each event loop needs a client of its own. And it reads times by `parse_time`, since they are two thirds of
+    what a page of a listing costs.
     """
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
+
+
+def parse_time(value: Any) -> datetime:
+    """The time in one of the forms that S3 uses; botocore's own parser, slow and thorough, for any other."""
+    try:
+        if value.endswith("GMT"):
+            return _parse_http_date(value)
+        time = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        if time.tzinfo is not None:
+            return time
+    except (ValueError, TypeError, AttributeError):
+        pass
+    from botocore.utils import parse_timestamp
+
+    parsed: datetime = parse_timestamp(value)
+    return parsed
+
+
+@lru_cache(maxsize=256)
+def _parse_http_date(value: str) -> datetime:
+    return parsedate_to_datetime(value)
 
 
 @lru_cache(maxsize=4)
