@@ -1,0 +1,83 @@
+terraform {
+  required_version = ">= 1.5.7"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.0"
+    }
+  }
+}
+
+provider "aws" {
+  region = var.region
+}
+
+locals {
+  environment = "prod"
+}
+
+module "s3dict" {
+  source = "../.."
+
+  bucket       = var.bucket
+  environments = [local.environment]
+}
+
+resource "aws_lambda_function" "visits" {
+  function_name = var.name
+  description   = "Counts visits in an s3dict Dict"
+  role          = aws_iam_role.visits.arn
+
+  filename         = var.package
+  source_code_hash = filebase64sha256(var.package)
+  handler          = "visits.handler"
+  runtime          = "python3.13"
+  architectures    = ["arm64"]
+  memory_size      = 512
+  timeout          = 30
+
+  environment {
+    variables = module.s3dict.environment_variables[local.environment]
+  }
+
+  # Lambda makes a log group of its own, which keeps everything for ever, where the function is faster than we are.
+  depends_on = [aws_cloudwatch_log_group.visits, aws_iam_role_policy.logs]
+}
+
+resource "aws_cloudwatch_log_group" "visits" {
+  name              = "/aws/lambda/${var.name}"
+  retention_in_days = 14
+}
+
+resource "aws_iam_role" "visits" {
+  name = var.name
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "lambda.amazonaws.com" }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "dicts" {
+  role       = aws_iam_role.visits.name
+  policy_arn = module.s3dict.writer_policy_arns[local.environment]
+}
+
+resource "aws_iam_role_policy" "logs" {
+  name = "logs"
+  role = aws_iam_role.visits.name
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect   = "Allow"
+      Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+      Resource = "${aws_cloudwatch_log_group.visits.arn}:*"
+    }]
+  })
+}

@@ -1,0 +1,41 @@
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = {
+      partition  = "aws"
+      dns_suffix = "amazonaws.com"
+    }
+  }
+
+  mock_resource "aws_iam_policy" {
+    defaults = {
+      arn = "arn:aws:iam::111122223333:policy/s3dict-example-prod-writer"
+    }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = {
+      arn = "arn:aws:iam::111122223333:role/s3dict-visits"
+    }
+  }
+}
+
+variables {
+  bucket  = "s3dict-example"
+  package = "src/visits.py" # any file: nothing is deployed
+}
+
+run "the_function_knows_its_dicts_and_may_write_them" {
+  assert {
+    condition = aws_lambda_function.visits.environment[0].variables == tomap({
+      S3DICT_BUCKET      = "s3dict-example"
+      S3DICT_ENVIRONMENT = "prod"
+      S3DICT_PREFIX      = "s3dict"
+    })
+    error_message = "The function's environment is what the module gives out."
+  }
+
+  assert {
+    condition     = aws_iam_role_policy_attachment.dicts.policy_arn == module.s3dict.writer_policy_arns["prod"]
+    error_message = "The function's role has the writer policy."
+  }
+}

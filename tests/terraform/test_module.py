@@ -1,0 +1,60 @@
+"""The module: that Terraform takes it, and that it installs the lifecycle rules of the code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from s3dict import Client
+from s3dict.format.lifecycle import lifecycle_rules, merge
+
+from .policies import BUCKET, MODULE, rendered
+
+_NO_PROVIDER = ("could not connect to registry", "Failed to query available provider packages")
+
+
+def test_the_rules_of_terraform_are_those_of_the_code() -> None:
+    assert list(lifecycle_rules("s3dict")) == rendered("lifecycle")
+
+
+def test_init_after_terraform_changes_nothing() -> None:
+    assert merge(rendered("lifecycle"), "s3dict").changes_nothing
+
+
+def test_the_environment_variables_are_those_the_library_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in rendered("environment-variables-prod").items():
+        monkeypatch.setenv(name, value)
+    client = Client.from_env()
+    assert (BUCKET, "s3dict", "prod") == (client.bucket, client.prefix, client.environment_name)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("directory", [".", "examples/minimal", "examples/lambda"])
+def test_terraform_takes_it(directory: str, tmp_path: Path) -> None:
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed")
+    shutil.copytree(MODULE, tmp_path / "terraform", ignore=shutil.ignore_patterns(".terraform*", "build"))
+    where = tmp_path / "terraform" / directory
+    begun = _terraform(where, "init", "-backend=false", "-input=false")
+    if begun.returncode != 0 and any(sign in begun.stderr for sign in _NO_PROVIDER):
+        reason = " ".join(begun.stderr.partition("Error:")[2].split())
+        pytest.skip(f"the AWS provider cannot be had: {reason[:300]}")
+    for command in (["fmt", "-check", "-recursive"], ["validate"], ["test"]):
+        run = _terraform(where, *command)
+        assert 0 == run.returncode, run.stdout + run.stderr
+
+
+def _terraform(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["terraform", arguments[0], *([] if arguments[0] == "fmt" else ["-no-color"]), *arguments[1:]],
+        cwd=where,
+        env={**os.environ, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
