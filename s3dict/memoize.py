@@ -66,5 +66,6 @@ def memoize(d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE) -> Callable[[Cal
 def _key(function: Callable[..., Any], bound: inspect.BoundArguments) -> tuple[Any, ...]:
     """One key for all spellings of a call: f(1, b=2), f(1, 2) and f(b=2, a=1) are the same."""
     bound.apply_defaults()
-    name = f"{function.__module__}.{function.__qualname__}"
+    # Methods of built-in types have no module.
+    name = f"{getattr(function, '__module__', 'builtins')}.{function.__qualname__}"
     return name, bound.args, tuple(sorted(bound.kwargs.items()))

@@ -228,6 +228,11 @@ def test_a_memoized_result_can_be_forgotten(client: Client) -> None:
         memoize(d)(lambda: 1)
 
 
+def test_a_method_of_a_built_in_type_can_be_memoized(client: Client) -> None:
+    d = Dict.from_name("d", create_if_missing=True, client=client)
+    assert ["A", "A"] == [memoize(d)(str.upper)("a") for _ in range(2)]
+
+
 class TestWithTombstones:
     """The same promises where the store cannot delete on a condition: an entry is then removed by a write."""
 

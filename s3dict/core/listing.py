@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
-from ..errors import Error
+from ..errors import Error, PermissionDeniedError
 from ..stores.base import PAGE_SIZE, Listed, NotDeleted, Page, Store
 
 MAX_RANGES = 16
@@ -61,7 +61,7 @@ def cut(prefix: str, first: Page) -> list[Range]:
 async def delete_all(store: Store, prefix: str, *, only: Callable[[Listed], bool] = lambda _: True) -> None:
     """Deletes what lies under `prefix`, or of that what `only` says: the listing and ⌈n/1000⌉ requests.
 
-    Raises Error when the store could not delete some of it.
+    Raises Error when the store could not delete some of it, PermissionDeniedError when that is forbidden.
     """
     waiting: list[str] = []
     kept: list[NotDeleted] = []
@@ -73,4 +73,5 @@ async def delete_all(store: Store, prefix: str, *, only: Callable[[Listed], bool
     if waiting:
         kept += await store.delete_many(waiting)
     if kept:
-        raise Error(f"{len(kept)} objects could not be deleted, {kept[0].path!r} among them: {kept[0].why}")
+        kind = PermissionDeniedError if kept[0].denied else Error
+        raise kind(f"{len(kept)} objects could not be deleted, {kept[0].path!r} among them: {kept[0].why}")

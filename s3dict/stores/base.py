@@ -98,6 +98,7 @@ class NotDeleted:
 
     path: str
     why: str
+    denied: bool = False
 
 
 def steady_seconds() -> float:

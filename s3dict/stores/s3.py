@@ -221,8 +221,7 @@ class S3Requests:
         answer = await self._send("delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}})
         if isinstance(answer, Declined):
             raise UnavailableError(f"DeleteObjects was answered {answer}")
-        errors = answer.fields.get("Errors", ())
-        return tuple(NotDeleted(error["Key"], f"{error.get('Code')}: {error.get('Message')}") for error in errors)
+        return tuple(_not_deleted(line) for line in answer.fields.get("Errors", ()))
 
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> Written | Refused:
         parameters = {
@@ -267,6 +266,11 @@ def _check_absent(answer: Declined, path: str) -> None:
     """Only a 404 says that nothing is there; a 409 or 412 to a read says nothing of the kind."""
     if answer.status != 404:
         raise UnavailableError(f"A read of {path!r} was answered {answer}")
+
+
+def _not_deleted(line: Mapping[str, Any]) -> NotDeleted:
+    code = line.get("Code")
+    return NotDeleted(line["Key"], f"{code}: {line.get('Message')}", denied=code == "AccessDenied")
 
 
 def _listed(line: Mapping[str, Any]) -> Listed:

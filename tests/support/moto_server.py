@@ -17,12 +17,15 @@ class MotoServer(AtomicServer):
             client = boto3.client("s3", endpoint_url=server.url, ...)
 
     moto's own threaded server reads and then writes without a lock, so two contenders may both win. moto
-    keeps its buckets in the process: servers that live at the same time share them, and lose them when one of
-    them is closed.
+    keeps its buckets in the process: servers that live at the same time share them, and the last of them to be
+    closed takes them along.
     """
+
+    _open = 0
 
     def __init__(self) -> None:
         super().__init__(create_backend_app("s3"))
+        MotoServer._open += 1
 
     def __enter__(self) -> MotoServer:
         return self
@@ -32,4 +35,6 @@ class MotoServer(AtomicServer):
 
     def close(self) -> None:
         super().close()
-        BackendDict.reset()
+        MotoServer._open -= 1
+        if not MotoServer._open:
+            BackendDict.reset()

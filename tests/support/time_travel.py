@@ -17,6 +17,7 @@ import threading
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime, parsedate_to_datetime
+from urllib.parse import unquote
 
 from .proxy import Proxy, Request
 from .wire import Headers, HttpResponse
@@ -76,7 +77,8 @@ class TimeTravel:
     def _line(self, request: Request, line: bytes) -> bytes:
         key = _KEY.search(line)
         assert key is not None
-        path = f"{request.path.rstrip('/')}/{key[1].decode()}"
+        # Asked to encode keys, Ceph encodes their slashes too.
+        path = f"{request.path.rstrip('/')}/{unquote(key[1].decode())}"
 
         def moved(time: re.Match[bytes]) -> bytes:
             real = datetime.fromisoformat(time[0].decode().replace("Z", "+00:00"))

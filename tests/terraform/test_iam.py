@@ -23,7 +23,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.s3.models import s3_backends
 
-from s3dict import Client, Dict, Error, PermissionDeniedError, memoize
+from s3dict import Client, Dict, PermissionDeniedError, memoize
 from s3dict.diagnosis import Status, diagnose
 from s3dict.format.layout import SWEEP_DAYS, DictId, Layout
 from s3dict.provisioning import Outcome, provision
@@ -126,7 +126,7 @@ def test_a_reader_reads_everything_and_writes_nothing(filled: Client, acting_as:
     reader = acting_as("reader-prod", environment_name="prod")
     assert dict.fromkeys(READS, "allowed") == outcomes(READS, reader)
     assert dict.fromkeys(WRITES, "denied") == outcomes(WRITES, reader)
-    with pytest.raises(Error, match="could not be deleted"):
+    with pytest.raises(PermissionDeniedError, match="could not be deleted"):
         Dict.from_name("d", client=reader).clear()
     assert {"k": 1, "l": 2} == dict(Dict.from_name("d", client=filled).items())
 
