@@ -1,0 +1,177 @@
+"""Bulk operations: as many requests under way as allowed and no more, a window in memory, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from s3dict import Client, PermissionDeniedError
+from s3dict.stores.memory import AsyncMemoryStore, MemoryStore
+
+from .support.ways import Way, World, listed
+
+CONCURRENCY = 4
+ENTRIES = 60
+
+
+@dataclass
+class Traffic:
+    """The requests for entries that are under way."""
+
+    under_way: int = 0
+    most: int = 0
+    begun: int = 0
+    fails: Callable[[int], bool] = lambda _: False
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> None:
+        with self.guard:
+            self.begun += 1
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            if self.fails(self.begun):
+                self.under_way -= 1
+                raise PermissionDeniedError("planted")
+
+    def end(self) -> None:
+        with self.guard:
+            self.under_way -= 1
+
+
+@pytest.fixture
+def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
+    """Counts the requests of memory stores, each of which now takes a moment."""
+    counted = Traffic()
+
+    def count(kind: Any, name: str) -> None:
+        request = getattr(kind, name)
+
+        async def slow(store: Any, path: str, *args: Any, **options: Any) -> Any:
+            if "/entries/" not in path:
+                return await request(store, path, *args, **options)
+            counted.begin()
+            try:
+                if kind is AsyncMemoryStore:
+                    await asyncio.sleep(0.001)
+                else:
+                    time.sleep(0.001)  # noqa: ASYNC251 (there is no event loop)
+                return await request(store, path, *args, **options)
+            finally:
+                counted.end()
+
+        monkeypatch.setattr(kind, name, slow)
+
+    for kind in (MemoryStore, AsyncMemoryStore):
+        for name in ("get", "put", "delete"):
+            count(kind, name)
+    return counted
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, way: Way) -> Client:
+    return Client(f"bulk-{request.node.name}", driver="memory", concurrency=CONCURRENCY)
+
+
+@pytest.fixture
+def d(client: Client, way: Way) -> Any:
+    return World(client, way).named("d", create_if_missing=True)
+
+
+def pairs() -> Iterator[tuple[int, str]]:
+    return ((n, f"value {n}") for n in range(ENTRIES))
+
+
+BULK: dict[str, Callable[[Any], Any]] = {
+    "update": lambda d: d.update(pairs()),
+    "get_many": lambda d: d.get_many(range(ENTRIES)),
+    "pop_many": lambda d: d.pop_many(range(ENTRIES)),
+    "items": lambda d: listed(d.items()),
+    "values": lambda d: listed(d.values()),
+}
+
+
+@pytest.mark.parametrize("operation", list(BULK))
+async def test_as_many_requests_are_under_way_as_allowed_and_no_more(d: Any, traffic: Traffic, operation: str) -> None:
+    await d.update(pairs())
+    traffic.most = 0
+    await BULK[operation](d)
+    assert CONCURRENCY == traffic.most
+    assert 0 == traffic.under_way
+
+
+async def test_update_takes_pairs_only_as_fast_as_they_are_written(d: Any, traffic: Traffic) -> None:
+    taken = 0
+
+    def counted() -> Iterator[tuple[int, str]]:
+        nonlocal taken
+        for pair in pairs():
+            assert taken - (traffic.begun - traffic.under_way) <= CONCURRENCY
+            taken += 1
+            yield pair
+
+    await d.update(counted())
+    assert ENTRIES == taken
+
+
+@pytest.mark.parametrize("operation", list(BULK))
+async def test_a_failure_stops_it_and_leaves_nothing_under_way(d: Any, traffic: Traffic, operation: str) -> None:
+    await d.update(pairs())
+    already = traffic.begun
+    traffic.fails = lambda begun: begun == already + 10
+    with pytest.raises(PermissionDeniedError) as caught:
+        await BULK[operation](d)
+    assert 0 == traffic.under_way
+    # What was under way was waited for; of `pop_many`, each of which makes two requests, that may be one more.
+    assert traffic.begun <= already + 10 + 2 * CONCURRENCY
+    if operation in ("update", "get_many", "pop_many"):
+        assert 1 == len(caught.value.failed_keys)
+    if operation == "get_many":
+        assert 0 < len(caught.value.done) < ENTRIES
+
+
+@pytest.mark.parametrize("operation", ["items", "values"])
+async def test_breaking_out_of_an_iteration_ends_what_is_under_way(
+    d: Any, way: Way, traffic: Traffic, operation: str
+) -> None:
+    await d.update(pairs())
+    already = traffic.begun
+    iterator = getattr(d.wrapped, operation)
+    if way is Way.BLOCKING:
+        for _ in iterator():
+            break
+    else:
+        entries = iterator.aio()
+        async for _ in entries:
+            break
+        await entries.aclose()
+        assert {asyncio.current_task()} == asyncio.all_tasks()
+    assert 0 == traffic.under_way
+    assert traffic.begun <= already + 2 * CONCURRENCY
+
+
+@pytest.mark.parametrize("way", [Way.ASYNCIO])
+async def test_a_bulk_operation_that_is_cancelled_leaves_no_task(d: Any, traffic: Traffic) -> None:
+    await d.hydrate()
+    task = asyncio.ensure_future(d.update((n, n) for n in range(10_000)))
+    while traffic.begun < 20:  # noqa: ASYNC110 (nothing tells when so many requests have begun)
+        await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+    assert 0 == traffic.under_way
+
+
+@pytest.mark.parametrize("way", [Way.BLOCKING])
+async def test_threads_are_kept_and_never_more_than_the_concurrency(d: Any) -> None:
+    before = set(threading.enumerate())
+    for _ in range(3):
+        await d.update(pairs())
+        await d.get_many(range(ENTRIES))
+    assert len(set(threading.enumerate()) - before) <= CONCURRENCY
