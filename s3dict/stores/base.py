@@ -148,8 +148,9 @@ class Store(Protocol):
     def map(self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int) -> AsyncGenerator[R, None]:
         """The results of `function` for each item, as they come, with at most `limit` calls under way.
 
-        Items are taken only as fast as calls end. The first exception ends it; closing it early cancels what has not
-        begun and waits for what has. Must not be nested: `function` may not call `map` again.
+        Items are taken only as fast as calls end, or a quarter of `limit` ahead of that. The first exception ends it;
+        closing it early cancels what has not begun and waits for what has. Must not be nested: `function` may not call
+        `map` again.
         """
         ...
 

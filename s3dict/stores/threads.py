@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from .base import steady_seconds
@@ -53,29 +53,21 @@ class Threads:
     async def map(
         self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int
     ) -> AsyncGenerator[R, None]:
-        from concurrent.futures import wait
-        from queue import SimpleQueue
-
         async def call(item: T) -> R:
             return await function(item)
 
-        source, ended = iter(items), SimpleQueue["Future[R]"]()
-        under_way: set[Future[R]] = set()
+        crew: _Crew[T, R] = _Crew(lambda item: run_blocking(call(item)), limit, self._threads)
         try:
-            while True:
-                for item in islice(source, limit - len(under_way)):
-                    future = self._threads().submit(lambda it: run_blocking(call(it)), item)
-                    under_way.add(future)
-                    future.add_done_callback(ended.put)
-                if not under_way:
-                    return
-                future = ended.get()
-                under_way.discard(future)
-                yield future.result()
+            # The items are taken here, on the caller's thread: what gives them may be bound to it. The few ahead are
+            # for a thread that ends a call before the caller has come back for its result.
+            for item in items:
+                crew.give(item)
+                if crew.given - crew.taken == limit + limit // 4:
+                    yield crew.take()
+            while crew.given > crew.taken:
+                yield crew.take()
         finally:
-            for future in under_way:
-                future.cancel()
-            wait(under_way)
+            crew.dismiss()
 
     def caller(self) -> Hashable:
         return os.getpid(), threading.get_ident()
@@ -108,6 +100,88 @@ class Threads:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="s3dict")
             return self._pool
+
+
+class _Member(threading.local):
+    at_work = False
+
+
+_member = _Member()
+
+
+class _Crew(Generic[T, R]):
+    """Up to `limit` threads of a pool that work off what they are given, and go when there is nothing left.
+
+    A thread takes the next item itself, since a future and a switch of threads for each would cost more than a request
+    does. It does not wait for one: threads that waited for a caller who has stopped asking would be lost to others.
+    """
+
+    def __init__(self, work: Callable[[T], R], limit: int, pool: Callable[[], ThreadPoolExecutor]) -> None:
+        from queue import SimpleQueue
+
+        self.given = self.taken = 0
+        self._work = work
+        self._limit = limit
+        self._pool = pool
+        self._guard = threading.Lock()
+        self._waiting: deque[T] = deque()
+        self._done: SimpleQueue[tuple[R | None, BaseException | None]] = SimpleQueue()
+        self._threads: set[Future[None]] = set()
+        self._working = 0
+
+    def give(self, item: T) -> None:
+        self.given += 1
+        with self._guard:
+            self._waiting.append(item)
+            if self._working == self._limit:
+                return
+            self._working += 1
+        try:
+            # Of a crew within a crew, all threads might wait for threads: a value, say, that reads another as it loads.
+            thread = None if _member.at_work else self._pool().submit(self._run)
+        except RuntimeError:
+            # The interpreter is on its way out, and starts no more threads.
+            thread = None
+        if thread is None:
+            self._run()
+        else:
+            self._threads.add(thread)
+            thread.add_done_callback(self._threads.discard)
+
+    def take(self) -> R:
+        """The next result, or the exception in its place."""
+        self.taken += 1
+        result, error = self._done.get()
+        if error is not None:
+            raise error
+        return cast("R", result)
+
+    def dismiss(self) -> None:
+        """Drops what has not begun, and waits for what has."""
+        from concurrent.futures import wait
+
+        with self._guard:
+            self._waiting.clear()
+        wait(tuple(self._threads))
+
+    def _run(self) -> None:
+        outer, _member.at_work = _member.at_work, True
+        try:
+            while True:
+                with self._guard:
+                    if not self._waiting:
+                        self._working -= 1
+                        return
+                    item = self._waiting.popleft()
+                self._done.put(self._outcome(item))
+        finally:
+            _member.at_work = outer
+
+    def _outcome(self, item: T) -> tuple[R | None, BaseException | None]:
+        try:
+            return self._work(item), None
+        except BaseException as error:
+            return None, error
 
 
 def _beat(closed: threading.Event, seconds: float, once: Callable[[], Coroutine[Any, Any, bool]]) -> None:
