@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
@@ -17,8 +18,10 @@ from .config import (
     DEFAULT_PREFIX,
     Settings,
     check_endpoint,
+    check_installed,
     check_signing_keys,
     fingerprint_of_env,
+    is_installed,
     settings_from_env,
     signing_keys_from_env,
 )
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     import boto3
 
     from .stores.admin import BucketAdmin
+    from .stores.rust_connection import Connection
 
 
 class Client:
@@ -46,7 +50,8 @@ class Client:
         region_name: None leaves it to boto3's own chain (``AWS_*``, profiles).
         session: A boto3 session to take credentials from; None leaves them to boto3's own chain.
         environment_name: The environment of dicts that are named without one.
-        driver: ``"boto3"`` (aioboto3 for asyncio), ``"memory"`` for tests, or ``"auto"``.
+        driver: ``"obstore"``, which is written in Rust and much the quicker (the extra ``fast``); ``"boto3"`` (aioboto3
+            for asyncio); ``"memory"`` for tests; or ``"auto"``: obstore where it is installed, otherwise boto3.
         max_value_bytes: The largest serialised value, in bytes; a larger one is ``RequestSizeError``.
         concurrency: How many requests of one bulk operation are under way at most.
         cache: For how long `get`, ``d[k]`` and `get_many` may give what this client has read before, without asking
@@ -72,7 +77,7 @@ class Client:
         region_name: str | None = None,
         session: boto3.Session | None = None,
         environment_name: str = DEFAULT_ENVIRONMENT,
-        driver: Literal["auto", "boto3", "memory"] = "auto",
+        driver: Literal["auto", "boto3", "obstore", "memory"] = "auto",
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
         concurrency: int = DEFAULT_CONCURRENCY,
         cache: timedelta | None = None,
@@ -129,9 +134,12 @@ class Client:
         return self._settings.environment_name
 
     @property
-    def driver(self) -> str:
-        """The driver in use: what ``"auto"`` has chosen."""
-        return "boto3" if self._settings.driver == "auto" else self._settings.driver
+    def driver(self) -> Literal["boto3", "obstore", "memory"]:
+        """The driver in use: what ``"auto"`` has chosen.
+
+        In a child that was forked after its parent had used obstore it is ``"boto3"``: obstore does not survive that.
+        """
+        return _driver_here(self._settings.driver)
 
     def __repr__(self) -> str:
         where = f", endpoint_url={self.endpoint_url!r}" if self.endpoint_url else ""
@@ -162,7 +170,7 @@ class Client:
     def _blocking_store(self, stores: _Stores) -> Store:
         with stores.guard:
             if stores.blocking is None:
-                stores.blocking = self._make_blocking_store()
+                stores.blocking = self._make_blocking_store(stores)
             return stores.blocking
 
     def _asyncio_store(self, stores: _Stores) -> Store:
@@ -173,26 +181,49 @@ class Client:
             if loop not in stores.of_loops:
                 for ended in [other for other in stores.of_loops if other.is_closed()]:
                     del stores.of_loops[ended]
-                stores.of_loops[loop] = self._make_asyncio_store()
+                stores.of_loops[loop] = self._make_asyncio_store(stores)
             return stores.of_loops[loop]
 
-    def _make_blocking_store(self) -> Store:
-        if self.driver == "memory":
+    def _make_blocking_store(self, stores: _Stores) -> Store:
+        driver, concurrency = self.driver, self._settings.concurrency
+        if driver == "memory":
             from .stores.memory import MemoryStore, memory_bucket
 
-            return MemoryStore(memory_bucket(self.bucket), self._settings.concurrency)
-        from .stores.boto import BotoStore
+            return MemoryStore(memory_bucket(self.bucket), concurrency)
+        if driver == "obstore":
+            from .stores.rust import RustStore
 
-        return BotoStore(self.bucket, **self._boto_arguments())
+            return RustStore(self._connection(stores), self._boto_store, concurrency=concurrency)
+        return self._boto_store()
 
-    def _make_asyncio_store(self) -> Store:
-        if self.driver == "memory":
+    def _make_asyncio_store(self, stores: _Stores) -> Store:
+        driver = self.driver
+        if driver == "memory":
             from .stores.memory import AsyncMemoryStore, memory_bucket
 
             return AsyncMemoryStore(memory_bucket(self.bucket))
+        if driver == "obstore":
+            from .stores.rust_aio import AsyncRustStore
+
+            return AsyncRustStore(self._connection(stores), self._aioboto_store)
+        return self._aioboto_store()
+
+    def _connection(self, stores: _Stores) -> Connection:
+        if stores.connection is None:
+            from .stores.rust_connection import Connection
+
+            stores.connection = Connection(self.bucket, **self._way_there())
+        return stores.connection
+
+    def _boto_store(self) -> Store:
+        from .stores.boto import BotoStore
+
+        return BotoStore(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
+
+    def _aioboto_store(self) -> Store:
         from .stores.aioboto import AioBotoStore
 
-        return AioBotoStore(self.bucket, **self._boto_arguments())
+        return AioBotoStore(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
 
     def _bucket_admin(self) -> BucketAdmin:
         """The bucket itself, for those who set it up. Raises InvalidError for one in memory, which has no settings."""
@@ -200,15 +231,14 @@ class Client:
 
         if self.driver == "memory":
             raise InvalidError("With the driver 'memory' there is no bucket to look at: unset S3DICT_DRIVER")
-        return BucketAdmin(self.bucket, **self._boto_arguments())
+        return BucketAdmin(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
 
-    def _boto_arguments(self) -> dict[str, Any]:
+    def _way_there(self) -> dict[str, Any]:
         from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return {
             "endpoint_url": self.endpoint_url or check_endpoint(from_env),
             "region_name": self._settings.region_name,
             "session": self._session,
-            "concurrency": self._settings.concurrency,
         }
 
     def _codec(self, codec: Codec) -> Codec:
@@ -224,6 +254,20 @@ class _Stores:
         self.blocking: Store | None = None
         self.of_loops: dict[asyncio.AbstractEventLoop, Store] = {}
         self.cache: ReadCache | None = None
+        self.connection: Connection | None = None
+
+
+def _driver_here(chosen: str) -> Literal["boto3", "obstore", "memory"]:
+    if chosen == "memory":
+        return "memory"
+    if chosen == "boto3" or (chosen == "auto" and not is_installed("obstore")):
+        return "boto3"
+    check_installed("obstore")
+    if "s3dict.stores.rust_connection" in sys.modules:
+        from .stores.rust_connection import works_here
+
+        return "obstore" if works_here() else "boto3"
+    return "obstore"
 
 
 _reader: ContextVar[Client | None] = ContextVar("s3dict_reader", default=None)

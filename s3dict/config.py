@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from .errors import InvalidError
 from .format.layout import check_name, check_prefix
@@ -13,7 +14,7 @@ DEFAULT_PREFIX = "s3dict"
 DEFAULT_ENVIRONMENT = "main"
 DEFAULT_MAX_VALUE_BYTES = 100 * 1024 * 1024
 DEFAULT_CONCURRENCY = 64
-DRIVERS = ("auto", "boto3", "memory")
+DRIVERS = ("auto", "boto3", "obstore", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Settings:
             )
         if self.driver not in DRIVERS:
             raise InvalidError(f"Unknown driver {self.driver!r}: choose one of {', '.join(DRIVERS)}")
+        check_installed(self.driver)
         if self.max_value_bytes < 1 or self.concurrency < 1:
             raise InvalidError("max_value_bytes and concurrency are 1 or more")
         if self.cache_seconds is not None and self.cache_seconds <= 0:
@@ -45,6 +47,20 @@ class Settings:
         check_endpoint(self.endpoint_url)
         check_name(self.environment_name, "environment")
         return replace(self, prefix=check_prefix(self.prefix))
+
+
+def check_installed(driver: str) -> None:
+    """Raises InvalidError for a driver that needs an extra which is not there."""
+    if driver == "obstore" and not is_installed("obstore"):
+        raise InvalidError("The driver 'obstore' is not installed: pip install 's3-shared-dict[fast]'")
+
+
+@lru_cache(maxsize=8)
+def is_installed(package: str) -> bool:
+    """Whether the package could be imported; it is not imported to find out."""
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
 
 
 def settings_from_env() -> Settings:

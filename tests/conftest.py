@@ -1,16 +1,19 @@
 """Back ends and ways: every test that asks for `d` or `world` runs once for each of them, from one text.
 
-A back end is a store (memory, moto, a real SeaweedFS); a way is how it is called (blocking, asyncio).
+A back end is a store (memory, moto, a real SeaweedFS) and the driver that reaches it (boto3, or obstore: "…-rust"); a
+way is how it is called (blocking, asyncio).
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import inspect
 import itertools
 import json
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -23,7 +26,7 @@ from s3dict.stores.threads import run_blocking
 from .races.options import pytest_addoption
 from .support.ministack import MiniStack
 from .support.moto_server import MotoServer
-from .support.ways import Endpoint, Way, World
+from .support.ways import Driver, Endpoint, Way, World
 
 __all__ = ["pytest_addoption"]
 
@@ -95,10 +98,36 @@ def ministack(tmp_path_factory: pytest.TempPathFactory, _environment: None) -> I
         yield Endpoint(server.url, "s3dict-tests")
 
 
-@pytest.fixture(params=["memory", "moto", "seaweedfs"])
+@pytest.fixture(params=["memory", "moto", "seaweedfs", "seaweedfs-rust"])
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
+
+
+@pytest.fixture
+def endpoint(backend: str, request: pytest.FixtureRequest) -> Endpoint:
+    """The server of the back end, whichever driver reaches it."""
+    found: Endpoint = request.getfixturevalue(backend.removesuffix("-rust"))
+    return found
+
+
+@pytest.fixture(params=["boto3", "obstore"])
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Each driver of a real store, for tests that have a server of their own."""
+    return here(request.param)
+
+
+def here(driver: Driver) -> Driver:
+    if driver == "obstore" and importlib.util.find_spec("obstore") is None:
+        pytest.skip("obstore is for Python 3.11 and later, and so not installed here")
+    return driver
+
+
+@pytest.fixture
+def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that move the store's clock and not ours, as no real clock does: obstore's driver asks it each time."""
+    monkeypatch.setattr("s3dict.stores.clock.TRUSTED_SECONDS", 0)
+    monkeypatch.setattr("s3dict.stores.clock.SIGNED_WITHIN", timedelta(days=3650))
 
 
 @pytest.fixture(params=list(Way), ids=lambda way: way.value)
@@ -113,8 +142,9 @@ def client(backend: str, request: pytest.FixtureRequest) -> Client:
     prefix = f"t{os.getpid()}-{next(_numbers)}"
     if backend == "memory":
         return Client(f"memory-{prefix}", prefix=prefix, driver="memory")
-    endpoint: Endpoint = request.getfixturevalue(backend)
-    return Client(endpoint.bucket, prefix=prefix, endpoint_url=endpoint.url)
+    endpoint: Endpoint = request.getfixturevalue("endpoint")
+    driver = here("obstore" if backend.endswith("-rust") else "boto3")
+    return Client(endpoint.bucket, prefix=prefix, endpoint_url=endpoint.url, driver=driver)
 
 
 @pytest.fixture

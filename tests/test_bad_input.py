@@ -27,7 +27,7 @@ from s3dict import (
 )
 from s3dict.format.keys import KeyCodec
 
-from .support.ways import Endpoint, Way, World, listed
+from .support.ways import Endpoint, Way, World, by_way_of, listed
 
 
 async def paths(world: World) -> list[str]:
@@ -303,9 +303,10 @@ async def test_a_copied_manifest_is_an_integrity_error(world: World, d: Any) -> 
 class TestWithoutAWorkingStore:
     """Errors of the way to the store, on a real server."""
 
-    @pytest.fixture
-    def backend(self) -> str:
-        return "seaweedfs"
+    @pytest.fixture(params=["seaweedfs", "seaweedfs-rust"])
+    def backend(self, request: pytest.FixtureRequest) -> str:
+        name: str = request.param
+        return name
 
     async def _fails(self, world: World, error: type[Exception], message: str) -> None:
         d = world.named("d", create_if_missing=True)
@@ -316,12 +317,12 @@ class TestWithoutAWorkingStore:
             await world.objects.list(client=world.client)
 
     async def test_a_missing_bucket_is_not_found(self, client: Client, way: Way) -> None:
-        elsewhere = Client("no-such-bucket", endpoint_url=client.endpoint_url)
+        elsewhere = Client("no-such-bucket", endpoint_url=client.endpoint_url, driver=client.driver)
         await self._fails(World(elsewhere, way), NotFoundError, "There is no bucket 'no-such-bucket'")
 
     async def test_wrong_credentials_are_denied(self, client: Client, way: Way) -> None:
         session = boto3.Session(aws_access_key_id="nobody", aws_secret_access_key="hunter2", region_name="us-east-1")
-        denied = Client(client.bucket, endpoint_url=client.endpoint_url, session=session)
+        denied = Client(client.bucket, endpoint_url=client.endpoint_url, session=session, driver=client.driver)
         with pytest.raises(PermissionDeniedError) as caught:
             await World(denied, way).named("d").get("k")
         assert "hunter2" not in str(caught.value)
@@ -330,21 +331,21 @@ class TestWithoutAWorkingStore:
     async def test_no_credentials_are_denied(self, client: Client, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
-        lone = Client(client.bucket, endpoint_url=client.endpoint_url)
+        lone = by_way_of(str(client.endpoint_url), client)
         await self._fails(World(lone, way), PermissionDeniedError, "no usable credentials")
 
     async def test_a_server_that_is_down_is_unavailable(
         self, client: Client, way: Way, nobody_listens: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
-        gone = Client(client.bucket, endpoint_url=nobody_listens)
+        gone = by_way_of(nobody_listens, client)
         await self._fails(World(gone, way), UnavailableError, "cannot be reached")
 
     async def test_a_server_that_hangs_up_is_unavailable(
         self, client: Client, way: Way, hangs_up: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
-        broken = Client(client.bucket, endpoint_url=hangs_up)
+        broken = by_way_of(hangs_up, client)
         await self._fails(World(broken, way), UnavailableError, "the connection broke|cannot be reached")
 
     async def test_credentials_of_a_session_are_used(self, seaweedfs: Endpoint, client: Client, way: Way) -> None:
@@ -354,7 +355,9 @@ class TestWithoutAWorkingStore:
             aws_secret_access_key=own.get_credentials().secret_key,  # type: ignore[union-attr]
             region_name="us-east-1",
         )
-        lent = Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url, session=session)
+        lent = Client(
+            seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url, session=session, driver=client.driver
+        )
         d = World(lent, way).named("d", create_if_missing=True)
         await d.put("self", d.wrapped)
         assert lent is (await d.get("self")).client

@@ -22,9 +22,9 @@ from s3dict.core.entries import Entries
 from s3dict.stores.memory import MemoryStore, memory_bucket
 from s3dict.stores.threads import run_blocking
 
-from .support.proxy import Fault, FaultKind, Proxy
+from .support.proxy import Fault, FaultKind, Proxy, Request
 from .support.time_travel import TimeTravel
-from .support.ways import Endpoint, World, listed
+from .support.ways import Endpoint, World, by_way_of, listed
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1))
 WEEK = 7 * DAY
@@ -37,18 +37,18 @@ def proxy(backend: str, request: pytest.FixtureRequest) -> Iterator[Proxy | None
     if backend == "memory":
         yield None
         return
-    endpoint: Endpoint = request.getfixturevalue(backend)
+    endpoint: Endpoint = request.getfixturevalue("endpoint")
     with Proxy(endpoint.url) as rewriting:
         yield rewriting
 
 
 @pytest.fixture
 def client(client: Client, proxy: Proxy | None) -> Client:
-    return Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url) if proxy else client
+    return by_way_of(proxy.url, client) if proxy else client
 
 
 @pytest.fixture
-def advance(client: Client, proxy: Proxy | None) -> Advance:
+def advance(client: Client, proxy: Proxy | None, jumping_clock: None) -> Advance:
     return TimeTravel(proxy).advance if proxy else memory_bucket(client.bucket).advance
 
 
@@ -58,7 +58,12 @@ def wire(proxy: Proxy | None) -> Proxy:
     return proxy
 
 
-on_servers = pytest.mark.parametrize("backend", ["moto", "seaweedfs"])
+def asked(sent: list[Request]) -> list[Request]:
+    """Without the looks at the store's clock, which obstore's driver takes apart, and each time if it is jumping."""
+    return [request for request in sent if request.operation != "HeadBucket"]
+
+
+on_servers = pytest.mark.parametrize("backend", ["moto", "seaweedfs", "seaweedfs-rust"])
 
 
 READS: dict[str, Callable[[Any], Any]] = {
@@ -161,10 +166,10 @@ async def test_a_read_renews_at_a_seventh_of_the_ttl_and_once(d: Any, wire: Prox
         advance(wait)
         with wire.recording() as sent:
             await READS[read](d)
-        shown = [request.operation for request in sent]
+        shown = [request.operation for request in asked(sent)]
         # Where a store cannot copy on a condition, `contains` has to fetch the body that it puts.
         fetched = 1 if requests == 2 and read == "contains" and "CopyObject" not in shown else 0
-        assert requests + listings + fetched == len(sent), shown
+        assert requests + listings + fetched == len(shown), shown
 
 
 @on_servers
@@ -175,8 +180,8 @@ async def test_a_renewal_is_on_the_condition_that_nothing_has_changed(d: Any, wi
             advance(wait)
             with wire.recording() as sent:
                 await read(key)
-            assert sent[-1].if_match
-            assert "PutObject" == sent[-1].operation or sent[-1].copy_source_if_match
+            assert asked(sent)[-1].if_match
+            assert "PutObject" == asked(sent)[-1].operation or asked(sent)[-1].copy_source_if_match
 
 
 @on_servers
@@ -186,7 +191,7 @@ async def test_pop_and_modify_do_not_renew_what_they_change(d: Any, wire: Proxy,
     with wire.recording() as sent:
         await d.pop("a")
         await d.modify("b", lambda n: n + 1)
-    assert ["GetObject", "DeleteObject", "GetObject", "PutObject"] == [request.operation for request in sent]
+    assert ["GetObject", "DeleteObject", "GetObject", "PutObject"] == [request.operation for request in asked(sent)]
 
 
 @on_servers
@@ -197,7 +202,7 @@ async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, wir
     with wire.recording() as sent:
         assert value == await d.get("k")
     copies = d.wrapped._state.hydrated.manifest.capabilities.conditional_copy
-    assert ["GetObject", "CopyObject" if copies else "PutObject"] == [request.operation for request in sent]
+    assert ["GetObject", "CopyObject" if copies else "PutObject"] == [request.operation for request in asked(sent)]
     advance(WEEK)
     assert value == await d.get("k")
 
@@ -260,7 +265,7 @@ async def test_an_entry_that_entry_itself_renews_is_replaced_in_one_request(
     seen = await d.entry("k")
     with wire.recording() as sent:
         assert await d.put("k", 2, if_version=seen.version)
-    assert 1 == len(sent)
+    assert 1 == len(asked(sent))
 
 
 async def test_without_a_ttl_nothing_is_ever_over_nor_renewed(world: World, advance: Advance) -> None:

@@ -6,9 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+
+from s3dict import Client, Dict
+
+from .conftest import here
+from .support.ways import Endpoint
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {
@@ -52,11 +58,12 @@ else:
 """
 
 
-def loaded_after(code: str) -> set[str]:
-    """The modules that a fresh interpreter has after running the code."""
+def loaded_after(code: str, **variables: str) -> set[str]:
+    """The modules that a fresh interpreter has after running the code with these environment variables."""
     printing = "import json as _json, sys as _sys; print(_json.dumps(sorted(_sys.modules)))"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}
     environment = {**kept, "PYTHONPATH": str(ROOT), "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    environment |= variables
     command = [sys.executable, "-W", "error", "-c", f"{code}\n{printing}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -98,3 +105,43 @@ def test_blocking_calls_over_boto3_load_nothing_of_the_asyncio_driver() -> None:
     loaded = loaded_after(SERVER)
     assert BLOCKING_DRIVER <= loaded
     assert loaded & ASYNCIO_DRIVER == set()
+
+
+@pytest.fixture
+def stored(seaweedfs: Endpoint) -> dict[str, str]:
+    """The environment that leads to a dict on a real server, which has an entry."""
+    here("obstore")
+    client = Client(seaweedfs.bucket, prefix="imports", endpoint_url=seaweedfs.url)
+    Dict.from_name("d", create_if_missing=True, client=client)["k"] = "v"
+    return {
+        "S3DICT_BUCKET": seaweedfs.bucket,
+        "S3DICT_PREFIX": client.prefix,
+        "S3DICT_ENDPOINT_URL": seaweedfs.url,
+        "AWS_ACCESS_KEY_ID": os.environ["AWS_ACCESS_KEY_ID"],
+        "AWS_SECRET_ACCESS_KEY": os.environ["AWS_SECRET_ACCESS_KEY"],
+    }
+
+
+LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "f", "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}
+
+
+@pytest.mark.parametrize("around", [{}, LAMBDA], ids=["static", "lambda"])
+def test_a_cold_start_over_obstore_loads_nothing_that_is_slow(
+    stored: dict[str, str], around: dict[str, str], bare: set[str]
+) -> None:
+    loaded = loaded_after("from s3dict import Dict; assert Dict.from_name('d').get('k') == 'v'", **stored, **around)
+    assert "obstore" in loaded
+    assert (loaded - bare) & HEAVY <= {"obstore", "pickle"}
+
+
+def test_a_cold_start_in_asyncio_loads_no_driver_but_obstore(stored: dict[str, str], bare: set[str]) -> None:
+    code = """
+        import asyncio
+        from s3dict import Dict
+
+        assert "v" == asyncio.run(Dict.from_name("d").get.aio("k"))
+    """
+    loaded = loaded_after(textwrap.dedent(code), **stored)
+    own = {"asyncio", "logging", "ssl", "concurrent.futures"}
+    assert "obstore" in loaded
+    assert (loaded - bare) & HEAVY <= {"obstore", "pickle"} | own

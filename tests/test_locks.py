@@ -16,9 +16,10 @@ from s3dict import Client, Dict, InvalidError, LockLostError, LockTimeoutError
 from s3dict.core.locks import Held
 from s3dict.stores.memory import memory_bucket
 
+from .conftest import here
 from .support.misbehaving import Flaw, MisbehavingServer
 from .support.proxy import Fault, FaultKind, Proxy
-from .support.ways import Way, World, listed
+from .support.ways import Driver, Way, World, listed
 
 
 @asynccontextmanager
@@ -190,7 +191,7 @@ def test_a_lock_may_be_left_in_another_thread(client: Client) -> None:
 class TestTime:
     """What happens as time passes: on servers whose clock can be moved."""
 
-    @pytest.fixture(params=["memory", "misbehaving"])
+    @pytest.fixture(params=["memory", "misbehaving", "misbehaving-rust"])
     def backend(self, request: pytest.FixtureRequest) -> str:
         name: str = request.param
         return name
@@ -205,10 +206,11 @@ class TestTime:
     def client(self, backend: str, request: pytest.FixtureRequest) -> Client:
         if backend == "memory":
             return Client(f"locks-{id(request)}", driver="memory")
-        return Client("b", endpoint_url=request.getfixturevalue("server").url)
+        driver = here("obstore" if backend.endswith("-rust") else "boto3")
+        return Client("b", endpoint_url=request.getfixturevalue("server").url, driver=driver)
 
     @pytest.fixture
-    def pass_time(self, client: Client, backend: str, request: pytest.FixtureRequest) -> Any:
+    def pass_time(self, client: Client, backend: str, jumping_clock: None, request: pytest.FixtureRequest) -> Any:
         """Moves the store's clock, and with the memory store that of its callers as well."""
         if backend == "memory":
             return lambda seconds: memory_bucket(client.bucket).advance(timedelta(seconds=seconds))
@@ -324,9 +326,9 @@ class TestFaults:
             yield proxy
 
     @pytest.fixture
-    def client(self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Client:
+    def client(self, proxy: Proxy, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Client:
         monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
-        return Client("b", endpoint_url=proxy.url)
+        return Client("b", endpoint_url=proxy.url, driver=driver)
 
     @pytest.mark.parametrize("kind", ["lost-answer", "internal-error-after", "lost-request", "slow-down", "conflict"])
     async def test_a_lock_is_taken_renewed_and_released_whatever_is_lost(

@@ -16,16 +16,17 @@ from s3dict import Client, ConflictError, Dict, NotFoundError, UnavailableError,
 
 from .support.misbehaving import MisbehavingServer
 from .support.proxy import Fault, FaultKind, Proxy, Request
-from .support.ways import Endpoint, Way, World
+from .support.ways import Endpoint, Way, World, by_way_of
 
 UNSEEN: list[FaultKind] = ["lost-request", "internal-error", "slow-down", "conflict"]
 PUT_OFF: list[FaultKind] = ["slow-down", "conflict"]
 DONE: list[FaultKind] = ["lost-answer", "internal-error-after"]
 
 
-@pytest.fixture
-def backend() -> str:
-    return "seaweedfs"
+@pytest.fixture(params=["seaweedfs", "seaweedfs-rust"])
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def direct(client: Client) -> Client:
 @pytest.fixture
 def world(direct: Client, proxy: Proxy, way: Way, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
-    return World(Client(direct.bucket, prefix=direct.prefix, endpoint_url=proxy.url), way)
+    return World(by_way_of(proxy.url, direct), way)
 
 
 @pytest.fixture
@@ -110,11 +111,11 @@ async def test_modify_counts_once_whatever_is_lost(d: Any, other: Any, proxy: Pr
 
 
 @pytest.mark.parametrize("kind", UNSEEN)
-async def test_a_loser_whose_request_was_lost_has_lost(way: Way, kind: FaultKind) -> None:
+async def test_a_loser_whose_request_was_lost_has_lost(direct: Client, way: Way, kind: FaultKind) -> None:
     """The entry is older than the first sending, so it cannot have come after it."""
     with MisbehavingServer() as server, Proxy(server.url) as proxy:
         boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="b")
-        d = World(Client("b", endpoint_url=proxy.url), way).named("d", create_if_missing=True)
+        d = World(Client("b", endpoint_url=proxy.url, driver=direct.driver), way).named("d", create_if_missing=True)
         await d.put("k", "theirs")
         server.clock += 60
         proxy.script(fault(kind))
@@ -254,7 +255,7 @@ async def test_a_store_that_is_gone_is_unavailable_and_not_uncertain(
     monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 3)
     await d.hydrate()
     with Proxy(seaweedfs.url) as passing:
-        gone = Client(d.client.bucket, prefix=d.client.prefix, endpoint_url=passing.url)
+        gone = by_way_of(passing.url, d.client)
     late = World(gone, way).named("d")
     late.wrapped._state.hydrated = d.wrapped._state.hydrated
     with pytest.raises(UnavailableError, match="cannot be reached"):

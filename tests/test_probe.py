@@ -24,7 +24,7 @@ from s3dict.stores.memory import memory_bucket
 
 from .support.misbehaving import Flaw, MisbehavingServer
 from .support.proxy import Fault, FaultKind, Proxy, Request
-from .support.ways import Way, World, listed
+from .support.ways import Driver, Way, World, listed
 
 RIGHT = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
 
@@ -42,8 +42,8 @@ def raw(endpoint_url: str | None) -> Any:
 
 
 @pytest.fixture
-def client(server: MisbehavingServer) -> Client:
-    return Client("b", endpoint_url=server.url)
+def client(server: MisbehavingServer, driver: Driver) -> Client:
+    return Client("b", endpoint_url=server.url, driver=driver)
 
 
 @pytest.fixture

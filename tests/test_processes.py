@@ -19,13 +19,16 @@ import pytest
 from s3dict import Client, Dict
 
 from .support.proxy import Proxy
-from .support.ways import Endpoint
+from .support.ways import Endpoint, by_way_of
 
 
-@pytest.fixture(params=["memory", "seaweedfs"])
+@pytest.fixture(params=["memory", "seaweedfs", "seaweedfs-rust"])
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
+
+
+on_servers = pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
 
 
 @pytest.fixture
@@ -72,10 +75,10 @@ def test_blocking_calls_inside_an_event_loop_work(d: Dict[Any, Any]) -> None:
     assert [1, 1, 2, 2] == asyncio.run(mixed())
 
 
-@pytest.mark.parametrize("backend", ["seaweedfs"], indirect=True)
+@on_servers
 def test_many_first_calls_look_the_dict_up_once(client: Client, seaweedfs: Endpoint) -> None:
     with Proxy(seaweedfs.url) as proxy:
-        counted = Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url)
+        counted = by_way_of(proxy.url, client)
         Dict.objects.create("d", client=client)
 
         async def many() -> None:
@@ -100,11 +103,11 @@ def test_a_loop_that_is_not_run_to_its_end_can_be_replaced(d: Dict[Any, Any]) ->
     gc.collect()
 
 
-@pytest.mark.parametrize("backend", ["seaweedfs"], indirect=True)
+@on_servers
 def test_clients_that_are_dropped_inside_a_loop_close_their_connections(client: Client) -> None:
     async def many_clients() -> None:
         for number in range(5):
-            passing = Client(client.bucket, prefix=client.prefix, endpoint_url=client.endpoint_url)
+            passing = by_way_of(str(client.endpoint_url), client)
             d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=passing)
             await d.put.aio(number, number)
             del d, passing
@@ -150,7 +153,7 @@ def _child(d: Dict[Any, Any], answers: Any) -> None:
     d["from the child"] = os.getpid()
 
 
-@pytest.mark.parametrize("backend", ["seaweedfs"], indirect=True)
+@on_servers
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 def test_a_handle_works_in_child_processes(d: Dict[Any, Any], method: str) -> None:
@@ -171,7 +174,7 @@ def test_a_handle_works_in_child_processes(d: Dict[Any, Any], method: str) -> No
     assert d["claim"] in {child.pid for child in children}
 
 
-@pytest.mark.parametrize("backend", ["seaweedfs"], indirect=True)
+@on_servers
 def test_a_fresh_interpreter_reaches_the_dict_through_the_environment(client: Client, seaweedfs: Endpoint) -> None:
     Dict.from_name("d", create_if_missing=True, client=client)["k"] = [1, 2]
     program = textwrap.dedent("""

@@ -55,6 +55,20 @@ class _OnSeaweedFS:
         return "seaweedfs"
 
 
+class _RustOnMoto:
+    copies_on_condition = False
+
+    @pytest.fixture
+    def backend(self) -> str:
+        return "moto-rust"
+
+
+class _RustOnSeaweedFS:
+    @pytest.fixture
+    def backend(self) -> str:
+        return "seaweedfs-rust"
+
+
 class TestMemoryStore(_OnMemory, _Blocking):
     pass
 
@@ -76,4 +90,20 @@ class TestBotoStoreOnSeaweedFS(_OnSeaweedFS, _Blocking):
 
 
 class TestAioBotoStoreOnSeaweedFS(_OnSeaweedFS, _Asyncio):
+    pass
+
+
+class TestRustStoreOnMoto(_RustOnMoto, _Blocking):
+    pass
+
+
+class TestAsyncRustStoreOnMoto(_RustOnMoto, _Asyncio):
+    pass
+
+
+class TestRustStoreOnSeaweedFS(_RustOnSeaweedFS, _Blocking):
+    pass
+
+
+class TestAsyncRustStoreOnSeaweedFS(_RustOnSeaweedFS, _Asyncio):
     pass

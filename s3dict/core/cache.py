@@ -29,7 +29,7 @@ class Cached:
 
     def aged(self, now: float) -> Found:
         """The object with the date that the store would tell now."""
-        return replace(self.found, date=self.found.date + timedelta(seconds=now - self.read_at))
+        return replace(self.found, told=self.found.told + timedelta(seconds=now - self.read_at))
 
 
 class ReadCache:

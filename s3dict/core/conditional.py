@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import Enum
 
 from ..errors import ConflictError, Error, UnavailableError, UncertainOutcomeError
-from ..stores.base import Found, NotModified, Reason, Refused, Store, Written
+from ..stores.base import Found, NotModified, Reason, Refused, Store, Written, has_aged
 
 SENDINGS = 8
 """How often a conditional request is sent before giving up."""
@@ -165,7 +165,7 @@ def _stood_before(store: Store, found: Found | None, marks: Marks, began: float)
     if marks.replaced is not None and marks.replaced in found.body:
         return True
     # Both times are the store's own: its clock now, less what has passed here since.
-    return found.last_modified + CLOCK_STEP <= found.date - timedelta(seconds=store.now() - began)
+    return has_aged(found.last_modified, CLOCK_STEP + timedelta(seconds=store.now() - began), found.told)
 
 
 async def read(store: Store, path: str, peek: int | None = None) -> Found | None:

@@ -299,7 +299,7 @@ class Entries:
         return self._is_over(found) or read_prelude(found.body).is_tombstone
 
     def _is_over(self, found: Found) -> bool:
-        return self.expiry.is_over(found.last_modified, found.date)
+        return self.expiry.is_over(found.last_modified, found.told)
 
     async def _removed(self, path: str, version: Version, value: Any) -> bool:
         """Whether that very version is removed now, by us; False when it has changed."""

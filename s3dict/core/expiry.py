@@ -5,8 +5,8 @@ read that finds it older than `ttl` / 7 renews it: whoever reads it sooner finds
 costs one renewal per `ttl` / 7 at most, however often it is read. Entries that are over are absent, and nobody but the
 bucket's lifecycle deletes them.
 
-All ages are differences of two times that the store told in one answer (Date and Last-Modified, RFC 9110 sections 6.6.1
-and 8.8.2), so a clock that is wrong here changes nothing.
+All ages are differences of two times that the store told (Date and Last-Modified, RFC 9110 sections 6.6.1 and 8.8.2),
+so a clock that is wrong here changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import Error, PermissionDeniedError
 from ..format.capabilities import Capabilities
 from ..format.entry import renewed
 from ..format.layout import SWEEP_MARGIN
-from ..stores.base import Found, Refused, Store, Written
+from ..stores.base import Found, Refused, Store, Told, Written, has_aged
 from .conditional import read
 
 CLOCK_SLACK = timedelta(seconds=1)
@@ -57,13 +57,13 @@ class Expiry:
         self._lifetime = Lifetime(ttl)
         self._quiet_until = store.now()
 
-    def is_over(self, last_modified: datetime, date: datetime) -> bool:
-        """Whether an entry of that time is absent at this date."""
-        return date - last_modified > self._lifetime.over
+    def is_over(self, last_modified: datetime, told: Told) -> bool:
+        """Whether an entry of that time is absent at what the store told."""
+        return has_aged(last_modified, self._lifetime.over, told)
 
     def is_due(self, found: Found) -> bool:
         """Whether an entry that is read now has to be renewed."""
-        return found.date - found.last_modified >= self._lifetime.due
+        return has_aged(found.last_modified, self._lifetime.due, found.told)
 
     async def renew(self, path: str, found: Found) -> str:
         """Keeps an entry that has just been read, and gives its ETag after that. No request while it is young.
@@ -89,7 +89,7 @@ class Expiry:
         An answer that is lost does no harm: the same bytes have been written, or not. A request that arrives late finds
         its condition broken by whatever came in between, a sweep included, so nothing comes back to life.
         """
-        closing = found.date - found.last_modified >= self._lifetime.closing
+        closing = has_aged(found.last_modified, self._lifetime.closing, found.told)
         unread = len(found.body) < found.size
         if self._capabilities.conditional_copy and not closing and (unread or found.size >= LARGE_BYTES):
             etag = self._capabilities.if_match(found.etag)

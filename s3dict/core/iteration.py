@@ -85,7 +85,7 @@ async def _pages(entries: Entries) -> AsyncGenerator[list[Listed], None]:
                 yield [
                     line
                     for line in page.objects
-                    if _is_entry(entries, line) and not entries.expiry.is_over(line.last_modified, page.date)
+                    if _is_entry(entries, line) and not entries.expiry.is_over(line.last_modified, page.told)
                 ]
 
 

@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..format.capabilities import Capabilities
 from ..format.lock import MAX_LEASE, LockRecord, decode_lock
-from ..stores.base import Found, Store
+from ..stores.base import Found, Store, has_aged
 from .conditional import Lost, Marks, Won, pause, put_if, read
 
 MIN_LEASE = 2.0
@@ -193,7 +193,7 @@ def _is_free(found: Found, record: LockRecord) -> bool:
     if record.owner is None:
         return True
     # Both times are cut to whole seconds, so their difference may exceed the true age by nearly one.
-    return found.date - found.last_modified >= timedelta(seconds=record.lease) + CLOCK_STEP
+    return has_aged(found.last_modified, timedelta(seconds=record.lease) + CLOCK_STEP, found.told)
 
 
 def _random() -> str:

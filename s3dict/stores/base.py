@@ -17,8 +17,8 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol, TypeVar, Union
 
@@ -29,19 +29,54 @@ Body = Union[bytes, bytearray]
 PAGE_SIZE = 1000
 
 
+class Clock(Protocol):
+    """The store's clock as it stood at an answer that did not tell: it is asked when somebody has to know.
+
+    That takes a request now and then. So ask `has_aged`, which can often tell without.
+    """
+
+    def date(self) -> datetime:
+        """Raises UnavailableError when the store does not answer."""
+        ...
+
+    def has_reached(self, moment: datetime) -> bool:
+        """Whether the clock surely stood at that moment, or later. Raises as `date` does, where it has to ask."""
+        ...
+
+    def __add__(self, later: timedelta, /) -> Clock: ...
+
+
+Told = Union[datetime, Clock]
+
+
+def has_aged(last_modified: datetime, age: timedelta, told: Told) -> bool:
+    """Whether an object of that time was at least so old when the store told."""
+    if isinstance(told, datetime):
+        return told - last_modified >= age
+    return age != timedelta.max and told.has_reached(last_modified + age)
+
+
+def _date(told: Told) -> datetime:
+    return told if isinstance(told, datetime) else told.date()
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """An object, or the range of it that was asked for.
 
-    ``last_modified`` and ``date`` are both read off the store's clock, in whole seconds, so their difference is the
-    object's age however wrong the clock here is.
+    ``last_modified`` and what was ``told`` are both read off the store's clock, so their difference is the object's age
+    however wrong the clock here is: too long by less than a second, for they are cut to seconds, or a little too short.
     """
 
     body: Body
     etag: str
     size: int
     last_modified: datetime
-    date: datetime
+    told: Told = field(repr=False)
+
+    @property
+    def date(self) -> datetime:
+        return _date(self.told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +120,18 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Up to a thousand lines of a listing, in the order of their paths; ``more`` says whether others follow."""
+    """Up to a thousand lines of a listing, in the order of their paths.
+
+    ``more`` says whether others may follow.
+    """
 
     objects: tuple[Listed, ...]
     more: bool
-    date: datetime
+    told: Told = field(repr=False)
+
+    @property
+    def date(self) -> datetime:
+        return _date(self.told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +143,12 @@ class NotDeleted:
     denied: bool = False
 
 
+_BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
 def steady_seconds() -> float:
     """A clock that never goes back and, where the system has one, goes on while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return time.monotonic() if _BOOT_TIME is None else time.clock_gettime(_BOOT_TIME)
 
 
 class Store(Protocol):

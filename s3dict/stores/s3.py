@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +21,7 @@ SENDINGS = 4
 """How often a request without a condition is sent before the store counts as unavailable."""
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
+FIRST_PAUSE = 0.25
 
 _TRY_AGAIN = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 _THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
@@ -62,12 +62,7 @@ class Answer:
 
     @property
     def date(self) -> datetime:
-        try:
-            return _parse_http_date(self.fields["ResponseMetadata"]["HTTPHeaders"]["date"])
-        except (KeyError, ValueError, TypeError):
-            raise UnsupportedStoreError(
-                "The store tells no time: leases and ages are counted by its Date header"
-            ) from None
+        return parse_date(self.fields.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
 
     def field(self, name: str) -> Any:
         """A field that every S3 server sends. Raises UnavailableError for an answer that is none of S3's."""
@@ -86,6 +81,23 @@ class Declined:
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}".rstrip()
+
+
+def pause(sending: int) -> float:
+    """Seconds to wait before the sending of that number, from 0: none before the first, longer at random each time."""
+    if sending == 0:
+        return 0
+    import random
+
+    return random.uniform(0, FIRST_PAUSE * 2**sending)
+
+
+def parse_date(header: str | None) -> datetime:
+    """The time in a Date header. Raises UnsupportedStoreError when there is none."""
+    try:
+        return _parse_http_date(header or "")
+    except (ValueError, TypeError):
+        raise UnsupportedStoreError("The store tells no time: leases and ages are counted by its Date header") from None
 
 
 def options(*, custom_endpoint: bool, concurrency: int, once: bool) -> dict[str, Any]:
@@ -147,6 +159,8 @@ def parse_time(value: Any) -> datetime:
 
 @lru_cache(maxsize=256)
 def _parse_http_date(value: str) -> datetime:
+    from email.utils import parsedate_to_datetime
+
     return parsedate_to_datetime(value)
 
 
@@ -181,14 +195,14 @@ class S3Requests:
             return await self.get(path, if_none_match=if_none_match)
         if answer.status == 304:
             return NotModified()
-        _check_absent(answer, path)
+        check_absent(answer, path)
         return None
 
     async def head(self, path: str) -> Found | None:
         answer = await self._send("head_object", path, {})
         if isinstance(answer, Answer):
             return _found(answer)
-        _check_absent(answer, path)
+        check_absent(answer, path)
         return None
 
     async def put(
@@ -202,10 +216,9 @@ class S3Requests:
         answer = await self._send("put_object", path, parameters, once=True)
         if isinstance(answer, Answer):
             return Written(answer.field("ETag"))
-        if len(parameters) == 1 and answer.status != 409:
-            # Nothing was asked that could fail to hold: this is not S3 speaking, but something that stands before it.
-            raise UnavailableError(f"PutObject on s3://{self.bucket}/{path} was answered {answer}", sent=False)
-        return _refused(answer)
+        if len(parameters) == 1:
+            check_conflict(answer, path)
+        return refused(answer)
 
     async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused:
         if if_match is None:
@@ -214,7 +227,7 @@ class S3Requests:
                 raise UnavailableError(f"DeleteObject on s3://{self.bucket}/{path} was answered {answer}")
             return Deleted()
         answer = await self._send("delete_object", path, {"IfMatch": if_match}, once=True)
-        return Deleted() if isinstance(answer, Answer) else _refused(answer)
+        return Deleted() if isinstance(answer, Answer) else refused(answer)
 
     async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
         objects = [{"Key": path} for path in paths]
@@ -231,7 +244,7 @@ class S3Requests:
             "MetadataDirective": "REPLACE",
         }
         answer = await self._send("copy_object", path, parameters, once=True)
-        return Written(answer.field("CopyObjectResult")["ETag"]) if isinstance(answer, Answer) else _refused(answer)
+        return Written(answer.field("CopyObjectResult")["ETag"]) if isinstance(answer, Answer) else refused(answer)
 
     async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
         parameters = {"Prefix": prefix, "StartAfter": after} if after else {"Prefix": prefix}
@@ -262,7 +275,7 @@ def _found(answer: Answer) -> Found:
     return Found(answer.body, answer.field("ETag"), size, answer.field("LastModified"), answer.date)
 
 
-def _check_absent(answer: Declined, path: str) -> None:
+def check_absent(answer: Declined, path: str) -> None:
     """Only a 404 says that nothing is there; a 409 or 412 to a read says nothing of the kind."""
     if answer.status != 404:
         raise UnavailableError(f"A read of {path!r} was answered {answer}")
@@ -273,11 +286,17 @@ def _not_deleted(line: Mapping[str, Any]) -> NotDeleted:
     return NotDeleted(line["Key"], f"{code}: {line.get('Message')}", denied=code == "AccessDenied")
 
 
+def check_conflict(answer: Declined, path: str) -> None:
+    """Nothing was asked that could fail to hold: other than a 409, this is not S3 speaking, but what stands before."""
+    if answer.status != 409:
+        raise UnavailableError(f"A put of {path!r} was answered {answer}", sent=False)
+
+
 def _listed(line: Mapping[str, Any]) -> Listed:
     return Listed(line["Key"], line.get("ETag", ""), line["Size"], line["LastModified"])
 
 
-def _refused(answer: Declined) -> Refused:
+def refused(answer: Declined) -> Refused:
     # "If-Match on a missing object" is 404 on some servers and 412 on others; both mean that it is not there.
     return Refused(Reason.CONFLICT if answer.status == 409 else Reason.CONDITION)
 
@@ -295,10 +314,18 @@ def decline(error: Exception, call: Call) -> Declined:
         raise PermissionDeniedError(f"{call}: no usable credentials: {error}") from error
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     code = str(response["Error"].get("Code", ""))
+    verdict = judge(status, code, str(response["Error"].get("Message", "")), call)
+    if isinstance(verdict, Declined):
+        return verdict
+    raise verdict from error
+
+
+def judge(status: int, code: str, message: str, call: Call) -> Declined | Error:
+    """What an answer other than 2xx is: no failure, or this error of ours."""
     missing = status == 404 and code != "NoSuchBucket"
     if status in (304, 412, 416) or missing or (status == 409 and code in _TRY_AGAIN):
         return Declined(status, code)
-    raise _refusal(status, code, str(response["Error"].get("Message", "")), call) from error
+    return _refusal(status, code, message, call)
 
 
 def _refusal(status: int, code: str, message: str, call: Call) -> Error:

@@ -14,7 +14,7 @@ import pytest
 from s3dict import Client, Dict, UncertainOutcomeError
 
 from ..support.proxy import Fault, Proxy, Request
-from ..support.ways import Endpoint
+from ..support.ways import Endpoint, by_way_of
 
 
 @pytest.fixture
@@ -23,9 +23,10 @@ def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
         yield between
 
 
-@pytest.fixture
-def backend() -> str:
-    return "seaweedfs"
+@pytest.fixture(params=["seaweedfs", "seaweedfs-rust"])
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
@@ -38,9 +39,7 @@ def direct(client: Client) -> Dict[str, Any]:
 @pytest.fixture
 def d(direct: Dict[str, Any], client: Client, proxy: Proxy) -> Dict[str, Any]:
     """The same dict, through the proxy."""
-    handle: Dict[str, Any] = Dict.from_id(
-        direct.object_id, Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url)
-    )
+    handle: Dict[str, Any] = Dict.from_id(direct.object_id, by_way_of(proxy.url, client))
     return handle.hydrate()
 
 

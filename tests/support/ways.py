@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from s3dict import Client, Dict
 
-__all__ = ["Endpoint", "InWay", "Way", "World"]
+__all__ = ["Driver", "Endpoint", "InWay", "Way", "World", "by_way_of", "listed"]
+
+
+Driver = Literal["boto3", "obstore"]
 
 
 class Way(Enum):
@@ -83,6 +86,11 @@ class World:
         else:
             async with Dict.ephemeral(client=self.client) as made:
                 yield self.call_in_way(made)
+
+
+def by_way_of(url: str, client: Client) -> Client:
+    """The same place and driver, through another address."""
+    return Client(client.bucket, prefix=client.prefix, endpoint_url=url, driver=client.driver)
 
 
 async def listed(iterator: AsyncIterator[Any]) -> list[Any]:

@@ -1,0 +1,250 @@
+"""The way to a bucket with obstore: address, region, credentials and patience.
+
+What boto3 would find in the environment is found here without importing it, which takes most of a second; what is more
+than a few variables (profiles, SSO, roles to assume, the credentials of containers and instances) is left to it.
+obstore reads variables of its own too (`AWS_ENDPOINT`, `AWS_SKIP_SIGNATURE`, …); all that would lead elsewhere than
+boto3 goes is set explicitly, so that both of them, who share the work, do the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.store import S3Store
+
+from ..errors import InvalidError, PermissionDeniedError
+from .clock import StoreClock
+from .s3 import CONNECT_SECONDS, READ_SECONDS
+
+if TYPE_CHECKING:
+    import boto3
+    from obstore.store import ClientConfig, S3Credential
+
+    Provider = Callable[[], S3Credential]
+
+OLDEST = (0, 12)
+"""Earlier releases tell less of what a server answered, and in other words."""
+MEGABYTE = 1 << 20
+SECONDS_PER_MEGABYTE = 8
+IDLE_SECONDS = 4
+"""Servers keep an idle connection for five seconds at least."""
+LENT_FOR = timedelta(minutes=10)
+"""obstore asks again five minutes before that; boto3 gives nothing that ends within ten."""
+_DOMAINS = {
+    "cn-": "amazonaws.com.cn",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+}
+
+
+_started_in: int | None = None
+
+
+def works_here() -> bool:
+    """False in a child that was forked after its parent had sent requests.
+
+    The threads of obstore's runtime are not forked with it: the first request would wait for them for ever.
+    """
+    return _started_in in (None, os.getpid())
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the bucket is, and whether its name is part of the host's."""
+
+    bucket: str
+    endpoint: str
+    virtual_hosted: bool
+
+    @property
+    def url(self) -> str:
+        return self.endpoint if self.virtual_hosted else f"{self.endpoint}/{self.bucket}"
+
+
+class Connection:
+    """The stores of obstore for one bucket, and its clock. Threads and event loops share it; a forked child must not.
+
+    Making one reads nothing and connects to nothing.
+    """
+
+    def __init__(
+        self, bucket: str, *, endpoint_url: str | None, region_name: str | None, session: boto3.Session | None
+    ) -> None:
+        self.bucket = bucket
+        self._endpoint_url = endpoint_url
+        self._region_name = region_name
+        self._session = session
+        self._making = threading.Lock()
+        self._common: dict[str, Any] = {}
+        self._stores: dict[int, S3Store] = {}
+        self._clock: StoreClock | None = None
+
+    @property
+    def clock(self) -> StoreClock:
+        if self._clock is None:
+            self._set_up()
+        assert self._clock is not None
+        return self._clock
+
+    def store(self, size: int = 0) -> S3Store:
+        """The store for a request with a body of that size: larger ones are waited for longer."""
+        seconds = patience(size)
+        found = self._stores.get(seconds)
+        return found if found is not None else self._make(seconds)
+
+    def _make(self, seconds: int) -> S3Store:
+        global _started_in  # noqa: PLW0603 (the runtime is one for the process)
+        self._set_up()
+        _started_in = os.getpid()
+        with self._making:
+            if seconds not in self._stores:
+                self._stores[seconds] = S3Store(client_options=_client_options(seconds), **self._common)
+            return self._stores[seconds]
+
+    def _set_up(self) -> None:
+        with self._making:
+            if self._clock is not None:
+                return
+            _check_release()
+            lender = self._session
+            given = None if lender is not None else static_credentials(os.environ)
+            signed_for = self._region_name or (lender.region_name if lender is not None else region_of(os.environ))
+            if (lender is None and given is None) or (signed_for is None and _has_profiles(os.environ)):
+                import boto3
+
+                lender = lender or boto3.Session()
+                signed_for = signed_for or lender.region_name
+            signed_for = signed_for or "us-east-1"
+            address = address_of(self.bucket, self._endpoint_url, signed_for, os.environ)
+            provider = lent_by(lender) if lender is not None and given is None else lambda: given
+            self._common = _store_arguments(address, signed_for, provider)
+            self._clock = StoreClock(address.url, ca_bundle=os.environ.get("AWS_CA_BUNDLE"))
+
+
+def _store_arguments(address: Address, region: str, provider: Any) -> dict[str, Any]:
+    return {
+        "bucket": address.bucket,
+        "region": region,
+        "endpoint": address.endpoint,
+        "aws_endpoint_url_s3": address.endpoint,
+        "virtual_hosted_style_request": address.virtual_hosted,
+        "credential_provider": provider,
+        # Whether a request may be sent again is known to its sender alone: every sending is one of ours.
+        "retry_config": {"max_retries": 0},
+        # As boto3 does, whatever obstore's own variables say.
+        "conditional_put": "etag",
+        "skip_signature": False,
+        "unsigned_payload": False,
+        "request_payer": False,
+        "s3_express": False,
+        "disable_bulk_delete": False,
+    }
+
+
+def _client_options(seconds: int) -> ClientConfig:
+    options: ClientConfig = {
+        # boto3 speaks http where the URL says so. AWS is https.
+        "allow_http": True,
+        "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+        "read_timeout": timedelta(seconds=seconds),
+        # That for the whole of an answer, 30 seconds by default, would end large values on slow links.
+        "timeout": timedelta(days=365),
+        # A request that meets a connection which the server has just closed fails, and of a write on a condition nobody
+        # knows then whether it was made. A machine that was suspended, as by Lambda, wakes among such connections.
+        "pool_idle_timeout": timedelta(seconds=IDLE_SECONDS),
+        "user_agent": f"s3dict obstore/{obstore.__version__}",
+    }
+    if bundle := os.environ.get("AWS_CA_BUNDLE"):
+        options["root_certificate"] = _certificates(bundle)
+    return options
+
+
+def _certificates(bundle: str) -> bytes:
+    try:
+        with open(bundle, "rb") as certificates:
+            return certificates.read()
+    except OSError as error:
+        raise InvalidError(f"AWS_CA_BUNDLE names a file that cannot be read: {error}") from error
+
+
+def patience(size: int) -> int:
+    """How many seconds an answer to a body of that size is waited for.
+
+    obstore's read timeout counts from the beginning of the request, with the time to send the body; it is fixed for a
+    store. So there is one for small bodies, and one for each power of two of megabytes that is used.
+    """
+    if size <= MEGABYTE:
+        return READ_SECONDS
+    return READ_SECONDS + SECONDS_PER_MEGABYTE * (1 << (size // MEGABYTE).bit_length())
+
+
+def address_of(bucket: str, endpoint_url: str | None, region: str, environment: Mapping[str, str]) -> Address:
+    """By path on a custom endpoint; on AWS by the host's name where the bucket's may be part of it, as boto3 does."""
+    if endpoint_url is not None:
+        return Address(bucket, endpoint_url.rstrip("/"), False)
+    service = "s3-fips" if _is_on(environment, "AWS_USE_FIPS_ENDPOINT") else "s3"
+    dualstack = ".dualstack" if _is_on(environment, "AWS_USE_DUALSTACK_ENDPOINT") else ""
+    domain = next((domain for prefix, domain in _DOMAINS.items() if region.startswith(prefix)), "amazonaws.com")
+    host = f"{service}{dualstack}.{region}.{domain}"
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
+        return Address(bucket, f"https://{bucket}.{host}", True)
+    return Address(bucket, f"https://{host}", False)
+
+
+def region_of(environment: Mapping[str, str]) -> str | None:
+    return environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION") or None
+
+
+def static_credentials(environment: Mapping[str, str]) -> S3Credential | None:
+    """The credentials in the environment, which boto3 prefers to all others; None where they are not, or will end."""
+    key, secret = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
+    if not key or not secret or environment.get("AWS_CREDENTIAL_EXPIRATION"):
+        return None
+    token = environment.get("AWS_SECURITY_TOKEN") or environment.get("AWS_SESSION_TOKEN") or None
+    return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
+
+
+def lent_by(session: boto3.Session) -> Provider:
+    """The credentials of a boto3 session, which keeps them fresh. Raises PermissionDeniedError when it has none."""
+    lent = session.get_credentials()
+    if lent is None:
+        raise PermissionDeniedError(
+            "There are no usable credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
+        )
+
+    def provide() -> S3Credential:
+        frozen: Any = lent.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(timezone.utc) + LENT_FOR,
+        }
+
+    return provide
+
+
+def _has_profiles(environment: Mapping[str, str]) -> bool:
+    return os.path.isfile(os.path.expanduser(environment.get("AWS_CONFIG_FILE") or "~/.aws/config"))
+
+
+def _is_on(environment: Mapping[str, str], name: str) -> bool:
+    return environment.get(name, "").lower() == "true"
+
+
+def _check_release() -> None:
+    release = getattr(obstore, "__version__", "0")
+    if tuple(int(number) for number in re.findall(r"\d+", release)[:2]) < OLDEST:
+        raise InvalidError(
+            f"obstore {release} is too old: pip install -U 's3-shared-dict[fast]', or set the driver to 'boto3'"
+        )

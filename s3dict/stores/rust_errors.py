@@ -1,0 +1,73 @@
+"""What obstore's exceptions say, as answers and errors of ours.
+
+obstore has an exception for some statuses and one for everything else, and none of them has a field: what happened is
+in the message, which holds the status and the body of the answer, or, after "Debug source", the broken connection.
+"""
+
+from __future__ import annotations
+
+import re
+
+from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
+
+from ..errors import Error, InvalidError, PermissionDeniedError, UnavailableError
+from .s3 import Call, Declined, decline, judge
+
+_STATUS = re.compile(r"Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*)", re.DOTALL)
+_ERROR_IN_200 = "Server returned error response: "
+_BARE_REDIRECT = "Received redirect without LOCATION"
+_NEVER_CONNECTED = re.compile(r"client::legacy::Error\(\s*Connect,")
+_CREDENTIALS = "External AWS credential provider: "
+
+
+class UnclearError(UnavailableError):
+    """An answer that obstore could not make sense of, and tells little about."""
+
+
+def declined(error: Exception, call: Call) -> Declined:
+    """What the exception says where it is no failure. Raises one of ours, from it, for everything else."""
+    if isinstance(error, Error):
+        raise error
+    if not isinstance(error, (BaseError, FileNotFoundError)):
+        # Of boto3, which was asked for credentials.
+        return decline(error, call)
+    verdict = _verdict(error, call)
+    if isinstance(verdict, Declined):
+        return verdict
+    raise verdict from error
+
+
+def _verdict(error: Exception, call: Call) -> Declined | Error:
+    said, _, details = str(error).partition("\n\nDebug source:")
+    if isinstance(error, InvalidPathError):
+        return InvalidError(f"{call}: obstore cannot address it: {said}")
+    if isinstance(error, UnauthenticatedError) and _CREDENTIALS in said:
+        return PermissionDeniedError(f"{call}: no usable credentials: {said.partition(_CREDENTIALS)[2]}")
+    answered = _STATUS.search(said)
+    if answered is not None:
+        return _answer(int(answered[1]), answered[2], call)
+    if _BARE_REDIRECT in said:
+        return judge(301, "", said, call)
+    if _ERROR_IN_200 in said:
+        return _answer(500, said.partition(_ERROR_IN_200)[2], call)
+    if _NEVER_CONNECTED.search(details):
+        return UnavailableError(f"{call}: the store cannot be reached: {_reason(details)}", sent=False)
+    if "HTTP error: " in said:
+        return UnavailableError(f"{call}: the connection broke: {_reason(details)}")
+    return UnclearError(f"{call}: an answer that is not one of S3: what stands between? {said}")
+
+
+def _answer(status: int, body: str, call: Call) -> Declined | Error:
+    return judge(status, _element("Code", body), _element("Message", body), call)
+
+
+def _element(name: str, body: str) -> str:
+    found = re.search(f"<{name}>([^<]*)</{name}>", body)
+    return found[1] if found else ""
+
+
+def _reason(details: str) -> str:
+    told = re.search(r'(?:message|error): "([^"]*)"', details)
+    if told is not None:
+        return told[1]
+    return "no answer in time" if "TimedOut" in details else "it was closed before the answer was complete"

@@ -1,0 +1,125 @@
+"""The store's clock, as it is told apart from the answers: never ahead of the true one, and seldom asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+import boto3
+import pytest
+
+from s3dict import UnavailableError, UnsupportedStoreError
+from s3dict.stores import clock as clocks
+from s3dict.stores.base import has_aged, steady_seconds
+from s3dict.stores.clock import Answered, StoreClock
+
+from .support.misbehaving import MisbehavingServer
+from .support.proxy import Fault, Proxy, Request
+from .support.wire import HttpResponse
+
+DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
+
+
+@pytest.fixture
+def server() -> Iterator[MisbehavingServer]:
+    with MisbehavingServer() as misbehaving:
+        boto3.client("s3", endpoint_url=misbehaving.url).create_bucket(Bucket="b")
+        yield misbehaving
+
+
+@pytest.fixture
+def proxy(server: MisbehavingServer) -> Iterator[Proxy]:
+    with Proxy(server.url) as counting:
+        yield counting
+
+
+@pytest.fixture
+def clock(proxy: Proxy) -> StoreClock:
+    return StoreClock(f"{proxy.url}/b")
+
+
+def shown(server: MisbehavingServer) -> datetime:
+    return datetime.fromtimestamp(time.time() + server.clock, timezone.utc)
+
+
+@pytest.mark.parametrize("ahead", [-2 * DAY, timedelta(0), 2 * DAY])
+def test_it_is_the_stores_own_and_a_little_behind(
+    server: MisbehavingServer, clock: StoreClock, ahead: timedelta
+) -> None:
+    server.clock = ahead.total_seconds()
+    told = clock.at(steady_seconds())
+    assert timedelta(0) <= shown(server) - told < 2 * SECOND
+
+
+def test_it_is_asked_once_a_minute(clock: StoreClock, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = steady_seconds()
+    with proxy.recording() as requests:
+        first = clock.at(now)
+        assert first + 10 * SECOND - SECOND < clock.at(now + 10) < first + 10 * SECOND
+        assert first - 10 * SECOND - SECOND < clock.at(now - 10) < first - 10 * SECOND
+    assert ["HeadBucket"] == [request.operation for request in requests]
+    with proxy.recording() as requests:
+        monkeypatch.setattr(clocks, "steady_seconds", lambda: steady_seconds() + 61)
+        clock.at(now)
+    assert 1 == len(requests)
+
+
+@pytest.mark.parametrize("name", ["steady_seconds", "wall"])
+def test_it_is_asked_again_when_the_clocks_here_have_parted(
+    clock: StoreClock, proxy: Proxy, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine slept, and its steady clock with it; or somebody set the wall clock."""
+    clock.at(steady_seconds())
+    real = time.time
+    if name == "wall":
+        monkeypatch.setattr(time, "time", lambda: real() + 5)
+    else:
+        monkeypatch.setattr(clocks, "steady_seconds", lambda: steady_seconds() + 5)
+    with proxy.recording() as requests:
+        clock.at(steady_seconds())
+    assert 1 == len(requests)
+
+
+def test_what_the_signature_rules_out_is_not_asked_for(clock: StoreClock, proxy: Proxy) -> None:
+    now, answered = datetime.now(timezone.utc), Answered(clock, steady_seconds())
+    with proxy.recording() as requests:
+        assert not has_aged(now - DAY, 2 * DAY, answered)
+        assert not has_aged(now, HOUR, answered)
+        assert not has_aged(now - DAY, timedelta.max, answered)
+    assert [] == requests
+    with proxy.recording() as requests:
+        assert has_aged(now - DAY, HOUR, answered)
+        assert not has_aged(now, 5 * SECOND, answered)
+        assert has_aged(now, 5 * SECOND, answered + 10 * SECOND)
+    assert 1 == len(requests)
+
+
+def test_a_clock_that_is_days_off_ages_nothing_too_early(server: MisbehavingServer, clock: StoreClock) -> None:
+    """Ours is two days ahead of the store's."""
+    server.clock = -2 * DAY.total_seconds()
+    answered = Answered(clock, steady_seconds())
+    assert not has_aged(shown(server), HOUR, answered)
+    assert has_aged(shown(server) - 2 * HOUR, HOUR, answered)
+
+
+def test_one_that_fails_once_is_asked_once_more(clock: StoreClock, proxy: Proxy) -> None:
+    proxy.script(Fault("internal-error"))
+    clock.at(steady_seconds())
+
+
+def test_one_that_does_not_answer_is_unavailable(clock: StoreClock, proxy: Proxy) -> None:
+    for kind in ("lost-answer", "internal-error"):
+        proxy.faults = [Fault(kind)]
+        with pytest.raises(UnavailableError, match="clock cannot be read"):
+            clock.at(steady_seconds())
+
+
+def test_one_that_tells_no_time_is_not_supported(clock: StoreClock, proxy: Proxy) -> None:
+    def timeless(_: Request, answer: HttpResponse) -> HttpResponse:
+        headers = tuple(header for header in answer.headers if header[0].lower() != "date")
+        return HttpResponse(answer.status, answer.reason, headers, answer.body)
+
+    proxy.rewrite = timeless
+    with pytest.raises(UnsupportedStoreError, match="tells no time"):
+        clock.at(steady_seconds())

@@ -1,0 +1,374 @@
+"""What is special about the driver in Rust: its errors, its way to the bucket, and what goes through boto3 instead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import boto3
+import pytest
+
+obstore = pytest.importorskip("obstore", reason="obstore is for Python 3.11 and later, and so not installed here")
+
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    GenericError,
+    InvalidPathError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.exceptions import PermissionDeniedError as ObstorePermissionDeniedError
+
+from s3dict import Client, Dict, Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError
+from s3dict import UnsupportedStoreError as Unsupported
+from s3dict.stores.base import PAGE_SIZE, NotDeleted, Reason, Refused, Store, Written
+from s3dict.stores.rust_connection import (
+    MEGABYTE,
+    address_of,
+    lent_by,
+    patience,
+    region_of,
+    static_credentials,
+)
+from s3dict.stores.rust_errors import UnclearError, declined
+from s3dict.stores.s3 import READ_SECONDS, SENDINGS, Call, Declined
+
+from .support.proxy import Fault, FaultKind, Proxy, Request
+from .support.time_travel import TimeTravel
+from .support.ways import Endpoint, Way, World, by_way_of
+from .support.wire import HttpResponse
+
+CALL = Call("put_object", "bucket", "path", {})
+
+
+def said(kind: type[Exception], status: str, code: str, details: str = "") -> Exception:
+    """An exception as obstore words it."""
+    body = f"<Error><Code>{code}</Code><Message>so it says</Message></Error>" if code else ""
+    text = f"Error performing PUT http://s/b/k in 1ms - Server returned non-2xx status code: {status}: {body}"
+    return kind(f"Generic S3 error: {text}\n\nDebug source:\nGeneric {{ {details} }}")
+
+
+def broken(details: str) -> Exception:
+    text = "Error performing PUT http://s/b/k in 1ms - HTTP error: error sending request"
+    return GenericError(f"Generic S3 error: {text}\n\nDebug source:\n{details}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code", "number"),
+    [
+        (FileNotFoundError, "404 Not Found", "NoSuchKey", 404),
+        (FileNotFoundError, "404 Not Found", "", 404),
+        (PreconditionError, "412 Precondition Failed", "PreconditionFailed", 412),
+        (AlreadyExistsError, "412 Precondition Failed", "PreconditionFailed", 412),
+        (AlreadyExistsError, "409 Conflict", "ConditionalRequestConflict", 409),
+        (GenericError, "416 Range Not Satisfiable", "InvalidRange", 416),
+    ],
+)
+def test_what_is_no_failure_is_an_answer(kind: type[Exception], status: str, code: str, number: int) -> None:
+    assert Declined(number, code) == declined(said(kind, status, code), CALL)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sent"),
+    [
+        (said(FileNotFoundError, "404 Not Found", "NoSuchBucket"), NotFoundError, None),
+        (said(ObstorePermissionDeniedError, "403 Forbidden", "AccessDenied"), PermissionDeniedError, None),
+        (said(GenericError, "400 Bad Request", "ExpiredToken"), PermissionDeniedError, None),
+        (said(GenericError, "501 Not Implemented", "NotImplemented"), Unsupported, None),
+        (said(GenericError, "500 Internal Server Error", "InternalError"), UnavailableError, True),
+        (said(GenericError, "503 Service Unavailable", "SlowDown"), UnavailableError, False),
+        (said(GenericError, "503 Service Unavailable", ""), UnavailableError, True),
+        (said(AlreadyExistsError, "409 Conflict", "InvalidBucketState"), Error, None),
+        (GenericError("Received redirect without LOCATION, this normally indicates …"), InvalidError, None),
+        (GenericError("Server returned error response: <Code>InternalError</Code>"), UnavailableError, True),
+        (broken('client::legacy::Error(\n   Connect,\n  message: "Connection refused"'), UnavailableError, False),
+        (broken("client::legacy::Error(\n   SendRequest, hyper::Error( IncompleteMessage"), UnavailableError, True),
+        (broken("kind: Timeout, source: TimedOut"), UnavailableError, True),
+        (GenericError("Unable to extract metadata from headers: ETag Header missing"), UnclearError, True),
+        (InvalidPathError('Path "a//b" contained empty path segment'), InvalidError, None),
+        (UnauthenticatedError("… External AWS credential provider: SSOError: log in"), PermissionDeniedError, None),
+    ],
+)
+def test_every_failure_is_an_error_of_ours(error: Exception, kind: type[Error], sent: bool | None) -> None:
+    with pytest.raises(kind) as caught:
+        declined(error, CALL)
+    assert kind is type(caught.value)
+    assert error is caught.value.__cause__
+    assert sent == getattr(caught.value, "sent", None)
+
+
+def test_a_mistake_of_ones_own_stays_what_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        declined(ZeroDivisionError(), CALL)
+
+
+class TestTheWayThere:
+    """What is found in the environment, and that boto3 would find the same."""
+
+    def test_every_region_of_aws_is_where_boto3_goes(self) -> None:
+        session = boto3.Session()
+        for partition in session.get_available_partitions():
+            for region in session.get_available_regions("s3", partition):
+                client = session.client("s3", region_name=region)
+                if region == "us-east-1":
+                    continue  # boto3 takes the name without a region, which leads there too
+                assert client.meta.endpoint_url == address_of("a.b", None, region, {}).endpoint
+                client.close()
+
+    @pytest.mark.parametrize(
+        ("environment", "host"),
+        [
+            ({}, "s3.eu-west-1.amazonaws.com"),
+            ({"AWS_USE_FIPS_ENDPOINT": "true"}, "s3-fips.eu-west-1.amazonaws.com"),
+            ({"AWS_USE_DUALSTACK_ENDPOINT": "True"}, "s3.dualstack.eu-west-1.amazonaws.com"),
+        ],
+    )
+    def test_a_bucket_is_part_of_the_hosts_name_where_it_can_be(self, environment: dict[str, str], host: str) -> None:
+        assert f"https://bucket.{host}" == address_of("bucket", None, "eu-west-1", environment).url
+        assert f"https://{host}/buc.ket" == address_of("buc.ket", None, "eu-west-1", environment).url
+
+    def test_a_custom_endpoint_is_addressed_by_path(self) -> None:
+        assert "http://host:1/base/bucket" == address_of("bucket", "http://host:1/base/", "r", {}).url
+
+    @pytest.mark.parametrize(
+        ("environment", "token"),
+        [
+            ({}, None),
+            ({"AWS_SESSION_TOKEN": "t"}, "t"),
+            ({"AWS_SECURITY_TOKEN": "old", "AWS_SESSION_TOKEN": "t"}, "old"),
+            ({"AWS_SESSION_TOKEN": "t", "AWS_LAMBDA_FUNCTION_NAME": "f"}, "t"),
+            ({"AWS_PROFILE": "somebody"}, None),
+        ],
+    )
+    def test_keys_in_the_environment_are_taken_as_boto3_takes_them(
+        self, environment: dict[str, str], token: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        environment |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        static: Any = static_credentials(environment)
+        assert {"access_key_id": "key", "secret_access_key": "secret", "token": token, "expires_at": None} == static
+        if "AWS_PROFILE" not in environment:  # which the configuration of the tests does not have
+            assert ("key", "secret", token) == tuple(boto3.Session().get_credentials().get_frozen_credentials())[:3]  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize(
+        "environment",
+        [
+            {},
+            {"AWS_ACCESS_KEY_ID": "key"},
+            {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+            {"AWS_PROFILE": "somebody"},
+            {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_CREDENTIAL_EXPIRATION": "2030-01-01T00:00Z"},
+            {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.2/"},
+        ],
+    )
+    def test_all_else_is_left_to_boto3(self, environment: dict[str, str]) -> None:
+        assert static_credentials(environment) is None
+
+    def test_the_region_in_the_environment(self) -> None:
+        assert region_of({}) is None
+        assert "a" == region_of({"AWS_REGION": "b", "AWS_DEFAULT_REGION": "a"})
+        assert "b" == region_of({"AWS_REGION": "b", "AWS_DEFAULT_REGION": ""})
+
+    def test_a_session_lends_its_credentials_for_as_long_as_they_surely_last(self) -> None:
+        session = boto3.Session(aws_access_key_id="key", aws_secret_access_key="secret", aws_session_token="token")
+        given = lent_by(session)()
+        assert ("key", "secret", "token") == (given["access_key_id"], given["secret_access_key"], given["token"])
+        left = given["expires_at"] - datetime.now(timezone.utc)  # type: ignore[operator]
+        assert timedelta(minutes=5) < left <= timedelta(minutes=10)
+
+    def test_a_larger_body_is_waited_for_longer(self) -> None:
+        assert READ_SECONDS == patience(0) == patience(MEGABYTE)
+        assert READ_SECONDS < patience(MEGABYTE + 1) < patience(100 * MEGABYTE)
+        assert patience(65 * MEGABYTE) == patience(100 * MEGABYTE)
+        assert 100 * 8 <= patience(100 * MEGABYTE) <= 100 * 8 * 4
+
+
+def test_stray_variables_of_obstore_lead_nowhere_else(seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    stray = {
+        "AWS_ENDPOINT": "http://127.0.0.1:1",
+        "AWS_SKIP_SIGNATURE": "true",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true",
+        "AWS_CONDITIONAL_PUT": "disabled",
+        "AWS_S3_EXPRESS": "true",
+        "AWS_REQUEST_PAYER": "true",
+        "AWS_UNSIGNED_PAYLOAD": "true",
+        "AWS_BUCKET": "other",
+        "AWS_SESSION_TOKEN": "",
+    }
+    for name, value in stray.items():
+        monkeypatch.setenv(name, value)
+    client = Client(seaweedfs.bucket, prefix="stray", endpoint_url=seaweedfs.url, driver="obstore")
+    d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
+    assert d.put("k", 1, skip_if_exists=True)
+    assert 1 == d["k"]
+
+
+class TestChoice:
+    def test_obstore_is_taken_where_it_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "obstore" == Client("b").driver
+        monkeypatch.setattr("s3dict.client.is_installed", lambda _: False)
+        assert "boto3" == Client("b").driver
+
+    def test_one_that_is_not_installed_says_how_to_install_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("s3dict.config.is_installed", lambda _: False)
+        with pytest.raises(InvalidError, match=r"pip install 's3-shared-dict\[fast\]'"):
+            Client("b", driver="obstore")
+
+    def test_a_release_that_is_too_old_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(obstore, "__version__", "0.9.2")
+        d: Dict[str, int] = Dict.from_name("d", client=Client("b", endpoint_url="http://127.0.0.1:1"))
+        with pytest.raises(InvalidError, match=r"obstore 0\.9\.2 is too old"):
+            d.get("k")
+
+
+class TestOnTheWire:
+    """What is sent, seen between the driver and a server."""
+
+    @pytest.fixture
+    def backend(self) -> str:
+        return "moto-rust"
+
+    @pytest.fixture
+    def proxy(self, endpoint: Endpoint) -> Iterator[Proxy]:
+        with Proxy(endpoint.url) as between:
+            yield between
+
+    @pytest.fixture
+    def client(self, client: Client, proxy: Proxy) -> Client:
+        return by_way_of(proxy.url, client)
+
+    @pytest.fixture
+    def store(self, client: Client, way: Way) -> Callable[[], Store]:
+        return lambda: client._store(aio=way is Way.ASYNCIO)
+
+    @pytest.mark.parametrize("kind", ["lost-request", "lost-answer", "internal-error", "slow-down"])
+    @pytest.mark.parametrize("condition", [{}, {"if_none_match": True}, {"if_match": '"e"'}])
+    async def test_a_put_is_sent_once(
+        self, store: Callable[[], Store], client: Client, proxy: Proxy, kind: FaultKind, condition: Any
+    ) -> None:
+        await store().head(f"{client.prefix}/k")  # a connection is open, and may be used again
+        proxy.faults = [Fault(kind, operation="PutObject")]
+        with proxy.recording() as requests, pytest.raises(UnavailableError) as caught:
+            await store().put(f"{client.prefix}/k", b"1", **condition)
+        assert ["PutObject"] == [request.operation for request in requests]
+        assert (kind != "slow-down") is caught.value.sent
+
+    async def test_what_may_be_sent_again_is(
+        self, store: Callable[[], Store], client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("s3dict.stores.s3.FIRST_PAUSE", 0.001)
+        path = f"{client.prefix}/k"
+        calls: list[Callable[[], Any]] = [
+            lambda: store().get(path),
+            lambda: store().head(path),
+            lambda: store().list_page(f"{client.prefix}/"),
+            lambda: store().delete(path),
+            lambda: store().delete_many([path]),
+        ]
+        for call in calls:
+            for kind in ("lost-answer", "lost-request", "internal-error", "slow-down"):
+                proxy.script(Fault(kind), times=SENDINGS - 1)
+                await call()
+            proxy.script(Fault("lost-answer"), times=SENDINGS)
+            with proxy.recording() as requests, pytest.raises(UnavailableError):
+                await call()
+            assert SENDINGS == len(requests)
+
+    async def test_a_large_body_is_one_put(self, store: Callable[[], Store], client: Client, proxy: Proxy) -> None:
+        path, body = f"{client.prefix}/large", bytes(range(256)) * 4096 * 12
+        with proxy.recording() as requests:
+            assert isinstance(await store().put(path, body, if_none_match=True), Written)
+            found: Any = await store().get(path)
+        assert ["PutObject", "GetObject"] == [request.operation for request in requests]
+        assert body == found.body
+
+    async def test_a_page_is_one_request_and_nothing_is_read_ahead(
+        self, store: Callable[[], Store], client: Client, proxy: Proxy
+    ) -> None:
+        paths = [f"{client.prefix}/in/{number:04}" for number in range(PAGE_SIZE + 1)]
+        async for _ in store().map(lambda path: store().put(path, b""), paths, 16):
+            pass
+        with proxy.recording() as requests:
+            page = await store().list_page(f"{client.prefix}/in/")
+            assert (PAGE_SIZE, True) == (len(page.objects), page.more)
+            rest = await store().list_page(f"{client.prefix}/in/", after=page.objects[-1].path)
+            assert (1, False) == (len(rest.objects), rest.more)
+        assert 2 == len(requests)
+
+    async def test_foreign_names_that_obstore_refuses_are_listed_all_the_same(
+        self, store: Callable[[], Store], client: Client, proxy: Proxy
+    ) -> None:
+        raw = boto3.client("s3", endpoint_url=client.endpoint_url)
+        names = ["a", "a//b", "a/../b", "ü %41"]
+        for name in names:
+            raw.put_object(Bucket=client.bucket, Key=f"{client.prefix}/in/{name}", Body=b"")
+        page = await store().list_page(f"{client.prefix}/in/")
+        assert {f"{client.prefix}/in/{name}" for name in names} == {line.path for line in page.objects}
+
+    async def test_a_prefix_that_is_no_folder_is_one_all_the_same(
+        self, store: Callable[[], Store], client: Client
+    ) -> None:
+        await store().put(f"{client.prefix}/inside", b"")
+        assert [f"{client.prefix}/inside"] == [
+            line.path for line in (await store().list_page(f"{client.prefix}/in")).objects
+        ]
+
+    async def test_what_a_bulk_deletion_leaves_is_told_in_full(
+        self, store: Callable[[], Store], client: Client, proxy: Proxy
+    ) -> None:
+        paths = [f"{client.prefix}/{name}" for name in "ab"]
+
+        def refusing(request: Request, answer: HttpResponse) -> HttpResponse:
+            lines = "".join(
+                f"<Error><Key>{path}</Key><Code>AccessDenied</Code><Message>no</Message></Error>" for path in paths
+            )
+            body = f"<DeleteResult>{lines}</DeleteResult>".encode()
+            return answer.with_body(body) if request.operation == "DeleteObjects" else answer
+
+        proxy.rewrite = refusing
+        expected = tuple(NotDeleted(path, "AccessDenied: no") for path in paths)
+        assert expected == await store().delete_many(paths)
+
+    async def test_deletion_and_copy_on_a_condition_go_through_boto3(
+        self, store: Callable[[], Store], client: Client, proxy: Proxy
+    ) -> None:
+        path = f"{client.prefix}/k"
+        written: Any = await store().put(path, b"1")
+        with proxy.recording() as requests:
+            assert Refused(Reason.CONDITION) == await store().delete(path, if_match='"wrong"')
+            await store().copy(path, source_if_match=written.etag, if_match=written.etag)
+        assert [('"wrong"', "DeleteObject"), (written.etag, "CopyObject")] == [
+            (request.if_match, request.operation) for request in requests
+        ]
+
+    def test_connections_serve_threads_and_event_loops_alike(self, client: Client) -> None:
+        d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
+        for number in range(3):
+            d[number] = number
+            assert number == asyncio.run(d.get.aio(number))
+        assert 1 == len(client._stores.connection._stores)  # type: ignore[union-attr]
+
+    async def test_the_date_is_the_stores_own(
+        self, store: Callable[[], Store], client: Client, proxy: Proxy, jumping_clock: None
+    ) -> None:
+        clock = TimeTravel(proxy)
+        await store().put(f"{client.prefix}/k", b"1")
+        clock.advance(timedelta(days=3))
+        found: Any = await store().get(f"{client.prefix}/k")
+        page = await store().list_page(f"{client.prefix}/")
+        for date in (found.date, page.date):
+            assert timedelta(days=3) - timedelta(seconds=5) < date - found.last_modified < timedelta(days=3, seconds=5)
+
+
+async def test_no_secret_is_in_an_error(way: Way, seaweedfs: Endpoint) -> None:
+    session = boto3.Session(aws_access_key_id="nobody", aws_secret_access_key="hunter2", aws_session_token="tok3n")
+    client = Client(seaweedfs.bucket, endpoint_url=seaweedfs.url, session=session, driver="obstore")
+    with pytest.raises(PermissionDeniedError) as caught:
+        await World(client, way).named("d").get("k")
+    assert isinstance(caught.value.__cause__, BaseError)
+    for secret in ("hunter2", "tok3n"):
+        assert secret not in f"{caught.value} {caught.value.__cause__}"
