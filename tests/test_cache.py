@@ -15,7 +15,7 @@ from s3dict.stores.threads import Threads
 
 from .support.proxy import Proxy
 from .support.time_travel import TimeTravel
-from .support.ways import Endpoint, World
+from .support.ways import Endpoint, World, by_way_of
 
 WINDOW = timedelta(seconds=10)
 
@@ -36,14 +36,14 @@ def proxy(backend: str, request: pytest.FixtureRequest) -> Iterator[Proxy]:
 @pytest.fixture
 def client(client: Client, proxy: Proxy) -> Client:
     """A client with a cache. What others do goes through `others`."""
-    return Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, cache=WINDOW)
+    return Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=client.driver, cache=WINDOW)
 
 
 @pytest.fixture
 def others(world: World, d: Any) -> Any:
     """The same dict in another process."""
     client = world.client
-    uncached = Client(client.bucket, prefix=client.prefix, endpoint_url=client.endpoint_url)
+    uncached = by_way_of(str(client.endpoint_url), client)
     return World(uncached, world.way).named("d", create_if_missing=True)
 
 
