@@ -330,7 +330,7 @@ class TestOnTheWire:
             return answer.with_body(body) if request.operation == "DeleteObjects" else answer
 
         proxy.rewrite = refusing
-        expected = tuple(NotDeleted(path, "AccessDenied: no") for path in paths)
+        expected = tuple(NotDeleted(path, "AccessDenied: no", denied=True) for path in paths)
         assert expected == await store().delete_many(paths)
 
     async def test_deletion_and_copy_on_a_condition_go_through_boto3(
