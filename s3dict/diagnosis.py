@@ -18,7 +18,7 @@ from .format.layout import Layout, new_ulid
 from .format.lifecycle import harmful, housekeeping_id, missing
 from .format.manifest import decode_store
 from .provisioning import NOTHING_IS_SWEPT, danger
-from .stores.admin import BucketAdmin, vendor_code
+from .stores.admin import BucketAdmin
 from .stores.base import Found, Store
 from .stores.threads import run_blocking
 
@@ -54,7 +54,7 @@ class Check:
 def diagnose(client: Client, *, read_only: bool = False) -> Iterator[Check]:
     """Checks all that a dict needs of the client's bucket. Each check is made when it is asked for.
 
-    It writes only scratch objects under ``<prefix>/sweep-1d/probe/``, and removes them. About 35 requests. What a check
+    It writes only scratch objects under ``<prefix>/sweep-1d/probe/``, and removes them. About 30 requests. What a check
     cannot see for lack of permission is a warning; what nothing works without stops the checks that follow.
 
     Args:
@@ -103,7 +103,8 @@ def _tried(name: str, examine: Callable[[_Place], Check], place: _Place) -> Chec
 
 
 def _advice(error: PermissionDeniedError) -> str:
-    return _ADVICE.get(vendor_code(error), "grant what the message names, or use other credentials")
+    known = (advice for code, advice in _ADVICE.items() if code in str(error))
+    return next(known, "grant what the message names, or use other credentials")
 
 
 _ADVICE = {

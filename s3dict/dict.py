@@ -68,7 +68,7 @@ class Entry(Generic[K, V]):
     """An entry as `Dict.entry` saw it.
 
     ``version`` is opaque, and changes with every write of the entry. ``last_modified`` is when it was last written, or
-    kept alive by a read.
+    kept alive by an earlier read.
     """
 
     key: K
@@ -246,7 +246,7 @@ class Dict(Generic[K, V]):
 
     @get_method
     async def get(self, key: K, default: Any = None) -> V | None:
-        """The value of the key, or `default`. 1 request.
+        """The value of the key, or `default`. 1 request, and 1 for each further 8 MiB of a value over 16 MiB.
 
         A stored None cannot be told from a missing key without a default of one's own, or `contains`.
 
@@ -293,7 +293,8 @@ class Dict(Generic[K, V]):
 
         Args:
             skip_if_exists: Put it only if the key is not there. Of any number of racing callers one wins.
-            if_version: Put it only over the entry of this version, which `entry` gave (compare-and-set).
+            if_version: Put it only over the entry of this version, which `entry` gave (compare-and-set), however old
+                that is by now.
 
         Returns:
             Whether it was put: always True without a condition.
@@ -441,7 +442,8 @@ class Dict(Generic[K, V]):
     async def items(self) -> AsyncGenerator[tuple[K, V], None]:
         """Iterates over the keys with their values, in no order.
 
-        ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time.
+        ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time. Values are
+        read ahead, so one that is taken late may have changed or expired since.
         """
         async with aclosing(iterate_items(await self._open())) as items:
             async for item in items:

@@ -45,7 +45,7 @@ class Step:
 def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
     """Makes the client's bucket if it is missing, blocks public access, encrypts, and installs the lifecycle rules.
 
-    Each step is done when it is asked for. To do it all again changes nothing. 5 requests if there is nothing to do.
+    Each step is done when it is asked for. To do it all again changes nothing. 4 requests if there is nothing to do.
 
     Args:
         client: Names the bucket and the prefix.

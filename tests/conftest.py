@@ -23,15 +23,19 @@ from s3dict import Client, Dict
 from s3dict.cli.seaweed import LocalServer
 from s3dict.stores.threads import run_blocking
 
-from .races.options import pytest_addoption
+from .ceph.options import pytest_addoption as add_ceph
+from .races.options import pytest_addoption as add_races
 from .support.ministack import MiniStack
 from .support.moto_server import MotoServer
 from .support.ways import Driver, Endpoint, Way, World
 
-__all__ = ["pytest_addoption"]
-
 ACCESS_KEY, SECRET_KEY = "tests-access-key", "tests-secret-key"
 _numbers = itertools.count()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    for add in (add_races, add_ceph):
+        add(parser)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,12 +10,13 @@ import pytest
 
 from s3dict import Client, InvalidError
 from s3dict.core import cache
+from s3dict.core.conditional import read
 from s3dict.stores.tasks import Tasks
 from s3dict.stores.threads import Threads
 
-from .support.proxy import Proxy
+from .support.proxy import Fault, Proxy
 from .support.time_travel import TimeTravel
-from .support.ways import Endpoint, World, by_way_of
+from .support.ways import Endpoint, Way, World, by_way_of
 
 WINDOW = timedelta(seconds=10)
 
@@ -168,6 +169,38 @@ async def test_a_cached_entry_expires_and_is_renewed_like_any_other(
     assert await d.get("k") is None
 
 
+async def test_a_slow_older_answer_does_not_replace_a_newer_one(d: Any, others: Any, world: World) -> None:
+    await d.put("k", "old")
+    held = world.client._cache()
+    assert held is not None
+    store, path = world.client._store(aio=world.way is Way.ASYNCIO), (await entry_paths(d))[0]
+    with held.fetching(path) as token:
+        began, answer = store.now(), await read(store, path)
+        await others.put("k", "new")
+        assert "new" == await d.get("k")
+        held.keep(path, answer, began, token)
+    assert "new" == await d.get("k")
+
+
+async def entry_paths(d: Any) -> list[str]:
+    entries = await d.wrapped._open()
+    page = await entries.store.list_page(entries.paths.entries)
+    return [line.path for line in page.objects]
+
+
+async def test_a_reader_that_may_not_renew_still_has_its_cache(
+    d: Any, proxy: Proxy, later: Callable[[timedelta], None]
+) -> None:
+    clock = TimeTravel(proxy)
+    await d.put("k", 1)
+    clock.advance(timedelta(days=2))
+    proxy.faults = [Fault("denied", when=lambda request: request.method == "PUT")]
+    assert 1 == await d.get("k")
+    assert (1, []) == await requests_of(proxy, d.get("k"))
+    later(WINDOW)
+    assert (1, [304]) == await requests_of(proxy, d.get("k"))
+
+
 async def test_an_answer_under_way_does_not_hide_a_write_of_ours(
     d: Any, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,13 +231,16 @@ def held_paths(client: Client) -> list[str]:
 async def test_the_cache_holds_so_many_bytes_and_no_more(
     d: Any, world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "CACHE_BYTES", 3000)
     await d.update((n, bytes(800)) for n in range(5))
-    for n in (0, 1, 2, 0, 3):
+    await d.get(0)
+    held = world.client._cache()
+    assert held is not None
+    monkeypatch.setattr(cache, "CACHE_BYTES", held._bytes * 7 // 2)
+    for n in (1, 2, 0, 3):
         await d.get(n)
     assert 3 == len(held_paths(world.client))
     assert [[], [206]] == [(await requests_of(proxy, d.get(n)))[1] for n in (0, 1)]
-    await d.put("large", bytes(4000))
+    await d.put("large", bytes(10_000))
     await d.get("large")
     assert 3 == len(held_paths(world.client))
 

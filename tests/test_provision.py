@@ -362,7 +362,12 @@ def test_on_aws_the_bucket_is_in_the_region_and_the_caller_has_a_name() -> None:
     # In a process of its own: moto within the process would take over the servers of the other tests.
     done = subprocess.run(
         [sys.executable, "-c", ON_AWS],
-        env={**os.environ, "AWS_DEFAULT_REGION": "eu-central-1", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={
+            **os.environ,
+            "S3DICT_DRIVER": "boto3",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -16,6 +16,8 @@ from ..stores.base import Found, NotModified, Store
 
 CACHE_BYTES = 64 << 20
 """How much all that is cached for a client takes; what was not read for longest gives way."""
+OVERHEAD_BYTES = 700
+"""What an entry takes beside its body and its path."""
 
 
 class Cached:
@@ -81,18 +83,26 @@ class ReadCache:
         with self._guard:
             if token not in self._fetching.get(path, ()):
                 return
+            held = self._cached.get(path)
+            if held is not None and held.read_at > read_at:
+                # What is there answers a request that was sent later.
+                return
             self._drop(path)
             # A large body is a bytearray, over which the arrays of its value may lie, to be changed.
-            if found is not None and isinstance(found.body, bytes) and len(found.body) <= CACHE_BYTES:
+            if found is not None and isinstance(found.body, bytes) and _cost(path, found) <= CACHE_BYTES:
                 self._cached[path] = Cached(found, read_at)
-                self._bytes += len(found.body)
+                self._bytes += _cost(path, found)
             while self._bytes > CACHE_BYTES:
                 self._drop(next(iter(self._cached)))
 
     def _drop(self, path: str) -> None:
         cached = self._cached.pop(path, None)
         if cached is not None:
-            self._bytes -= len(cached.found.body)
+            self._bytes -= _cost(path, cached.found)
+
+
+def _cost(path: str, found: Found) -> int:
+    return len(found.body) + len(path) + OVERHEAD_BYTES
 
 
 async def recent(
@@ -100,11 +110,11 @@ async def recent(
     store: Store,
     path: str,
     fetch: Callable[[], Awaitable[Found | None]],
-    is_due: Callable[[Found], bool],
+    needs_a_look: Callable[[Found], bool],
 ) -> Found | None:
     """The object as it was within the cache's window. No request, or 1."""
     cached, now = cache.find(path), store.now()
-    if cached is not None and is_due(cached.aged(now)):
+    if cached is not None and needs_a_look(cached.aged(now)):
         # Others may have kept it alive since, which does not change its ETag: only a whole answer tells its age.
         cached = None
     if cached is not None and now - cached.seen_at < cache.window:

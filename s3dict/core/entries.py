@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -109,14 +109,15 @@ class Entries:
         client's cache holds.
         """
         encoded = self.keys.encode(key)
-        path = self.path(encoded)
+        path, began = self.path(encoded), self.store.now()
         with self.about(key):
             found = await self._found(path, alone, recent)
-            live = None if found is None else self.live(found, encoded, key)
-            if found is None or live is None:
+            body = None if found is None else self._body(found, encoded)
+            if found is None or body is None:
                 return None
-            etag = await self.expiry.renew(path, found)
-        return live if etag == found.etag else replace(live, version=Version(live.version.write_id, etag))
+            # Before the value is made: arrays of a large one lie over these very bytes, and its class may change them.
+            etag = await self.expiry.renew(path, found, began)
+            return Live(self.value(body, key), Version(body.write_id, etag), found.last_modified)
 
     async def read_to_replace(self, key: Any) -> Live | None:
         """The live entry for a caller who will write over it, so that it need not be renewed. 1 request."""
@@ -127,12 +128,12 @@ class Entries:
 
     async def contains(self, key: Any) -> bool:
         """Whether there is a live entry, which is renewed when that is due. 1 request, without a body."""
-        path = self.path(self.keys.encode(key))
+        path, began = self.path(self.keys.encode(key)), self.store.now()
         with self.about(key):
             found = await self.store.head(path)
             if found is None or found.size == TOMBSTONE_BYTES or self._is_over(found):
                 return False
-            await self.expiry.renew(path, found)
+            await self.expiry.renew(path, found, began)
         return True
 
     async def write(self, encoded: EncodedKey, key: Any, value: Any) -> None:
@@ -171,14 +172,13 @@ class Entries:
                 outcome = await put_if(self.store, path, body, marks, over=over, removable=True)
                 if isinstance(outcome, Won):
                     return True
-                if outcome.found is None and over is not None:
-                    # It was swept before we could write over it.
+                if outcome.found is None:
+                    # What was there may have been over, and has been swept before we could look or write over it.
                     over = None
-                elif outcome.found is None or not self._is_absent(outcome.found):
-                    # Also when it has vanished since: at the time of our request there was one.
-                    return False
-                else:
+                elif self._is_absent(outcome.found):
                     over = self.capabilities.if_match(outcome.found.etag)
+                else:
+                    return False
 
     async def replace(self, key: Any, value: Any, version: Version) -> bool:
         """Puts the entry only over that version; whether it did. 1 request when it wins, 2 when it loses."""
@@ -232,12 +232,17 @@ class Entries:
 
     def live(self, found: Found, encoded: EncodedKey, key: Any) -> Live | None:
         """The entry of this key in what was found; None for a tombstone and for an entry that is over."""
-        body = self.checked(found)
+        body = self._body(found, encoded)
         if body is None:
             return None
-        if body.header.key != encoded.data:
-            raise IntegrityError("The entry is that of another key: it was copied or moved here")
         return Live(self.value(body, key), Version(body.write_id, found.etag), found.last_modified)
+
+    def _body(self, found: Found, encoded: EncodedKey) -> EntryBody | None:
+        """`checked`, for the entry of this key."""
+        body = self.checked(found)
+        if body is not None and body.header.key != encoded.data:
+            raise IntegrityError("The entry is that of another key: it was copied or moved here")
+        return body
 
     def checked(self, found: Found) -> EntryBody | None:
         """The body, if it is that of an entry of this dict; None for a tombstone and for an entry that is over."""
@@ -292,7 +297,8 @@ class Entries:
         whole = fetch if alone else read
         if self.cache is None or not recent:
             return await whole(self.store, path)
-        return await read_recently(self.cache, self.store, path, lambda: whole(self.store, path), self.expiry.is_due)
+        look = self.expiry.needs_a_look
+        return await read_recently(self.cache, self.store, path, lambda: whole(self.store, path), look)
 
     def _is_absent(self, found: Found) -> bool:
         """Whether what was found, of which the first bytes are enough, is no live entry."""

@@ -25,7 +25,9 @@ CLOCK_SLACK = timedelta(seconds=1)
 LONGEST_REQUEST = timedelta(minutes=2)
 """No renewal is under way for longer: its sender has given up by then."""
 DENIED_PAUSE = 600.0
-"""Seconds without another try after the store has denied a renewal: a reader without the right to write keeps it."""
+"""Seconds without another try after the store has denied a renewal: a reader without the right to write stays that."""
+FAILED_PAUSE = 15.0
+"""Seconds without another try after one has failed: a store in trouble has enough to do, and reads must go on."""
 LARGE_BYTES = 1 << 20
 
 
@@ -46,7 +48,7 @@ class Lifetime:
 class Expiry:
     """Which entries of one dict are over, and the renewal of those that are read.
 
-    Its only state is when a renewal was last denied.
+    Its only state is when the next renewal may be tried.
     """
 
     __slots__ = ("_capabilities", "_lifetime", "_quiet_until", "_store")
@@ -65,31 +67,42 @@ class Expiry:
         """Whether an entry that is read now has to be renewed."""
         return has_aged(found.last_modified, self._lifetime.due, found.told)
 
-    async def renew(self, path: str, found: Found) -> str:
+    def needs_a_look(self, found: Found) -> bool:
+        """Whether only a whole answer will do: to renew what is due, or to believe that it is over."""
+        may_renew = self._store.now() >= self._quiet_until
+        return (may_renew and self.is_due(found)) or self.is_over(found.last_modified, found.told)
+
+    async def renew(self, path: str, found: Found, began: float) -> str:
         """Keeps an entry that has just been read, and gives its ETag after that. No request while it is young.
 
-        1 request when it is due; 2 when its body is not at hand (`contains`) and the store cannot copy on a condition.
-        Nothing that goes wrong here is the reader's business: it has its value, and the next read tries again.
+        1 request when it is due; 2 when its body is not at hand (`contains`) and cannot be copied in its place. Nothing
+        that goes wrong here is the reader's business: it has its value, and a later read tries again.
+
+        `began` is when the read began, by the store's `now`: `found` does not know how much has passed since.
         """
         if not self.is_due(found) or self._store.now() < self._quiet_until:
             return found.etag
         try:
-            answer = await self._renew(path, found)
+            answer = await self._renew(path, found, found.told + timedelta(seconds=self._store.now() - began))
         except PermissionDeniedError:
             self._quiet_until = self._store.now() + DENIED_PAUSE
             return found.etag
         except Error:
+            self._quiet_until = self._store.now() + FAILED_PAUSE
             return found.etag
         # Refused: another has renewed it, written over it or removed it since, and theirs is what counts.
         return answer.etag if isinstance(answer, Written) else found.etag
 
-    async def _renew(self, path: str, found: Found) -> Written | Refused | None:
+    async def _renew(self, path: str, found: Found, now: Told) -> Written | Refused | None:
         """Sent once, and always on the condition that the entry is still the one that was read.
 
         An answer that is lost does no harm: the same bytes have been written, or not. A request that arrives late finds
-        its condition broken by whatever came in between, a sweep included, so nothing comes back to life.
+        its condition broken by a write, a removal or a sweep that came in between. Only the end of its life breaks no
+        condition; so nothing is sent after that, and what was sent before is not undone by those who saw the end.
         """
-        closing = has_aged(found.last_modified, self._lifetime.closing, found.told)
+        if self.is_over(found.last_modified, now):
+            return None
+        closing = has_aged(found.last_modified, self._lifetime.closing, now)
         unread = len(found.body) < found.size
         if self._capabilities.conditional_copy and not closing and (unread or found.size >= LARGE_BYTES):
             etag = self._capabilities.if_match(found.etag)

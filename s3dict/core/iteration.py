@@ -109,12 +109,13 @@ async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:
 async def _body_of(entries: Entries, line: Listed) -> EntryBody | None:
     """The entry, which is renewed when that is due; None when it has been removed since the listing."""
     _key_in_name(entries, line)
+    began = entries.store.now()
     with entries.about():
         found = await read(entries.store, line.path)
         body = None if found is None else entries.checked(found)
         if found is not None and body is not None:
             entries.check_name(body.header, line.path)
-            await entries.expiry.renew(line.path, found)
+            await entries.expiry.renew(line.path, found, began)
         return body
 
 

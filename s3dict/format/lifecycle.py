@@ -100,9 +100,10 @@ def missing(existing: Iterable[Rule], prefix: str) -> tuple[str, ...]:
 
 
 def harmful(existing: Iterable[Rule], prefix: str) -> tuple[str, ...]:
-    """The ids of rules of others that delete, or put out of reach, what under this prefix may still be alive."""
-    foreign = (rule for rule in existing if not is_ours(rule, prefix))
-    return tuple(str(rule.get("ID") or "(without an id)") for rule in foreign if _does_harm(rule, prefix))
+    """The ids of rules that delete, or put out of reach, what under this prefix may still be alive."""
+    ours = [_meaning(rule) for rule in lifecycle_rules(prefix)]
+    others = (rule for rule in existing if _meaning(rule) not in ours)
+    return tuple(str(rule.get("ID") or "(without an id)") for rule in others if _does_harm(rule, prefix))
 
 
 def is_ours(rule: Rule, prefix: str) -> bool:
@@ -150,11 +151,13 @@ def _does_harm(rule: Rule, prefix: str) -> bool:
     # Objects of ours have no tags, so no rule that asks for one applies to them.
     if meaning.get("Status") != "Enabled" or not takes_away or "Tags" in scope:
         return False
-    where, root = scope.get("Prefix", ""), f"{prefix}/"
-    if not root.startswith(where) and not where.startswith(root):
-        return False
-    swept = next((rule.days for rule in sweep_rules(prefix) if where.startswith(rule.prefix)), None)
-    return archives or swept is None or expiration.get("Days", 0) < swept
+    where, days = scope.get("Prefix", ""), 0 if archives or "Date" in expiration else expiration["Days"]
+    lasting = {f"{prefix}/{name}": None for name in ("keep/", "manifests/", "store.json")}
+    swept: dict[str, int | None] = {rule.prefix: rule.days for rule in sweep_rules(prefix)}
+    for root, after in (lasting | swept).items():
+        if (root.startswith(where) or where.startswith(root)) and (after is None or days < after):
+            return True
+    return False
 
 
 def _meanings(rules: Iterable[Rule]) -> list[str]:

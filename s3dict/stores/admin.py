@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import AlreadyExistsError, Error, PermissionDeniedError, UnsupportedStoreError
+from ..errors import AlreadyExistsError, Error, PermissionDeniedError, UnavailableError
 from .boto import BotoStore
 from .s3 import Answer, Call, Declined, decline
 from .threads import run_blocking
@@ -85,9 +85,9 @@ class BucketAdmin(BotoStore):
         where = self._region_name if self.has_custom_endpoint else self.signed_region
         told = {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
         try:
-            self._ask("create_bucket", **told)
+            self._write("create_bucket", **told)
         except Error as error:
-            code = vendor_code(error)
+            code = _code(error)
             if code == "BucketAlreadyExists":
                 raise AlreadyExistsError(
                     f"The bucket {self.bucket!r} belongs to somebody else: names are shared by all accounts, so "
@@ -137,13 +137,17 @@ class BucketAdmin(BotoStore):
     def _write(self, method: str, **parameters: Any) -> None:
         answer = self._ask(method, **parameters)
         if isinstance(answer, Declined):
-            raise UnsupportedStoreError(f"{method} on the bucket {self.bucket!r} was answered {answer}")
+            # 409 OperationAborted: the bucket is being deleted, or its settings are being changed.
+            raise UnavailableError(
+                f"{method} on the bucket {self.bucket!r} was answered {answer}: something else happens to it, try "
+                "again in a minute"
+            )
 
     def _ask(self, method: str, **parameters: Any) -> Answer | Declined:
         return run_blocking(self.send(Call(method, self.bucket, "", {"Bucket": self.bucket, **parameters})))
 
 
-def vendor_code(error: Error) -> str:
+def _code(error: Error) -> str:
     """The store's own word for what went wrong, such as ``SignatureDoesNotMatch``; empty if it did not answer."""
     response = getattr(error.__cause__, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

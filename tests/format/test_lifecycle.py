@@ -216,7 +216,10 @@ def test_a_rule_counts_for_what_it_does_whatever_its_id_is() -> None:
         expiring("p/q/keep/", 4000),
         expiring("p/q/manifests/main/", 4000),
         expiring("p/q/sweep-8d/", 7),
-        expiring("p/q/sweep-8", 8),
+        expiring("p/q/sweep-8", 7),
+        expiring("p/q/sweep-", 8),
+        {**expiring("p/q/", 1), "ID": "s3dict:p/q:mine"},
+        {**expiring("p/q/sweep-8d/", 1), "ID": "s3dict:p/q:sweep-8d"},
         expiring("p/q/sweep-8d/named/main/d/", 7),
         expiring("p/q/ephemeral/", 1),
         rule("p/q/sweep-8d/", Expiration={"Date": datetime(2030, 1, 1, tzinfo=timezone.utc)}),
@@ -226,14 +229,17 @@ def test_a_rule_counts_for_what_it_does_whatever_its_id_is() -> None:
     ],
     ids=describe,
 )
-def test_a_rule_of_others_that_takes_what_may_be_alive_does_harm(theirs: Rule) -> None:
-    assert ("theirs",) == harmful([*OURS, theirs], "p/q")
+def test_a_rule_that_takes_what_may_be_alive_does_harm_whoever_it_says_it_is_of(theirs: Rule) -> None:
+    assert (theirs["ID"],) == harmful([*OURS, theirs], "p/q")
 
 
 @pytest.mark.parametrize(
     "theirs",
     [
         expiring("logs/", 1),
+        expiring("p/q/logs/", 1),
+        expiring("p/q/sweep-8", 8),
+        expiring("p/q/b/sweep-8d/", 8),
         expiring("p/qq/", 1),
         expiring("p/q2", 1),
         expiring("p/q/sweep-8d/", 8),

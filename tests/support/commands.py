@@ -36,8 +36,11 @@ class Answer:
 def answer(
     *arguments: str, charset: str = "utf-8", variables: Mapping[str, str | None] = MappingProxyType({})
 ) -> Answer:
-    """Calls the command; `variables` are those of the environment, None for one that shall be missing."""
-    result = CliRunner(charset=charset).invoke(_APPLICATION, arguments, env=variables)
+    """Calls the command; `variables` are those of the environment, None for one that shall be missing.
+
+    The driver is boto3, unless they say otherwise.
+    """
+    result = CliRunner(charset=charset).invoke(_APPLICATION, arguments, env={"S3DICT_DRIVER": "boto3", **variables})
     if result.exception is not None and not isinstance(result.exception, (Error, SystemExit)):
         raise result.exception
     error = result.exception if isinstance(result.exception, Error) else None
