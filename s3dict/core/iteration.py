@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
-from ..format.keys import KeyCodec, key_bytes_in
-from ..stores.base import Listed
+from ..format.keys import KeyCodec, check_segment, key_bytes_in
+from ..stores.base import Listed, Page
 from .conditional import read
 from .entries import Entries
 from .listing import delete_all, scan
@@ -28,11 +28,12 @@ async def iterate_keys(entries: Entries) -> AsyncGenerator[Any, None]:
     plain = replace(entries.keys, pickles=False)
     async with aclosing(_pages(entries)) as pages:
         async for page in pages:
-            named = [_key_in_name(entries, line) for line in page]
-            for data in named:
-                if data is not None:
-                    yield _key(entries, plain, data)
-            unnamed = [line for line, data in zip(page, named, strict=True) if data is None]
+            with entries.about():
+                named = [(line, key_bytes_in(entries.segment(line.path))) for line in page]
+                keys = [plain.decode(data) for _, data in named if data is not None]
+            for key in keys:
+                yield key
+            unnamed = [line for line, data in named if data is None]
             async with aclosing(entries.store.map(key_inside, unnamed, entries.concurrency)) as found:
                 async for data in found:
                     if data is not None:
@@ -59,8 +60,9 @@ async def count(entries: Entries) -> int:
     total = 0
     async with aclosing(_pages(entries)) as pages:
         async for page in pages:
-            for line in page:
-                _key_in_name(entries, line)
+            with entries.about():
+                for line in page:
+                    check_segment(entries.segment(line.path))
             total += len(page)
     return total
 
@@ -82,11 +84,15 @@ async def _pages(entries: Entries) -> AsyncGenerator[list[Listed], None]:
     with entries.about():
         async with aclosing(scan(entries.store, entries.paths.entries)) as pages:
             async for page in pages:
-                yield [
-                    line
-                    for line in page.objects
-                    if _is_entry(entries, line) and not entries.expiry.is_over(line.last_modified, page.told)
-                ]
+                yield _living(entries, page)
+
+
+def _living(entries: Entries, page: Page) -> list[Listed]:
+    lines = [line for line in page.objects if _is_entry(entries, line)]
+    # As a rule the oldest is not over, and then none of a thousand is.
+    if not lines or not entries.expiry.is_over(min(line.last_modified for line in lines), page.told):
+        return lines
+    return [line for line in lines if not entries.expiry.is_over(line.last_modified, page.told)]
 
 
 def _is_entry(entries: Entries, line: Listed) -> bool:
@@ -108,9 +114,9 @@ async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:
 
 async def _body_of(entries: Entries, line: Listed) -> EntryBody | None:
     """The entry, which is renewed when that is due; None when it has been removed since the listing."""
-    _key_in_name(entries, line)
     began = entries.store.now()
     with entries.about():
+        check_segment(entries.segment(line.path))
         found = await read(entries.store, line.path)
         body = None if found is None else entries.checked(found)
         if found is not None and body is not None:
@@ -140,8 +146,3 @@ async def _key_inside(entries: Entries, line: Listed) -> bytes | None:
 def _key(entries: Entries, codec: KeyCodec, data: bytes) -> Any:
     with entries.about():
         return codec.decode(data)
-
-
-def _key_in_name(entries: Entries, line: Listed) -> bytes | None:
-    with entries.about():
-        return key_bytes_in(entries.segment(line.path))

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 import struct
 import sys
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
@@ -40,6 +41,8 @@ _PICKLE, _HANDLE, _NAIVE_DATETIME, _SURROGATES = 0x53330001, 0x53330002, 0x53330
 
 _PICKLE_HEAD = b"\xda" + _PICKLE.to_bytes(4, "big")
 
+_SEGMENT = re.compile(r"([0-9a-f]{32})(?:\.([A-Za-z0-9_-]*))?")
+_TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), str.maketrans("-_", "+/")
 _ARRAY, _TAG = 4, 6
 _INFINITIES = (math.inf, -math.inf)
 
@@ -72,15 +75,21 @@ def digest(key_bytes: bytes) -> str:
     return blake2b(key_bytes, digest_size=HASH_BYTES).hexdigest()
 
 
+def check_segment(segment: str) -> re.Match[str]:
+    """The hash and the inlined key in an object name. Raises IntegrityError for what cannot be that of an entry."""
+    parts = _SEGMENT.fullmatch(segment)
+    if parts is None:
+        raise IntegrityError(f"An object named {segment!r} lies among the entries, and is none; remove it")
+    return parts
+
+
 def key_bytes_in(segment: str) -> bytes | None:
     """The key bytes that an object name carries; None when the name is a hash alone.
 
     Raises IntegrityError when the segment cannot be the name of an entry of ours.
     """
-    hashed, dot, inlined = segment.partition(".")
-    if len(hashed) != 2 * HASH_BYTES or not set(hashed) <= set("0123456789abcdef"):
-        raise IntegrityError(f"An object named {segment!r} lies among the entries, and is none; remove it")
-    if not dot:
+    hashed, inlined = check_segment(segment).groups()
+    if inlined is None:
         return None
     data = _from_base64(inlined)
     if data is None or _to_base64(data) != inlined or digest(data) != hashed:
@@ -119,13 +128,17 @@ class KeyCodec:
             key = self._thaw(loads(data))
             hash(key)
             # Equal objects may pickle differently; everything else has one spelling.
-            if _PICKLE_HEAD not in data and self.encode(key).data != data:
+            if _PICKLE_HEAD not in data and self._canonical(key) != data:
                 raise IntegrityError(f"These bytes are not as a key is written: {data[:80]!r}")
         except (IntegrityError, DeserializationError):
             raise
         except Exception as error:
             raise IntegrityError(f"These bytes are not a key: {data[:80]!r}") from error
         return key
+
+    def _canonical(self, key: object) -> bytes:
+        # By the shortest way, where the key is what nearly all are.
+        return _encode_str(key) if type(key) is str else self.encode(key).data
 
     def _thaw(self, item: Any) -> Any:
         if isinstance(item, (list, tuple)):
@@ -359,11 +372,11 @@ def _head(major: int, argument: int) -> bytes:
 
 
 def _to_base64(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URL).decode("ascii")
 
 
 def _from_base64(text: str) -> bytes | None:
     try:
-        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return a2b_base64(text.translate(_FROM_URL) + "=" * (-len(text) % 4))
     except ValueError:
         return None

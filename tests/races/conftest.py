@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
@@ -20,9 +21,13 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture(params=["ministack", "seaweedfs"])
 def place(request: pytest.FixtureRequest) -> Place:
-    """An empty place of its own on each of the servers whose conditional requests are atomic."""
+    """An empty place of its own on each of the servers whose conditional requests are atomic.
+
+    Each has a driver of its own: boto3 on the one, obstore, where there is one, on the other.
+    """
     endpoint: Endpoint = request.getfixturevalue(request.param)
-    return Place(request.param, endpoint, f"races-{os.getpid()}-{request.node.name}")
+    driver: Literal["boto3", "auto"] = "boto3" if request.param == "ministack" else "auto"
+    return Place(request.param, endpoint, f"races-{os.getpid()}-{request.node.name}", driver)
 
 
 @pytest.fixture

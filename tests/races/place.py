@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from s3dict import Client, Dict
 from s3dict.stores.threads import run_blocking
@@ -57,10 +57,12 @@ class Place:
     name: str
     endpoint: Endpoint
     label: str
+    driver: Literal["boto3", "auto"] = "boto3"
 
     def client(self, proxy: Proxy | None = None) -> Client:
         prefix = re.sub(r"[^A-Za-z0-9_.-]+", "-", self.label).strip("-.")
-        return Client(self.endpoint.bucket, prefix=prefix, endpoint_url=proxy.url if proxy else self.endpoint.url)
+        url = proxy.url if proxy else self.endpoint.url
+        return Client(self.endpoint.bucket, prefix=prefix, endpoint_url=url, driver=self.driver)
 
     def make(self, proxy: Proxy | None = None) -> Dict[Any, Any]:
         """A new Dict, made directly, and a handle that goes through the proxy if there is one."""
