@@ -1,0 +1,51 @@
+"""Which peers there are: what their files say of themselves."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Kind", "all_kinds", "kind_named"]
+
+_PEERS = Path(__file__).parent / "peers"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A peer, by its file's own words."""
+
+    module: str
+    name: str
+    stands_on: str
+    requirements: tuple[str, ...]
+
+    @property
+    def is_ours(self) -> bool:
+        return self.module.startswith("s3dict_")
+
+
+@lru_cache(maxsize=1)
+def all_kinds() -> tuple[Kind, ...]:
+    described = ((path.stem, _literals(path)) for path in sorted(_PEERS.glob("*.py")))
+    return tuple(
+        Kind(module, said["NAME"], said["STANDS_ON"], said["REQUIREMENTS"])
+        for module, said in described
+        if "NAME" in said
+    )
+
+
+def kind_named(name: str) -> Kind:
+    return next(kind for kind in all_kinds() if kind.name == name)
+
+
+def _literals(path: Path) -> dict[str, Any]:
+    """The constants of a module that cannot be imported here, since what it imports is not installed here."""
+    found = {}
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and isinstance(target := statement.targets[0], ast.Name):
+            if target.id.isupper() and not target.id.startswith("_"):
+                found[target.id] = ast.literal_eval(statement.value)
+    return found

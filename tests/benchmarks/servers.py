@@ -1,0 +1,62 @@
+"""The servers that all peers are measured against."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from s3dict.cli.seaweed import LocalServer
+
+__all__ = ["DELAY", "ROOT", "Server", "Servers", "running_servers"]
+
+DELAY = 0.02
+"""Seconds that the delayed stub waits with each answer."""
+ROOT = Path(__file__).parents[2]
+_BUCKET = "benchmarks"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    name: str
+    endpoint: str
+    bucket: str
+    access_key: str = "access-key"
+    secret_key: str = "secret-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The stub twice, with the same objects, and SeaweedFS."""
+
+    stub: Server
+    delayed: Server
+    seaweedfs: Server
+
+
+@contextmanager
+def running_servers() -> Iterator[Servers]:
+    with tempfile.TemporaryDirectory(prefix="s3dict-benchmarks-") as directory, _stub_ports() as ports:
+        with LocalServer(Path(directory), bucket=_BUCKET) as local:
+            stub, delayed = (f"http://127.0.0.1:{ports[name]}" for name in ("at_once", "delayed"))
+            yield Servers(
+                Server("stub", stub, _BUCKET),
+                Server(f"stub + {1000 * DELAY:.0f} ms", delayed, _BUCKET),
+                Server("SeaweedFS", local.endpoint_url, local.bucket, local.access_key, local.secret_key),
+            )
+
+
+@contextmanager
+def _stub_ports() -> Iterator[Mapping[str, int]]:
+    command = [sys.executable, "-m", "tests.benchmarks.stub", "--delay", str(DELAY)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # A session of its own: Ctrl-C is for us to handle, and then its input ends.
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as stub:
+        assert stub.stdout is not None
+        yield json.loads(stub.stdout.readline())
+        stub.communicate()
