@@ -11,6 +11,7 @@ from typing import Any
 __all__ = ["Kind", "all_kinds", "kind_named"]
 
 _PEERS = Path(__file__).parent / "peers"
+_LITERALS = ("NAME", "STANDS_ON", "REQUIREMENTS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,6 @@ def kind_named(name: str) -> Kind:
 
 def _literals(path: Path) -> dict[str, Any]:
     """The constants of a module that cannot be imported here, since what it imports is not installed here."""
-    found = {}
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.Assign) and isinstance(target := statement.targets[0], ast.Name):
-            if target.id.isupper() and not target.id.startswith("_"):
-                found[target.id] = ast.literal_eval(statement.value)
-    return found
+    statements = ast.parse(path.read_text(encoding="utf-8")).body
+    assigned = ((ast.unparse(one.targets[0]), one.value) for one in statements if isinstance(one, ast.Assign))
+    return {name: ast.literal_eval(value) for name, value in assigned if name in _LITERALS}

@@ -41,22 +41,29 @@ class Servers:
 
 @contextmanager
 def running_servers() -> Iterator[Servers]:
-    with tempfile.TemporaryDirectory(prefix="s3dict-benchmarks-") as directory, _stub_ports() as ports:
-        with LocalServer(Path(directory), bucket=_BUCKET) as local:
-            stub, delayed = (f"http://127.0.0.1:{ports[name]}" for name in ("at_once", "delayed"))
-            yield Servers(
-                Server("stub", stub, _BUCKET),
-                Server(f"stub + {1000 * DELAY:.0f} ms", delayed, _BUCKET),
-                Server("SeaweedFS", local.endpoint_url, local.bucket, local.access_key, local.secret_key),
-            )
+    with _stub_ports() as ports, _seaweedfs() as seaweedfs:
+        yield Servers(
+            Server("stub", f"http://127.0.0.1:{ports['at_once']}", _BUCKET),
+            Server(f"stub + {1000 * DELAY:.0f} ms", f"http://127.0.0.1:{ports['delayed']}", _BUCKET),
+            Server("SeaweedFS", seaweedfs.endpoint_url, _BUCKET, seaweedfs.access_key, seaweedfs.secret_key),
+        )
+
+
+@contextmanager
+def _seaweedfs() -> Iterator[LocalServer]:
+    with (
+        tempfile.TemporaryDirectory(prefix="s3dict-benchmarks-") as directory,
+        LocalServer(Path(directory), bucket=_BUCKET) as server,
+    ):
+        yield server
 
 
 @contextmanager
 def _stub_ports() -> Iterator[Mapping[str, int]]:
     command = [sys.executable, "-m", "tests.benchmarks.stub", "--delay", str(DELAY)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipe = subprocess.PIPE
     # A session of its own: Ctrl-C is for us to handle, and then its input ends.
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as stub:
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as stub:
         assert stub.stdout is not None
         yield json.loads(stub.stdout.readline())
         stub.communicate()

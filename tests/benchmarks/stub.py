@@ -3,8 +3,10 @@
     python -m tests.benchmarks.stub --delay 0.02
 
 It listens on two ports of 127.0.0.1, which it prints as JSON: one answers at once, the other after the delay. Both
-serve the same objects. It ends when its input does. It knows what the peers ask for: PUT, GET with Range, HEAD and DELETE with their conditions,
-ListObjectsV2, DeleteObjects and multipart uploads. It checks no signature, and keys hold nothing that XML must escape.
+serve the same objects. It ends when its input does.
+
+It knows what the peers ask for: PUT, GET with Range, HEAD and DELETE with their conditions, ListObjectsV2,
+DeleteObjects and multipart uploads. It checks no signature, and keys hold nothing that XML must escape.
 """
 
 from __future__ import annotations

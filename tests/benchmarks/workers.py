@@ -8,7 +8,7 @@ import statistics
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 from .catalogue import Kind
 from .environments import interpreter
@@ -28,8 +28,8 @@ class Medians:
     cpu_seconds: float
     peak_bytes: int | None
     repetitions: int
-    extrapolated_from: int | None = None
-    """How many entries were measured, where it was fewer than the row is about."""
+    entries: int = 1
+    """How many entries each repetition had, where the times are those of one."""
 
     @classmethod
     def of(cls, measured: Sequence[Measured], entries: int = 1) -> Medians:
@@ -38,6 +38,7 @@ class Medians:
             statistics.median(one.cpu_seconds for one in measured) / entries,
             max((one.peak_bytes for one in measured if one.peak_bytes is not None), default=None),
             len(measured),
+            entries,
         )
 
 
@@ -63,7 +64,7 @@ class Worker:
         _open(self._process.stdin).write(json.dumps({"task": task, "parameters": parameters}) + "\n")
         _open(self._process.stdin).flush()
         line = _open(self._process.stdout).readline()
-        answer = json.loads(line) if line else {"error": "its process has ended"}
+        answer: dict[str, Any] = json.loads(line) if line else {"error": "its process has ended"}
         if "unsupported" in answer:
             return None
         if "error" in answer:
@@ -122,6 +123,7 @@ def _environment(server: Server) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHONWARNINGS": "ignore",
     }
 
 

@@ -1,6 +1,9 @@
 """py-key-value-aio's S3Store. It lists nothing, and its `put_many` and `get_many` are one request after the other, so
 many at a time go under a semaphore."""
 
+# pyright: reportMissingImports=false
+# (it is installed in an environment of its own)
+
 from __future__ import annotations
 
 import asyncio

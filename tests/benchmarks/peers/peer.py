@@ -41,7 +41,10 @@ class Peer:
     """
 
     cold_start: ClassVar[str] = ""
-    """A program that imports, connects and gets one value, with ``{endpoint}``, ``{bucket}`` and ``{key}``."""
+    """A program that imports, connects, gets one value and prints its length.
+
+    It has ``{endpoint}``, ``{bucket}`` and ``{key}``, which is the folder and, after a slash, the key in it.
+    """
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -77,10 +80,6 @@ class Peer:
         import numpy as np
 
         return np.frombuffer(await self.get(folder, key))
-
-    def address(self, folder: str, key: str) -> str:
-        """What the cold start's program is given as ``{key}``."""
-        return f"{folder}/{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +183,19 @@ class Tasks:
             raise NotImplementedError
         key, value = next(iter(_pairs(1, 1024)))
         place = {"endpoint": self._peer.place.endpoint, "bucket": self._peer.place.bucket}
-        program = self._peer.cold_start.format(key=self._peer.address(folder, key), **place)
-        cpu, began = _cpu_of_children(), time.perf_counter()
-        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            printed = process.stdout.readline()
-            seconds = time.perf_counter() - began
+        measured, printed = _run_anew(self._peer.cold_start.format(key=f"{folder}/{key}", **place))
         _check(int(printed or 0), len(value))
-        return Measured(seconds, _cpu_of_children() - cpu, None)
+        return measured
+
+
+def _run_anew(program: str) -> tuple[Measured, bytes]:
+    """What a program took until it printed a line, and the line."""
+    cpu, began = _cpu_of_children(), time.perf_counter()
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        printed = process.stdout.readline()
+        seconds = time.perf_counter() - began
+    return Measured(seconds, _cpu_of_children() - cpu, None), printed
 
 
 def _cpu_of_children() -> float:

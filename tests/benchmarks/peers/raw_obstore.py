@@ -25,9 +25,7 @@ print(len(obstore.get(store, "{key}").bytes()), flush=True)
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        self.store = S3Store(
-            place.bucket, endpoint=place.endpoint, region=REGION, client_options={"allow_http": True}
-        )
+        self.store = S3Store(place.bucket, endpoint=place.endpoint, region=REGION, client_options={"allow_http": True})
         self.pool = ThreadPoolExecutor(place.concurrency)
 
     async def put(self, folder: str, key: str, value: bytes) -> None:

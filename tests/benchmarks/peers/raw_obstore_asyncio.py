@@ -28,9 +28,7 @@ asyncio.run(main())
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        self.store = S3Store(
-            place.bucket, endpoint=place.endpoint, region=REGION, client_options={"allow_http": True}
-        )
+        self.store = S3Store(place.bucket, endpoint=place.endpoint, region=REGION, client_options={"allow_http": True})
         self.gate = asyncio.Semaphore(place.concurrency)
 
     async def put(self, folder: str, key: str, value: bytes) -> None:

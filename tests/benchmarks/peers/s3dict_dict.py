@@ -55,8 +55,7 @@ class Blocking(S3Dict):
         self.dict(folder).put(key, value)
 
     async def get(self, folder: str, key: str) -> bytes:
-        value: bytes = self.dict(folder).get(key)
-        return value
+        return bytes(self.dict(folder)[key])
 
     async def put_all(self, folder: str, pairs: Iterable[tuple[str, bytes]]) -> None:
         self.dict(folder).update(pairs)
@@ -82,8 +81,7 @@ class Asyncio(S3Dict):
         await self.dict(folder).put.aio(key, value)
 
     async def get(self, folder: str, key: str) -> bytes:
-        value: bytes = await self.dict(folder).get.aio(key)
-        return value
+        return bytes(await self.dict(folder).get.aio(key) or b"")
 
     async def put_all(self, folder: str, pairs: Iterable[tuple[str, bytes]]) -> None:
         await self.dict(folder).update.aio(pairs)

@@ -1,5 +1,8 @@
 """s3dol's bucket store, a MutableMapping over boto3."""
 
+# pyright: reportMissingImports=false
+# (it is installed in an environment of its own)
+
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping

