@@ -9,6 +9,7 @@ from s3dict import Client, Dict
 
 from .peer import REGION, Peer, Place
 
+_LARGEST = 2**30
 _COLD_START = """
 from s3dict import Client, Dict
 client = Client("{{bucket}}", endpoint_url="{{endpoint}}", driver="{driver}")
@@ -41,6 +42,7 @@ class S3Dict(Peer):
             region_name=REGION,
             driver=self.driver,
             concurrency=place.concurrency,
+            max_value_bytes=_LARGEST,
         )
         self.dicts: dict[str, Dict[str, Any]] = {}
 
