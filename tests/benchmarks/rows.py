@@ -44,8 +44,8 @@ def cold_start(lab: Lab) -> Iterator[Line]:
 
 def cpu(lab: Lab) -> Iterator[Line]:
     """CPU time of the client's process for one put, and one get, of 1 KiB."""
-    yield from _cpu(lab, lab.servers.stub, all_kinds(), repetitions=9)
-    yield from _cpu(lab, lab.servers.seaweedfs, _ours_and_raw(), repetitions=5)
+    yield from _cpu(lab, lab.servers.stub, all_kinds(), repetitions=7)
+    yield from _cpu(lab, lab.servers.seaweedfs, _ours_and_raw(), repetitions=4)
 
 
 def _cpu(lab: Lab, server: Server, kinds: Iterable[Kind], repetitions: int) -> Iterator[Line]:
@@ -60,7 +60,7 @@ def _cpu(lab: Lab, server: Server, kinds: Iterable[Kind], repetitions: int) -> I
     with Crew(server) as crew:
         for task in ("put", "get"):
             job = Job("cpu", f"CPU of a {task} of 1 KiB", task, folder_of("cpu"), KIB)
-            found = lab.measure_entries(crew, job, kinds, repetitions=repetitions, n=1000, slow_n=200)
+            found = lab.measure_entries(crew, job, kinds, repetitions=repetitions, n=1000, slow_n=150)
             yield from _compared(job, server, found, comparisons, _cpu_seconds)
 
 
@@ -71,7 +71,7 @@ def bulk(lab: Lab) -> Iterator[Line]:
     with Crew(server) as crew:
         for method, task in (("update", "put_all"), ("items", "read_all")):
             job = Job("bulk", f"an entry in {method} of {lab.entries(n):,}", task, folder_of("bulk"), KIB)
-            found = lab.measure_entries(crew, job, all_kinds(), repetitions=3, n=n, slow_n=1000)
+            found = lab.measure_entries(crew, job, all_kinds(), repetitions=3, n=n, slow_n=500)
             fastest = min((name for name in rivals if name in found), key=lambda name: found[name].seconds)
             comparisons: list[Comparison] = [
                 (OURS, fastest, at_least(8)),

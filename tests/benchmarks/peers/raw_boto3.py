@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import boto3
 
@@ -48,9 +47,8 @@ print(len(client.get_object(Bucket="{bucket}", Key="{key}")["Body"].read()), flu
         return self.client.get_object(Bucket=self.place.bucket, Key=path)["Body"].read()
 
     def _paths(self, folder: str) -> Iterator[str]:
-        paginator = self.client.get_paginator("list_objects_v2")
-        pages: Iterable[Any] = paginator.paginate(Bucket=self.place.bucket, Prefix=f"{folder}/")
-        return (line["Key"] for page in pages for line in page.get("Contents", ()))
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.place.bucket, Prefix=f"{folder}/")
+        return (line.get("Key", "") for page in pages for line in page.get("Contents", ()))
 
 
 if __name__ == "__main__":
