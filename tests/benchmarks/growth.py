@@ -35,4 +35,4 @@ def _measure_size(lab: Lab, crew: Crew, size: int) -> None:
     kinds = [kind_named(name) for name in (OURS, OURS_BOTO3, OURS_AIOBOTO3, OBSTORE, BOTO3, AIOBOTO3)]
     for method in ("put", "get"):
         job = Job("sizes", method, f"{method}_array", folder_of("sizes"), size)
-        lab.measure(crew, job, kinds, repetitions=5)
+        lab.measure(crew, job, kinds, repetitions=3)

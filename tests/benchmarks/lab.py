@@ -46,9 +46,18 @@ class Lab:
     def entries(self, n: int) -> int:
         return max(100, n // 10) if self.quick else n
 
-    def measure(self, crew: Crew, job: Job, kinds: Iterable[Kind], *, repetitions: int, n: int | None = None) -> Found:
+    def measure(
+        self,
+        crew: Crew,
+        job: Job,
+        kinds: Iterable[Kind],
+        *,
+        repetitions: int,
+        slow_repetitions: int | None = None,
+        n: int | None = None,
+    ) -> Found:
         """Medians of the whole job, for each peer that can do it."""
-        measured = self._measured(crew, job, dict.fromkeys(kinds, n), repetitions)
+        measured = self._measured(crew, job, dict.fromkeys(kinds, n), repetitions, slow_repetitions)
         found = {kind.name: Medians.of(all_of_it) for kind, all_of_it in measured.items()}
         return self._kept(crew, job, found, n)
 
@@ -71,10 +80,16 @@ class Lab:
         return name
 
     def _measured(
-        self, crew: Crew, job: Job, n_of: Mapping[Kind, int | None], repetitions: int
+        self,
+        crew: Crew,
+        job: Job,
+        n_of: Mapping[Kind, int | None],
+        repetitions: int,
+        slow_repetitions: int | None = None,
     ) -> dict[Kind, list[Measured]]:
-        times = 1 if self.quick else repetitions
-        return crew.in_turn(n_of, times, lambda worker: job.work(worker, n_of[worker.kind]))
+        slow = slow_repetitions or repetitions
+        times = {kind: 1 if self.quick else slow if kind.stands_on == SLOW else repetitions for kind in n_of}
+        return crew.in_turn(times, lambda worker: job.work(worker, n_of[worker.kind]))
 
     def _kept(self, crew: Crew, job: Job, found: Found, n: int | None) -> Found:
         number = n or job.size or 1

@@ -111,7 +111,7 @@ def listing(lab: Lab) -> Iterator[Line]:
     with Crew(server) as crew:
         for method, task in (("len", "count"), ("keys", "keys")):
             job = Job("listing", f"{method} of {n:,}", task, folder)
-            found = lab.measure(crew, job, kinds, repetitions=2, n=n)
+            found = lab.measure(crew, job, kinds, repetitions=3, slow_repetitions=1, n=n)
             yield from _compared(job, server, found, comparisons, _seconds)
 
 
@@ -138,7 +138,7 @@ def large(lab: Lab) -> Iterator[Line]:
         with Crew(server) as crew:
             for method in ("put", "get"):
                 job = Job("large", f"{method} of {size // MIB} MiB", f"{method}_array", folder_of("large"), size)
-                found = lab.measure(crew, job, _ours_and_raw(), repetitions=5)
+                found = lab.measure(crew, job, _ours_and_raw(), repetitions=3)
                 found["the array"] = Medians(0, 0, size, 0)
                 yield from _compared(job, server, found, raw, _seconds)
                 yield from _compared(job, server, found, array, _peak_bytes)

@@ -6,7 +6,7 @@ import json
 import os
 import statistics
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -97,19 +97,17 @@ class Crew:
         return self.workers[kind]
 
     def in_turn(
-        self, kinds: Iterable[Kind], repetitions: int, work: Callable[[Worker], Measured | None]
+        self, repetitions: Mapping[Kind, int], work: Callable[[Worker], Measured | None]
     ) -> dict[Kind, list[Measured]]:
         """The work of each, then of each again: what else happens on the machine meets all of them."""
-        measured: dict[Kind, list[Measured]] = {}
-        able = [self.worker(kind) for kind in kinds]
-        for _ in range(repetitions):
-            for worker in tuple(able):
-                one = work(worker)
-                if one is None:
-                    able.remove(worker)
-                else:
-                    measured.setdefault(worker.kind, []).append(one)
-        return measured
+        measured: dict[Kind, list[Measured]] = {kind: [] for kind in repetitions}
+        workers = [self.worker(kind) for kind in repetitions]
+        for turn in range(max(repetitions.values())):
+            for worker in workers:
+                if turn < repetitions[worker.kind] and len(measured[worker.kind]) == turn:
+                    one = work(worker)
+                    measured[worker.kind] += [one] if one is not None else []
+        return {kind: all_of_it for kind, all_of_it in measured.items() if all_of_it}
 
 
 def _environment(server: Server) -> dict[str, str]:
