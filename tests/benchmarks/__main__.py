@@ -27,6 +27,7 @@ def main() -> int:
     arguments = _parse()
     began = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    about = {"Machine": machine(), **used_versions()} | ({"Quick": "nothing is exact"} if arguments.quick else {})
     lines: list[Line] = []
     with running_servers() as servers:
         lab = Lab(servers, arguments.quick)
@@ -36,10 +37,10 @@ def main() -> int:
                     measure_growth(lab)
                 else:
                     lines += ROWS[row](lab)
+            # Here already: an interrupted run leaves what it has found.
+            write_json(arguments.json, lines, lab.figures, about)
             console.print(f"{time.monotonic() - began:4.0f} s: {row} is done")
-    about = {"Machine": machine(), **used_versions()} | ({"Quick": "nothing is exact"} if arguments.quick else {})
     print_table(lines, about, console)
-    write_json(arguments.json, lines, lab.figures, about)
     draw(lab.figures, arguments.json.parent)
     return sum(not line.passed for line in lines)
 
