@@ -20,6 +20,7 @@ __all__ = ["draw"]
 
 _OURS, _OBSTORE, _BOTO = "#0b6e4f", "#e08e1b", "#8a8f98"
 _STYLE: Any = {
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,

@@ -1,4 +1,4 @@
-"""The results as a table, and as JSON."""
+"""The results as a table, on the terminal and in Markdown, and as JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +18,9 @@ from .catalogue import all_kinds
 from .environments import versions
 from .results import Figure, Line
 
-__all__ = ["machine", "print_table", "used_versions", "write_json"]
+__all__ = ["machine", "print_table", "used_versions", "write_json", "write_markdown"]
+
+_COLUMNS = ("what", "server", "whose", "", "against", "", "ratio must be", "is", "")
 
 _SHOWN = (
     "s3-shared-dict",
@@ -34,17 +37,20 @@ _SHOWN = (
 
 def print_table(lines: Sequence[Line], about: dict[str, str], console: Console) -> None:
     table = Table(title="s3dict beside others", caption="\n".join(f"{name}: {said}" for name, said in about.items()))
-    for column in ("what", "server", "whose", "", "against", "", "ratio must be", "is", ""):
+    for column in _COLUMNS:
         table.add_column(column, justify="left" if column in ("what", "server", "whose", "against") else "right")
-    for number, line in enumerate(lines):
-        table.add_row(*_cells(line), end_section=line.row != lines[min(number + 1, len(lines) - 1)].row)
+    for line, following in zip_longest(lines, lines[1:]):
+        colour = "green" if line.passed else "bold red"
+        *cells, verdict = _cells(line)
+        ends_row = following is None or line.row != following.row
+        table.add_row(*cells, f"[{colour}]{verdict}[/{colour}]", end_section=ends_row)
     console.print(table)
     missed = sum(not line.passed for line in lines)
     console.print(f"{len(lines) - missed} of {len(lines)} lines reach their target.")
 
 
 def _cells(line: Line) -> tuple[str, ...]:
-    verdict = "[green]pass[/green]" if line.passed else "[bold red]miss[/bold red]"
+    verdict = "pass" if line.passed else "miss"
     against = f"{line.against} ({line.note})" if line.note else line.against
     ours, other = (_shown(value, line.unit) for value in (line.ours, line.other))
     return line.what, line.server, line.subject, ours, against, other, str(line.target), f"{line.ratio:.2f}", verdict
@@ -54,6 +60,13 @@ def _shown(value: float, unit: str) -> str:
     if unit == "B":
         return f"{value / 1024**2:.1f} MiB"
     return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms" if value >= 0.01 else f"{value * 1e6:.0f} µs"
+
+
+def write_markdown(path: Path, lines: Sequence[Line], about: dict[str, str]) -> None:
+    rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, lines)]
+    text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    machine_and_versions = "\n".join(f"- {name}: {said}" for name, said in about.items())
+    path.write_text(f"{text}\n\n{machine_and_versions}\n", encoding="utf-8")
 
 
 def write_json(path: Path, lines: Sequence[Line], figures: Sequence[Figure], about: dict[str, str]) -> None:
