@@ -94,17 +94,23 @@ def _curves(figures: Sequence[Figure], label: str) -> Any:
     for panel, what in zip(panels[0], whats, strict=True):
         for peer, marker in zip(peers, _MARKERS, strict=False):
             points = [figure for figure in figures if (figure.what, figure.peer) == (what, peer)]
-            panel.plot(*_coordinates(points), label=peer, color=_colour(peer), marker=marker, markersize=4)
+            look = {"color": _colour(peer), "linestyle": _line(peer), "marker": marker, "markersize": 4}
+            panel.plot(*_coordinates(points), label=peer, **look)
         panel.set(title=what, xlabel=label, xscale="log", yscale="log")
     panels[0][0].set_ylabel("seconds")
-    plot.legend(*panels[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    plot.tight_layout(rect=(0, 0, 0.82, 1))
+    plot.legend(*panels[0][0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    plot.tight_layout()
     return plot
 
 
 def _coordinates(points: Iterable[Figure]) -> tuple[list[int], list[float]]:
     in_order = sorted(points, key=lambda figure: figure.n)
     return [figure.n for figure in in_order], [figure.medians.seconds for figure in in_order]
+
+
+def _line(peer: str) -> str:
+    """How its driver is drawn: one colour has several peers."""
+    return "dotted" if "aioboto3" in peer or "asyncio" in peer else "dashed" if "boto3" in peer else "solid"
 
 
 def _colour(peer: str) -> str:
