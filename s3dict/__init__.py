@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .client import Client
 from .dict import Dict, DictInfo, Entry
 from .errors import (
@@ -21,7 +23,9 @@ from .errors import (
     UncertainOutcomeError,
     UnsupportedStoreError,
 )
-from .memoize import memoize
+
+if TYPE_CHECKING:
+    from .memoize import memoize
 
 __all__ = [
     "AlreadyExistsError",
@@ -45,3 +49,12 @@ __all__ = [
     "UnsupportedStoreError",
     "memoize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # With what it needs, it is loaded when somebody wants it: a cold start waits for every module.
+    if name == "memoize":
+        from .memoize import memoize
+
+        return memoize
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,8 @@
-"""Dict: the handle that everybody imports."""
+"""Dict: the handle that everybody imports.
+
+What a first `get` or `put` does not need is imported by the methods that need it: a function that starts cold waits for
+every module.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,11 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .bridge import get_method, iterator, method, pop_method
 from .client import Client
-from .config import current_user
-from .core.bulk import pairs_of, portions, read_many, remove_many, write_many
-from .core.compute import MISSING, get_or_compute, modify, set_default
+from .config import DEFAULT_LEASE, current_user
 from .core.entries import Entries, Version, shown
 from .core.expiry import Expiry
 from .core.hydration import (
@@ -26,19 +28,19 @@ from .core.hydration import (
     open_or_create,
     revalidate,
 )
-from .core.iteration import clear, count, iterate_items, iterate_keys, iterate_values
-from .core.locks import LockPlace
 from .errors import InvalidError, NotFoundError
 from .format.entry import Seal
 from .format.keys import KeyCodec
 from .format.layout import DictId, check_name, check_ttl
-from .format.lock import lock_segment
 from .format.manifest import Manifest
 from .format.values import codec_named
-from .lock import DEFAULT_LEASE, Lock
 from .manager import DictManager
 from .stores.base import Store
 from .stores.threads import run_blocking
+
+if TYPE_CHECKING:
+    from .core.locks import LockPlace
+    from .lock import Lock
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -266,6 +268,8 @@ class Dict(Generic[K, V]):
     @method
     async def len(self) -> int:
         """How many entries there are, exactly. ⌈n/1000⌉ + 16 requests at most."""
+        from .core.iteration import count
+
         return await count(await self._open())
 
     @method
@@ -281,6 +285,8 @@ class Dict(Generic[K, V]):
         Raises:
             Error: the first failure, with the keys that failed as ``failed_keys`` and what had been read as ``done``.
         """
+        from .core.bulk import read_many
+
         keys = list(keys)
         return await read_many(await self._open(*keys), keys)
 
@@ -319,11 +325,13 @@ class Dict(Generic[K, V]):
 
         1 request when the key is there, 2 when it is not.
         """
+        from .core.compute import set_default
+
         chosen: V = await set_default(await self._open(key), key, value)
         return chosen
 
     @method
-    async def modify(self, key: K, function: Callable[[V], V | Awaitable[V]], default: V = MISSING) -> V:
+    async def modify(self, key: K, function: Callable[[V], V | Awaitable[V]], default: V = _UNSET) -> V:
         """Puts what `function` makes of the value, atomically, and gives it. 2 requests when nobody interferes.
 
         When another changes the entry meanwhile, the function is called again with what is there then; so it must have
@@ -337,7 +345,10 @@ class Dict(Generic[K, V]):
             ConflictError: others kept changing the entry.
             UncertainOutcomeError: an answer was lost and nothing can tell whether the new value was put.
         """
-        value: V = await modify(await self._open(key), key, function, default)
+        from .core.compute import MISSING, modify
+
+        given = MISSING if default is _UNSET else default
+        value: V = await modify(await self._open(key), key, function, given)
         return value
 
     @method
@@ -353,6 +364,8 @@ class Dict(Generic[K, V]):
             function: Without arguments; with ``.aio`` it may be a coroutine function.
             lease: Seconds after which a caller that has stopped answering is given up: 2 or more.
         """
+        from .core.compute import get_or_compute
+
         entries = await self._open(key)
         place = self._lock_place(entries, "compute", entries.keys.encode(key).data, f"The computation of {shown(key)}")
         value: V = await get_or_compute(entries, place, key, function, lease)
@@ -371,6 +384,9 @@ class Dict(Generic[K, V]):
             Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
                 be repeated.
         """
+        from .core.bulk import pairs_of, portions, write_many
+        from .core.iteration import iterate_items
+
         entries = await self._open()
         source: Any = other
         if self._aio and isinstance(other, Dict):
@@ -407,12 +423,16 @@ class Dict(Generic[K, V]):
             Error: the first failure, with the keys that failed as ``failed_keys``, and what had been taken out as
                 ``done``.
         """
+        from .core.bulk import remove_many
+
         keys = list(keys)
         return await remove_many(await self._open(*keys), keys)
 
     @method
     async def clear(self) -> None:
         """Removes all entries. The listing (⌈n/1000⌉ + 16 requests at most) and ⌈n/1000⌉ requests."""
+        from .core.iteration import clear
+
         await clear(await self._open())
 
     @iterator
@@ -424,6 +444,8 @@ class Dict(Generic[K, V]):
 
         What is put or removed meanwhile may or may not be seen.
         """
+        from .core.iteration import iterate_keys
+
         async with aclosing(iterate_keys(await self._open())) as keys:
             async for key in keys:
                 yield key
@@ -434,6 +456,8 @@ class Dict(Generic[K, V]):
 
         ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time.
         """
+        from .core.iteration import iterate_values
+
         async with aclosing(iterate_values(await self._open())) as values:
             async for value in values:
                 yield value
@@ -445,6 +469,8 @@ class Dict(Generic[K, V]):
         ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time. Values are
         read ahead, so one that is taken late may have changed or expired since.
         """
+        from .core.iteration import iterate_items
+
         async with aclosing(iterate_items(await self._open())) as items:
             async for item in items:
                 yield item
@@ -459,6 +485,7 @@ class Dict(Generic[K, V]):
             lease: Seconds for which a holder that has stopped answering keeps it: 2 or more. A heartbeat renews it.
             timeout: Seconds to wait for it, 0 to try once; None waits for ever.
         """
+        from .lock import Lock
 
         async def place(aio: bool) -> LockPlace:
             handle = self._twin if aio else self
@@ -573,6 +600,9 @@ class Dict(Generic[K, V]):
         return await open_named(store, layout, environment, target.name, target.choice)
 
     def _lock_place(self, entries: Entries, kind: str, name: bytes, label: str) -> LockPlace:
+        from .core.locks import LockPlace
+        from .format.lock import lock_segment
+
         path = entries.paths.locks + lock_segment(kind, name)
         return LockPlace(entries.store, entries.capabilities, path, f"{label} of {self._label}")
 

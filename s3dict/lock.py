@@ -10,8 +10,6 @@ from .core.locks import Held, LockPlace, locked
 from .errors import InvalidError
 from .stores.threads import run_blocking
 
-DEFAULT_LEASE = 30.0
-
 
 class Lock:
     """A lock that all processes share, held for the duration of a ``with`` or ``async with``.

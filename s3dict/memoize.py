@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from .config import DEFAULT_LEASE
 from .dict import Dict
 from .errors import InvalidError
-from .lock import DEFAULT_LEASE
 
 P = ParamSpec("P")
 R = TypeVar("R")

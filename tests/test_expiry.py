@@ -223,7 +223,7 @@ async def test_a_renewal_that_fails_never_fails_the_read(
     # After one has failed, the next is not tried at once.
     assert 1 == sum(request.method == "PUT" for request in sent)
     wire.faults = []
-    monkeypatch.setattr(expiry, "FAILED_PAUSE", 0)
+    monkeypatch.setattr(expiry, "FAILED_PAUSE", timedelta(0))
     d.wrapped._entries = d.wrapped._twin._entries = None
     assert "v" == await d.get("k")
     advance(WEEK)

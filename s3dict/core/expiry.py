@@ -26,23 +26,25 @@ LONGEST_REQUEST = timedelta(minutes=2)
 """No renewal is under way for longer: its sender has given up by then."""
 DENIED_PAUSE = 600.0
 """Seconds without another try after the store has denied a renewal: a reader without the right to write stays that."""
-FAILED_PAUSE = 15.0
-"""Seconds without another try after one has failed: a store in trouble has enough to do, and reads must go on."""
+FAILED_PAUSE = timedelta(seconds=15)
+"""How long none is tried after one has failed, at most: a store in trouble has enough to do, and reads must go on."""
 LARGE_BYTES = 1 << 20
 
 
 class Lifetime:
     """The ages at which something happens to an entry; with a ttl of None, never."""
 
-    __slots__ = ("closing", "due", "over")
+    __slots__ = ("closing", "due", "over", "pause")
 
     def __init__(self, ttl: timedelta | None) -> None:
-        self.due = self.closing = self.over = timedelta.max
+        self.due = self.closing = self.over = self.pause = timedelta.max
         if ttl is not None:
             self.over = ttl * SWEEP_MARGIN - CLOCK_SLACK
             # What is read just before it is due has to last for another ttl by any reading of the clock.
             self.due = self.over - ttl - 2 * CLOCK_SLACK
             self.closing = min(ttl, self.over - LONGEST_REQUEST)
+            # What is read in a pause is not renewed, so it must be short beside the ttl.
+            self.pause = min(FAILED_PAUSE, ttl / 100)
 
 
 class Expiry:
@@ -88,7 +90,7 @@ class Expiry:
             self._quiet_until = self._store.now() + DENIED_PAUSE
             return found.etag
         except Error:
-            self._quiet_until = self._store.now() + FAILED_PAUSE
+            self._quiet_until = self._store.now() + self._lifetime.pause.total_seconds()
             return found.etag
         # Refused: another has renewed it, written over it or removed it since, and theirs is what counts.
         return answer.etag if isinstance(answer, Written) else found.etag

@@ -1,4 +1,7 @@
-"""From a name or an id to a manifest: finding dicts, creating, watching and deleting them."""
+"""From a name or an id to a manifest: finding dicts, creating, watching and deleting them.
+
+What only creating, listing and deleting need is imported there, since a cold start mostly finds a dict.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,6 @@ from ..format.layout import DictId, Layout, new_ulid
 from ..format.manifest import Manifest, decode_manifest, encode_deleted
 from ..stores.base import Listed, NotModified, Refused, Store
 from .conditional import Lost, Marks, Removal, delete_if, put_if, read
-from .listing import delete_all, scan
-from .probe import capabilities
 
 TRUSTED_SECONDS = 60.0
 """How long a hydrated handle believes its manifest before it asks whether the dict still exists."""
@@ -127,6 +128,7 @@ async def create(
 
 async def list_manifests(store: Store, layout: Layout, environment: str, concurrency: int) -> list[Hydrated]:
     """Every named dict of the environment, newest first. A listing and 1 request each."""
+    from .listing import scan
 
     prefix = layout.manifests(environment)
 
@@ -156,6 +158,8 @@ async def delete(store: Store, layout: Layout, environment: str, name: str) -> b
 
 
 async def delete_data(store: Store, layout: Layout, manifest: Manifest) -> None:
+    from .listing import delete_all
+
     paths = layout.data(manifest.dict_id, manifest.ttl)
     await delete_all(store, paths.entries)
     await delete_all(store, paths.locks)
@@ -196,6 +200,8 @@ async def ephemeral(store: Store, layout: Layout, choice: Choice, created_by: st
 async def _new_manifest(
     store: Store, layout: Layout, dict_id: DictId, now: datetime, choice: Choice, created_by: str
 ) -> Manifest:
+    from .probe import capabilities
+
     return Manifest(
         dict_id=dict_id,
         created_at=now,

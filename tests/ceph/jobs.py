@@ -7,12 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from itertools import count
 from typing import Any
 from unittest.mock import patch
 
 from s3dict import ConflictError, Dict, Error, UnavailableError, UncertainOutcomeError
+from s3dict.core import expiry
 from s3dict.core.expiry import Expiry
 from s3dict.stores.base import Found, Refused, Told, Written
 
@@ -176,7 +178,8 @@ def _renewing(how: Renewal, diary: Diary) -> Iterator[None]:
         diary.renewed += isinstance(answer, Written)
         return answer
 
-    with patch.object(Expiry, "_renew", counted):
+    # Fifteen seconds, in which no renewal is tried after one has failed, would be days here.
+    with patch.object(Expiry, "_renew", counted), patch.object(expiry, "FAILED_PAUSE", timedelta(0)):
         yield
 
 
