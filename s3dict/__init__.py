@@ -25,7 +25,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .memoize import memoize
+    from .memoization import memoize
 
 __all__ = [
     "AlreadyExistsError",
@@ -54,7 +54,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # With what it needs, it is loaded when somebody wants it: a cold start waits for every module.
     if name == "memoize":
-        from .memoize import memoize
+        from .memoization import memoize
 
         return memoize
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

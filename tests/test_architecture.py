@@ -13,7 +13,7 @@ import s3dict
 
 PACKAGE = Path(s3dict.__file__).parent
 FACE = {
-    *("s3dict", "s3dict.errors", "s3dict.dict", "s3dict.lock", "s3dict.memoize"),
+    *("s3dict", "s3dict.errors", "s3dict.dict", "s3dict.lock", "s3dict.memoization"),
     *("s3dict.manager", "s3dict.client", "s3dict.config", "s3dict.provisioning", "s3dict.diagnosis"),
 }
 CORE = {"s3dict.core.*", "s3dict.format.*", "s3dict.errors"}
@@ -34,7 +34,7 @@ MAY_KNOW = {
         *("s3dict.stores.base", "s3dict.stores.threads"),
     },
     "s3dict.lock": {*CORE, "s3dict.stores.threads"},
-    "s3dict.memoize": {"s3dict.config", "s3dict.dict", "s3dict.errors"},
+    "s3dict.memoization": {"s3dict.config", "s3dict.dict", "s3dict.errors"},
     "s3dict.provisioning": {"s3dict.client", "s3dict.errors", "s3dict.format.lifecycle", "s3dict.stores.admin"},
     "s3dict.diagnosis": {*CORE, "s3dict.client", "s3dict.provisioning", "s3dict.stores.*"},
     "s3dict": FACE,
