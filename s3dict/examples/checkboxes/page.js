@@ -23,7 +23,7 @@ let current = 0; // the box that Tab goes to
 let shown = ""; // the chunks that the server knows we show
 let scheduled = false;
 
-const written = (number) => number.toLocaleString("en");
+const written = new Intl.NumberFormat("en").format;
 
 // ---- What is checked
 
@@ -129,6 +129,7 @@ function visibleRows() {
 function render() {
   scheduled = false;
   const [first, last] = visibleRows();
+  tellRange();
   for (const [row, element] of rows) {
     // The row with the focus stays, or the keyboard would lose its place.
     if ((row < first || row > last) && !element.contains(document.activeElement)) {
@@ -145,7 +146,6 @@ function render() {
     else board.prepend(element);
   }
   if (!rows.has(rowOf(current))) moveTabStop(first * columns);
-  tellRange();
   show(first * columns, Math.min(boxes, (last + 1) * columns) - 1);
 }
 
@@ -193,9 +193,9 @@ let waitBeforeConnecting = 250;
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
   socket.binaryType = "arraybuffer";
+  lastHeard = Date.now();
   socket.onopen = () => {
     waitBeforeConnecting = 250;
-    lastHeard = Date.now();
     shown = "";
     render();
     for (const box of unconfirmed.keys()) sendClick(box);
@@ -205,11 +205,21 @@ function connect() {
     if (typeof data === "string") hear(JSON.parse(data));
     else see(new DataView(data).getUint32(0), new Uint8Array(data, 4));
   };
-  socket.onclose = () => {
-    tellState("trouble", "Reconnecting");
-    setTimeout(connect, waitBeforeConnecting);
-    waitBeforeConnecting = Math.min(2 * waitBeforeConnecting, 4000);
-  };
+  socket.onclose = reconnect;
+}
+
+function reconnect() {
+  tellState("trouble", "Reconnecting");
+  setTimeout(connect, waitBeforeConnecting);
+  waitBeforeConnecting = Math.min(2 * waitBeforeConnecting, 4000);
+}
+
+/** A server that hangs, or a network that is gone, does not even say that the connection is closed. */
+function giveUpWhenSilent() {
+  if (socket.readyState > WebSocket.OPEN || Date.now() - lastHeard < SILENCE_MILLISECONDS) return;
+  socket.onopen = socket.onmessage = socket.onclose = null;
+  socket.close();
+  reconnect();
 }
 
 function send(message) {
@@ -303,10 +313,7 @@ document.getElementById("go").addEventListener("submit", (event) => {
 window.addEventListener("scroll", schedule, { passive: true });
 window.addEventListener("resize", layOut);
 document.addEventListener("visibilitychange", schedule);
-setInterval(() => {
-  // A connection that the network has dropped says nothing, not even that it is closed.
-  if (socket.readyState === WebSocket.OPEN && Date.now() - lastHeard > SILENCE_MILLISECONDS) socket.close();
-}, 1000);
+setInterval(giveUpWhenSilent, 1000);
 
 layOut();
 connect();
