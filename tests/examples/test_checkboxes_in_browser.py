@@ -17,6 +17,9 @@ from ..support.chromium import DESKTOP, PHONE, Chromium, ChromiumMissingError, W
 from ..support.ways import Endpoint
 from .checkbox_servers import CheckboxServers
 
+# The first run on a machine installs Chromium, which takes a minute or more.
+pytestmark = pytest.mark.timeout(900)
+
 BOXES = 1_000_000
 PROMISED_SECONDS = 2.0
 _PATIENCE_SECONDS = 30.0
