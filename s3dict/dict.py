@@ -58,11 +58,13 @@ _UNSET: Any = _Unset()
 
 @dataclass(frozen=True, slots=True)
 class DictInfo:
-    """What ``Dict.info`` tells."""
+    """What ``Dict.info`` tells. ``ttl`` is None when entries live for ever."""
 
     name: str | None
     created_at: datetime
     created_by: str | None
+    ttl: timedelta | None
+    codec: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +244,15 @@ class Dict(Generic[K, V]):
 
     @method
     async def info(self) -> DictInfo:
-        """The dict's name, and when and by whom it was created. No request on a hydrated handle."""
+        """The dict's name, when, by whom and with what it was created. No request on a hydrated handle."""
         manifest = (await self._hydrated(self._store())).manifest
-        return DictInfo(manifest.dict_id.name, manifest.created_at.astimezone(), manifest.created_by)
+        return DictInfo(
+            name=manifest.dict_id.name,
+            created_at=manifest.created_at.astimezone(),
+            created_by=manifest.created_by,
+            ttl=manifest.ttl,
+            codec=manifest.codec,
+        )
 
     @get_method
     async def get(self, key: K, default: Any = None) -> V | None:
