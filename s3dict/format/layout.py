@@ -35,6 +35,9 @@ SWEEP_MARGIN = 8 / 7
 _NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,64}")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID = re.compile(rf"[0-7][{_CROCKFORD}]{{25}}")
+_DATA = re.compile(
+    rf"(?:keep|sweep-[0-9]+d)/(?:ephemeral|named/({_NAME.pattern})/({_NAME.pattern}))/({_ULID.pattern})/"
+)
 
 
 def check_name(name: str, what: str = "Dict") -> str:
@@ -135,6 +138,21 @@ class Layout:
         if dict_id.name is None:
             return DataPaths(f"{root}/ephemeral/{dict_id.ulid}/")
         return DataPaths(f"{root}/named/{dict_id.environment}/{dict_id.name}/{dict_id.ulid}/")
+
+    def data_folders(self, environment: str | None = None) -> tuple[str, ...]:
+        """Where the data of all dicts lies; or that of an environment's, which ephemeral dicts do not belong to."""
+        classes = ("keep", *(f"sweep-{days}d" for days in SWEEP_DAYS))
+        below = "" if environment is None else f"named/{environment}/"
+        return tuple(f"{self.prefix}/{name}/{below}" for name in classes)
+
+    def owner(self, path: str) -> tuple[DictId, DataPaths] | None:
+        """The dict whose data an object at `path` is, and where all of that lies; None for what is no dict's data."""
+        inside = len(self.prefix) + 1
+        found = _DATA.match(path, inside)
+        if found is None or not path.startswith(f"{self.prefix}/"):
+            return None
+        environment, name, ulid = found.groups()
+        return DictId(ulid, environment, name), DataPaths(path[:inside] + found[0])
 
     def scratch(self, ulid: str) -> str:
         return f"{self.prefix}/sweep-1d/probe/{ulid}"
