@@ -15,6 +15,7 @@ PACKAGE = Path(s3dict.__file__).parent
 FACE = {
     *("s3dict", "s3dict.errors", "s3dict.dict", "s3dict.lock", "s3dict.memoization"),
     *("s3dict.manager", "s3dict.client", "s3dict.config", "s3dict.provisioning", "s3dict.diagnosis"),
+    *("s3dict.garbage", "s3dict.transfer"),
 }
 CORE = {"s3dict.core.*", "s3dict.format.*", "s3dict.errors"}
 
@@ -37,6 +38,10 @@ MAY_KNOW = {
     "s3dict.memoization": {"s3dict.config", "s3dict.dict", "s3dict.errors"},
     "s3dict.provisioning": {"s3dict.client", "s3dict.errors", "s3dict.format.lifecycle", "s3dict.stores.admin"},
     "s3dict.diagnosis": {*CORE, "s3dict.client", "s3dict.provisioning", "s3dict.stores.*"},
+    "s3dict.garbage": {"s3dict.client", "s3dict.core.garbage", "s3dict.stores.threads"},
+    "s3dict.transfer": {
+        *("s3dict.dict", "s3dict.errors", "s3dict.core.bulk", "s3dict.core.entries", "s3dict.stores.threads"),
+    },
     "s3dict": FACE,
     "s3dict.__main__": {"s3dict.cli.*"},
     "s3dict.cli.*": {*FACE, "s3dict.cli.*"},

@@ -63,6 +63,22 @@ async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> None
     await _run_all(entries, write, later.values())
 
 
+async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int:
+    """Puts those pairs whose key is not there; how many. `concurrency` at a time. 1 request each, 2 where there is one.
+
+    The first failure ends it, and names its key.
+    """
+
+    async def create(pair: tuple[Any, Any]) -> bool:
+        return await entries.create(*pair)
+
+    created = 0
+    async with aclosing(entries.store.map(create, pairs, entries.concurrency)) as outcomes:
+        async for was_created in outcomes:
+            created += was_created
+    return created
+
+
 async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     """The values of those of the keys that are there, `concurrency` at a time. 1 request for each different key."""
 
