@@ -152,6 +152,14 @@ def client(backend: str, request: pytest.FixtureRequest) -> Client:
 
 
 @pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> Client:
+    """An empty place in memory, which the environment variables lead to."""
+    monkeypatch.setenv("S3DICT_DRIVER", "memory")
+    monkeypatch.setenv("S3DICT_BUCKET", f"configured-{os.getpid()}-{next(_numbers)}")
+    return Client.from_env()
+
+
+@pytest.fixture
 def world(client: Client, way: Way) -> World:
     """The whole API, called in one way or the other by the same text."""
     return World(client, way)

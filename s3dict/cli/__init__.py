@@ -14,9 +14,9 @@ from ..errors import Error
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["main"]
+__all__ = ["DEBUG", "main"]
 
-_DEBUG = "--debug"
+DEBUG = "--debug"
 
 
 def main() -> None:
@@ -28,28 +28,21 @@ def main() -> None:
     try:
         app()
     except Error as error:
-        if _DEBUG in sys.argv:
-            raise
-        sys.exit(f"s3dict: {error}")
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error}. This should not happen: {DEBUG} shows where it did")
+
+
+def _fail(message: str) -> None:
+    """Ends with the message on one line, or with the traceback of the exception that is being handled."""
+    if DEBUG in sys.argv:
+        raise  # noqa: PLE0704 (called where one is)
+    sys.exit("s3dict: " + " ".join(message.splitlines()))
 
 
 def _application() -> typer.Typer:
-    import typer
+    from .application import app
 
-    from . import local, provision
-
-    app = typer.Typer(
-        name="s3dict",
-        help="A Python dict that lives in an S3 bucket.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="markdown",
-    )
-
-    @app.callback()
-    def options(debug: bool = typer.Option(False, _DEBUG, help="Show the traceback of an error.")) -> None:
-        pass
-
-    app.add_typer(local.app)
-    app.add_typer(provision.app)
     return app

@@ -15,6 +15,7 @@ import typer
 from .seaweed import LocalServer
 
 app = typer.Typer()
+_PANEL = "On this machine"
 
 # Left over from other work in the shell, these would go with the server's credentials, or in their place.
 _UNSET = ("AWS_SESSION_TOKEN", "AWS_PROFILE")
@@ -25,7 +26,7 @@ def _default_directory() -> Path:
     return Path(data_home) / "s3dict" / "dev"
 
 
-@app.command()
+@app.command(rich_help_panel=_PANEL)
 def dev(
     directory: Annotated[
         Path,
@@ -71,7 +72,7 @@ def _serve(server: LocalServer) -> None:
         print("Stopping.", file=sys.stderr)
 
 
-@app.command()
+@app.command(rich_help_panel=_PANEL)
 def demo() -> None:
     """Show what a dict in a bucket does, on a real S3 in a temporary folder.
 

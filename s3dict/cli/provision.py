@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX
+from .options import AsJson
+from .output import printable
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..provisioning import Step
 
 app = typer.Typer()
+_PANEL = "Bucket"
 
 Bucket = Annotated[
     str | None,
@@ -31,10 +34,9 @@ EndpointUrl = Annotated[
 Region = Annotated[
     str | None, typer.Option(help="The bucket's region.", show_default="AWS_DEFAULT_REGION, or that of the profile")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
-@app.command()
+@app.command(rich_help_panel=_PANEL)
 def init(
     bucket: Bucket = None,
     prefix: Prefix = DEFAULT_PREFIX,
@@ -66,7 +68,7 @@ def init(
     raise typer.Exit(0 if ok else 1)
 
 
-@app.command()
+@app.command(rich_help_panel=_PANEL)
 def doctor(
     bucket: Bucket = None,
     prefix: Prefix = DEFAULT_PREFIX,
@@ -138,19 +140,19 @@ def _print_step(step: Step) -> None:
     verb = {"planned": "would change: ", "changed": "changed: "}.get(step.outcome.value, "")
     _print_line(step.outcome.value, step.name, verb + step.detail)
     for change in step.changes:
-        print(f"    {_printable(change)}")
+        print(f"    {printable(change)}")
 
 
 def _print_lines(checks: list[Check]) -> None:
     for check in checks:
         _print_line(check.status.value, check.name, check.detail)
         if check.advice:
-            print(f"    {_printable(check.advice)}")
+            print(f"    {printable(check.advice)}")
 
 
 def _print_line(state: str, name: str, detail: str) -> None:
     mark = typer.style(_mark(state), fg=_COLOURS[_MARKS[state]])
-    typer.echo(f"{mark} {name}: {_printable(detail)}")
+    typer.echo(f"{mark} {name}: {printable(detail)}")
 
 
 def _print_table(checks: list[Check]) -> None:
@@ -162,19 +164,13 @@ def _print_table(checks: list[Check]) -> None:
     for check in checks:
         state = check.status.value
         mark = Text(_mark(state), style=_COLOURS[_MARKS[state]])
-        table.add_row(mark, check.name, Text(_printable(check.detail)), Text(_printable(check.advice)))
+        table.add_row(mark, check.name, Text(printable(check.detail)), Text(printable(check.advice)))
     Console().print(table)
 
 
 def _mark(state: str) -> str:
     mark = _MARKS[state]
-    return mark if _printable(mark) == mark else _PLAIN_MARKS[mark]
-
-
-def _printable(text: str) -> str:
-    """The text as the terminal's encoding can show it: a store's message may hold anything."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    return mark if printable(mark) == mark else _PLAIN_MARKS[mark]
 
 
 def _print_json(client: Client, **about: Any) -> None:

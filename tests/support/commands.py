@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +18,7 @@ from s3dict.cli import _application
 
 from .wire import HttpResponse
 
-__all__ = ["Answer", "answer", "refusal"]
+__all__ = ["Answer", "answer", "refusal", "shown"]
 
 _APPLICATION = _application()
 
@@ -26,7 +29,9 @@ class Answer:
 
     exit_code: int
     stdout: str
-    error: Error | None
+    stderr: str
+    raw: bytes
+    error: Error | OSError | None
 
     @property
     def json(self) -> Any:
@@ -34,17 +39,35 @@ class Answer:
 
 
 def answer(
-    *arguments: str, charset: str = "utf-8", variables: Mapping[str, str | None] = MappingProxyType({})
+    *arguments: str,
+    charset: str = "utf-8",
+    stdin: str | bytes | None = None,
+    variables: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Answer:
     """Calls the command; `variables` are those of the environment, None for one that shall be missing.
 
     The driver is boto3, unless they say otherwise.
     """
-    result = CliRunner(charset=charset).invoke(_APPLICATION, arguments, env={"S3DICT_DRIVER": "boto3", **variables})
-    if result.exception is not None and not isinstance(result.exception, (Error, SystemExit)):
+    environment = {"S3DICT_DRIVER": os.environ.get("S3DICT_DRIVER", "boto3"), **variables}
+    result = CliRunner(charset=charset).invoke(_APPLICATION, arguments, input=stdin, env=environment)
+    expected = (Error, OSError, SystemExit)
+    if result.exception is not None and not isinstance(result.exception, expected):
         raise result.exception
-    error = result.exception if isinstance(result.exception, Error) else None
-    return Answer(result.exit_code, result.stdout, error)
+    error = result.exception if isinstance(result.exception, (Error, OSError)) else None
+    return Answer(result.exit_code, result.stdout, result.stderr, result.stdout_bytes, error)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(*arguments: str) -> tuple[str, str]:
+    """What the command shows on a terminal, from stdout and from stderr."""
+    out, err = _Terminal(), _Terminal()
+    with redirect_stdout(out), redirect_stderr(err):
+        _APPLICATION(arguments, standalone_mode=False)
+    return out.getvalue(), err.getvalue()
 
 
 def refusal(status: int, code: str) -> HttpResponse:

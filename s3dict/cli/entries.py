@@ -1,0 +1,193 @@
+"""Entries, one or a few at a time: ``get``, ``put``, ``pop``, ``items``, ``len``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
+from .options import AsJson, Environment, Key, KeyIsJson, Name, key_of, open_dict
+from .output import at_work, print_json, print_table, print_value, to_json
+
+app = typer.Typer()
+_PANEL = "Entries"
+_SHOWN = 20
+_MISSING = object()
+
+Raw = Annotated[bool, typer.Option("--raw", help="Write the bytes of a value that is bytes or a string, and no more.")]
+
+
+@app.command(rich_help_panel=_PANEL)
+def get(
+    name: Name,
+    key: Key,
+    env: Environment = None,
+    key_json: KeyIsJson = False,
+    as_json: AsJson = False,
+    raw: Raw = False,
+) -> None:
+    """Print the value of a key: a string as it is, anything else as Python writes it.
+
+    The exit code is 1 if the key is not there.
+    """
+    _one_form(as_json, raw)
+    value = open_dict(name, env).get(key_of(key, key_json), _MISSING)
+    if value is _MISSING:
+        raise _no_such_key(name, key)
+    _print(value, as_json, raw)
+
+
+@app.command(rich_help_panel=_PANEL)
+def put(
+    name: Name,
+    key: Key,
+    value: Annotated[
+        str | None, typer.Argument(help="The value, a string unless --json is given; - reads it from stdin.")
+    ] = None,
+    env: Environment = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="Read the value from this file.", exists=True, dir_okay=False),
+    ] = None,
+    key_json: KeyIsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The value is JSON.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The value is bytes, as it always is for a dict with codec bytes.")
+    ] = False,
+    skip_if_exists: Annotated[
+        bool,
+        typer.Option("--skip-if-exists", help="Put it only if the key is not there; the exit code is 1 if it is."),
+    ] = False,
+) -> None:
+    """Put a value. Of any number of callers with --skip-if-exists one has the exit code 0."""
+    _one_form(as_json, raw)
+    data = _input(value, file)
+    handle = open_dict(name, env)
+    is_bytes = raw or (handle.info().codec == "bytes" and not as_json)
+    content = data if is_bytes else _decoded(data, as_json)
+    if not handle.put(key_of(key, key_json), content, skip_if_exists=skip_if_exists):
+        raise Error(f"Key {key!r} is in Dict {name!r} already")
+
+
+@app.command(rich_help_panel=_PANEL)
+def pop(
+    name: Name,
+    key: Key,
+    env: Environment = None,
+    key_json: KeyIsJson = False,
+    as_json: AsJson = False,
+    raw: Raw = False,
+) -> None:
+    """Take a key out and print its value, like get. Of any number of callers one gets it.
+
+    The exit code is 1 if the key is not there.
+    """
+    _one_form(as_json, raw)
+    handle, place = open_dict(name, env), key_of(key, key_json)
+    try:
+        value = handle.pop(place, _MISSING)
+    except UncertainOutcomeError as error:
+        # This may be the last copy of it.
+        print_value(error.value)
+        raise
+    if value is _MISSING:
+        raise _no_such_key(name, key)
+    try:
+        _print(value, as_json, raw)
+    except SerializationError as error:
+        handle.put(place, value, skip_if_exists=True)
+        raise SerializationError(f"{error}. The value was put back") from error
+
+
+@app.command(rich_help_panel=_PANEL)
+def items(
+    name: Name,
+    n: Annotated[int | None, typer.Argument(help="How many entries to print.", min=0, show_default=str(_SHOWN))] = None,
+    env: Environment = None,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Print all entries, whatever N is.")] = False,
+    use_repr: Annotated[
+        bool, typer.Option("--repr", "-r", help="Print keys and values as Python writes them.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON array of objects with key and value; all, unless N is given.")
+    ] = False,
+) -> None:
+    """Print entries of a dict, in no order: as many as N says."""
+    limit = None if all_ or (as_json and n is None) else _SHOWN if n is None else n
+    found = open_dict(name, env).items()
+    if as_json:
+        _print_array({"key": key, "value": value} for key, value in islice(found, limit))
+        return
+    show = repr if use_repr else str
+    print_table(("Key", "Value"), ((show(key), show(value)) for key, value in islice(found, limit)))
+    if limit is not None and next(found, None) is not None:
+        print(f"There are more than {limit}: name another number, or --all.", file=sys.stderr)
+
+
+@app.command("len", rich_help_panel=_PANEL)
+def len_(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
+    """Print how many entries a dict has, exactly."""
+    with at_work("Counting"):
+        number = open_dict(name, env).len()
+    if as_json:
+        print_json(number)
+    else:
+        print(number)
+
+
+def _one_form(as_json: bool, raw: bool) -> None:
+    if as_json and raw:
+        raise typer.BadParameter("choose one of them", param_hint="--json, --raw")
+
+
+def _no_such_key(name: str, key: str) -> NotFoundError:
+    return NotFoundError(f"There is no key {key!r} in Dict {name!r}")
+
+
+def _print(value: Any, as_json: bool, raw: bool) -> None:
+    if raw:
+        sys.stdout.buffer.write(_bytes_of(value))
+        sys.stdout.buffer.flush()
+    elif as_json:
+        print(to_json(value))
+    else:
+        print_value(value)
+
+
+def _bytes_of(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise SerializationError(f"A value of type {type(value).__name__} is no bytes. Leave --raw out")
+    return bytes(value)
+
+
+def _input(value: str | None, file: Path | None) -> bytes:
+    if (value is None) == (file is None):
+        raise typer.BadParameter("give a value, - for stdin, or --file", param_hint="VALUE")
+    if file is not None:
+        return file.read_bytes()
+    return sys.stdin.buffer.read() if value == "-" else (value or "").encode(errors="surrogateescape")
+
+
+def _decoded(data: bytes, as_json: bool) -> Any:
+    try:
+        return json.loads(data) if as_json else data.decode()
+    except ValueError as error:
+        advice = "is not JSON" if as_json else "is not text in UTF-8: say --raw to put it as bytes"
+        raise typer.BadParameter(f"it {advice} ({error})", param_hint="VALUE") from error
+
+
+def _print_array(entries: Iterable[Any]) -> None:
+    """One entry on each line, as they come: there may be millions."""
+    opening = "["
+    for entry in entries:
+        print(opening, to_json(entry), sep="\n ", end="")
+        opening = ","
+    print("[]" if opening == "[" else "\n]")

@@ -1,0 +1,81 @@
+"""Arguments and options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from .. import Client, Dict
+from ..config import DEFAULT_ENVIRONMENT
+from ..errors import Error
+
+__all__ = [
+    "AsJson",
+    "Environment",
+    "Key",
+    "KeyIsJson",
+    "Name",
+    "Yes",
+    "ask",
+    "environment_of",
+    "key_of",
+    "open_dict",
+    "place_of",
+]
+
+
+def _complete_name(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of dicts, for the shell; none where the bucket cannot be reached, since nobody would see why."""
+    try:
+        found = Dict.objects.list(environment_name=context.params.get("env") or "")
+    except Error:
+        return []
+    return [handle.name for handle in found if handle.name and handle.name.startswith(incomplete)]
+
+
+Name = Annotated[str, typer.Argument(help="The dict's name.", autocompletion=_complete_name, show_default=False)]
+Key = Annotated[str, typer.Argument(help="The key, a string unless --key-json is given.", show_default=False)]
+KeyIsJson = Annotated[
+    bool, typer.Option("--key-json", help="The key is JSON: 7, null, or [1, 2] for the tuple (1, 2).")
+]
+Environment = Annotated[
+    str | None,
+    typer.Option(
+        "--env", "-e", help="The environment of the dict.", show_default=f"S3DICT_ENVIRONMENT, or {DEFAULT_ENVIRONMENT}"
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def open_dict(name: str, env: str | None) -> Dict[Any, Any]:
+    """The dict that the environment variables lead to, looked up. Raises NotFoundError when there is none."""
+    return Dict.from_name(name, environment_name=env).hydrate()
+
+
+def key_of(text: str, is_json: bool) -> Any:
+    from ..transfer import key_from_json
+
+    if not is_json:
+        return text
+    try:
+        return key_from_json(json.loads(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a key in JSON: {error}", param_hint="KEY") from error
+
+
+def environment_of(client: Client, env: str | None) -> str:
+    return env or client.environment_name
+
+
+def place_of(client: Client) -> str:
+    """Where all is, for people."""
+    return f"s3://{client.bucket}/{client.prefix}"
+
+
+def ask(question: str, yes: bool) -> None:
+    """Ends the command unless whoever is asked agrees. The question goes to stderr."""
+    if not yes:
+        typer.confirm(question, abort=True, err=True)
