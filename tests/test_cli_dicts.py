@@ -99,6 +99,14 @@ def test_a_terminal_gets_a_table_that_keeps_to_its_width(monkeypatch: pytest.Mon
     assert "created_by" in shown("info", "n" * 64)[0]
 
 
+def test_an_empty_list_says_so_and_is_empty() -> None:
+    done = answer("list", "--env", "prod")
+    assert (0, "") == (done.exit_code, done.stdout)
+    assert "There are no dicts in environment 'prod' of s3://" in done.stderr
+    assert [] == answer("list", "--json").json
+    assert "┏" not in shown("list")[0]
+
+
 def test_an_environment_is_named_with_an_option_or_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     answer("create", "d", "-e", "prod")
     assert ([], ["d"]) == (names(), names("prod"))

@@ -184,8 +184,9 @@ def test_repr_shows_what_a_string_hides(d: Dict[Any, Any]) -> None:
 
 
 def test_an_entry_is_one_line_whatever_it_holds(d: Dict[Any, Any]) -> None:
-    d["a\tb"] = "one\ntwo\\n"
-    assert "a\\tb\tone\\ntwo\\\\n\n" == answer("items", "d").stdout
+    d["a\tb"] = "one\ntwo"
+    assert "a\\tb\tone\\ntwo\n" == answer("items", "d").stdout
+    assert "'a\\tb'\t'one\\ntwo'\n" == answer("items", "d", "--repr").stdout
 
 
 def test_json_is_of_all_items_unless_a_number_is_named(d: Dict[Any, Any]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Dict
+from .. import Client, Dict
 from .options import AsJson, Environment, Name, Yes, ask, environment_of, open_dict, place_of
 from .output import at_work, duration, print_fields, print_json, print_table
 
@@ -58,8 +59,11 @@ def list_(env: Environment = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json([_described(handle, env) for handle in found])
         return
-    infos = [handle.info() for handle in found]
-    print_table(("Name", "Created at", "Created by", "TTL", "Codec"), [_row(info) for info in infos])
+    print_table(("Name", "Created at", "Created by", "TTL", "Codec"), [_row(handle.info()) for handle in found])
+    if not found:
+        client = Client.from_env()
+        place = f"environment {environment_of(client, env)!r} of {place_of(client)}"
+        print(f"There are no dicts in {place}: s3dict create makes one.", file=sys.stderr)
 
 
 @app.command(rich_help_panel=_PANEL)

@@ -24,11 +24,14 @@ __all__ = [
     "to_json",
 ]
 
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """On a terminal a table that keeps to its width; elsewhere whole rows without a header, cells between tabs."""
+    """On a terminal a table that keeps to its width; elsewhere whole rows without a header, cells between tabs.
+
+    Tabs and line ends within a cell are written as \\t, \\n and \\r. Without rows, there is no table either.
+    """
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(_one_line(cell) for cell in row))
@@ -41,7 +44,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         # A row holds no more than fits: a value may have a million characters.
         table.add_row(*(_text(cell[: console.width]) for cell in row))
-    console.print(table)
+    if table.row_count:
+        console.print(table)
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:

@@ -67,8 +67,8 @@ async def open_named(store: Store, layout: Layout, environment: str, name: str, 
     hydrated = await _find_named(store, layout, environment, name)
     if hydrated is None:
         raise NotFoundError(
-            f"There is no Dict {name!r} in environment {environment!r}: create it with "
-            f"Dict.from_name({name!r}, create_if_missing=True), or look at Dict.objects.list()"
+            f"There is no Dict {name!r} in environment {environment!r}: create it with `s3dict create` or "
+            f"Dict.from_name({name!r}, create_if_missing=True), or look at `s3dict list` or Dict.objects.list()"
         )
     choice.check(hydrated.manifest)
     return hydrated
