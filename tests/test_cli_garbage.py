@@ -218,7 +218,7 @@ def test_of_a_dict_no_more_than_the_first_page_is_listed(
         "S3DICT_PREFIX": "garbage-here",
     }
     with Proxy(endpoint.url) as proxy:
-        client = Client(endpoint.bucket, endpoint_url=proxy.url, prefix="garbage-here")
+        client = Client(endpoint.bucket, endpoint_url=proxy.url, prefix="garbage-here", driver="boto3")
         alive = [make(name, client, entries) for name, entries in (("d", 9), ("d-other", 3), ("z", 1))]
         gone = make("e", client, entries=3)
         interrupt_delete("e", client, monkeypatch)
