@@ -5,6 +5,7 @@ from __future__ import annotations
 from .client import Client
 from .core import garbage as core
 from .core.garbage import Garbage
+from .format.layout import check_name
 from .stores.threads import run_blocking
 
 __all__ = ["Garbage", "find_garbage", "remove_garbage"]
@@ -23,7 +24,12 @@ def find_garbage(client: Client, environment_name: str | None = None) -> list[Ga
     Args:
         client: Names the bucket and the prefix.
         environment_name: Only what is left of this environment's dicts; None is all there are, ephemeral ones too.
+
+    Raises:
+        InvalidError: no valid environment.
     """
+    if environment_name is not None:
+        check_name(environment_name, "environment")
     store, concurrency = client._store(aio=False), client._settings.concurrency
     return run_blocking(core.find_garbage(store, client._layout, environment_name, concurrency))
 

@@ -38,7 +38,7 @@ MAY_KNOW = {
     "s3dict.memoization": {"s3dict.config", "s3dict.dict", "s3dict.errors"},
     "s3dict.provisioning": {"s3dict.client", "s3dict.errors", "s3dict.format.lifecycle", "s3dict.stores.admin"},
     "s3dict.diagnosis": {*CORE, "s3dict.client", "s3dict.provisioning", "s3dict.stores.*"},
-    "s3dict.garbage": {"s3dict.client", "s3dict.core.garbage", "s3dict.stores.threads"},
+    "s3dict.garbage": {"s3dict.client", "s3dict.core.garbage", "s3dict.format.layout", "s3dict.stores.threads"},
     "s3dict.transfer": {
         *("s3dict.dict", "s3dict.errors", "s3dict.core.bulk", "s3dict.core.entries", "s3dict.stores.threads"),
     },

@@ -152,6 +152,7 @@ def test_an_environment_is_cleaned_on_its_own(configured: Client, monkeypatch: p
         interrupt_delete("d", configured, monkeypatch, env)
     assert [gone["dev"].object_id] == ids(answer("gc", "--env", "dev", "--yes", "--json"))
     assert [gone["prod"].object_id] == ids(answer("gc", "--yes", "--json"))
+    assert "Invalid environment name" in str(answer("gc", "--env", "a/b").error)
 
 
 def test_data_whose_manifest_came_back_while_the_question_stood_is_kept(

@@ -266,8 +266,19 @@ def test_without_resume_an_import_begins_again(d: Dict[Any, Any], file: Path, mo
     with monkeypatch.context() as meanwhile:
         fail_after(5, meanwhile)
         answer("import", "d", str(file))
-    assert 9 == answer("import", "d", str(file), "--json").json["entries"]
+    with monkeypatch.context() as meanwhile:
+        fail_after(1, meanwhile)
+        answer("import", "d", str(file))
     assert 9 == answer("import", "d", str(file), "--resume", "--json").json["entries"]
+    assert 9 == answer("import", "d", str(file), "--resume", "--json").json["entries"]
+
+
+def test_stdin_is_not_a_file_called_dash(d: Dict[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_text("another file", encoding="utf-8")
+    assert 0 == answer("import", "d", "-", stdin='{"key": "k", "value": 1}').exit_code
+    assert '{"key": "k", "value": 1}\n' == answer("export", "d", "-").stdout
+    assert "another file" == Path("-").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -154,10 +154,7 @@ def _import(
     """How many entries were imported, and how many of these skipped."""
     from ..transfer import put_records, read_records
 
-    keeps = file.is_file()
-    checkpoint = Checkpoint.at_start(file, handle.object_id, form.value) if keeps else None
-    if checkpoint and resume:
-        checkpoint = checkpoint.resumed(file)
+    checkpoint = _checkpoint(file, handle, form, resume)
     entries = skipped = 0
     try:
         with bar("Importing", checkpoint.size if checkpoint else None) as step:
@@ -172,8 +169,21 @@ def _import(
         if checkpoint and checkpoint.offset:
             raise Error(f"{error}. --resume goes on after the first {checkpoint.offset:,} bytes") from error
         raise
-    Checkpoint.remove(file)
+    if checkpoint:
+        Checkpoint.remove(file)
     return entries, skipped
+
+
+def _checkpoint(file: Path, handle: Dict[Any, Any], form: Format, resume: bool) -> Checkpoint | None:
+    """Where the import begins; None for what cannot be read from its middle."""
+    if file == _STANDARD or not file.is_file():
+        return None
+    start = Checkpoint.at_start(file, handle.object_id, form.value)
+    if resume:
+        return start.resumed(file)
+    # The dict may have been cleared since an earlier import got somewhere.
+    Checkpoint.remove(file)
+    return start
 
 
 def _watched(records: Iterator[Record], step: Callable[[int], None]) -> Iterator[Record]:
