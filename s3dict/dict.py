@@ -35,6 +35,7 @@ from .format.layout import DictId, check_name, check_ttl
 from .format.manifest import Manifest
 from .format.values import codec_named
 from .manager import DictManager
+from .mapping import DictMapping
 from .stores.base import Store
 from .stores.threads import run_blocking
 
@@ -482,6 +483,13 @@ class Dict(Generic[K, V]):
         async with aclosing(iterate_items(await self._open())) as items:
             async for item in items:
                 yield item
+
+    def as_mapping(self) -> DictMapping[K, V]:
+        """The entries as a `collections.abc.MutableMapping`, for code that takes a dict. No request.
+
+        It has ``len``, ``==``, `popitem` and all; it blocks. See `DictMapping`.
+        """
+        return DictMapping(self._primary)
 
     def lock(self, name: str, lease: float = DEFAULT_LEASE, timeout: float | None = None) -> Lock:
         """A lock of that name beside the entries, for ``with`` and ``async with``: see `Lock`.

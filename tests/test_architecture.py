@@ -13,7 +13,7 @@ import s3dict
 
 PACKAGE = Path(s3dict.__file__).parent
 FACE = {
-    *("s3dict", "s3dict.errors", "s3dict.dict", "s3dict.lock", "s3dict.memoization"),
+    *("s3dict", "s3dict.errors", "s3dict.dict", "s3dict.lock", "s3dict.mapping", "s3dict.memoization"),
     *("s3dict.manager", "s3dict.client", "s3dict.config", "s3dict.provisioning", "s3dict.diagnosis"),
     *("s3dict.garbage", "s3dict.transfer"),
 }
@@ -31,9 +31,10 @@ MAY_KNOW = {
     "s3dict.manager": {*CORE, "s3dict.bridge", "s3dict.client", "s3dict.config", "s3dict.dict"},
     "s3dict.dict": {
         *CORE,
-        *("s3dict.bridge", "s3dict.client", "s3dict.config", "s3dict.lock", "s3dict.manager"),
+        *("s3dict.bridge", "s3dict.client", "s3dict.config", "s3dict.lock", "s3dict.manager", "s3dict.mapping"),
         *("s3dict.stores.base", "s3dict.stores.threads"),
     },
+    "s3dict.mapping": {"s3dict.dict"},
     "s3dict.lock": {*CORE, "s3dict.stores.threads"},
     "s3dict.memoization": {"s3dict.config", "s3dict.dict", "s3dict.errors"},
     "s3dict.provisioning": {"s3dict.client", "s3dict.errors", "s3dict.format.lifecycle", "s3dict.stores.admin"},

@@ -65,6 +65,19 @@ def iterating(d: Dict[str, int]) -> None:
     print(len(d), numbers)  # wrong
 
 
+def as_mapping(d: Dict[str, int]) -> None:
+    mapping = d.as_mapping()
+    mapping["a"] = "b"  # wrong
+    mapping[1]  # wrong
+    mapping.setdefault("a", "b")  # wrong
+    mapping.update({"a": "b"})  # wrong
+    mapping.update(a="b")  # wrong
+    mapping.pop(1)  # wrong
+    number: int = mapping.pop("a", None)  # wrong
+    text: str = mapping.popitem()[1]  # wrong
+    print(number, text, mapping.get.aio)  # wrong
+
+
 async def asyncio(d: Dict[str, int]) -> None:
     await d.get("a")  # wrong
     await d.put("a", 1)  # wrong

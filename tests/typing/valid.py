@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, ItemsView, Iterator, MutableMapping, ValuesView
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -157,6 +157,32 @@ def operators(d: Dict[str, int]) -> None:
     assert_type("a" in d, bool)
     del d["a"]
     d["a"] += 1
+
+
+def as_mapping(d: Dict[str, int], pairs: Iterator[tuple[str, int]]) -> MutableMapping[str, int]:
+    mapping = d.as_mapping()
+    assert_type(mapping["a"], int)
+    assert_type(len(mapping), int)
+    assert_type(mapping.get("a"), int | None)
+    assert_type(mapping.get("a", 0), int)
+    assert_type(mapping.get("a", "none"), int | str)
+    assert_type(mapping.pop("a"), int)
+    assert_type(mapping.pop("a", 0), int)
+    assert_type(mapping.pop("a", None), int | None)
+    assert_type(mapping.popitem(), tuple[str, int])
+    assert_type(mapping.setdefault("a", 1), int)
+    assert_type(mapping.items(), ItemsView[str, int])
+    assert_type(mapping.values(), ValuesView[int])
+    assert_type(mapping.copy(), dict[str, int])
+    assert_type(dict(mapping), dict[str, int])
+    mapping.update({"a": 1}, b=2)
+    mapping.update(pairs)
+    mapping.update(mapping)
+    mapping.update(b=2)
+    mapping.clear()
+    for key in mapping:
+        assert_type(key, str)
+    return mapping
 
 
 def hydrating(d: Dict[str, int], client: Client) -> None:
