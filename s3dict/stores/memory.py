@@ -1,18 +1,22 @@
 """A bucket in this process's memory, for tests: ours and users'.
 
 It answers as S3 does (conditions, ranges, pages of a thousand, clocks in whole seconds) and forgets everything with the
-process. Equal bucket names are one bucket, whichever Client names it; blocking and asyncio calls share it.
+process. Equal bucket names are one bucket, whichever Client names it; blocking and asyncio calls share it. Its clock
+can be moved, and requests can be made to fail: `s3dict.testing` has the words for users.
 """
 
 from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from hashlib import md5
+from typing import Literal
 
+from ..errors import Error, PermissionDeniedError, UnavailableError
 from .base import (
     PAGE_SIZE,
     Body,
@@ -30,6 +34,31 @@ from .tasks import Tasks
 from .threads import Threads
 
 _REFUSED = Refused(Reason.CONDITION)
+_FAULTY_PAUSE = 0.001
+
+Operation = Literal["get", "put", "delete", "list"]
+"""What a policy would allow or deny: HEAD counts as a get, a copy as a put."""
+FaultKind = Literal["lost-request", "lost-answer", "unreachable", "denied"]
+
+
+@dataclass(slots=True)
+class Fault:
+    """What goes wrong with requests to a bucket while the fault is in its `faults`."""
+
+    kind: FaultKind
+    operation: Operation | None
+    times: int | None
+    struck: int = 0
+    """How many requests it has hit."""
+
+    def concerns(self, operation: Operation) -> bool:
+        return self.operation in (None, operation) and (self.times is None or self.struck < self.times)
+
+    def error(self, operation: Operation) -> Error:
+        said = f"{operation}: said by a fault that a test injected ({self.kind})"
+        if self.kind == "denied":
+            return PermissionDeniedError(said)
+        return UnavailableError(said, sent=self.kind != "unreachable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +69,13 @@ class _Object:
 
 
 class MemoryBucket:
-    """The objects of one bucket, and a clock that tests move with `advance`."""
+    """The objects of one bucket, a clock that tests move with `advance`, and faults that they inject."""
 
     def __init__(self) -> None:
-        self.guard = threading.Lock()
         self.objects: dict[str, _Object] = {}
         self.ahead = timedelta(0)
+        self.faults: list[Fault] = []
+        self._guard = threading.Lock()
         self._paths: list[str] | None = None
 
     def advance(self, time: timedelta) -> None:
@@ -54,6 +84,23 @@ class MemoryBucket:
 
     def date(self) -> datetime:
         return (datetime.now(timezone.utc) + self.ahead).replace(microsecond=0)
+
+    @contextmanager
+    def answering(self, operation: Operation) -> Iterator[None]:
+        """One request: atomic among threads, and ended by the first fault that concerns it. Nothing waits inside."""
+        with self._guard:
+            fault = next((fault for fault in self.faults if fault.concerns(operation)), None)
+            if fault is not None:
+                fault.struck += 1
+                if fault.kind != "lost-answer":
+                    raise fault.error(operation)
+            yield
+            if fault is not None:
+                raise fault.error(operation)
+
+    def pause(self, seconds: float) -> float:
+        """How long to wait in earnest: a test need not sit through the pauses between attempts that are to fail."""
+        return min(seconds, _FAULTY_PAUSE) if self.faults else seconds
 
     def paths(self) -> list[str]:
         if self._paths is None:
@@ -80,15 +127,20 @@ def memory_bucket(name: str) -> MemoryBucket:
     return _buckets.setdefault(name, MemoryBucket())
 
 
+def forget_memory_bucket(name: str) -> None:
+    """Lets go of the bucket: the next that is asked for by this name is another."""
+    _buckets.pop(name, None)
+
+
 class _MemoryObjects:
-    """The requests of the protocol. One lock makes each of them atomic among threads; none ever waits inside it."""
+    """The requests of the protocol."""
 
     _bucket: MemoryBucket
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
     ) -> Found | NotModified | None:
-        with self._bucket.guard:
+        with self._bucket.answering("get"):
             found = self._find(path)
         if found is None:
             return None
@@ -98,39 +150,39 @@ class _MemoryObjects:
         return Found(found.body[first : last + 1], found.etag, found.size, found.last_modified, found.date)
 
     async def head(self, path: str) -> Found | None:
-        with self._bucket.guard:
+        with self._bucket.answering("get"):
             found = self._find(path)
         return found and Found(b"", found.etag, found.size, found.last_modified, found.date)
 
     async def put(
         self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
     ) -> Written | Refused:
-        with self._bucket.guard:
+        with self._bucket.answering("put"):
             if not self._holds(path, if_match, if_none_match):
                 return _REFUSED
             return Written(self._bucket.write(path, body))
 
     async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused:
-        with self._bucket.guard:
+        with self._bucket.answering("delete"):
             if not self._holds(path, if_match):
                 return _REFUSED
             self._bucket.remove(path)
         return Deleted()
 
     async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
-        with self._bucket.guard:
+        with self._bucket.answering("delete"):
             for path in paths:
                 self._bucket.remove(path)
         return ()
 
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> Written | Refused:
-        with self._bucket.guard:
+        with self._bucket.answering("put"):
             if not (self._holds(path, source_if_match) and self._holds(path, if_match)):
                 return _REFUSED
             return Written(self._bucket.write(path, self._bucket.objects[path].body))
 
     async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
-        with self._bucket.guard:
+        with self._bucket.answering("list"):
             paths = self._bucket.paths()
             start = max(bisect_left(paths, prefix), bisect_right(paths, after))
             end = len(paths) if until is None else bisect_left(paths, until)
@@ -165,6 +217,9 @@ class MemoryStore(_MemoryObjects, Threads):
     def now(self) -> float:
         return super().now() + self._bucket.ahead.total_seconds()
 
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(self._bucket.pause(seconds))
+
 
 class AsyncMemoryStore(_MemoryObjects, Tasks):
     """The bucket for asyncio."""
@@ -175,3 +230,6 @@ class AsyncMemoryStore(_MemoryObjects, Tasks):
 
     def now(self) -> float:
         return super().now() + self._bucket.ahead.total_seconds()
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(self._bucket.pause(seconds))

@@ -1,4 +1,4 @@
-"""For tests: what every store must do, as a class to subclass.
+"""What every store must do, as a class of tests to subclass.
 
 ::
 
@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from .stores.base import PAGE_SIZE, Deleted, Found, NotModified, Reason, Refused, Store, Written
-from .stores.threads import run_blocking
+from ..stores.base import PAGE_SIZE, Deleted, Found, NotModified, Reason, Refused, Store, Written
+from ..stores.threads import run_blocking
 
 __all__ = ["AsyncStoreContract", "StoreContract"]
 

@@ -1,0 +1,56 @@
+"""faults: makes requests to a bucket in memory fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..client import Client
+from ..errors import InvalidError
+from ..stores.memory import Fault, FaultKind, Operation
+from .memory import bucket_of
+
+__all__ = ["Fault", "faults"]
+
+
+@contextmanager
+def faults(
+    client: Client, kind: FaultKind, *, operation: Operation | None = None, times: int | None = None
+) -> Iterator[Fault]:
+    """While the context is open, requests to the client's bucket fail, of whichever client of this process.
+
+    ::
+
+        with faults(s3dict_memory_client, "unreachable", operation="put") as fault:
+            assert submit(order) == "saved for later"
+        assert fault.struck
+
+    s3dict sends again what it may: a put up to 8 times. So your code does not see the fault of a single request, as
+    it would not in production; leave out `times` to have it see an error. The pauses between the attempts take a
+    millisecond at most meanwhile. A handle that has not been used yet begins with requests for its dict: call `hydrate`
+    before if these are not to fail.
+
+    Args:
+        client: In memory.
+        kind: ``"lost-request"``: the connection breaks before the store has seen the request. ``"lost-answer"``: the
+            store does what it was asked, and then the connection breaks. ``"unreachable"``: there is no connection.
+            ``"denied"``: the policy does not allow it.
+        operation: ``"get"``, ``"put"``, ``"delete"`` or ``"list"``, as policies tell them apart; None is all of them.
+        times: How many requests fail; None is all while the context is open. Of several faults the one that was
+            begun first comes first.
+
+    Yields:
+        The fault, whose ``struck`` tells how many requests it has hit.
+
+    Raises:
+        InvalidError: the client is not in memory, or `times` is less than 1.
+    """
+    if times is not None and times < 1:
+        raise InvalidError(f"times is 1 or more, or None for all requests; not {times}")
+    bucket, fault = bucket_of(client, "faults"), Fault(kind, operation, times)
+    bucket.faults.append(fault)
+    try:
+        yield fault
+    finally:
+        # By identity: another fault may be equal to it.
+        bucket.faults[:] = [other for other in bucket.faults if other is not fault]

@@ -1,0 +1,17 @@
+"""The bucket behind a client in memory."""
+
+from __future__ import annotations
+
+from ..client import Client
+from ..errors import InvalidError
+from ..stores.memory import MemoryBucket, memory_bucket
+
+
+def bucket_of(client: Client, purpose: str) -> MemoryBucket:
+    """The client's bucket. Raises InvalidError for a client of a real store, which does not serve the purpose."""
+    if client.driver != "memory":
+        raise InvalidError(
+            f"{purpose} takes a client in memory, and this is {client!r}: use the fixture s3dict_memory_client, or "
+            "Client(..., driver='memory')"
+        )
+    return memory_bucket(client.bucket)
