@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
 
 from .config import (
     DEFAULT_CONCURRENCY,
@@ -104,6 +105,8 @@ class Client:
         self._signing_keys = signing_keys
         self._layout = Layout(settings.prefix)
         self._stores = _Stores()
+        self._lent_to: WeakSet[Any] = WeakSet()
+        """The states of the handles that came here by the environment."""
 
     @classmethod
     def from_env(cls) -> Client:

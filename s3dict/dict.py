@@ -223,6 +223,7 @@ class Dict(Generic[K, V]):
         state = self._state
         if state.client is None:
             state.client = Client.from_env()
+            state.client._lent_to.add(state)
         return state.client
 
     @method
@@ -682,6 +683,13 @@ class EphemeralDict:
             finally:
                 # The dict is about to go: a late use of the handle has to look, and will not find it.
                 handle._state.hydrated = None
+
+
+def let_go(client: Client) -> None:
+    """Has all handles that took this client from the environment look there again, at their next use."""
+    for state in list(client._lent_to):
+        state.client = state.hydrated = None
+    client._lent_to.clear()
 
 
 def _choice(ttl: timedelta | None, codec: str | None) -> Choice:

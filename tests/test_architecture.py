@@ -47,7 +47,9 @@ MAY_KNOW = {
     "s3dict.__main__": {"s3dict.cli.*"},
     "s3dict.cli.*": {*FACE, "s3dict.cli.*"},
     # The contract that stores pass is about the protocol itself.
-    "s3dict.testing": {*FACE, "s3dict.stores.base", "s3dict.stores.threads"},
+    "s3dict.testing.contract": {"s3dict.stores.base", "s3dict.stores.threads"},
+    "s3dict.testing.*": {*FACE, "s3dict.testing.*", "s3dict.cli.seaweed", "s3dict.stores.memory"},
+    "s3dict.pytest_plugin": {*FACE, "s3dict.testing.*", "s3dict.cli.seaweed"},
     # An example runs its own S3 where there is none.
     "s3dict.examples.*": {*FACE, "s3dict.examples.*", "s3dict.cli.seaweed"},
 }

@@ -1,0 +1,59 @@
+"""The pytest plugin: fixtures that give an empty client for each test.
+
+It is installed as a top-level module, ``_s3dict_pytest``: pytest loads it for every suite in an environment that has
+s3dict, and most of them use none of it. So it must not load the package, which would cost each some 40 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from s3dict import Client
+    from s3dict.cli.seaweed import LocalServer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("s3dict").addoption(
+        "--s3dict",
+        choices=("memory", "local"),
+        default="memory",
+        help="where s3dict_client is: in this process's memory (the default), or on a real local S3, SeaweedFS",
+    )
+
+
+@pytest.fixture
+def s3dict_client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """An empty s3dict.Client, which is also what the environment describes while the test runs.
+
+    In memory, or with --s3dict=local on a real local S3 (extra "local"). Code that names no client uses it, handles
+    at module level included; the variables S3DICT_* are set for the test, and with --s3dict=local AWS_* as well.
+    """
+    from s3dict.testing.isolation import local_client, memory_client
+
+    is_local = request.config.getoption("--s3dict") == "local"
+    with local_client(request.getfixturevalue("_s3dict_server")) if is_local else memory_client() as client:
+        yield client
+
+
+@pytest.fixture
+def s3dict_memory_client() -> Iterator[Client]:
+    """s3dict_client for tests that move time or inject faults (s3dict.testing): in memory, whatever --s3dict says."""
+    from s3dict.testing.isolation import memory_client
+
+    with memory_client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def _s3dict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    from s3dict.cli.seaweed import LocalServer
+
+    server = LocalServer(tmp_path_factory.mktemp("s3dict"))
+    try:
+        yield server.start()
+    finally:
+        server.kill()  # sooner than a clean end, and pytest removes its data
