@@ -1,0 +1,72 @@
+"""A worker: claims a part, fetches and records its open pages one by one, and so on until somebody says stop."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import time
+from contextlib import closing, suppress
+from http.client import HTTPConnection
+
+from ... import LockLostError, LockTimeoutError
+from .frontier import Crawl, Page, is_complete, part_of
+from .site import CLAIM, WORKER
+
+_IDLE_SECONDS = 0.2
+
+
+class Worker:
+    """One of many, in its own process."""
+
+    def __init__(self, crawl: Crawl, http: HTTPConnection, name: str) -> None:
+        self._crawl = crawl
+        self._http = http
+        self._name = name
+        self._known: frozenset[str] = frozenset()
+
+    def work(self) -> None:
+        earlier = self._crawl.survey()
+        while not (survey := self._crawl.survey()).stopped:
+            if is_complete(earlier, survey):
+                self._crawl.stop()
+            parts = sorted(set(map(part_of, survey.open)))
+            # Each worker begins with another, so that they seldom meet.
+            random.shuffle(parts)
+            if not sum(map(self._crawl_part, parts)):
+                time.sleep(random.uniform(0, _IDLE_SECONDS))
+            earlier = survey
+
+    def _crawl_part(self, part: int) -> int:
+        """How many pages this worker has read: none, if another one has the claim."""
+        count = 0
+        # A worker that was stopped for longer than its lease finds out when it leaves that it has lost its claim. That
+        # does no harm: of two records of a page, the first one counts.
+        with suppress(LockTimeoutError, LockLostError), self._crawl.claim(part) as held:
+            survey = self._crawl.survey()
+            self._known |= survey.found
+            for path in survey.open:
+                if part_of(path) == part and not held.lost:
+                    self._read(path, held.token)
+                    count += 1
+        return count
+
+    def _read(self, path: str, claim: int) -> None:
+        html = self._fetch(path, claim)
+        links = set(re.findall(r'href="([^"]+)"', html))
+        self._crawl.find(links - self._known)
+        self._known |= links
+        title = re.search("<title>(.*)</title>", html)
+        self._crawl.record(path, Page(title[1] if title else "", len(links), self._name, claim))
+
+    def _fetch(self, path: str, claim: int) -> str:
+        self._http.request("GET", path, headers={WORKER: self._name, CLAIM: str(claim)})
+        with self._http.getresponse() as response:
+            return response.read().decode()
+
+
+def work(crawl: Crawl, site: tuple[str, int], name: str) -> None:
+    """What a worker's process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    with closing(HTTPConnection(*site)) as http:
+        Worker(crawl, http, name).work()
