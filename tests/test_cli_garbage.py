@@ -179,11 +179,11 @@ def test_dicts_that_come_and_go_while_it_looks_lose_nothing(
         if len(made) < 20:
             handle = Dict.from_name(f"d{len(made)}", create_if_missing=True, client=configured)
             made.append(handle)
-            bucket.guard.release()
+            bucket._guard.release()
             try:
                 handle["k"] = 1
             finally:
-                bucket.guard.acquire()
+                bucket._guard.acquire()
         return write(self)
 
     monkeypatch.setattr(MemoryBucket, "paths", paths)

@@ -12,7 +12,7 @@ import pytest
 
 from s3dict import Client, UnavailableError
 
-from .support.ways import Endpoint, Way, World
+from .support.ways import Endpoint, Way, World, by_way_of
 
 
 class Guillotine:
@@ -58,7 +58,7 @@ def guillotine(seaweedfs: Endpoint) -> Iterator[Guillotine]:
     guillotine.close()
 
 
-@pytest.mark.parametrize("backend", ["seaweedfs"])
+@pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"])
 async def test_the_old_value_stays(
     client: Client, way: Way, guillotine: Guillotine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,7 +67,7 @@ async def test_the_old_value_stays(
     await d.put("k", "old")
     dying = World(client, way).with_id(d.object_id)
     await dying.hydrate()  # so that nothing but the put meets its end
-    dying.wrapped._state.client = Client(client.bucket, prefix=client.prefix, endpoint_url=guillotine.url)
+    dying.wrapped._state.client = by_way_of(guillotine.url, client)
     with pytest.raises(UnavailableError):
         await dying.put("k", "new")
     assert 2 == guillotine.passed_on

@@ -37,7 +37,7 @@ TEXT = README.read_text(encoding="utf-8")
 SHOWS, RAISES = "# -> ", "# raises "
 LEFT_OUT = "from s3dict import Client, Dict"
 DEMO_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q '.[local]' && .venv/bin/s3dict demo"
-TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest"
+TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest -n 3"
 
 _numbers = itertools.count()
 

@@ -86,7 +86,11 @@ def test_json_turns_tuples_into_lists_and_inner_keys_into_text() -> None:
     assert {"1": [1, 2]} == there_and_back(JSON, {1: (1, 2)})
 
 
-@pytest.mark.parametrize("value", [math.nan, -math.inf, {1, 2}, b"x", object(), {(1, 2): 3}, "\ud800"], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, -math.inf, {1, 2}, b"x", object(), {(1, 2): 3}, "\ud800"],
+    ids=lambda value: type(value).__name__,
+)
 def test_json_refuses_what_it_cannot_say(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         JSON.dumps(value)
