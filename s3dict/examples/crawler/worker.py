@@ -33,13 +33,13 @@ class Worker:
             parts = sorted(set(map(part_of, survey.open)))
             # Each worker begins with another, so that they seldom meet.
             random.shuffle(parts)
-            if not sum(map(self._crawl_part, parts)):
+            if not any(map(self._crawl_part, parts)):
                 time.sleep(random.uniform(0, _IDLE_SECONDS))
             earlier = survey
 
-    def _crawl_part(self, part: int) -> int:
-        """How many pages this worker has read: none, if another one has the claim."""
-        count = 0
+    def _crawl_part(self, part: int) -> bool:
+        """Whether there was something to read in the part, and no other worker had the claim."""
+        read = False
         # A worker that was stopped for longer than its lease finds out when it leaves that it has lost its claim. That
         # does no harm: of two records of a page, the first one counts.
         with suppress(LockTimeoutError, LockLostError), self._crawl.claim(part) as held:
@@ -48,8 +48,8 @@ class Worker:
             for path in survey.open:
                 if part_of(path) == part and not held.lost:
                     self._read(path, held.token)
-                    count += 1
-        return count
+                    read = True
+        return read
 
     def _read(self, path: str, claim: int) -> None:
         html = self._fetch(path, claim)
