@@ -221,7 +221,7 @@ def test_the_table_tells_the_defaults() -> None:
 
 
 def test_the_errors_in_the_table_are_what_it_says() -> None:
-    for name, also, _ in table("Error"):
+    for name, also, *_ in table("Error"):
         bases = getattr(s3dict, name.strip("`")).__bases__
         assert also.split() == [f"`{base.__name__}`" for base in bases if base.__module__ == "builtins"]
 

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import Dict, memoize
-from .place import processes, store
+from .bucket import some_bucket
+from .processes import processes
 
 NAME = "s3dict-example-cache"
 
@@ -86,7 +87,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="how often each process asks for each (20)")
     parser.add_argument("--seconds", type=float, default=0.5, help="how long a computation takes (0.5)")
     options = parser.parse_args()
-    with store():
+    with some_bucket():
         Dict.objects.delete(NAME, allow_missing=True)
         try:
             each_once = show(ask_in_many_processes(options), options)

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import Dict, LockLostError
-from .place import processes, store
+from .bucket import some_bucket
+from .processes import processes
 
 _WRITES_PER_TERM = 3
 _PAUSE = 0.05
@@ -195,7 +196,7 @@ def arguments() -> Namespace:
 
 def main() -> None:
     options = arguments()
-    with store(), Dict.ephemeral() as d:
+    with some_bucket(), Dict.ephemeral() as d:
         journal = elect(Election(d, options.terms, options.lease), options.candidates)
     show(journal)
     if not is_right(journal, options.terms):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ... import Dict
-from ..place import store
+from ..bucket import some_bucket
 from .crew import Crew
 from .frontier import Crawl
 from .report import Report
@@ -70,7 +70,7 @@ def arguments() -> Namespace:
 
 def main() -> None:
     options, console = arguments(), Console()
-    with store(), Site(options.pages) as site, Dict.ephemeral() as d:
+    with some_bucket(), Site(options.pages) as site, Dict.ephemeral() as d:
         report = crawl_site(Crawl(d, options.lease), site, options, console)
     show(report, console)
     faults = report.faults(site.paths)

@@ -7,7 +7,7 @@ import random
 import signal
 from multiprocessing.context import ForkServerProcess
 
-from ..place import processes
+from ..processes import processes
 from .frontier import Crawl
 from .worker import work
 
