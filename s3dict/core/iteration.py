@@ -12,10 +12,12 @@ from ..format.keys import KeyCodec, check_segment, key_bytes_in
 from ..stores.base import Listed, Page
 from .conditional import read
 from .entries import Entries
-from .listing import delete_all, scan
+from .listing import MAX_RANGES, delete_all, scan
 
 HEADER_GUESS = 16 * 1024
 """How much of an entry is read to learn a key that its name does not carry: enough for nearly all of them."""
+PAGES_AHEAD = 3
+"""How many pages of a listing are held while their entries are read, which takes longer than to list them."""
 
 
 async def iterate_keys(entries: Entries) -> AsyncGenerator[Any, None]:
@@ -80,9 +82,9 @@ async def clear(entries: Entries) -> None:
                 entries.cache.forget_all(entries.paths.entries)
 
 
-async def _pages(entries: Entries) -> AsyncGenerator[list[Listed], None]:
+async def _pages(entries: Entries, at_once: int = MAX_RANGES) -> AsyncGenerator[list[Listed], None]:
     with entries.about():
-        async with aclosing(scan(entries.store, entries.paths.entries)) as pages:
+        async with aclosing(scan(entries.store, entries.paths.entries, at_once)) as pages:
             async for page in pages:
                 yield _living(entries, page)
 
@@ -104,7 +106,7 @@ async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:
     async def body_of(line: Listed) -> EntryBody | None:
         return await _body_of(entries, line)
 
-    async with aclosing(_pages(entries)) as pages:
+    async with aclosing(_pages(entries, PAGES_AHEAD)) as pages:
         async for page in pages:
             async with aclosing(entries.store.map(body_of, page, entries.concurrency)) as bodies:
                 async for body in bodies:

@@ -27,8 +27,8 @@ class Range:
     until: str | None
 
 
-async def scan(store: Store, prefix: str) -> AsyncGenerator[Page, None]:
-    """Everything under `prefix`, page by page, in no order. At most 16 pages are in memory."""
+async def scan(store: Store, prefix: str, at_once: int = MAX_RANGES) -> AsyncGenerator[Page, None]:
+    """Everything under `prefix`, page by page, in no order. At most `at_once` pages are in memory."""
 
     async def read(part: Range) -> tuple[Range, Page]:
         return part, await store.list_page(prefix, after=part.after, until=part.until)
@@ -38,10 +38,13 @@ async def scan(store: Store, prefix: str) -> AsyncGenerator[Page, None]:
     ranges = cut(prefix, first) if first.more else []
     while ranges:
         # The round ends before its pages are handed out: what the caller does with them adds to no requests of ours.
-        pages = [answered async for answered in store.map(read, ranges, MAX_RANGES)]
-        for _, page in pages:
+        pages = [answered async for answered in store.map(read, ranges[:at_once], at_once)]
+        ranges = ranges[at_once:]
+        while pages:
+            part, page = pages.pop()
+            if page.more:
+                ranges.append(Range(page.objects[-1].path, part.until))
             yield page
-        ranges = [Range(page.objects[-1].path, part.until) for part, page in pages if page.more]
 
 
 def cut(prefix: str, first: Page) -> list[Range]:

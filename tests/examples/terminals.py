@@ -34,7 +34,7 @@ def shown(*arguments: str) -> str:
 
 
 def _pieces(descriptor: int) -> list[bytes]:
-    pieces = []
+    pieces: list[bytes] = []
     while True:
         try:
             piece = os.read(descriptor, 65536)
