@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from importlib.util import find_spec
+from typing import Any
 
 import boto3
 import pytest
 
-from s3dict import UnavailableError, UnsupportedStoreError
+from s3dict import Client, UnavailableError, UnsupportedStoreError
 from s3dict.stores import clock as clocks
 from s3dict.stores.base import has_aged, steady_seconds
 from s3dict.stores.clock import Answered, StoreClock
 
 from .support.misbehaving import MisbehavingServer
 from .support.proxy import Fault, Proxy, Request
+from .support.ways import Endpoint
 from .support.wire import HttpResponse
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
@@ -36,7 +39,7 @@ def proxy(server: MisbehavingServer) -> Iterator[Proxy]:
 
 @pytest.fixture
 def clock(proxy: Proxy) -> StoreClock:
-    return StoreClock(f"{proxy.url}/b")
+    return StoreClock(f"{proxy.url}/b", lambda: f"{proxy.url}/b/signed")
 
 
 def shown(server: MisbehavingServer) -> datetime:
@@ -106,6 +109,18 @@ def test_a_clock_that_is_days_off_ages_nothing_too_early(server: MisbehavingServ
 def test_one_that_fails_once_is_asked_once_more(clock: StoreClock, proxy: Proxy) -> None:
     proxy.script(Fault("internal-error"))
     clock.at(steady_seconds())
+
+
+@pytest.mark.skipif(find_spec("obstore") is None, reason="obstore is for Python 3.11 and later")
+def test_where_unsigned_requests_get_no_answer_a_signed_one_is_sent(seaweedfs: Endpoint) -> None:
+    with Proxy(seaweedfs.url) as dropping:
+        dropping.faults = [Fault("lost-request", "HeadBucket")]
+        client = Client(seaweedfs.bucket, prefix="signed-clock", endpoint_url=dropping.url, driver="obstore")
+        store: Any = client._store(aio=False)
+        with dropping.recording() as requests:
+            told = store._connection.clock.at(steady_seconds())
+        assert [("HeadBucket", None), ("HeadObject", 404)] == [(sent.operation, sent.status) for sent in requests]
+        assert abs(datetime.now(timezone.utc) - told) < 3 * SECOND
 
 
 def test_one_that_does_not_answer_is_unavailable(clock: StoreClock, proxy: Proxy) -> None:

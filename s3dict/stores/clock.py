@@ -1,7 +1,8 @@
 """The store's clock, for a driver that gives no response headers, and so no Date.
 
 One unsigned HEAD of the bucket tells the time: a refusal carries a Date too, so it needs no credentials, no policy and
-no object. From then on the clock here counts, one that never goes back; a wall clock that is off does no harm.
+no object. Where such a request gets no answer, a signed one is sent. From then on the clock here counts, one that never
+goes back; a wall clock that is off does no harm.
 
 What this gives is never ahead of the store's clock: the Date is taken as that of the moment its answer arrived, and the
 time since then is counted a little short, for clocks that run at different speeds. Everything that asks (is a lease
@@ -39,7 +40,6 @@ DRIFT = 0.0005
 """How much faster or slower one clock may run than another: what NTP slews at most."""
 PATIENCE_SECONDS = 2.0
 """An event loop stands still meanwhile."""
-SENDINGS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,9 @@ class _Reading:
 class StoreClock:
     """The clock of the store that serves the bucket at `url`. It is asked when somebody wants to know the time."""
 
-    def __init__(self, url: str, *, ca_bundle: str | None = None) -> None:
+    def __init__(self, url: str, signed_url: Callable[[], str], *, ca_bundle: str | None = None) -> None:
         self._url = url
+        self._signed_url = signed_url
         self._ca_bundle = ca_bundle
         self._asking = threading.Lock()
         self._reading: _Reading | None = None
@@ -109,9 +110,10 @@ class StoreClock:
         from urllib.request import Request
 
         opened, failure = _opener(self._ca_bundle), ""
-        for _ in range(SENDINGS):
+        addresses: tuple[Callable[[], str], ...] = (lambda: self._url, self._signed_url)
+        for address in addresses:
             try:
-                with opened(Request(self._url, method="HEAD")) as answer:  # noqa: S310 (http or https, as was checked)
+                with opened(Request(address(), method="HEAD")) as answer:  # noqa: S310 (http or https, as was checked)
                     if answer.status < 500:
                         return answer.headers
                     failure = f"{answer.status}"

@@ -53,8 +53,9 @@ class Authorizer(AtomicServer):
         self.denied: list[Ask] = []
 
     def _authorize(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        signed_by = re.search(r"Credential=([^/]+)/", environ["HTTP_AUTHORIZATION"])
-        assert signed_by is not None
+        signed_by = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+        if signed_by is None:
+            return _deny(start_response)
         policy = Policy(signed_by[1])
         parameters = parse_qs(environ["QUERY_STRING"], keep_blank_values=True)
         if environ["REQUEST_METHOD"] == "POST" and "delete" in parameters:
