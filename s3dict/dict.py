@@ -35,13 +35,13 @@ from .format.layout import DictId, check_name, check_ttl
 from .format.manifest import Manifest
 from .format.values import codec_named
 from .manager import DictManager
-from .mapping import DictMapping
 from .stores.base import Store
 from .stores.threads import run_blocking
 
 if TYPE_CHECKING:
     from .core.locks import LockPlace
     from .lock import Lock
+    from .mapping import DictMapping
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -490,6 +490,8 @@ class Dict(Generic[K, V]):
 
         It has ``len``, ``==``, `popitem` and all; it blocks. See `DictMapping`.
         """
+        from .mapping import DictMapping
+
         return DictMapping(self._primary)
 
     def lock(self, name: str, lease: float = DEFAULT_LEASE, timeout: float | None = None) -> Lock:

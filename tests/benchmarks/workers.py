@@ -112,7 +112,9 @@ class Crew:
 
 def _environment(server: Server) -> dict[str, str]:
     """Credentials, and nothing that would make one client look for more of them than another."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3DICT_"))}
+    # And bytecode is written, as it is for whoever installs a package: a cold start is not to compile what it imports.
+    dropped = ("AWS_", "S3DICT_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return kept | {
         "AWS_ACCESS_KEY_ID": server.access_key,
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
