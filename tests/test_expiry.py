@@ -452,7 +452,7 @@ def test_a_sweep_between_a_refusal_and_the_look_lets_the_creator_win(monkeypatch
 
 
 def found_by_modify(d: Any, _: int) -> bool:
-    modified: str = d.modify("k", lambda value: "found" if value else "missing", default=None)
+    modified: str = d.modify("k", lambda value: "missing" if value is None else "found", default=None)
     return modified == "found"
 
 
