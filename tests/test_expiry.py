@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import count
 from typing import Any
 
@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3dict import Client, Dict, LockLostError, LockTimeoutError, memoize
+from s3dict import Client, Dict, LockLostError, LockTimeoutError, UnavailableError, memoize
 from s3dict.core import expiry, fetching
 from s3dict.core.entries import Entries
+from s3dict.stores.base import Found
 from s3dict.stores.memory import MemoryStore, memory_bucket
 from s3dict.stores.threads import run_blocking
 
@@ -406,6 +407,28 @@ def test_an_entry_that_ends_while_its_read_is_held_up_is_not_brought_back() -> N
     bucket.advance(2 * MINUTE)
     run_blocking(entries.expiry.renew(path, seen, began))  # type: ignore[arg-type]
     assert "k" not in d
+
+
+class SilentClock:
+    """A clock that is asked about what may have come, as obstore's driver has one, and does not answer."""
+
+    def date(self) -> datetime:
+        raise UnavailableError("planted")
+
+    def has_reached(self, moment: datetime) -> bool:
+        return moment < datetime.now(timezone.utc) and bool(self.date())
+
+    def __add__(self, later: timedelta, /) -> SilentClock:
+        return self
+
+
+def test_a_clock_that_does_not_answer_fails_no_read_of_what_is_due() -> None:
+    client = Client("silent-clock", driver="memory")
+    d = Dict.from_name("d", create_if_missing=True, client=client)
+    entries: Entries = run_blocking(d._open())
+    written = datetime.now(timezone.utc) - 2 * DAY
+    found = Found(b"body", '"etag"', 4, written, SilentClock())
+    assert '"etag"' == run_blocking(entries.expiry.renew("path", found, entries.store.now()))
 
 
 class Normalised:
