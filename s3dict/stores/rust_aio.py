@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import atexit
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 import obstore
 
 from .base import PAGE_SIZE, Body, Found, Store
 from .rust import LARGE, RustRequests
+from .rust_connection import works_here
 from .tasks import Tasks
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta, PutMode, PutResult
 
     from .rust_connection import Connection
+
+A = TypeVar("A", bound="Awaitable[object]")
+
+EXIT_SECONDS = 2.0
+"""For so long at most, the end of the interpreter waits for requests that nobody waits for any more."""
+_under_way: WeakSet[Awaitable[object]] = WeakSet()
+
+
+def _begun(answer: A) -> A:
+    """Keeps in view what obstore has promised, until obstore has let go of the promise."""
+    _under_way.add(answer)
+    return answer
+
+
+@atexit.register
+def _let_go() -> None:
+    """Waits until obstore's threads have put down what they hold of Python.
+
+    A thread of theirs that hands over an answer, or learns that nobody wants it any more, needs the interpreter, and
+    still does when the coroutine has gone on with the answer. Before Python 3.14, an interpreter on its way out ends
+    such a thread, and that aborts the process: its exit status is lost, and what it has printed last.
+    The promise is what they put down last. https://github.com/PyO3/pyo3-async-runtimes/issues/40
+    """
+    from obstore.store import MemoryStore
+
+    until = time.monotonic() + EXIT_SECONDS
+    while _under_way and works_here() and time.monotonic() < until:
+        time.sleep(0.001)
+        MemoryStore()  # Any call into obstore counts what its threads have dropped without the interpreter.
 
 
 class AsyncRustStore(Tasks, RustRequests):
@@ -25,27 +59,33 @@ class AsyncRustStore(Tasks, RustRequests):
         RustRequests.__init__(self, connection, make_boto_store)
 
     async def _get(self, path: str, options: GetOptions) -> Found:
-        result = await obstore.get_async(self._connection.store(), path, options=options)
+        result = await _begun(obstore.get_async(self._connection.store(), path, options=options))
         meta = result.meta
-        body = await _joined(result) if meta["size"] > LARGE else (await result.bytes_async()).to_bytes()
+        body = await _joined(result) if meta["size"] > LARGE else (await _begun(result.bytes_async())).to_bytes()
         return self._found(body, meta)
 
     async def _head(self, path: str) -> ObjectMeta:
-        return await obstore.head_async(self._connection.store(), path)
+        return await _begun(obstore.head_async(self._connection.store(), path))
 
     async def _put(self, path: str, body: Body, mode: PutMode) -> PutResult:
-        return await obstore.put_async(self._connection.store(len(body)), path, body, mode=mode, use_multipart=False)
+        store = self._connection.store(len(body))
+        return await _begun(obstore.put_async(store, path, body, mode=mode, use_multipart=False))
 
     async def _delete(self, paths: Sequence[str]) -> None:
-        await obstore.delete_async(self._connection.store(), paths)
+        await _begun(obstore.delete_async(self._connection.store(), paths))
 
     async def _list(self, prefix: str, after: str | None) -> Sequence[ObjectMeta]:
         lines = obstore.list(self._connection.store(), prefix, offset=after, chunk_size=PAGE_SIZE)
         try:
-            return await anext(lines)
+            return await _begun(anext(lines))
         except StopAsyncIteration:
             return ()
 
 
 async def _joined(result: GetResult) -> bytes:
-    return b"".join([part async for part in result.stream(LARGE)])
+    stream = result.stream(LARGE)
+    parts = []
+    with suppress(StopAsyncIteration):
+        while True:
+            parts.append(await _begun(anext(stream)))
+    return b"".join(parts)
