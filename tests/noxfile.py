@@ -1,0 +1,60 @@
+"""The suite on each Python, with the oldest and with the newest releases of what s3dict stands on.
+
+    .venv/bin/nox -f tests/noxfile.py               # what depends on releases most, a minute for each of the eight
+    .venv/bin/nox -f tests/noxfile.py -- tests      # all of it; what follows `--` goes to pytest
+    .venv/bin/nox -f tests/noxfile.py -s audit      # known vulnerabilities
+
+A Python that is not on the PATH is skipped, and nox says so; with pyenv, name them all in PYENV_VERSION.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent.parent
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+PUBLIC_EXTRAS = ("cli", "examples", "fast", "local")
+CLOSEST = (
+    "tests/format",
+    "tests/test_dict.py",
+    "tests/test_bulk.py",
+    "tests/test_large_values.py",
+    "tests/test_rust.py",
+    "tests/test_imports.py",
+    "tests/test_cli_entries.py",
+    "tests/test_exit.py",
+)
+"""What is closest to the packages: the formats, both drivers, both ways, cold starts, the command line."""
+
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["suite"]
+
+
+@nox.session(python=PYTHONS, venv_params=["--seed"])
+@nox.parametrize("resolution", ["lowest-direct", "highest"])
+def suite(session: nox.Session, resolution: str) -> None:
+    """pytest, with the oldest or the newest releases that pyproject.toml allows."""
+    session.chdir(ROOT)
+    session.install("--editable", ".[test]", "--constraint", str(_releases(session, resolution)))
+    session.run("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *(session.posargs or CLOSEST))
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """pip-audit, of the newest releases."""
+    session.chdir(ROOT)
+    session.install("pip-audit")
+    releases = _releases(session, "highest")
+    session.run("pip-audit", "--strict", "--disable-pip", "--no-deps", "--requirement", str(releases))
+
+
+def _releases(session: nox.Session, resolution: str) -> Path:
+    """A file that says which release of everything a user of s3dict gets; the tools of the tests are not among them."""
+    releases = Path(session.create_tmp()) / f"{resolution}.txt"
+    extras = [f"--extra={extra}" for extra in PUBLIC_EXTRAS]
+    python = f"--python={session.virtualenv.location}/bin/python"
+    options = ("--quiet", "--upgrade", "--no-header", "--no-annotate", f"--resolution={resolution}", python, *extras)
+    session.run("uv", "pip", "compile", *options, "pyproject.toml", f"--output-file={releases}", external=True)
+    return releases
