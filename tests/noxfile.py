@@ -36,25 +36,27 @@ nox.options.sessions = ["suite"]
 @nox.parametrize("resolution", ["lowest-direct", "highest"])
 def suite(session: nox.Session, resolution: str) -> None:
     """pytest, with the oldest or the newest releases that pyproject.toml allows."""
+    releases = _releases(session, resolution)
     session.chdir(ROOT)
-    session.install("--editable", ".[test]", "--constraint", str(_releases(session, resolution)))
+    session.install("--editable", ".[test]", "--constraint", str(releases))
     session.run("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *(session.posargs or CLOSEST))
 
 
 @nox.session
 def audit(session: nox.Session) -> None:
     """pip-audit, of the newest releases."""
-    session.chdir(ROOT)
-    session.install("pip-audit")
     releases = _releases(session, "highest")
+    session.install("pip-audit")
     session.run("pip-audit", "--strict", "--disable-pip", "--no-deps", "--requirement", str(releases))
 
 
 def _releases(session: nox.Session, resolution: str) -> Path:
     """A file that says which release of everything a user of s3dict gets; the tools of the tests are not among them."""
-    releases = Path(session.create_tmp()) / f"{resolution}.txt"
+    releases = Path(session.create_tmp()).resolve() / f"{resolution}.txt"
     extras = [f"--extra={extra}" for extra in PUBLIC_EXTRAS]
     python = f"--python={session.virtualenv.location}/bin/python"
     options = ("--quiet", "--upgrade", "--no-header", "--no-annotate", f"--resolution={resolution}", python, *extras)
-    session.run("uv", "pip", "compile", *options, "pyproject.toml", f"--output-file={releases}", external=True)
+    session.run(
+        "uv", "pip", "compile", *options, str(ROOT / "pyproject.toml"), f"--output-file={releases}", external=True
+    )
     return releases
