@@ -19,8 +19,6 @@ PUBLIC_EXTRAS = ("cli", "examples", "fast", "local")
 CLOSEST = (
     "tests/format",
     "tests/test_dict.py",
-    "tests/test_bulk.py",
-    "tests/test_large_values.py",
     "tests/test_rust.py",
     "tests/test_imports.py",
     "tests/test_cli_entries.py",
