@@ -159,8 +159,8 @@ def interpreter_of(wanted: str) -> str | None:
     for candidate in candidates:
         asked = [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"]
         answer = subprocess.run(asked, capture_output=True, text=True, check=False)
-        version, _, executable = answer.stdout.strip().partition(" ")
-        if answer.returncode == 0 and version == wanted:
+        release, _, executable = answer.stdout.strip().partition(" ")
+        if answer.returncode == 0 and release == wanted:
             return executable  # A shim goes by variables that the tests do not pass on.
     return None
 
