@@ -17,6 +17,7 @@ from .config import (
     DEFAULT_ENVIRONMENT,
     DEFAULT_MAX_VALUE_BYTES,
     DEFAULT_PREFIX,
+    DEFAULT_TIMEOUT,
     Settings,
     check_endpoint,
     check_installed,
@@ -59,6 +60,9 @@ class Client:
             the store: no request within that time, and after it one whose answer has no body if nothing has changed.
             What others write shows up that much later; what this client writes, at once. Nothing atomic uses it. None,
             the default, asks the store each time. It takes 64 MiB of memory at most.
+        timeout: For how long a request waits while the store says nothing: for a connection (5 seconds at most), for an
+            answer, and for each next part of it. A request that got none is sent again, but at most four times; so a
+            call gives up after four timeouts for each of its requests, and a few seconds of pauses.
         signing_keys: Secrets of 16 bytes or more. The first signs every entry, each of them verifies; with them, an
             entry that none of them signed is ``IntegrityError`` before anything of it is unpickled.
 
@@ -82,10 +86,13 @@ class Client:
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
         concurrency: int = DEFAULT_CONCURRENCY,
         cache: timedelta | None = None,
+        timeout: timedelta = DEFAULT_TIMEOUT,
         signing_keys: Iterable[str | bytes] = (),
     ) -> None:
         if not (cache is None or isinstance(cache, timedelta)):
             raise InvalidError(f"Invalid cache: {cache!r}. It is a timedelta, or None for no cache")
+        if not isinstance(timeout, timedelta):
+            raise InvalidError(f"Invalid timeout: {timeout!r}. It is a timedelta, such as timedelta(seconds=10)")
         settings = Settings(
             bucket,
             prefix,
@@ -96,6 +103,7 @@ class Client:
             max_value_bytes,
             concurrency,
             None if cache is None else cache.total_seconds(),
+            timeout.total_seconds(),
         )
         self._set_up(settings.checked(), check_signing_keys(signing_keys), session)
 
@@ -112,8 +120,9 @@ class Client:
     def from_env(cls) -> Client:
         """The client that the environment describes; the same one while the environment stays the same.
 
-        ``S3DICT_BUCKET``, ``S3DICT_PREFIX``, ``S3DICT_ENDPOINT_URL``, ``S3DICT_ENVIRONMENT``, ``S3DICT_DRIVER`` and
-        ``S3DICT_SIGNING_KEYS`` are ours; region, profile and credentials are boto3's (``AWS_*``). No request.
+        ``S3DICT_BUCKET``, ``S3DICT_PREFIX``, ``S3DICT_ENDPOINT_URL``, ``S3DICT_ENVIRONMENT``, ``S3DICT_DRIVER``,
+        ``S3DICT_TIMEOUT`` and ``S3DICT_SIGNING_KEYS`` are ours; region, profile and credentials are boto3's
+        (``AWS_*``). No request.
 
         Raises:
             InvalidError: no bucket is set, or a setting cannot work.
@@ -242,6 +251,7 @@ class Client:
             "endpoint_url": self.endpoint_url or check_endpoint(from_env),
             "region_name": self._settings.region_name,
             "session": self._session,
+            "timeout": self._settings.timeout_seconds,
         }
 
     def _codec(self, codec: Codec) -> Codec:

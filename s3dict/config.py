@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import lru_cache
 
 from .errors import InvalidError
@@ -14,6 +15,8 @@ DEFAULT_PREFIX = "s3dict"
 DEFAULT_ENVIRONMENT = "main"
 DEFAULT_MAX_VALUE_BYTES = 100 * 1024 * 1024
 DEFAULT_CONCURRENCY = 64
+DEFAULT_TIMEOUT = timedelta(minutes=1)
+LONGEST_TIMEOUT = timedelta(hours=1)
 DEFAULT_LEASE = 30.0
 DRIVERS = ("auto", "boto3", "obstore", "memory")
 
@@ -31,6 +34,7 @@ class Settings:
     max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES
     concurrency: int = DEFAULT_CONCURRENCY
     cache_seconds: float | None = None
+    timeout_seconds: float = DEFAULT_TIMEOUT.total_seconds()
 
     def checked(self) -> Settings:
         """The settings with a plain prefix. Raises InvalidError for what cannot work."""
@@ -45,6 +49,8 @@ class Settings:
             raise InvalidError("max_value_bytes and concurrency are 1 or more")
         if self.cache_seconds is not None and self.cache_seconds <= 0:
             raise InvalidError("cache is a timedelta of more than nothing, or None for no cache")
+        if not 0 < self.timeout_seconds <= LONGEST_TIMEOUT.total_seconds():
+            raise InvalidError("timeout is a timedelta of more than nothing, and of an hour at most")
         check_endpoint(self.endpoint_url)
         check_name(self.environment_name, "environment")
         return replace(self, prefix=check_prefix(self.prefix))
@@ -78,7 +84,21 @@ def settings_from_env() -> Settings:
         endpoint_url=os.environ.get("S3DICT_ENDPOINT_URL") or None,
         environment_name=os.environ.get("S3DICT_ENVIRONMENT") or DEFAULT_ENVIRONMENT,
         driver=os.environ.get("S3DICT_DRIVER") or "auto",
+        timeout_seconds=timeout_from_env().total_seconds(),
     ).checked()
+
+
+def timeout_from_env() -> timedelta:
+    """The seconds in ``S3DICT_TIMEOUT``. Raises InvalidError for what is no number of them."""
+    chosen = os.environ.get("S3DICT_TIMEOUT")
+    if not chosen:
+        return DEFAULT_TIMEOUT
+    try:
+        return timedelta(seconds=float(chosen))
+    except (ValueError, OverflowError):
+        raise InvalidError(
+            f"Invalid S3DICT_TIMEOUT: {chosen!r}. It is a number of seconds, such as 10 or 0.5"
+        ) from None
 
 
 def signing_keys_from_env() -> tuple[bytes, ...]:

@@ -218,6 +218,7 @@ def test_the_table_tells_the_defaults() -> None:
     told = {row[1].strip("`"): row[2].strip("`") for row in table("Environment variable")}
     for name in ("prefix", "environment_name", "driver", "concurrency"):
         assert str(parameters[name].default) == told[name]
+    assert f"{parameters['timeout'].default.total_seconds():g}" == told["timeout"]
 
 
 def test_the_errors_in_the_table_are_what_it_says() -> None:

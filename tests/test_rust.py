@@ -34,7 +34,7 @@ from s3dict.stores.rust_connection import (
     static_credentials,
 )
 from s3dict.stores.rust_errors import UnclearError, declined
-from s3dict.stores.s3 import READ_SECONDS, SENDINGS, Call, Declined
+from s3dict.stores.s3 import SENDINGS, Call, Declined
 
 from .support.proxy import Fault, FaultKind, Proxy, Request
 from .support.time_travel import TimeTravel
@@ -181,10 +181,10 @@ class TestTheWayThere:
         assert timedelta(minutes=5) < left <= timedelta(minutes=10)
 
     def test_a_larger_body_is_waited_for_longer(self) -> None:
-        assert READ_SECONDS == patience(0) == patience(MEGABYTE)
-        assert READ_SECONDS < patience(MEGABYTE + 1) < patience(100 * MEGABYTE)
-        assert patience(65 * MEGABYTE) == patience(100 * MEGABYTE)
-        assert 100 * 8 <= patience(100 * MEGABYTE) <= 100 * 8 * 4
+        assert 60.0 == patience(0, 60.0) == patience(MEGABYTE, 60.0)
+        assert 60.0 < patience(MEGABYTE + 1, 60.0) < patience(100 * MEGABYTE, 60.0)
+        assert patience(65 * MEGABYTE, 60.0) == patience(100 * MEGABYTE, 60.0)
+        assert 100 * 8 <= patience(100 * MEGABYTE, 0.5) <= 100 * 8 * 4
 
 
 def test_stray_variables_of_obstore_lead_nowhere_else(seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX
+from ..config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX, timeout_from_env
 from .options import AsJson
 from .output import printable
 
@@ -113,6 +113,7 @@ def _client(bucket: str | None, prefix: str, endpoint_url: str | None, region: s
         region_name=region,
         environment_name=os.environ.get("S3DICT_ENVIRONMENT") or DEFAULT_ENVIRONMENT,
         driver=driver,
+        timeout=timeout_from_env(),
     )
 
 

@@ -18,6 +18,8 @@ SENDINGS = 8
 """How often a conditional request is sent before giving up."""
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
+SILENT_SENDINGS = 3
+"""How often a store that says nothing is sent a write: after so many timeouts, no other is begun."""
 CLOCK_STEP = timedelta(seconds=2)
 """Last-Modified and Date are cut to whole seconds, so only what is two apart is surely in order."""
 
@@ -48,6 +50,18 @@ async def before(store: Store, attempt: int) -> None:
         await store.sleep(pause(attempt))
 
 
+async def may_send(store: Store, attempt: int, began: float, within: float | None = None) -> bool:
+    """Waits as `before` does; False when a write that began then, by the store's `now`, is not to be sent again.
+
+    That is the case after `within` seconds, if they are less than what a silent store is waited for.
+    """
+    longest = SILENT_SENDINGS * store.timeout
+    if attempt and store.now() - began >= (longest if within is None else min(within, longest)):
+        return False
+    await before(store, attempt)
+    return True
+
+
 def pause(attempt: int) -> float:
     """Seconds to wait before the attempt of that number, from 1.
 
@@ -71,19 +85,28 @@ class Marks:
 
 
 async def put_if(
-    store: Store, path: str, body: bytes, marks: Marks, *, over: str | None, removable: bool = False
+    store: Store,
+    path: str,
+    body: bytes,
+    marks: Marks,
+    *,
+    over: str | None,
+    removable: bool = False,
+    within: float | None = None,
 ) -> Won | Lost:
     """Writes the object over the ETag `over`, or where there is none when `over` is None; takes effect at most once.
 
     `removable` says that others may delete the object. Then `If-None-Match` is not sent again after an unanswered
     request: "never written" and "written, and removed since" look the same, and in the second case it would come back.
-    Requests: 1 when it wins, 2 when it loses. Raises UncertainOutcomeError when answers were lost and nothing can tell,
-    ConflictError when the store kept answering 409, UnavailableError when no request took effect.
+    After `within` seconds it is not sent again either. Requests: 1 when it wins, 2 when it loses. Raises
+    UncertainOutcomeError when answers were lost and nothing can tell, ConflictError when the store kept answering 409,
+    UnavailableError when no request took effect.
     """
     began, unanswered = store.now(), False
     failure: Error | None = None
     for attempt in range(SENDINGS):
-        await before(store, attempt)
+        if not await may_send(store, attempt, began, within):
+            break
         try:
             answer = await store.put(path, body, if_match=over, if_none_match=over is None)
         except Error as error:
@@ -104,10 +127,11 @@ async def put_if(
 
 async def delete_if(store: Store, path: str, over: str) -> Removal:
     """Deletes the object where it still has the ETag `over`. 1 request. Raises as `put_if` does."""
-    unanswered = False
+    began, unanswered = store.now(), False
     failure: Error | None = None
     for attempt in range(SENDINGS):
-        await before(store, attempt)
+        if not await may_send(store, attempt, began):
+            break
         try:
             answer = await store.delete(path, if_match=over)
         except Error as error:

@@ -42,7 +42,7 @@ from ..format.values import Codec, Segment
 from ..stores.base import Found, Store, Written
 from .cache import ReadCache
 from .cache import recent as read_recently
-from .conditional import SENDINGS, Lost, Marks, Removal, Won, before, delete_if, put_if, read
+from .conditional import SENDINGS, Lost, Marks, Removal, Won, before, delete_if, may_send, put_if, read
 from .expiry import Expiry
 from .fetching import fetch
 
@@ -138,11 +138,12 @@ class Entries:
 
     async def write(self, encoded: EncodedKey, key: Any, value: Any) -> None:
         """Puts the entry, whatever is there. 1 request; it is sent again when its answer is lost."""
-        segments, path = self._serialise(key, value), self.path(encoded)
+        segments, path, began = self._serialise(key, value), self.path(encoded), self.store.now()
         failure: Error | None = None
         with self.about(key), self.changing(path):
             for attempt in range(SENDINGS):
-                await before(self.store, attempt)
+                if not await may_send(self.store, attempt, began):
+                    break
                 # Each sending is a write of its own: under the same write id, a second effect would bring an ETag back
                 # on which others may have acted since.
                 body, _ = self._pack(encoded, segments)

@@ -23,7 +23,7 @@ from .conditional import read
 CLOCK_SLACK = timedelta(seconds=1)
 """Both times are cut to whole seconds, so an age may be off by nearly one, either way."""
 LONGEST_REQUEST = timedelta(minutes=2)
-"""No renewal is under way for longer: its sender has given up by then."""
+"""No renewal is under way for longer, or for twice the client's timeout: its sender has given up by then."""
 DENIED_PAUSE = 600.0
 """Seconds without another try after the store has denied a renewal: a reader without the right to write stays that."""
 FAILED_PAUSE = timedelta(seconds=15)
@@ -36,13 +36,13 @@ class Lifetime:
 
     __slots__ = ("closing", "due", "over", "pause")
 
-    def __init__(self, ttl: timedelta | None) -> None:
+    def __init__(self, ttl: timedelta | None, timeout: timedelta) -> None:
         self.due = self.closing = self.over = self.pause = timedelta.max
         if ttl is not None:
             self.over = ttl * SWEEP_MARGIN - CLOCK_SLACK
             # What is read just before it is due has to last for another ttl by any reading of the clock.
             self.due = self.over - ttl - 2 * CLOCK_SLACK
-            self.closing = min(ttl, self.over - LONGEST_REQUEST)
+            self.closing = min(ttl, self.over - max(LONGEST_REQUEST, 2 * timeout))
             # What is read in a pause is not renewed, so it must be short beside the ttl.
             self.pause = min(FAILED_PAUSE, ttl / 100)
 
@@ -58,7 +58,7 @@ class Expiry:
     def __init__(self, store: Store, capabilities: Capabilities, ttl: timedelta | None) -> None:
         self._store = store
         self._capabilities = capabilities
-        self._lifetime = Lifetime(ttl)
+        self._lifetime = Lifetime(ttl, timedelta(seconds=store.timeout))
         self._quiet_until = store.now()
 
     def is_over(self, last_modified: datetime, told: Told) -> bool:

@@ -97,13 +97,17 @@ class Held:
         if isinstance(outcome, Lost):
             raise LockLostError(f"{self._place.label} was lost: another took it over")
 
+    def _left(self) -> float:
+        """Seconds of the lease: after that it is not for us to write any more."""
+        return self._renewed_at + self._record.lease - self._place.store.now()
+
     async def _write(self, *, owner: str | None) -> Won | Lost:
         place, mine = self._place, (self._record.owner or "").encode()
         while True:
             # Each write has an id of its own: an earlier renewal that is found there has begun no new lease.
             record = replace(self._record, owner=owner, write_id=_random())
             over, marks = place.capabilities.if_match(self._etag), Marks(record.write_id.encode(), mine)
-            outcome = await put_if(place.store, place.path, record.encode(), marks, over=over)
+            outcome = await put_if(place.store, place.path, record.encode(), marks, over=over, within=self._left())
             if isinstance(outcome, Won) or outcome.found is None or mine not in outcome.found.body:
                 return outcome
             # Ours still: a renewal took effect whose answer was lost.

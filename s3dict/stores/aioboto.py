@@ -34,9 +34,11 @@ class AioBotoStore(S3Requests, Tasks):
         region_name: str | None,
         session: boto3.Session | None,
         concurrency: int,
+        timeout: float,
     ) -> None:
         super().__init__()
         self.bucket = bucket
+        self.timeout = timeout
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
@@ -79,7 +81,7 @@ class AioBotoStore(S3Requests, Tasks):
         lifetime = _open(
             session,
             {"endpoint_url": self._endpoint_url, "region_name": signed_for},
-            {"custom_endpoint": custom, "concurrency": self._concurrency},
+            {"custom_endpoint": custom, "concurrency": self._concurrency, "timeout": self.timeout},
         )
         clients = await anext(lifetime)
         finalize(self, _close, asyncio.get_running_loop(), lifetime).atexit = False

@@ -152,7 +152,12 @@ def steady_seconds() -> float:
 
 
 class Store(Protocol):
-    """Objects of one bucket, and the concurrency that fits the caller."""
+    """Objects of one bucket, and the concurrency that fits the caller.
+
+    ``timeout`` is for how many seconds a request waits while the store says nothing.
+    """
+
+    timeout: float
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None

@@ -24,9 +24,11 @@ class BotoStore(S3Requests, Threads):
         region_name: str | None,
         session: boto3.Session | None,
         concurrency: int,
+        timeout: float,
     ) -> None:
         super().__init__(concurrency)
         self.bucket = bucket
+        self.timeout = timeout
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
@@ -63,10 +65,10 @@ class BotoStore(S3Requests, Threads):
                     self._session = boto3.Session()
                     tune(self._session._session)
                 custom = self._endpoint_url is not None
-                config = Config(**options(custom_endpoint=custom, concurrency=self._concurrency, once=once))
+                how = options(custom_endpoint=custom, concurrency=self._concurrency, timeout=self.timeout, once=once)
                 signed_for = region(self._region_name, self._session, custom_endpoint=custom)
                 self._clients[once] = self._session.client(
-                    "s3", endpoint_url=self._endpoint_url, region_name=signed_for, config=config
+                    "s3", endpoint_url=self._endpoint_url, region_name=signed_for, config=Config(**how)
                 )
                 send_at_once(self._clients[once])
             return self._clients[once]

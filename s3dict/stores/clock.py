@@ -39,7 +39,7 @@ PARTED_SECONDS = 1.0
 DRIFT = 0.0005
 """How much faster or slower one clock may run than another: what NTP slews at most."""
 PATIENCE_SECONDS = 2.0
-"""An event loop stands still meanwhile."""
+"""How long its answer is waited for, at most: an event loop stands still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,18 @@ class _Reading:
 class StoreClock:
     """The clock of the store that serves the bucket at `url`. It is asked when somebody wants to know the time."""
 
-    def __init__(self, url: str, signed_url: Callable[[], str], *, ca_bundle: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        signed_url: Callable[[], str],
+        *,
+        ca_bundle: str | None = None,
+        timeout: float = PATIENCE_SECONDS,
+    ) -> None:
         self._url = url
         self._signed_url = signed_url
         self._ca_bundle = ca_bundle
+        self._timeout = min(PATIENCE_SECONDS, timeout)
         self._asking = threading.Lock()
         self._reading: _Reading | None = None
 
@@ -109,7 +117,7 @@ class StoreClock:
         from http.client import HTTPException
         from urllib.request import Request
 
-        opened, failure = _opener(self._ca_bundle), ""
+        opened, failure = _opener(self._ca_bundle, self._timeout), ""
         addresses: tuple[Callable[[], str], ...] = (lambda: self._url, self._signed_url)
         for address in addresses:
             try:
@@ -122,7 +130,7 @@ class StoreClock:
         raise UnavailableError(f"The store's clock cannot be read with HEAD {self._url}: {failure}", sent=False)
 
 
-def _opener(ca_bundle: str | None) -> Callable[[Request], HTTPResponse]:
+def _opener(ca_bundle: str | None, timeout: float) -> Callable[[Request], HTTPResponse]:
     """Opens requests as other clients do here (proxies, certificates), and takes any answer for an answer."""
     from ssl import create_default_context
     from urllib.request import HTTPErrorProcessor, HTTPSHandler, build_opener
@@ -134,4 +142,4 @@ def _opener(ca_bundle: str | None) -> Callable[[Request], HTTPResponse]:
         https_response = http_response
 
     opener = build_opener(AsItComes, HTTPSHandler(context=create_default_context(cafile=ca_bundle)))
-    return lambda request: opener.open(request, timeout=PATIENCE_SECONDS)
+    return lambda request: opener.open(request, timeout=timeout)

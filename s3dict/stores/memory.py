@@ -136,6 +136,8 @@ class _MemoryObjects:
     """The requests of the protocol."""
 
     _bucket: MemoryBucket
+    timeout = 60.0
+    """Never waited for."""
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None

@@ -55,6 +55,7 @@ class RustRequests:
         self._connection = connection
         self._make_boto_store = make_boto_store
         self._made_boto_store: Store | None = None
+        self.timeout = connection.timeout
 
     async def sleep(self, seconds: float) -> None:
         raise NotImplementedError

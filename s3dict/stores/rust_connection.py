@@ -21,7 +21,7 @@ from obstore.store import S3Store
 
 from ..errors import InvalidError, PermissionDeniedError
 from .clock import StoreClock
-from .s3 import CONNECT_SECONDS, READ_SECONDS
+from .s3 import CONNECT_SECONDS
 
 if TYPE_CHECKING:
     import boto3
@@ -78,15 +78,22 @@ class Connection:
     """
 
     def __init__(
-        self, bucket: str, *, endpoint_url: str | None, region_name: str | None, session: boto3.Session | None
+        self,
+        bucket: str,
+        *,
+        endpoint_url: str | None,
+        region_name: str | None,
+        session: boto3.Session | None,
+        timeout: float,
     ) -> None:
         self.bucket = bucket
+        self.timeout = timeout
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
         self._making = threading.Lock()
         self._common: dict[str, Any] = {}
-        self._stores: dict[int, S3Store] = {}
+        self._stores: dict[float, S3Store] = {}
         self._clock: StoreClock | None = None
 
     @property
@@ -98,11 +105,11 @@ class Connection:
 
     def store(self, size: int = 0) -> S3Store:
         """The store for a request with a body of that size: larger ones are waited for longer."""
-        seconds = patience(size)
+        seconds = patience(size, self.timeout)
         found = self._stores.get(seconds)
         return found if found is not None else self._make(seconds)
 
-    def _make(self, seconds: int) -> S3Store:
+    def _make(self, seconds: float) -> S3Store:
         global _started_in  # noqa: PLW0603 (the runtime is one for the process)
         self._set_up()
         _started_in = os.getpid()
@@ -128,7 +135,8 @@ class Connection:
             address = address_of(self.bucket, self._endpoint_url, signed_for, os.environ)
             provider = lent_by(lender) if lender is not None and given is None else lambda: given
             self._common = _store_arguments(address, signed_for, provider)
-            self._clock = StoreClock(address.url, self._signed_url, ca_bundle=os.environ.get("AWS_CA_BUNDLE"))
+            bundle = os.environ.get("AWS_CA_BUNDLE")
+            self._clock = StoreClock(address.url, self._signed_url, ca_bundle=bundle, timeout=self.timeout)
 
     def _signed_url(self) -> str:
         """Of an object that need not be there: whatever the answer is, it has a Date."""
@@ -158,11 +166,11 @@ def _store_arguments(address: Address, region: str, provider: Any) -> dict[str, 
     }
 
 
-def _client_options(seconds: int) -> ClientConfig:
+def _client_options(seconds: float) -> ClientConfig:
     options: ClientConfig = {
         # boto3 speaks http where the URL says so. AWS is https.
         "allow_http": True,
-        "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+        "connect_timeout": timedelta(seconds=min(CONNECT_SECONDS, seconds)),
         "read_timeout": timedelta(seconds=seconds),
         # That for the whole of an answer, 30 seconds by default, would end large values on slow links.
         "timeout": timedelta(days=365),
@@ -184,15 +192,15 @@ def _certificates(bundle: str) -> bytes:
         raise InvalidError(f"AWS_CA_BUNDLE names a file that cannot be read: {error}") from error
 
 
-def patience(size: int) -> int:
-    """How many seconds an answer to a body of that size is waited for.
+def patience(size: int, timeout: float) -> float:
+    """How many seconds an answer to a body of that size is waited for, where the client has that timeout.
 
     obstore's read timeout counts from the beginning of the request, with the time to send the body; it is fixed for a
     store. So there is one for small bodies, and one for each power of two of megabytes that is used.
     """
     if size <= MEGABYTE:
-        return READ_SECONDS
-    return READ_SECONDS + SECONDS_PER_MEGABYTE * (1 << (size // MEGABYTE).bit_length())
+        return timeout
+    return timeout + SECONDS_PER_MEGABYTE * (1 << (size // MEGABYTE).bit_length())
 
 
 def address_of(bucket: str, endpoint_url: str | None, region: str, environment: Mapping[str, str]) -> Address:

@@ -11,7 +11,7 @@ import re
 from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 
 from ..errors import Error, InvalidError, PermissionDeniedError, UnavailableError
-from .s3 import Call, Declined, decline, judge
+from .s3 import Call, Declined, decline, judge, silence
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*)", re.DOTALL)
 _ERROR_IN_200 = "Server returned error response: "
@@ -52,6 +52,8 @@ def _verdict(error: Exception, call: Call) -> Declined | Error:
         return _answer(500, said.partition(_ERROR_IN_200)[2], call)
     if _NEVER_CONNECTED.search(details):
         return UnavailableError(f"{call}: the store cannot be reached: {_reason(details)}", sent=False)
+    if "HTTP error: " in said and "TimedOut" in details:
+        return silence(call)
     if "HTTP error: " in said:
         return UnavailableError(f"{call}: the connection broke: {_reason(details)}")
     return UnclearError(f"{call}: an answer that is not one of S3: what stands between? {said}")
@@ -68,6 +70,4 @@ def _element(name: str, body: str) -> str:
 
 def _reason(details: str) -> str:
     told = re.search(r'(?:message|error): "([^"]*)"', details)
-    if told is not None:
-        return told[1]
-    return "no answer in time" if "TimedOut" in details else "it was closed before the answer was complete"
+    return told[1] if told else "it was closed before the answer was complete"

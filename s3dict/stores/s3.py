@@ -21,8 +21,8 @@ from .base import Body, Deleted, Found, Listed, NotDeleted, NotModified, Page, R
 
 SENDINGS = 4
 """How often a request without a condition is sent before the store counts as unavailable."""
-CONNECT_SECONDS = 5
-READ_SECONDS = 60
+CONNECT_SECONDS = 5.0
+"""How long a connection is waited for, at most; an answer, for the client's `timeout`."""
 FIRST_PAUSE = 0.25
 
 _TRY_AGAIN = frozenset({"ConditionalRequestConflict", "OperationAborted"})
@@ -34,6 +34,9 @@ _NO_CREDENTIALS = frozenset(
     | {"SSOError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "LoginRefreshRequired", "NoAuthTokenError"}
 )
 _NEVER_SENT = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
+_SILENCE = frozenset(
+    {"ReadTimeoutError", "AioReadTimeoutError", "SocketTimeoutError", "ServerTimeoutError", "TimeoutError"}
+)
 _NO_S3_ANSWER = frozenset({"ResponseParserError", "FlexibleChecksumError"})
 
 
@@ -102,13 +105,13 @@ def parse_date(header: str | None) -> datetime:
         raise UnsupportedStoreError("The store tells no time: leases and ages are counted by its Date header") from None
 
 
-def options(*, custom_endpoint: bool, concurrency: int, once: bool) -> dict[str, Any]:
+def options(*, custom_endpoint: bool, concurrency: int, timeout: float, once: bool) -> dict[str, Any]:
     """Arguments of botocore's Config. AWS keeps botocore's defaults; many other servers cannot take two of them."""
     chosen: dict[str, Any] = {
         "retries": {"mode": "standard", "total_max_attempts": 1 if once else SENDINGS},
         "max_pool_connections": concurrency,
-        "connect_timeout": CONNECT_SECONDS,
-        "read_timeout": READ_SECONDS,
+        "connect_timeout": min(CONNECT_SECONDS, timeout),
+        "read_timeout": timeout,
         "parameter_validation": False,
         "user_agent_extra": "s3dict",
     }
@@ -177,6 +180,7 @@ class S3Requests:
     """The requests of the protocol over any way of sending a `Call`."""
 
     bucket: str
+    timeout: float
 
     async def send(self, call: Call) -> Answer | Declined:
         raise NotImplementedError
@@ -380,6 +384,8 @@ def _failure(error: Exception, call: Call) -> Error | None:
         return PermissionDeniedError(
             f"{call}: no usable credentials: {error}. Set AWS_ACCESS_KEY_ID and the rest, or a profile or role"
         )
+    if kind in _SILENCE:
+        return silence(call)
     if kind in _NEVER_SENT and _never_connected(error):
         return UnavailableError(f"{call}: the store cannot be reached: {error}", sent=False)
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "urllib3"):
@@ -387,6 +393,11 @@ def _failure(error: Exception, call: Call) -> Error | None:
     if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
         return _botocore_failure(error, call)
     return None
+
+
+def silence(call: Call) -> UnavailableError:
+    """The error for a request that was sent, and got no answer, or no more of it, for as long as it was waited for."""
+    return UnavailableError(f"{call}: no answer in time. Client(timeout=...) or S3DICT_TIMEOUT sets how long is waited")
 
 
 def _never_connected(error: Exception) -> bool:

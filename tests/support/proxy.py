@@ -24,7 +24,7 @@ from random import Random
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from .wire import HttpRequest, HttpResponse, read_request, read_response, write_message
+from .wire import HttpRequest, HttpResponse, read_request, read_response, write_message, write_part
 
 __all__ = ["Fault", "FaultKind", "Proxy", "Request"]
 
@@ -32,6 +32,9 @@ FaultKind = Literal[
     "lost-request",  # the connection drops before the server has seen the request
     "lost-answer",  # the server does what it was asked, then the connection drops
     "delay",  # the request reaches the server late, even when its client has given up
+    "cut-request",  # the server gets the request's first bytes, then the connection drops
+    "cut-answer",  # the server does what it was asked, and the client gets the answer's first bytes
+    "stalled-answer",  # likewise, and the connection stays open and silent, for `seconds`
     "internal-error",  # 500, and the server has not seen the request
     "internal-error-after",  # 500, although the server has done what it was asked
     "denied",  # 403 AccessDenied, and the server has not seen the request
@@ -39,7 +42,8 @@ FaultKind = Literal[
     "conflict",  # 409 ConditionalRequestConflict, and the server has not seen the request
 ]
 
-_FORWARDED = frozenset({"lost-answer", "delay", "internal-error-after"})
+_FORWARDED = frozenset({"lost-answer", "delay", "internal-error-after", "cut-answer", "stalled-answer"})
+_IN_PART = frozenset({"cut-answer", "stalled-answer"})
 _STREAM_LIMIT = 1 << 20
 
 
@@ -67,7 +71,8 @@ class Fault:
     """What shall go wrong, and with which requests.
 
     It concerns requests of the `operation` that satisfy `when`, and strikes the fraction `probability` of
-    them. Any fault may first keep the request waiting, for `seconds`.
+    them. Any fault may first keep the request waiting, for `seconds`; a lost request is silence then. A message is
+    cut after the fraction `cut` of it, or anywhere.
     """
 
     kind: FaultKind
@@ -75,6 +80,7 @@ class Fault:
     when: Callable[[Request], bool] | None = None
     probability: float = 1.0
     seconds: float = 0.0
+    cut: float | None = None
 
     def concerns(self, request: Request) -> bool:
         if self.operation not in (None, request.operation):
@@ -94,6 +100,7 @@ class Proxy:
         self._target = urlsplit(target)
         self._seed = seed
         self._lock = threading.Lock()
+        self._cuts = Random(f"{seed}/cuts")
         self._faults: tuple[tuple[Fault, Random], ...] = ()
         self._script: list[Fault] = []
         self._recordings: dict[int, list[Request]] = {}
@@ -211,6 +218,10 @@ class Proxy:
         self._record(replace(request, status=status, fault=kind))
         if answer is None:
             return False
+        if fault and fault.kind in _IN_PART:
+            await write_part(writer, answer.without_body() if call.method == "HEAD" else answer, self._cut(fault))
+            await asyncio.sleep(fault.seconds if fault.kind == "stalled-answer" else 0)
+            return False
         await write_message(writer, answer.without_body() if call.method == "HEAD" else answer)
         return (call.header("connection") or "").lower() != "close"
 
@@ -220,9 +231,14 @@ class Proxy:
         """The server's answer, or the fault's; None is a dropped connection."""
         if fault is None:
             return await self._forward(call, request, upstream)
-        await asyncio.sleep(fault.seconds)
+        await asyncio.sleep(fault.seconds if fault.kind != "stalled-answer" else 0)
+        if fault.kind == "cut-request":
+            await upstream.exchange_in_part(call, self._cut(fault))
         forwarded = fault.kind in _FORWARDED and await self._forward(call, request, upstream)
-        return (forwarded or None) if fault.kind == "delay" else _ERRORS.get(fault.kind)
+        return (forwarded or None) if fault.kind in ("delay", *_IN_PART) else _ERRORS.get(fault.kind)
+
+    def _cut(self, fault: Fault) -> float:
+        return self._cuts.random() if fault.cut is None else fault.cut
 
     async def _forward(self, call: HttpRequest, request: Request, upstream: _Upstream) -> HttpResponse | None:
         try:
@@ -247,6 +263,14 @@ class _Upstream:
         if not reusable:
             self.close()
         return answer
+
+    async def exchange_in_part(self, call: HttpRequest, cut: float) -> None:
+        """Sends the first bytes of the request, and hangs up."""
+        with suppress(OSError):  # the server is gone
+            _, writer = await self._connect()
+            await write_part(writer, call, cut)
+            _hang_up(writer)
+        self._streams = None
 
     async def _connect(self) -> tuple[StreamReader, StreamWriter]:
         if self._streams and self._streams[0].at_eof():

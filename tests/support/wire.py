@@ -6,7 +6,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-__all__ = ["Headers", "HttpRequest", "HttpResponse", "read_request", "read_response", "write_message"]
+__all__ = ["Headers", "HttpRequest", "HttpResponse", "read_request", "read_response", "write_message", "write_part"]
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -77,14 +77,25 @@ async def read_response(reader: StreamReader, method: str) -> tuple[HttpResponse
 
 
 async def write_message(writer: StreamWriter, message: HttpRequest | HttpResponse) -> None:
-    lines = (message.start, *(f"{name}: {value}" for name, value in message.headers), "", "")
     body = memoryview(message.body)
     # Joined here: asyncio's own `writelines` never comes to an end with an empty body in Python 3.12 and 3.13.
-    writer.write(b"".join(("\r\n".join(lines).encode("latin-1"), body[:_SLICE])))
+    writer.write(b"".join((_head(message), body[:_SLICE])))
     await writer.drain()
     for offset in range(_SLICE, len(body), _SLICE):  # a large body shall not hold up the other connections
         writer.write(body[offset : offset + _SLICE])
         await writer.drain()
+
+
+async def write_part(writer: StreamWriter, message: HttpRequest | HttpResponse, fraction: float) -> None:
+    """The first bytes of the message, and never all of it."""
+    whole = _head(message) + message.body
+    writer.write(whole[: min(int(len(whole) * fraction), len(whole) - 1)])
+    await writer.drain()
+
+
+def _head(message: HttpRequest | HttpResponse) -> bytes:
+    lines = (message.start, *(f"{name}: {value}" for name, value in message.headers), "", "")
+    return "\r\n".join(lines).encode("latin-1")
 
 
 async def _read_head(reader: StreamReader) -> tuple[str, Headers]:

@@ -1,0 +1,181 @@
+"""A store that says nothing: each request waits for the client's `timeout`, and a call for a few of them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from s3dict import Client, Dict, InvalidError, LockLostError, UnavailableError, UncertainOutcomeError
+from s3dict.config import DEFAULT_TIMEOUT
+from s3dict.stores.threads import run_blocking
+from s3dict.testing import Clock, faults
+
+from .support.proxy import Fault, Proxy
+from .support.ways import Endpoint, Way, World
+
+QUICK = timedelta(seconds=0.2)
+FOR_EVER = 3600.0
+SAID = r"no answer in time.*timeout"
+
+
+@pytest.fixture(params=["seaweedfs", "seaweedfs-rust"])
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
+    with Proxy(seaweedfs.url) as silent:
+        yield silent
+
+
+@pytest.fixture(autouse=True)
+def _few_sendings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them, and the pauses between them, would take as long again."""
+    monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
+    monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+
+
+@pytest.fixture
+def impatient(client: Client, proxy: Proxy) -> Client:
+    return Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=client.driver, timeout=QUICK)
+
+
+@pytest.fixture
+def d(client: Client, impatient: Client, way: Way) -> Any:
+    """A dict with one entry, through the proxy."""
+    made: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
+    made["k"] = "v" * 1000
+    handle = World(impatient, way).with_id(made.object_id)
+    handle.wrapped._state.hydrated = made._state.hydrated
+    return handle
+
+
+def silence(operation: str | None = None) -> Fault:
+    return Fault("lost-request", operation, seconds=FOR_EVER)
+
+
+async def test_a_read_gives_up(d: Any, proxy: Proxy) -> None:
+    proxy.faults = [silence()]
+    reads: list[Callable[[], Any]] = [lambda: d.get("k"), lambda: d.contains("k"), d.len]
+    for read in reads:
+        with pytest.raises(UnavailableError, match=SAID):
+            await read()
+
+
+async def test_a_plain_put_gives_up_and_may_be_repeated(d: Any, proxy: Proxy) -> None:
+    proxy.faults = [silence()]
+    with pytest.raises(UnavailableError, match=SAID):
+        await d.put("k", 1)
+    proxy.faults = []
+    await d.put("k", 1)
+    assert 1 == await d.get("k")
+
+
+async def test_a_write_on_a_condition_is_uncertain_and_says_why(d: Any, proxy: Proxy) -> None:
+    version = (await d.entry("k")).version
+    proxy.faults = [silence("PutObject"), silence("DeleteObject")]
+    writes: list[Callable[[], Any]] = [lambda: d.put("k", 1, if_version=version), lambda: d.pop("k")]
+    for write in writes:
+        with pytest.raises(UncertainOutcomeError, match=SAID):
+            await write()
+    proxy.faults = []
+    assert "v" * 1000 == await d.get("k")
+
+
+async def test_an_answer_that_stops_in_the_middle_is_no_answer(d: Any, proxy: Proxy) -> None:
+    proxy.faults = [Fault("stalled-answer", "GetObject", seconds=FOR_EVER, cut=0.9)]
+    with pytest.raises(UnavailableError, match=SAID):
+        await d.get("k")
+
+
+async def test_one_silent_request_is_sent_again(d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 2)
+    for operation, ask in (("GetObject", d.get), ("HeadObject", d.contains)):
+        proxy.script(silence(operation))
+        assert await ask("k")
+
+
+async def test_what_comes_in_time_is_waited_for(client: Client, proxy: Proxy, way: Way) -> None:
+    """Longer than the impatient would."""
+    Dict.objects.create("d", client=client)
+    patient = Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=client.driver)
+    d = World(patient, way).named("d")
+    proxy.script(Fault("delay", "PutObject", seconds=2 * QUICK.total_seconds()))
+    with proxy.recording() as requests:
+        await d.put("k", 1)
+    assert 1 == sum(request.operation == "PutObject" for request in requests)
+
+
+@pytest.mark.parametrize("backend", ["memory"], indirect=True)
+async def test_a_store_that_stays_silent_is_not_sent_a_write_again_and_again(
+    client: Client, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    d = World(client, way).named("d", create_if_missing=True)
+    version = [await d.put("k", 1), str((await d.entry("k")).version)][1]
+    monkeypatch.setattr("s3dict.stores.memory._MemoryObjects.timeout", 0.0)
+    writes: list[Callable[[], Any]] = [
+        lambda: d.put("k", 1),
+        lambda: d.put("k", 1, if_version=version),
+        lambda: d.pop("k"),
+    ]
+    for write in writes:
+        with faults(client, "lost-request") as fault, pytest.raises((UnavailableError, UncertainOutcomeError)):
+            await write()
+        assert 1 <= fault.struck <= 2
+
+
+@pytest.mark.parametrize("backend", ["memory"], indirect=True)
+async def test_a_renewal_is_not_sent_again_when_its_lease_is_over(client: Client) -> None:
+    """Leaving waits for the heartbeat, and then for the release: neither goes on for longer than the lease."""
+    d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
+    with pytest.raises(LockLostError), d.lock("job", lease=2) as held, faults(client, "lost-request") as fault:
+        clock = Clock(client)
+        store: Any = held._place.store
+        sleep = store.sleep
+
+        async def long_sleep(seconds: float) -> None:
+            clock.advance(timedelta(seconds=3))
+            await sleep(seconds)
+
+        store.sleep = long_sleep
+        assert run_blocking(held.renew()) is True
+        assert 2 == fault.struck
+        assert held.lost
+
+
+def test_the_stores_clock_is_waited_for_no_longer(impatient: Client, proxy: Proxy) -> None:
+    if impatient.driver != "obstore":
+        pytest.skip("boto3 reads the time in the answer itself")
+    store: Any = impatient._store(aio=False)
+    proxy.faults = [silence()]
+    with pytest.raises(UnavailableError, match=r"clock cannot be read.*timed out"):
+        store._connection.clock.at(0.0)
+
+
+def test_so_are_the_buckets_own_settings(impatient: Client, proxy: Proxy) -> None:
+    proxy.faults = [silence()]
+    with pytest.raises(UnavailableError, match=SAID):
+        impatient._bucket_admin().look()
+
+
+def test_it_can_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3DICT_BUCKET", "b")
+    assert DEFAULT_TIMEOUT == timedelta(seconds=Client.from_env()._settings.timeout_seconds)
+    monkeypatch.setenv("S3DICT_TIMEOUT", "2.5")
+    client = Client.from_env()
+    assert 2.5 == client._settings.timeout_seconds
+    assert 2.5 == pickle.loads(pickle.dumps(client))._settings.timeout_seconds
+
+
+@pytest.mark.parametrize("wrong", ["10s", "-1", "0", "nan", "inf", "1e9"])
+def test_a_wrong_one_in_the_environment_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3DICT_BUCKET", "b")
+    monkeypatch.setenv("S3DICT_TIMEOUT", wrong)
+    with pytest.raises(InvalidError, match=r"(?i)timeout"):
+        Client.from_env()
