@@ -114,13 +114,13 @@ async def put_if(
             if over is None and removable and unanswered:
                 # What is still under way has time to arrive, and then to be recognised.
                 await before(store, 1)
-                return await _verdict(store, path, marks, began)
+                return await _verdict(store, path, marks, began, failure)
             _stop_unless_temporary(error, unanswered)
             continue
         if isinstance(answer, Written):
             return Won(answer.etag)
         if answer.reason is Reason.CONDITION:
-            return await _verdict(store, path, marks, began if unanswered else None)
+            return await _verdict(store, path, marks, began if unanswered else None, failure)
         failure = None
     raise _given_up(failure, unanswered)
 
@@ -165,8 +165,11 @@ def _given_up(failure: Error | None, unanswered: bool) -> Error:
     return failure or ConflictError("Conditional requests for the same object kept colliding: try again later")
 
 
-async def _verdict(store: Store, path: str, marks: Marks, began: float | None) -> Won | Lost:
-    """Whether a write that was refused or not answered took place. `began` is None when all sendings were answered."""
+async def _verdict(store: Store, path: str, marks: Marks, began: float | None, failure: Error | None) -> Won | Lost:
+    """Whether a write that was refused or not answered took place.
+
+    `began` is None when all sendings were answered; `failure` is how the last that was not ended.
+    """
     try:
         found = await read(store, path, marks.peek)
     except Error as error:
@@ -178,8 +181,9 @@ async def _verdict(store: Store, path: str, marks: Marks, began: float | None) -
     if began is None or _stood_before(store, found, marks, began):
         return Lost(found)
     raise UncertainOutcomeError(
-        "An answer was lost, and the object is another or gone: the write may or may not have taken place in between"
-    )
+        "An answer was lost, and the object is another or gone: the write may or may not have taken place in between. "
+        f"{failure}"
+    ) from failure
 
 
 def _stood_before(store: Store, found: Found | None, marks: Marks, began: float) -> bool:
