@@ -88,6 +88,12 @@ def test_every_refusal_is_an_error_of_ours(status: int, code: str, kind: type[Er
     assert sent == getattr(caught.value, "sent", None)
 
 
+def test_a_clock_that_is_wrong_is_named() -> None:
+    """The credentials are not what has to be looked at."""
+    with pytest.raises(PermissionDeniedError, match="The clock here is too far from the store's: set it right"):
+        decline(said(403, "RequestTimeTooSkewed"), CALL)
+
+
 def test_what_a_credential_provider_says_is_not_what_the_store_says() -> None:
     """SSO answers 404 when a role is not assigned: that is no missing key."""
     with pytest.raises(PermissionDeniedError, match="no usable credentials"):

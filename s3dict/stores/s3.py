@@ -346,6 +346,8 @@ def _refusal(status: int, code: str, message: str, call: Call) -> Error:
         return NotFoundError(
             f"There is no bucket {call.bucket!r} at this endpoint: create it, or mend S3DICT_BUCKET. {said}"
         )
+    if code == "RequestTimeTooSkewed":
+        return PermissionDeniedError(f"The clock here is too far from the store's: set it right. {said}")
     if status in (401, 403) or code in _BAD_CREDENTIALS:
         return PermissionDeniedError(
             f"{said}. Check the credentials (AWS_ACCESS_KEY_ID and the rest), the region, and that the policy allows "
