@@ -84,7 +84,7 @@ async def test_a_put_that_creates_is_not_repeated_when_nothing_tells_what_became
     """It may have taken effect and have been taken out since; to send it again would bring it back."""
     await d.hydrate()
     proxy.script(fault(kind))
-    with pytest.raises(UncertainOutcomeError, match="connection broke|500 InternalError"):
+    with pytest.raises(UncertainOutcomeError, match=r"connection broke|500 InternalError"):
         await d.put("k", 1, skip_if_exists=True)
     assert "k" not in other
 
