@@ -24,6 +24,7 @@ from s3dict.cli.seaweed import LocalServer
 from s3dict.stores.threads import run_blocking
 
 from .ceph.options import pytest_addoption as add_ceph
+from .chaos.options import pytest_addoption as add_chaos
 from .races.options import pytest_addoption as add_races
 from .support.ministack import MiniStack
 from .support.moto_server import MotoServer
@@ -34,7 +35,7 @@ _numbers = itertools.count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    for add in (add_races, add_ceph):
+    for add in (add_races, add_ceph, add_chaos):
         add(parser)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,10 +31,10 @@ from ..support.linearizability import (
     Versioned,
 )
 
-__all__ = ["BUGS", "KEYS", "Written", "live", "understood"]
+__all__ = ["BUGS", "KEYS", "UNCERTAIN", "Life", "Written", "live", "understood"]
 
 KEYS = ("a", "b")
-_UNCERTAIN = (UncertainOutcomeError, UnavailableError, ConflictError)
+UNCERTAIN = (UncertainOutcomeError, UnavailableError, ConflictError)
 
 
 class Written(NamedTuple):
@@ -68,7 +68,7 @@ def understood(operation: Operation) -> Operation:
 
 
 @dataclass(slots=True)
-class _Life:
+class Life:
     """One process's doings; versions that it has seen, it uses once more later."""
 
     seat: Seat
@@ -77,10 +77,11 @@ class _Life:
     random: random.Random
     numbers: Iterator[int] = field(default_factory=count)
     versions: dict[str, str] = field(default_factory=dict)
+    keys: Sequence[str] = KEYS
 
     async def act(self) -> None:
         action = self.random.choice(_ACTIONS)
-        await action(self, self.random.choice(KEYS))
+        await action(self, self.random.choice(self.keys))
 
     def value(self) -> Written:
         return Written(f"{self.seat.number}.{next(self.numbers)}")
@@ -141,27 +142,27 @@ class _Life:
 
 
 _ACTIONS = (
-    _Life.get,
-    _Life.get,
-    _Life.contains,
-    _Life.put,
-    _Life.create,
-    _Life.create,
-    _Life.setdefault,
-    _Life.entry,
-    _Life.replace,
-    _Life.replace,
-    _Life.modify,
-    _Life.modify,
-    _Life.pop,
-    _Life.pop,
+    Life.get,
+    Life.get,
+    Life.contains,
+    Life.put,
+    Life.create,
+    Life.create,
+    Life.setdefault,
+    Life.entry,
+    Life.replace,
+    Life.replace,
+    Life.modify,
+    Life.modify,
+    Life.pop,
+    Life.pop,
 )
 
 
 async def live(seat: Seat, d: Any, *, directory: Path, seed: str, operations: int, bug: str | None = None) -> None:
     """Does that many operations and records them, perhaps with a bug planted in this process's s3dict."""
-    with BUGS[bug](), Recorder(directory, f"p{seat.number}", uncertain=_UNCERTAIN) as recorder:
-        life = _Life(seat, d, recorder, random.Random(f"{seed}/{seat.number}"))
+    with BUGS[bug](), Recorder(directory, f"p{seat.number}", uncertain=UNCERTAIN) as recorder:
+        life = Life(seat, d, recorder, random.Random(f"{seed}/{seat.number}"))
         seat.meet()
         for _ in range(operations):
             await life.act()

@@ -116,6 +116,14 @@ class CephGateway:
         """At once: there is nothing to save."""
         self._daemons.close()
 
+    def kill(self) -> None:
+        """Ends the gateway alone with SIGKILL; what lies behind it goes on."""
+        self._gateway.end(signal.SIGKILL)
+
+    def start(self) -> None:
+        """Starts the gateway again, where it was; returns when it answers."""
+        self._serve(self._daemons)
+
     def swept(self) -> list[str]:
         """The paths of all objects that the lifecycle has deleted so far, in that order."""
         log = (self._directory / "client.rgw.a.log").read_text(errors="replace")
@@ -150,8 +158,11 @@ class CephGateway:
         # The first request to the cluster makes its pools, and waits until the OSD serves them.
         keys = (f"--access-key={access_key}", f"--secret-key={secret_key}")
         self._run("radosgw-admin", "user", "create", "--uid=tests", "--display-name=tests", *keys)
-        gateway = self._launch(daemons, "radosgw", "-n", "client.rgw.a")
-        self._wait_until_ready(gateway)
+        self._serve(daemons)
+
+    def _serve(self, daemons: ExitStack) -> None:
+        self._gateway = self._launch(daemons, "radosgw", "-n", "client.rgw.a")
+        self._wait_until_ready(self._gateway)
 
     def _make_monitor(self) -> None:
         addresses = "[v2:{0}:{1},v1:{0}:{2}]".format(_HOST, *self._monitor_ports)

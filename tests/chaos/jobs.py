@@ -1,0 +1,129 @@
+"""What the processes do while things break: anything, on keys that they share and keys of their own, and under a lock.
+
+All that they see of shared keys is recorded for the checker of histories; what was acknowledged of their own entries is
+in diaries; how often they counted under the lock is what they return.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from s3dict import Client, ConflictError, Dict, LockLostError, LockTimeoutError, UnavailableError, UncertainOutcomeError
+
+from ..histories.jobs import BUGS, UNCERTAIN, Life
+from ..races.workers import Seat
+from ..support.history import Recorder
+from ..support.ways import InWay
+from .diary import Diary
+
+__all__ = ["COUNTER", "DRIVERS", "Counted", "Course", "endure", "reach", "skewed"]
+
+COUNTER = "counted under the lock"
+DRIVERS = ("boto3", "boto3", "obstore", "obstore")
+"""Of the workers in turn; every other works in asyncio."""
+_LEASE = 30.0
+_WITHOUT_LOCKS = 0.9
+_LOCK_PATIENCE = 0.5
+_FAILURES = (ConflictError, UnavailableError, UncertainOutcomeError, LockLostError)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the processes of one round have in common."""
+
+    directory: Path
+    seed: str
+    seconds: float
+    keys: tuple[str, ...]
+    timeout: float
+    bug: str | None = None
+    skew: float = 0.0
+    """By how many seconds the clocks are wrong by which boto3 signs: fast here, slow there."""
+    locks: bool = True
+
+
+@dataclass(slots=True)
+class Counted:
+    """How often the counter was raised under the lock, certainly and perhaps; what the slowest operation took."""
+
+    certain: int = 0
+    uncertain: int = 0
+    slowest: float = 0.0
+
+
+def reach(handle: Dict[Any, Any], driver: Any, timeout: float) -> Any:
+    """The same dict, through a client with that driver and timeout."""
+    known: Any = handle
+    client: Client = known._state.client
+    patient = Client(
+        client.bucket,
+        prefix=client.prefix,
+        endpoint_url=client.endpoint_url,
+        driver=driver,
+        timeout=timedelta(seconds=timeout),
+    )
+    reached: Any = Dict.from_id(handle.object_id, patient)
+    reached._state.hydrated = known.hydrate()._state.hydrated  # so that whatever goes wrong meets what counts
+    return reached
+
+
+@contextmanager
+def skewed(seconds: float) -> Iterator[None]:
+    """boto3 and aioboto3 sign by a clock that is so far ahead. obstore's clock cannot be set from here."""
+    import botocore.auth
+
+    now = botocore.auth.get_current_datetime  # type: ignore[attr-defined]
+
+    def wrong(*args: Any, **options: Any) -> Any:
+        return now(*args, **options) + timedelta(seconds=seconds)
+
+    with mock.patch("botocore.auth.get_current_datetime", wrong):
+        yield
+
+
+async def endure(seat: Seat, d: Any, *, course: Course) -> Counted:
+    """Works for so many seconds with one and the same client, whatever happens to the store meanwhile."""
+    handle: Any = reach(d.wrapped, DRIVERS[seat.number % len(DRIVERS)], course.timeout)
+    own = InWay(handle, seat.way)
+    counted, chance = Counted(), random.Random(f"{course.seed}/{seat.number}/chance")
+    name = f"p{seat.number}"
+    skew = course.skew if seat.number % 4 else -course.skew
+    with BUGS[course.bug](), skewed(skew), Recorder(course.directory, name, uncertain=UNCERTAIN) as recorder:
+        life = Life(seat, own, recorder, random.Random(f"{course.seed}/{seat.number}"), keys=course.keys)
+        diary = Diary(course.directory, f"{course.seed}.{name}")
+        seat.meet()
+        ends = time.monotonic() + course.seconds
+        while (began := time.monotonic()) < ends:
+            await _act(chance.uniform(0, 1 if course.locks else _WITHOUT_LOCKS), life, diary, counted)
+            counted.slowest = max(counted.slowest, time.monotonic() - began)
+        diary.close()
+    return counted
+
+
+async def _act(chance: float, life: Life, diary: Diary, counted: Counted) -> None:
+    if chance < 0.6:
+        await life.act()
+    elif chance < _WITHOUT_LOCKS:
+        await diary.write(life.d)
+    else:
+        await _count(life.seat, life.d, counted)
+
+
+async def _count(seat: Seat, d: Any, counted: Counted) -> None:
+    """One more under the lock: a get and a put, which two at a time would spoil."""
+    try:
+        async with seat.entered(d.wrapped.lock(COUNTER, lease=_LEASE, timeout=_LOCK_PATIENCE)):
+            counted.uncertain += 1
+            await d.put(COUNTER, 1 + await d.get(COUNTER, 0))
+            counted.uncertain -= 1
+            counted.certain += 1
+    except (LockTimeoutError, *_FAILURES):
+        pass

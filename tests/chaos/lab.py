@@ -1,0 +1,128 @@
+"""Where the scenarios take place: a server of their own, processes, and rounds whose histories are checked."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from s3dict import Client, Dict
+from s3dict.cli.seaweed import LocalServer
+
+from ..histories.jobs import understood
+from ..races.workers import Workers
+from ..support.history import Recorder, load_history
+from ..support.linearizability import ABSENT, Get, NotLinearizableError, Operation, assert_linearizable
+from ..support.ways import Endpoint
+from .diary import check_diaries
+from .jobs import COUNTER, Counted, Course, endure
+from .results import Result
+
+__all__ = ["Lab", "Rounds", "seaweed"]
+
+PROCESSES = 4
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """What a scenario needs. `seconds` is how long it lasts, about; `full` asks for outages of their real length."""
+
+    directory: Path
+    workers: Workers
+    seconds: float
+    full: bool = False
+    shared: Endpoint | None = None
+    """A SeaweedFS for scenarios that leave it as it is; without one, each has its own."""
+
+    @contextmanager
+    def store(self) -> Iterator[Client]:
+        """An empty prefix on a SeaweedFS."""
+        with ExitStack() as opened:
+            there = self.shared
+            if there is None:
+                server = opened.enter_context(seaweed(self.folder("seaweed")))
+                there = Endpoint(server.endpoint_url, server.bucket)
+            prefix = f"chaos-{os.getpid()}-{next(_numbers)}"
+            yield Client(there.bucket, prefix=prefix, endpoint_url=there.url, driver="boto3")
+
+    def folder(self, name: str) -> Path:
+        """A new directory, for a server or a history."""
+        made = self.directory / f"{name}-{next(_numbers)}"
+        made.mkdir()
+        return made
+
+
+@contextmanager
+def seaweed(directory: Path) -> Iterator[LocalServer]:
+    """A SeaweedFS that takes this environment's credentials."""
+    keys = {"accessKey": os.environ["AWS_ACCESS_KEY_ID"], "secretKey": os.environ["AWS_SECRET_ACCESS_KEY"]}
+    admin = {"name": "admin", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    (directory / "identities.json").write_text(json.dumps({"identities": [admin]}))
+    with LocalServer(directory, bucket="s3dict-chaos") as server:
+        yield server
+
+
+@dataclass(slots=True)
+class Rounds:
+    """One dict, on which processes work round after round; each round has keys and a history of its own."""
+
+    lab: Lab
+    client: Client
+    timeout: float = 60.0
+    operations: int = 0
+    slowest: float = 0.0
+    violations: list[str] = field(default_factory=list)
+    d: Dict[Any, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.d = Dict.from_name("d", create_if_missing=True, client=self.client).hydrate()
+
+    def work(
+        self, through: Client, seconds: float, *, bug: str | None = None, skew: float = 0.0, locks: bool = True
+    ) -> tuple[Course, list[Counted]]:
+        """Lets the processes work through that client's endpoint for so many seconds."""
+        number = next(_numbers)
+        keys = f"a{number}", f"b{number}"
+        course = Course(self.lab.folder("round"), f"r{number}", seconds, keys, self.timeout, bug, skew, locks)
+        handle: Dict[Any, Any] = Dict.from_id(self.d.object_id, through)
+        counted = self.lab.workers.run(PROCESSES, endure, handle, course=course)
+        self.slowest = max(self.slowest, *(each.slowest for each in counted))
+        return course, counted
+
+    def check(self, course: Course, counted: Sequence[Counted]) -> None:
+        """When all is well again: whether what is there is what the round's processes have been told."""
+        with Recorder(course.directory, "at the end") as recorder:
+            for key in course.keys:
+                with recorder.operation(key, Get()) as reading:
+                    reading.result = self.d.get(key, ABSENT)
+        history = [understood(operation) for operation in load_history(course.directory)]
+        self._explain(history)
+        findings = check_diaries(course.directory, self.d)
+        self.violations += findings.violations
+        self.violations += self.check_count(counted)
+        self.operations += len(history) + findings.begun + sum(each.certain + each.uncertain for each in counted)
+        self.d.clear()
+
+    def check_count(self, counted: Sequence[Counted]) -> list[str]:
+        """Whether the counter is what the processes have counted under the lock."""
+        count, least = self.d.get(COUNTER, 0), sum(each.certain for each in counted)
+        most = least + sum(each.uncertain for each in counted)
+        return [] if least <= count <= most else [f"{count} counted under the lock, and not {least} to {most}"]
+
+    def _explain(self, history: list[Operation]) -> None:
+        try:
+            assert_linearizable(history)
+        except NotLinearizableError as error:
+            self.violations.append(str(error))
+
+    def result(self, scenario: str, server: str, began: float, injected: dict[str, int]) -> Result:
+        seconds = time.monotonic() - began
+        noted = f"slowest call {self.slowest:.1f} s"
+        return Result(scenario, server, seconds, self.operations, injected, tuple(self.violations), noted)

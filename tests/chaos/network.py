@@ -1,0 +1,113 @@
+"""What happens on the way: cut connections, errors, lost answers, and nothing at all for half a minute."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..support.proxy import Fault, Proxy, Request
+from ..support.ways import by_way_of
+from .lab import Lab, Rounds
+from .results import Result
+
+__all__ = ["EVERYTHING", "PROFILES", "Profile", "network", "silence"]
+
+ROUND_SECONDS = 4.0
+SILENCE_SECONDS = 30.0
+SHORT_SILENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What goes wrong at random, and for how long a client waits."""
+
+    name: str
+    faults: Sequence[Fault]
+    timeout: float = 10.0
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("connections cut", (Fault("cut-request", probability=0.03), Fault("cut-answer", probability=0.03))),
+        Profile(
+            "5 % of 500 and 503",
+            (
+                Fault("internal-error", probability=0.02),
+                Fault("internal-error-after", probability=0.01),
+                Fault("slow-down", probability=0.02),
+            ),
+        ),
+        Profile("answers lost", (Fault("lost-answer", probability=0.05), Fault("lost-request", probability=0.02))),
+        Profile(
+            "answers late, or stuck",
+            (
+                Fault("delay", probability=0.1, seconds=0.3),
+                Fault("stalled-answer", probability=0.01, seconds=60.0),
+            ),
+            timeout=2.0,
+        ),
+    )
+}
+
+
+EVERYTHING = Profile("all of it at once", [fault for profile in PROFILES.values() for fault in profile.faults], 2.0)
+
+
+def network(lab: Lab, *, profile: Profile, bug: str | None = None) -> Result:
+    """One profile on SeaweedFS: nothing that was acknowledged is lost, nothing is torn, one order explains it all."""
+    with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
+        began, struck = time.monotonic(), Counter[str]()
+        through = by_way_of(proxy.url, direct)
+        rounds = Rounds(lab, direct, profile.timeout)
+        while not struck or time.monotonic() - began < lab.seconds:
+            with proxy.recording() as requests:
+                proxy.faults = profile.faults
+                worked = rounds.work(through, min(ROUND_SECONDS, lab.seconds), bug=bug)
+                proxy.faults = ()
+            struck.update(_struck(requests))
+            rounds.check(*worked)
+        return rounds.result(profile.name, "SeaweedFS", began, dict(struck))
+
+
+def _struck(requests: Sequence[Request]) -> list[str]:
+    return [request.fault for request in requests if request.fault]
+
+
+def silence(lab: Lab, *, bug: str | None = None) -> Result:
+    """Every request is kept, and then dropped, for half a minute: calls end in time, and later ones succeed."""
+    seconds = SILENCE_SECONDS if lab.full else SHORT_SILENCE_SECONDS
+    timeout = seconds / 4
+    with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
+        began, silences = time.monotonic(), 0
+        through = by_way_of(proxy.url, direct)
+        rounds = Rounds(lab, direct, timeout)
+        while not silences or time.monotonic() - began < lab.seconds:
+            falling = threading.Timer(seconds / 4, _fall_silent, (proxy, seconds))
+            falling.start()
+            worked = rounds.work(through, 1.5 * seconds, bug=bug)
+            falling.join()
+            silences += 1
+            rounds.check(*worked)
+        _check_bound(rounds, timeout)
+        return rounds.result(f"{seconds:g} s of nothing", "SeaweedFS", began, {"silences": silences})
+
+
+def _fall_silent(proxy: Proxy, seconds: float) -> None:
+    proxy.faults = [Fault("lost-request", seconds=seconds)]
+    time.sleep(seconds)
+    proxy.faults = ()
+
+
+MOST_REQUESTS = 5
+"""Of the operations here: a lock that is looked at, taken, and let go around a get and a put."""
+PAUSES_SECONDS = 15.0
+
+
+def _check_bound(rounds: Rounds, timeout: float) -> None:
+    longest = MOST_REQUESTS * 4 * timeout + PAUSES_SECONDS
+    if rounds.slowest > longest:
+        rounds.violations.append(f"a call took {rounds.slowest:.1f} s, of {longest:.1f} s with a timeout of {timeout}")

@@ -1,0 +1,64 @@
+"""The results as a table, on the terminal and in the guide. The latest of each scenario are kept beside this file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..benchmarks.report import machine
+from .results import Result
+
+__all__ = ["keep", "print_table", "write_readme"]
+
+RESULTS = Path(__file__).parent / "results.json"
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- chaos: python -m tests.chaos --ceph --write -->", "<!-- end of chaos -->"
+_COLUMNS = ("what", "server", "seconds", "operations", "done to them", "violations")
+
+
+def print_table(results: Sequence[Result], console: Console) -> None:
+    table = Table(title="What was survived")
+    for column in _COLUMNS:
+        table.add_column(column)
+    for result in results:
+        table.add_row(*_cells(asdict(result)))
+    console.print(table)
+    for result in results:
+        console.print(f"{result.scenario}: {result.noted}", markup=False)
+
+
+def keep(results: Sequence[Result]) -> None:
+    """Beside the results of earlier runs, whose place those of the same scenario take."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for result in results:
+        known[f"{result.scenario}, {result.server}"] = {**asdict(result), "date": today, "machine": machine()}
+    RESULTS.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_readme() -> None:
+    known = list(json.loads(RESULTS.read_text()).values())
+    rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, known)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    when = ", ".join(sorted({result["date"] for result in known}))
+    where = "; ".join(sorted({result["machine"] for result in known}))
+    soaked = "".join(f"- {result['noted']}.\n" for result in known if "tasks" in result["noted"])
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(
+        f"{before}{BEGIN}\n\n{table}\n\n{soaked}- Measured {when}: {where}\n\n{END}{after}", encoding="utf-8"
+    )
+
+
+def _cells(result: dict[str, Any]) -> tuple[str, ...]:
+    done = ", ".join(f"{count:,} {kind}" for kind, count in result["injected"].items()) or "load"
+    seconds, operations, violations = result["seconds"], result["operations"], len(result["violations"])
+    return result["scenario"], result["server"], f"{seconds:.0f}", f"{operations:,}", done, str(violations)
