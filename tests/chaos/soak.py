@@ -27,7 +27,7 @@ PROCESSES, TASKS = 4, 64
 KEYS = 500
 WARM_UP = 0.2
 """The part of the time in which caches fill and pools grow."""
-ENOUGH = 60
+ENOUGH = 80
 """Samples; of fewer, the means are those of chance."""
 MAY_GROW = {"memory": (0.1, 8.0), "threads": (0.25, 8.0), "tasks": (0.5, 16.0), "sockets": (0.5, 16.0)}
 """What the mean of the last third may be above that of the first: a fraction of it, and so many (MiB of memory)."""
@@ -207,9 +207,7 @@ def soak(lab: Lab, *, processes: int = PROCESSES, tasks: int = TASKS, leak: str 
     _keep(lab, told)
     violations = [f"process {n}: {said}" for n, each in enumerate(told) for said in each.violations()]
     operations = sum(each.after.operations for each in told)
-    memory = ", ".join(f"{each.samples[len(each.samples) // 4].memory:.0f} → {each.after.memory:.0f}" for each in told)
-    failed = f"{sum(each.failed for each in told)} calls given up"
-    noted = f"{processes} processes of {tasks} tasks; MiB from a quarter of the time to the end: {memory}; {failed}"
+    noted = f"{processes} processes of {tasks} tasks: {_summary(told)}"
     return Result("mixed load", "SeaweedFS", time.monotonic() - began, operations, {}, tuple(violations), noted)
 
 
@@ -253,17 +251,34 @@ def _keep(lab: Lab, told: Sequence[Told]) -> None:
 
 def growth(samples: Sequence[Sample]) -> list[str]:
     """What grew under the load, after its beginning: the last third beside the first."""
-    settled = samples[int(len(samples) * WARM_UP) :]
-    if len(settled) < ENOUGH:
+    if len(samples) < ENOUGH:
         return []
+    changes = ((name, *_change(samples, name), *MAY_GROW[name]) for name in MAY_GROW)
+    return [
+        f"{name} grew under the load from {was:.0f} to {became:.0f}"
+        for name, was, became, fraction, number in changes
+        if became > was + was * fraction + number
+    ]
+
+
+def _change(samples: Sequence[Sample], name: str) -> tuple[float, float]:
+    """The mean in the first third and in the last."""
+    settled = samples[int(len(samples) * WARM_UP) :]
     third = max(1, len(settled) // 3)
-    first, last = settled[:third], settled[-third:]
-    grown = []
-    for name, (fraction, number) in MAY_GROW.items():
-        was, became = (mean(getattr(sample, name) for sample in part) for part in (first, last))
-        if became > was + was * fraction + number:
-            grown.append(f"{name} grew under the load from {was:.0f} to {became:.0f}")
-    return grown
+    return mean(getattr(each, name) for each in settled[:third]), mean(getattr(each, name) for each in settled[-third:])
+
+
+def _summary(told: Sequence[Told]) -> str:
+    """The means of a process, and what it had beside its first call when all was over."""
+    changes = {name: [_change(each.samples, name) for each in told] for name in MAY_GROW}
+    means = {name: [mean(part) for part in zip(*pairs, strict=True)] for name, pairs in changes.items()}
+    under_load = ", ".join(f"{name} {was:.0f} → {became:.0f}" for name, (was, became) in means.items())
+    left = ", ".join(
+        f"{max(getattr(each.after, name) - getattr(each.before, name) for each in told)} {name}"
+        for name in ("tasks", "sockets")
+    )
+    failed = sum(each.failed for each in told)
+    return f"{under_load} (memory in MiB; the first third → the last); afterwards {left} more; {failed} calls given up"
 
 
 def remnants(before: Sample, after: Sample) -> list[str]:
