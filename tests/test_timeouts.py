@@ -149,6 +149,28 @@ async def test_a_renewal_is_not_sent_again_when_its_lease_is_over(client: Client
         assert held.lost
 
 
+@pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
+async def test_a_renewal_waits_for_less_than_what_is_left_of_its_lease(client: Client, proxy: Proxy, way: Way) -> None:
+    """One that is lost on the way, as on a connection that broke without a word, must not cost the lock."""
+    patient = Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=client.driver)
+    d = World(patient, way).named("d", create_if_missing=True)
+    lock = d.wrapped.lock("job", lease=2)
+    held = lock.__enter__() if way is Way.BLOCKING else await lock.__aenter__()
+    proxy.script(silence("PutObject"))
+    renewing = held.renew()
+    assert (run_blocking(renewing) if way is Way.BLOCKING else await renewing) is True
+    assert held.lost is False
+    lock.__exit__(None, None, None) if way is Way.BLOCKING else await lock.__aexit__(None, None, None)
+
+
+def test_a_shorter_timeout_has_a_store_of_its_own(client: Client) -> None:
+    store = client._store(aio=False)
+    assert store is store.hurried(store.timeout)
+    quick = store.hurried(10.0)
+    assert (8.0, quick) == (quick.timeout, store.hurried(15.9))
+    assert 0.5 == store.hurried(0.7).timeout
+
+
 def test_the_stores_clock_is_waited_for_no_longer(impatient: Client, proxy: Proxy) -> None:
     if impatient.driver != "obstore":
         pytest.skip("boto3 reads the time in the answer itself")

@@ -75,7 +75,9 @@ class Held:
             return False
         sent_at = self._place.store.now()
         try:
-            outcome = await self._write(owner=self._record.owner)
+            # In no more time than is between two renewals: one that gets no answer must leave time for the next.
+            hurry = self._record.lease / RENEWALS_PER_LEASE
+            outcome = await self._write(self._place.store.hurried(hurry), owner=self._record.owner)
         except (UnavailableError, UncertainOutcomeError):
             # The store may be back in time for the next beat; until the lease is over the lock is still ours.
             return True
@@ -90,7 +92,7 @@ class Held:
         if self.lost:
             raise LockLostError(f"{self._place.label} was lost: its lease ran out, or another took it over")
         try:
-            outcome = await self._write(owner=None)
+            outcome = await self._write(self._place.store.hurried(self._record.lease), owner=None)
         except (UnavailableError, UncertainOutcomeError):
             # The work is done, and was done under the lock. It frees itself when its lease is over.
             return
@@ -101,13 +103,13 @@ class Held:
         """Seconds of the lease: after that it is not for us to write any more."""
         return self._renewed_at + self._record.lease - self._place.store.now()
 
-    async def _write(self, *, owner: str | None) -> Won | Lost:
+    async def _write(self, store: Store, *, owner: str | None) -> Won | Lost:
         place, mine = self._place, (self._record.owner or "").encode()
         while True:
             # Each write has an id of its own: an earlier renewal that is found there has begun no new lease.
             record = replace(self._record, owner=owner, write_id=_random())
             over, marks = place.capabilities.if_match(self._etag), Marks(record.write_id.encode(), mine)
-            outcome = await put_if(place.store, place.path, record.encode(), marks, over=over, within=self._left())
+            outcome = await put_if(store, place.path, record.encode(), marks, over=over, within=self._left())
             if isinstance(outcome, Won) or outcome.found is None or mine not in outcome.found.body:
                 return outcome
             # Ours still: a renewal took effect whose answer was lost.

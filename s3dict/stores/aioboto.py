@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 from .base import Body
+from .haste import Hurried
 from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, tune
 from .tasks import Tasks
 
@@ -39,12 +40,26 @@ class AioBotoStore(S3Requests, Tasks):
         super().__init__()
         self.bucket = bucket
         self.timeout = timeout
+        self._hurried = Hurried[AioBotoStore]()
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
         self._concurrency = concurrency
         self._opening = asyncio.Lock()
         self._clients: dict[bool, S3Client] = {}
+
+    def hurried(self, seconds: float) -> AioBotoStore:
+        return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
+
+    def _with_timeout(self, timeout: float) -> AioBotoStore:
+        return AioBotoStore(
+            self.bucket,
+            endpoint_url=self._endpoint_url,
+            region_name=self._region_name,
+            session=self._session,
+            concurrency=self._concurrency,
+            timeout=timeout,
+        )
 
     async def send(self, call: Call) -> Answer | Declined:
         for sending in range(1, SENDINGS + 1):

@@ -159,6 +159,13 @@ class Store(Protocol):
 
     timeout: float
 
+    def hurried(self, seconds: float) -> Store:
+        """The same, for requests that wait no longer than so many seconds: what is late then is no use any more.
+
+        It has connections of its own, and is kept for the next who is in such a hurry.
+        """
+        ...
+
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
     ) -> Found | NotModified | None:

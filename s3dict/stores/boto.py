@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .haste import Hurried
 from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, tune
 from .threads import Threads
 
@@ -29,11 +30,25 @@ class BotoStore(S3Requests, Threads):
         super().__init__(concurrency)
         self.bucket = bucket
         self.timeout = timeout
+        self._hurried = Hurried[BotoStore]()
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
         self._making = threading.Lock()
         self._clients: dict[bool, S3Client] = {}
+
+    def hurried(self, seconds: float) -> BotoStore:
+        return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
+
+    def _with_timeout(self, timeout: float) -> BotoStore:
+        return BotoStore(
+            self.bucket,
+            endpoint_url=self._endpoint_url,
+            region_name=self._region_name,
+            session=self._session,
+            concurrency=self._concurrency,
+            timeout=timeout,
+        )
 
     async def send(self, call: Call) -> Answer | Declined:
         for sending in range(1, SENDINGS + 1):

@@ -212,6 +212,9 @@ class _MemoryObjects:
 class MemoryStore(_MemoryObjects, Threads):
     """The bucket for blocking calls."""
 
+    def hurried(self, seconds: float) -> MemoryStore:  # noqa: ARG002 (it never waits)
+        return self
+
     def __init__(self, bucket: MemoryBucket, concurrency: int = 64) -> None:
         super().__init__(concurrency)
         self._bucket = bucket
@@ -225,6 +228,9 @@ class MemoryStore(_MemoryObjects, Threads):
 
 class AsyncMemoryStore(_MemoryObjects, Tasks):
     """The bucket for asyncio."""
+
+    def hurried(self, seconds: float) -> AsyncMemoryStore:  # noqa: ARG002 (it never waits)
+        return self
 
     def __init__(self, bucket: MemoryBucket) -> None:
         super().__init__()

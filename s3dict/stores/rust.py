@@ -33,6 +33,7 @@ from .base import (
     steady_seconds,
 )
 from .clock import Answered
+from .haste import Hurried
 from .rust_errors import UnclearError, declined
 from .s3 import Call, Declined, check_absent, check_conflict, refused
 from .threads import Threads
@@ -196,6 +197,14 @@ class RustStore(Threads, RustRequests):
     def __init__(self, connection: Connection, make_boto_store: Callable[[], Store], *, concurrency: int) -> None:
         Threads.__init__(self, concurrency)
         RustRequests.__init__(self, connection, make_boto_store)
+        self._hurried = Hurried[RustStore]()
+
+    def hurried(self, seconds: float) -> RustStore:
+        return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
+
+    def _with_timeout(self, timeout: float) -> RustStore:
+        connection = self._connection.with_timeout(timeout)
+        return RustStore(connection, self._make_boto_store, concurrency=self._concurrency)
 
     async def _get(self, path: str, options: GetOptions) -> Found:
         result = obstore.get(self._connection.store(), path, options=options)

@@ -12,6 +12,7 @@ from weakref import WeakSet
 import obstore
 
 from .base import PAGE_SIZE, Body, Found, Store
+from .haste import Hurried
 from .rust import LARGE, RustRequests
 from .rust_connection import works_here
 from .tasks import Tasks
@@ -57,6 +58,13 @@ class AsyncRustStore(Tasks, RustRequests):
     def __init__(self, connection: Connection, make_boto_store: Callable[[], Store]) -> None:
         Tasks.__init__(self)
         RustRequests.__init__(self, connection, make_boto_store)
+        self._hurried = Hurried[AsyncRustStore]()
+
+    def hurried(self, seconds: float) -> AsyncRustStore:
+        return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
+
+    def _with_timeout(self, timeout: float) -> AsyncRustStore:
+        return AsyncRustStore(self._connection.with_timeout(timeout), self._make_boto_store)
 
     async def _get(self, path: str, options: GetOptions) -> Found:
         result = await _begun(obstore.get_async(self._connection.store(), path, options=options))

@@ -96,6 +96,16 @@ class Connection:
         self._stores: dict[float, S3Store] = {}
         self._clock: StoreClock | None = None
 
+    def with_timeout(self, timeout: float) -> Connection:
+        """The way to the same bucket, with that timeout."""
+        return Connection(
+            self.bucket,
+            endpoint_url=self._endpoint_url,
+            region_name=self._region_name,
+            session=self._session,
+            timeout=timeout,
+        )
+
     @property
     def clock(self) -> StoreClock:
         if self._clock is None:
