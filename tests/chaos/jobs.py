@@ -18,7 +18,7 @@ from unittest import mock
 
 from s3dict import Client, ConflictError, Dict, LockLostError, LockTimeoutError, UnavailableError, UncertainOutcomeError
 
-from ..histories.jobs import BUGS, UNCERTAIN, Life
+from ..histories.jobs import UNCERTAIN, Life
 from ..races.workers import Seat
 from ..support.history import Recorder
 from ..support.ways import InWay
@@ -44,10 +44,11 @@ class Course:
     seconds: float
     keys: tuple[str, ...]
     timeout: float
-    bug: str | None = None
     skew: float = 0.0
     """By how many seconds the clocks are wrong by which boto3 signs: fast here, slow there."""
     locks: bool = True
+    plain_puts: bool = True
+    """On keys that are shared."""
 
 
 @dataclass(slots=True)
@@ -96,8 +97,9 @@ async def endure(seat: Seat, d: Any, *, course: Course) -> Counted:
     counted, chance = Counted(), random.Random(f"{course.seed}/{seat.number}/chance")
     name = f"p{seat.number}"
     skew = course.skew if seat.number % 4 else -course.skew
-    with BUGS[course.bug](), skewed(skew), Recorder(course.directory, name, uncertain=UNCERTAIN) as recorder:
-        life = Life(seat, own, recorder, random.Random(f"{course.seed}/{seat.number}"), keys=course.keys)
+    with skewed(skew), Recorder(course.directory, name, uncertain=UNCERTAIN) as recorder:
+        chosen = random.Random(f"{course.seed}/{seat.number}")
+        life = Life(seat, own, recorder, chosen, keys=course.keys, plain_puts=course.plain_puts)
         diary = Diary(course.directory, f"{course.seed}.{name}")
         seat.meet()
         ends = time.monotonic() + course.seconds

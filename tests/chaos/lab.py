@@ -84,13 +84,11 @@ class Rounds:
     def __post_init__(self) -> None:
         self.d = Dict.from_name("d", create_if_missing=True, client=self.client).hydrate()
 
-    def work(
-        self, through: Client, seconds: float, *, bug: str | None = None, skew: float = 0.0, locks: bool = True
-    ) -> tuple[Course, list[Counted]]:
-        """Lets the processes work through that client's endpoint for so many seconds."""
+    def work(self, through: Client, seconds: float, **options: Any) -> tuple[Course, list[Counted]]:
+        """Lets the processes work through that client's endpoint for so many seconds; the options are a course's."""
         number = next(_numbers)
         keys = f"a{number}", f"b{number}"
-        course = Course(self.lab.folder("round"), f"r{number}", seconds, keys, self.timeout, bug, skew, locks)
+        course = Course(self.lab.folder("round"), f"r{number}", seconds, keys, self.timeout, **options)
         handle: Dict[Any, Any] = Dict.from_id(self.d.object_id, through)
         counted = self.lab.workers.run(PROCESSES, endure, handle, course=course)
         self.slowest = max(self.slowest, *(each.slowest for each in counted))

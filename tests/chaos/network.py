@@ -57,7 +57,7 @@ PROFILES = {
 EVERYTHING = Profile("all of it at once", [fault for profile in PROFILES.values() for fault in profile.faults], 2.0)
 
 
-def network(lab: Lab, *, profile: Profile, bug: str | None = None) -> Result:
+def network(lab: Lab, *, profile: Profile) -> Result:
     """One profile on SeaweedFS: nothing that was acknowledged is lost, nothing is torn, one order explains it all."""
     with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
         began, struck = time.monotonic(), Counter[str]()
@@ -66,7 +66,7 @@ def network(lab: Lab, *, profile: Profile, bug: str | None = None) -> Result:
         while not struck or time.monotonic() - began < lab.seconds:
             with proxy.recording() as requests:
                 proxy.faults = profile.faults
-                worked = rounds.work(through, min(ROUND_SECONDS, lab.seconds), bug=bug)
+                worked = rounds.work(through, min(ROUND_SECONDS, lab.seconds))
                 proxy.faults = ()
             struck.update(_struck(requests))
             rounds.check(*worked)
@@ -77,7 +77,7 @@ def _struck(requests: Sequence[Request]) -> list[str]:
     return [request.fault for request in requests if request.fault]
 
 
-def silence(lab: Lab, *, bug: str | None = None) -> Result:
+def silence(lab: Lab) -> Result:
     """Every request is kept, and then dropped, for half a minute: calls end in time, and later ones succeed."""
     seconds = SILENCE_SECONDS if lab.full else SHORT_SILENCE_SECONDS
     timeout = seconds / 4
@@ -88,7 +88,7 @@ def silence(lab: Lab, *, bug: str | None = None) -> Result:
         while not silences or time.monotonic() - began < lab.seconds:
             falling = threading.Timer(seconds / 4, _fall_silent, (proxy, seconds))
             falling.start()
-            worked = rounds.work(through, 1.5 * seconds, bug=bug)
+            worked = rounds.work(through, 1.5 * seconds)
             falling.join()
             silences += 1
             rounds.check(*worked)

@@ -28,7 +28,7 @@ JUMP = timedelta(days=2)
 """A client that sees an entry so old renews it; at seven days, with a little more, it would be over."""
 
 
-def clock_skew(lab: Lab, *, bug: str | None = None) -> Result:
+def clock_skew(lab: Lab) -> Result:
     """Within a quarter of an hour, wrong clocks do no harm; beyond it, S3 refuses requests, and nothing is done."""
     with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
         began, jumps = time.monotonic(), 0
@@ -39,7 +39,7 @@ def clock_skew(lab: Lab, *, bug: str | None = None) -> Result:
             with _jumping(TimeTravel(proxy)) as jumped:
                 # No locks: a lease is over by the server's clock, whatever that shows.
                 worked = rounds.work(
-                    client, min(ROUND_SECONDS, lab.seconds), bug=bug, skew=ACCEPTED.total_seconds(), locks=False
+                    client, min(ROUND_SECONDS, lab.seconds), skew=ACCEPTED.total_seconds(), locks=False
                 )
             jumps += len(jumped)
             rounds.check(*worked)

@@ -78,9 +78,11 @@ class Life:
     numbers: Iterator[int] = field(default_factory=count)
     versions: dict[str, str] = field(default_factory=dict)
     keys: Sequence[str] = KEYS
+    plain_puts: bool = True
+    """False where the store lets a put without a condition get lost beside one that has a condition."""
 
     async def act(self) -> None:
-        action = self.random.choice(_ACTIONS)
+        action = self.random.choice([each for each in _ACTIONS if self.plain_puts or each is not Life.put])
         await action(self, self.random.choice(self.keys))
 
     def value(self) -> Written:
