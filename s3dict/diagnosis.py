@@ -20,6 +20,7 @@ from .format.manifest import decode_store
 from .provisioning import NOTHING_IS_SWEPT, danger
 from .stores.admin import BucketAdmin
 from .stores.base import Found, Store
+from .stores.denial import NOT_ACCEPTED
 from .stores.threads import run_blocking
 
 SKEW_SECONDS = 60.0
@@ -103,16 +104,10 @@ def _tried(name: str, examine: Callable[[_Place], Check], place: _Place) -> Chec
 
 
 def _advice(error: PermissionDeniedError) -> str:
-    known = (advice for code, advice in _ADVICE.items() if code in str(error))
+    if error.policy is not None:
+        return f"attach Terraform's {error.policy} policy, or use other credentials"
+    known = (advice for code, advice in NOT_ACCEPTED.items() if code in str(error))
     return next(known, "grant what the message names, or use other credentials")
-
-
-_ADVICE = {
-    "ExpiredToken": "sign in again, or renew the session token",
-    "InvalidAccessKeyId": "the store does not know this access key: mend AWS_ACCESS_KEY_ID, or the endpoint",
-    "RequestTimeTooSkewed": "this machine's clock is wrong: set it by NTP",
-    "SignatureDoesNotMatch": "the secret does not belong to this access key: mend AWS_SECRET_ACCESS_KEY",
-}
 
 
 def _driver(place: _Place) -> Check:

@@ -22,7 +22,7 @@ A missing key is a ``KeyError``, as in any dict. No exception of botocore, aioht
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "AlreadyExistsError",
@@ -41,6 +41,10 @@ __all__ = [
     "UncertainOutcomeError",
     "UnsupportedStoreError",
 ]
+
+
+PolicyName = Literal["reader", "writer", "admin"]
+"""The policies that the Terraform module makes."""
 
 
 class Error(Exception):
@@ -64,6 +68,10 @@ class Error(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args, self.__dict__
+
+    def about_many(self, message: str) -> Error:
+        """An error of this kind for an operation on many keys, of which this was the first to fail."""
+        return type(self)(message)
 
 
 class InvalidError(Error, ValueError):
@@ -122,7 +130,28 @@ class UnsupportedStoreError(Error):
 
 
 class PermissionDeniedError(Error, PermissionError):
-    """The credentials are missing or wrong, or the policy does not allow the request."""
+    """The credentials are missing or not accepted, or the policy does not allow the request.
+
+    Where it is the policy, ``action`` is what was not allowed ("s3:PutObject"), ``resource`` the ARN of what (None for
+    a KMS key that the store does not name), and ``policy`` which of the Terraform module's policies grants that:
+    "reader", "writer", "admin", or None where none does. Where it is the credentials, all three are None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        action: str | None = None,
+        resource: str | None = None,
+        policy: PolicyName | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.action = action
+        self.resource = resource
+        self.policy = policy
+
+    def about_many(self, message: str) -> PermissionDeniedError:
+        return type(self)(message, action=self.action, resource=self.resource, policy=self.policy)
 
 
 class UnavailableError(Error, ConnectionError):

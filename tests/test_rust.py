@@ -24,7 +24,7 @@ from obstore.exceptions import PermissionDeniedError as ObstorePermissionDeniedE
 
 from s3dict import Client, Dict, Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError
 from s3dict import UnsupportedStoreError as Unsupported
-from s3dict.stores.base import PAGE_SIZE, NotDeleted, Reason, Refused, Store, Written
+from s3dict.stores.base import PAGE_SIZE, Reason, Refused, Store, Written
 from s3dict.stores.rust_connection import (
     MEGABYTE,
     address_of,
@@ -330,8 +330,11 @@ class TestOnTheWire:
             return answer.with_body(body) if request.operation == "DeleteObjects" else answer
 
         proxy.rewrite = refusing
-        expected = tuple(NotDeleted(path, "AccessDenied: no", denied=True) for path in paths)
-        assert expected == await store().delete_many(paths)
+        kept = await store().delete_many(paths)
+        assert paths == [left.path for left in kept]
+        for left in kept:
+            assert isinstance(left.why, PermissionDeniedError)
+            assert f"arn:aws:s3:::{client.bucket}/{left.path}" == left.why.resource
 
     async def test_deletion_and_copy_on_a_condition_go_through_boto3(
         self, store: Callable[[], Store], client: Client, proxy: Proxy

@@ -163,10 +163,10 @@ async def _run_all(
 
 def _failure(failed: list[_Outcome], finished: int, done: dict[Any, Any]) -> Exception:
     first = failed[0].failure
-    kind = type(first) if isinstance(first, Error) else Error
     names = ", ".join(shown(outcome.key) for outcome in failed[:_SHOWN_KEYS])
     more = f" and {len(failed) - _SHOWN_KEYS} more" if len(failed) > _SHOWN_KEYS else ""
-    error = kind(f"{finished} keys are done, these failed: {names}{more}; nothing after them was tried. {first}")
+    message = f"{finished} keys are done, these failed: {names}{more}; nothing after them was tried. {first}"
+    error = first.about_many(message) if isinstance(first, Error) else Error(message)
     error.failed_keys = tuple(outcome.key for outcome in failed)
     error.done = done
     error.uncertain = {o.key: o.failure.value for o in failed if isinstance(o.failure, UncertainOutcomeError)}

@@ -12,7 +12,6 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
-from ..errors import Error, PermissionDeniedError
 from ..stores.base import PAGE_SIZE, Listed, NotDeleted, Page, Store
 
 MAX_RANGES = 16
@@ -76,5 +75,5 @@ async def delete_all(store: Store, prefix: str, *, only: Callable[[Listed], bool
     if waiting:
         kept += await store.delete_many(waiting)
     if kept:
-        kind = PermissionDeniedError if kept[0].denied else Error
-        raise kind(f"{len(kept)} objects could not be deleted, {kept[0].path!r} among them: {kept[0].why}")
+        why = kept[0].why
+        raise why.about_many(f"{len(kept)} objects could not be deleted, {kept[0].path!r} among them: {why}") from why

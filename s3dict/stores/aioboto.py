@@ -11,7 +11,7 @@ from weakref import finalize
 
 from .base import Body
 from .haste import Hurried
-from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, tune
+from .s3 import SENDINGS, Answer, Call, S3Requests, count_sendings, options, region, send_at_once, tune
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -61,20 +61,17 @@ class AioBotoStore(S3Requests, Tasks):
             timeout=timeout,
         )
 
-    async def send(self, call: Call) -> Answer | Declined:
-        for sending in range(1, SENDINGS + 1):
+    async def exchange(self, call: Call) -> Answer:
+        for again in range(SENDINGS):
+            client = await self._client(call.once)
+            fields = await getattr(client, call.method)(**_sendable(call.parameters))
             try:
-                client = await self._client(call.once)
-                fields = await getattr(client, call.method)(**_sendable(call.parameters))
-            except Exception as error:
-                return decline(error, call)
-            try:
-                return Answer(fields, await _read(fields))
-            except Exception as error:
+                return Answer(fields, await _read(fields), again)
+            except Exception:
                 # botocore retries until the headers are there; a body that breaks off after them is ours to fetch
                 # again.
-                if sending == SENDINGS:
-                    return decline(error, call)
+                if again == SENDINGS - 1:
+                    raise
         raise AssertionError("unreachable")
 
     async def _client(self, once: bool) -> S3Client:
@@ -117,6 +114,7 @@ async def _open(
             opening: Any = session.client("s3", config=config, **where)
             clients[once] = await stack.enter_async_context(opening)
             send_at_once(clients[once])
+            count_sendings(clients[once])
         yield clients
 
 

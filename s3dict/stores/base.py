@@ -22,6 +22,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol, TypeVar, Union
 
+from ..errors import Error
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -139,8 +141,7 @@ class NotDeleted:
     """One object that a bulk deletion could not delete, and why."""
 
     path: str
-    why: str
-    denied: bool = False
+    why: Error
 
 
 _BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)

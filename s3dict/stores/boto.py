@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from .haste import Hurried
-from .s3 import SENDINGS, Answer, Call, Declined, S3Requests, decline, options, region, send_at_once, tune
+from .s3 import SENDINGS, Answer, Call, S3Requests, count_sendings, options, region, send_at_once, tune
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -50,19 +50,16 @@ class BotoStore(S3Requests, Threads):
             timeout=timeout,
         )
 
-    async def send(self, call: Call) -> Answer | Declined:
-        for sending in range(1, SENDINGS + 1):
+    async def exchange(self, call: Call) -> Answer:
+        for again in range(SENDINGS):
+            fields = getattr(self._client(call.once), call.method)(**call.parameters)
             try:
-                fields = getattr(self._client(call.once), call.method)(**call.parameters)
-            except Exception as error:
-                return decline(error, call)
-            try:
-                return Answer(fields, _read(fields))
-            except Exception as error:
+                return Answer(fields, _read(fields), again)
+            except Exception:
                 # botocore retries until the headers are there; a body that breaks off after them is ours to fetch
                 # again.
-                if sending == SENDINGS:
-                    return decline(error, call)
+                if again == SENDINGS - 1:
+                    raise
         raise AssertionError("unreachable")
 
     def _client(self, once: bool) -> S3Client:
@@ -86,6 +83,7 @@ class BotoStore(S3Requests, Threads):
                     "s3", endpoint_url=self._endpoint_url, region_name=signed_for, config=Config(**how)
                 )
                 send_at_once(self._clients[once])
+                count_sendings(self._clients[once])
             return self._clients[once]
 
 

@@ -26,7 +26,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from ..errors import UnavailableError
-from . import s3
+from . import log, s3
 from .base import steady_seconds
 
 if TYPE_CHECKING:
@@ -117,16 +117,24 @@ class StoreClock:
         from http.client import HTTPException
         from urllib.request import Request
 
+        from .redaction import redacted
+
         opened, failure = _opener(self._ca_bundle, self._timeout), ""
-        addresses: tuple[Callable[[], str], ...] = (lambda: self._url, self._signed_url)
-        for address in addresses:
+        ways: tuple[tuple[str, Callable[[], str]], ...]
+        ways = (("HeadBucket", lambda: self._url), ("HeadObject", self._signed_url))
+        for operation, address in ways:
+            began, status = log.start(), log.NO_ANSWER
             try:
                 with opened(Request(address(), method="HEAD")) as answer:  # noqa: S310 (http or https, as was checked)
-                    if answer.status < 500:
+                    status = answer.status
+                    if status < 500:
                         return answer.headers
-                    failure = f"{answer.status}"
+                    failure = f"{status}"
             except (OSError, HTTPException) as error:
-                failure = f"{error}"
+                failure = redacted(f"{error}")
+            finally:
+                if began:
+                    log.write(operation, self._url, began, status, 0)
         raise UnavailableError(f"The store's clock cannot be read with HEAD {self._url}: {failure}", sent=False)
 
 

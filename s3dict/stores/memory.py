@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from hashlib import md5
 from typing import Literal
 
-from ..errors import Error, PermissionDeniedError, UnavailableError
+from ..errors import Error, UnavailableError
 from .base import (
     PAGE_SIZE,
     Body,
@@ -30,6 +30,8 @@ from .base import (
     Refused,
     Written,
 )
+from .denial import denied
+from .s3 import Call, folder
 from .tasks import Tasks
 from .threads import Threads
 
@@ -39,6 +41,8 @@ _FAULTY_PAUSE = 0.001
 Operation = Literal["get", "put", "delete", "list"]
 """What a policy would allow or deny: HEAD counts as a get, a copy as a put."""
 FaultKind = Literal["lost-request", "lost-answer", "unreachable", "denied"]
+
+_METHODS = {"get": "get_object", "put": "put_object", "delete": "delete_object", "list": "list_objects_v2"}
 
 
 @dataclass(slots=True)
@@ -54,11 +58,11 @@ class Fault:
     def concerns(self, operation: Operation) -> bool:
         return self.operation in (None, operation) and (self.times is None or self.struck < self.times)
 
-    def error(self, operation: Operation) -> Error:
-        said = f"{operation}: said by a fault that a test injected ({self.kind})"
+    def error(self, operation: Operation, bucket: str, path: str) -> Error:
+        said = f"said by a fault that a test injected ({self.kind})"
         if self.kind == "denied":
-            return PermissionDeniedError(said)
-        return UnavailableError(said, sent=self.kind != "unreachable")
+            return denied(Call(_METHODS[operation], bucket, path, {}), 403, "AccessDenied", said)
+        return UnavailableError(f"{operation}: {said}", sent=self.kind != "unreachable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ class _Object:
 class MemoryBucket:
     """The objects of one bucket, a clock that tests move with `advance`, and faults that they inject."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "memory") -> None:
+        self.name = name
         self.objects: dict[str, _Object] = {}
         self.ahead = timedelta(0)
         self.faults: list[Fault] = []
@@ -86,17 +91,17 @@ class MemoryBucket:
         return (datetime.now(timezone.utc) + self.ahead).replace(microsecond=0)
 
     @contextmanager
-    def answering(self, operation: Operation) -> Iterator[None]:
+    def answering(self, operation: Operation, path: str) -> Iterator[None]:
         """One request: atomic among threads, and ended by the first fault that concerns it. Nothing waits inside."""
         with self._guard:
             fault = next((fault for fault in self.faults if fault.concerns(operation)), None)
             if fault is not None:
                 fault.struck += 1
                 if fault.kind != "lost-answer":
-                    raise fault.error(operation)
+                    raise fault.error(operation, self.name, path)
             yield
             if fault is not None:
-                raise fault.error(operation)
+                raise fault.error(operation, self.name, path)
 
     def pause(self, seconds: float) -> float:
         """How long to wait in earnest: a test need not sit through the pauses between attempts that are to fail."""
@@ -124,7 +129,7 @@ _buckets: dict[str, MemoryBucket] = {}
 
 def memory_bucket(name: str) -> MemoryBucket:
     """The bucket of that name in this process; made when first asked for."""
-    return _buckets.setdefault(name, MemoryBucket())
+    return _buckets.setdefault(name, MemoryBucket(name))
 
 
 def forget_memory_bucket(name: str) -> None:
@@ -142,7 +147,7 @@ class _MemoryObjects:
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
     ) -> Found | NotModified | None:
-        with self._bucket.answering("get"):
+        with self._bucket.answering("get", path):
             found = self._find(path)
         if found is None:
             return None
@@ -152,39 +157,39 @@ class _MemoryObjects:
         return Found(found.body[first : last + 1], found.etag, found.size, found.last_modified, found.date)
 
     async def head(self, path: str) -> Found | None:
-        with self._bucket.answering("get"):
+        with self._bucket.answering("get", path):
             found = self._find(path)
         return found and Found(b"", found.etag, found.size, found.last_modified, found.date)
 
     async def put(
         self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
     ) -> Written | Refused:
-        with self._bucket.answering("put"):
+        with self._bucket.answering("put", path):
             if not self._holds(path, if_match, if_none_match):
                 return _REFUSED
             return Written(self._bucket.write(path, body))
 
     async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused:
-        with self._bucket.answering("delete"):
+        with self._bucket.answering("delete", path):
             if not self._holds(path, if_match):
                 return _REFUSED
             self._bucket.remove(path)
         return Deleted()
 
     async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
-        with self._bucket.answering("delete"):
+        with self._bucket.answering("delete", folder(paths)):
             for path in paths:
                 self._bucket.remove(path)
         return ()
 
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> Written | Refused:
-        with self._bucket.answering("put"):
+        with self._bucket.answering("put", path):
             if not (self._holds(path, source_if_match) and self._holds(path, if_match)):
                 return _REFUSED
             return Written(self._bucket.write(path, self._bucket.objects[path].body))
 
     async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
-        with self._bucket.answering("list"):
+        with self._bucket.answering("list", prefix):
             paths = self._bucket.paths()
             start = max(bisect_left(paths, prefix), bisect_right(paths, after))
             end = len(paths) if until is None else bisect_left(paths, until)

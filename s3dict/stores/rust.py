@@ -10,13 +10,13 @@ It gives no response headers either, so the time is asked for apart, by those fe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import obstore
 
 from ..errors import InvalidError, UnavailableError
-from . import s3
+from . import log, s3
 from .base import (
     PAGE_SIZE,
     Body,
@@ -34,8 +34,8 @@ from .base import (
 )
 from .clock import Answered
 from .haste import Hurried
-from .rust_errors import UnclearError, declined
-from .s3 import Call, Declined, check_absent, check_conflict, refused
+from .rust_errors import UnclearError, declined, status_of
+from .s3 import Call, Declined, check_absent, check_conflict, folder, refused
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_NOTHING: Mapping[str, object] = {}
 LARGE = 1 << 20
 """A body of more bytes is put together from its parts here; obstore would hold it twice meanwhile, and we once more."""
 
@@ -84,7 +85,7 @@ class RustRequests:
             options["if_none_match"] = if_none_match
         if byte_range is not None:
             options["range"] = (byte_range[0], byte_range[1] + 1)
-        answer = await self._ask("get_object", path, lambda: self._get(path, options))
+        answer = await self._ask("get_object", path, lambda: self._get(path, options), options)
         if isinstance(answer, Found):
             return answer
         if answer.status == 416:
@@ -106,27 +107,27 @@ class RustRequests:
         self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
     ) -> Written | Refused:
         mode: PutMode = "create" if if_none_match else "overwrite" if if_match is None else {"e_tag": if_match}
-        try:
-            written = await self._put(path, body, mode)
-        except Exception as error:
-            answer = declined(error, self._call("put_object", path))
+        told = _NOTHING if if_match is None else {"IfMatch": if_match}
+        answer = await self._ask("put_object", path, lambda: self._put(path, body, mode), told, once=True)
+        if isinstance(answer, Declined):
             if mode == "overwrite":
                 check_conflict(answer, path)
             return refused(answer)
-        assert written["e_tag"] is not None
-        return Written(written["e_tag"])
+        assert answer["e_tag"] is not None
+        return Written(answer["e_tag"])
 
     async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused:
         if if_match is not None:
             return await self._boto_store().delete(path, if_match=if_match)
-        answer = await self._ask("delete_object", path, lambda: self._delete([path]))
+        # obstore asks for it as for the deletion of many.
+        answer = await self._ask("delete_objects", path, lambda: self._delete([path]))
         if isinstance(answer, Declined):
-            raise UnavailableError(f"{self._call('delete_object', path)} was answered {answer}")
+            raise UnavailableError(f"{self._call('delete_objects', path)} was answered {answer}")
         return Deleted()
 
     async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
         try:
-            answer = await self._ask("delete_objects", "", lambda: self._delete(paths))
+            answer = await self._ask("delete_objects", folder(paths), lambda: self._delete(paths))
         except UnclearError:
             # Some were not deleted, of which obstore names one. To delete again does no harm, and names them all.
             return await self._boto_store().delete_many(paths)
@@ -154,20 +155,35 @@ class RustRequests:
         more = len(answer) == PAGE_SIZE and len(wanted) == len(listed)
         return Page(wanted, more, self._told())
 
-    async def _ask(self, method: str, path: str, request: Callable[[], Awaitable[R]]) -> R | Declined:
-        """The answer to a request that may be sent again. Raises one of our errors when no sending was answered."""
-        sending = 0
-        while True:
-            try:
-                return await request()
-            except Exception as error:
-                sending += 1
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        request: Callable[[], Awaitable[R]],
+        told: Mapping[str, object] = _NOTHING,
+        *,
+        once: bool = False,
+    ) -> R | Declined:
+        """The answer to a request. Raises one of our errors when no sending was answered, or one that will not do."""
+        began, status, sending = log.start(), log.NO_ANSWER, 0
+        try:
+            while True:
                 try:
-                    return declined(error, self._call(method, path))
-                except UnavailableError as failure:
-                    if sending >= s3.SENDINGS or isinstance(failure, UnclearError):
-                        raise
-            await self.sleep(s3.pause(sending))
+                    answer = await request()
+                    status = 206 if "range" in told else 200
+                    return answer
+                except Exception as error:
+                    status = status_of(error) if began else status
+                    is_last = once or sending + 1 >= s3.SENDINGS
+                    verdict = _verdict(error, self._call(method, path, told), is_last)
+                    if verdict is not None:
+                        return verdict
+                sending += 1
+                await self.sleep(s3.pause(sending))
+        finally:
+            if began:
+                call = self._call(method, path)
+                log.write(call.operation, call.url, began, status, sending)
 
     def _found(self, body: bytes, meta: ObjectMeta) -> Found:
         etag, last_modified = meta["e_tag"], meta["last_modified"]
@@ -178,13 +194,23 @@ class RustRequests:
     def _told(self) -> Told:
         return Answered(self._connection.clock, steady_seconds())
 
-    def _call(self, method: str, path: str) -> Call:
-        return Call(method, self._connection.bucket, path, {})
+    def _call(self, method: str, path: str, told: Mapping[str, object] = _NOTHING) -> Call:
+        return Call(method, self._connection.bucket, path, told)
 
     def _boto_store(self) -> Store:
         if self._made_boto_store is None:
             self._made_boto_store = self._make_boto_store()
         return self._made_boto_store
+
+
+def _verdict(error: Exception, call: Call, is_last: bool) -> Declined | None:
+    """What the exception says where it is no failure; None where the request is to be sent again."""
+    try:
+        return declined(error, call)
+    except UnavailableError as failure:
+        if is_last or isinstance(failure, UnclearError):
+            raise
+    return None
 
 
 def _listed(line: ObjectMeta) -> Listed:

@@ -21,7 +21,8 @@ from obstore.store import S3Store
 
 from ..errors import InvalidError, PermissionDeniedError
 from .clock import StoreClock
-from .s3 import CONNECT_SECONDS
+from .rust_errors import declined
+from .s3 import CONNECT_SECONDS, Call
 
 if TYPE_CHECKING:
     import boto3
@@ -150,7 +151,12 @@ class Connection:
 
     def _signed_url(self) -> str:
         """Of an object that need not be there: whatever the answer is, it has a Date."""
-        return obstore.sign(self.store(), "HEAD", "s3dict-clock", timedelta(minutes=1))
+        path = "s3dict-clock"
+        try:
+            return obstore.sign(self.store(), "HEAD", path, timedelta(minutes=1))
+        except Exception as error:
+            declined(error, Call("head_object", self.bucket, path, {}))
+            raise
 
 
 def _store_arguments(address: Address, region: str, provider: Any) -> dict[str, Any]:

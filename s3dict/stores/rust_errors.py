@@ -10,10 +10,12 @@ import re
 
 from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 
-from ..errors import Error, InvalidError, PermissionDeniedError, UnavailableError
+from ..errors import Error, InvalidError, UnavailableError
+from . import log
 from .s3 import Call, Declined, decline, judge, silence
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*)", re.DOTALL)
+_DETAILS = "\n\nDebug source:"
 _ERROR_IN_200 = "Server returned error response: "
 _BARE_REDIRECT = "Received redirect without LOCATION"
 _NEVER_CONNECTED = re.compile(r"client::legacy::Error\(\s*Connect,")
@@ -34,18 +36,40 @@ def declined(error: Exception, call: Call) -> Declined:
     verdict = _verdict(error, call)
     if isinstance(verdict, Declined):
         return verdict
-    raise verdict from error
+    from .redaction import made_harmless
+
+    # Of what obstore says, the rest repeats the answer's body, in which AWS repeats the session token.
+    raise verdict from made_harmless(error, text=_heading(error))
+
+
+def status_of(error: Exception) -> log.Status:
+    """For the log: the status of the answer, or what came in its place."""
+    said, _, details = str(error).partition(_DETAILS)
+    answered = _STATUS.search(said)
+    if answered is not None:
+        return int(answered[1])
+    if not isinstance(error, BaseError) or isinstance(error, UnauthenticatedError):
+        return log.NOT_SENT
+    return log.NO_ANSWER if _NEVER_CONNECTED.search(details) or "HTTP error: " in said else log.NOT_CLEAR
 
 
 def _verdict(error: Exception, call: Call) -> Declined | Error:
-    said, _, details = str(error).partition("\n\nDebug source:")
-    if isinstance(error, InvalidPathError):
-        return InvalidError(f"{call}: obstore cannot address it: {said}")
-    if isinstance(error, UnauthenticatedError) and _CREDENTIALS in said:
-        return PermissionDeniedError(f"{call}: no usable credentials: {said.partition(_CREDENTIALS)[2]}")
+    said, _, details = str(error).partition(_DETAILS)
     answered = _STATUS.search(said)
     if answered is not None:
         return _answer(int(answered[1]), answered[2], call)
+    return _failure(error, said, details, call)
+
+
+def _failure(error: Exception, said: str, details: str, call: Call) -> Declined | Error:
+    """What is no answer of the store, or none that obstore understands."""
+    from .denial import no_credentials
+    from .redaction import redacted
+
+    if isinstance(error, InvalidPathError):
+        return InvalidError(f"{call}: obstore cannot address it: {redacted(said)}")
+    if isinstance(error, UnauthenticatedError) and _CREDENTIALS in said:
+        return no_credentials(call, said.partition(_CREDENTIALS)[2])
     if _BARE_REDIRECT in said:
         return judge(301, "", said, call)
     if _ERROR_IN_200 in said:
@@ -56,11 +80,18 @@ def _verdict(error: Exception, call: Call) -> Declined | Error:
         return silence(call)
     if "HTTP error: " in said:
         return UnavailableError(f"{call}: the connection broke: {_reason(details)}")
-    return UnclearError(f"{call}: an answer that is not one of S3: what stands between? {said}")
+    return UnclearError(f"{call}: an answer that is not one of S3: what stands between? {redacted(said)}")
 
 
 def _answer(status: int, body: str, call: Call) -> Declined | Error:
     return judge(status, _element("Code", body), _element("Message", body), call)
+
+
+def _heading(error: Exception) -> str:
+    """What the exception says, to the status of the answer."""
+    said = str(error).partition(_DETAILS)[0]
+    answered = _STATUS.search(said)
+    return said if answered is None else said[: answered.start(2)].rstrip(" :")
 
 
 def _element(name: str, body: str) -> str:
@@ -69,5 +100,7 @@ def _element(name: str, body: str) -> str:
 
 
 def _reason(details: str) -> str:
+    from .redaction import redacted
+
     told = re.search(r'(?:message|error): "([^"]*)"', details)
-    return told[1] if told else "it was closed before the answer was complete"
+    return redacted(told[1]) if told else "it was closed before the answer was complete"

@@ -16,7 +16,8 @@ from functools import lru_cache
 from hashlib import md5
 from typing import Any
 
-from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
+from ..errors import Error, InvalidError, NotFoundError, UnavailableError, UnsupportedStoreError
+from . import log
 from .base import Body, Deleted, Found, Listed, NotDeleted, NotModified, Page, Reason, Refused, Written
 
 SENDINGS = 4
@@ -24,11 +25,11 @@ SENDINGS = 4
 CONNECT_SECONDS = 5.0
 """How long a connection is waited for, at most; an answer, for the client's `timeout`."""
 FIRST_PAUSE = 0.25
+LONGEST_CODE = 48
 
 _TRY_AGAIN = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 _THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
 _BROKEN_OFF = frozenset({"RequestTimeout", "IncompleteBody", "BadDigest"})
-_BAD_CREDENTIALS = frozenset({"AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"}
     | {"SSOError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "LoginRefreshRequired", "NoAuthTokenError"}
@@ -37,6 +38,7 @@ _NEVER_SENT = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "Prox
 _SILENCE = frozenset(
     {"ReadTimeoutError", "AioReadTimeoutError", "SocketTimeoutError", "ServerTimeoutError", "TimeoutError"}
 )
+_STATUS_OF_LINES = {"AccessDenied": 403, "InternalError": 500}
 _NO_S3_ANSWER = frozenset({"ResponseParserError", "FlexibleChecksumError"})
 
 
@@ -54,16 +56,21 @@ class Call:
     def operation(self) -> str:
         return "".join(word.capitalize() for word in self.method.split("_"))
 
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.path}"
+
     def __str__(self) -> str:
-        return f"{self.operation} on s3://{self.bucket}/{self.path}"
+        return f"{self.operation} on {self.url}"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A 2xx answer: botocore's parsed fields, and the body read to its end."""
+    """A 2xx answer: botocore's parsed fields, and the body read to its end, for which it was asked `again`."""
 
     fields: Mapping[str, Any]
     body: bytes = b""
+    again: int = 0
 
     @property
     def date(self) -> datetime:
@@ -135,6 +142,16 @@ def send_at_once(client: Any) -> None:
     client.meta.events.unregister("before-call.s3", add_expect_header)
 
 
+def count_sendings(client: Any) -> None:
+    """Has exceptions know how often the request was sent; botocore tells that only with an answer."""
+    client.meta.events.register("needs-retry.s3", _note_sendings)
+
+
+def _note_sendings(attempts: int, caught_exception: Any, **_: Any) -> None:
+    if caught_exception is not None:
+        caught_exception.sendings = attempts
+
+
 def tune(session: Any) -> None:
     """Makes a botocore session of our own quicker, in two ways that it has hooks for.
 
@@ -182,8 +199,23 @@ class S3Requests:
     bucket: str
     timeout: float
 
-    async def send(self, call: Call) -> Answer | Declined:
+    async def exchange(self, call: Call) -> Answer:
+        """Sends the request, and gives a 2xx answer. Raises the vendor's exception for any other, and for none."""
         raise NotImplementedError
+
+    async def send(self, call: Call) -> Answer | Declined:
+        """The answer to the request. Raises one of our errors where there is none, or one that will not do."""
+        began, told = log.start(), (log.NO_ANSWER, 0)
+        try:
+            answer = await self.exchange(call)
+            told = _told(answer.fields, answer.again) if began else told
+            return answer
+        except Exception as error:
+            told = _told_by(error) if began else told
+            return decline(error, call)
+        finally:
+            if began:
+                log.write(call.operation, call.url, began, *told)
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
@@ -238,10 +270,12 @@ class S3Requests:
 
     async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
         objects = [{"Key": path} for path in paths]
-        answer = await self._send("delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}})
+        answer = await self._send(
+            "delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}}, folder(paths)
+        )
         if isinstance(answer, Declined):
             raise UnavailableError(f"DeleteObjects was answered {answer}")
-        return tuple(_not_deleted(line) for line in answer.fields.get("Errors", ()))
+        return tuple(_not_deleted(line, self.bucket) for line in answer.fields.get("Errors", ()))
 
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> Written | Refused:
         parameters = {
@@ -255,7 +289,7 @@ class S3Requests:
 
     async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
         parameters = {"Prefix": prefix, "StartAfter": after} if after else {"Prefix": prefix}
-        answer = await self._send("list_objects_v2", None, parameters)
+        answer = await self._send("list_objects_v2", None, parameters, prefix)
         if isinstance(answer, Declined):
             raise UnavailableError(f"ListObjectsV2 was answered {answer}")
         listed = tuple(_listed(line) for line in answer.fields.get("Contents", ()))
@@ -268,11 +302,16 @@ class S3Requests:
         return Page(wanted, truncated and len(wanted) == len(listed), answer.date)
 
     async def _send(
-        self, method: str, path: str | None, parameters: dict[str, Any], *, once: bool = False
+        self, method: str, path: str | None, parameters: dict[str, Any], where: str = "", *, once: bool = False
     ) -> Answer | Declined:
-        shown = parameters.get("Prefix", "") if path is None else path
+        """Sends a request about an object, or, where there is no `path`, about what lies at `where`."""
         addressed = {"Bucket": self.bucket} if path is None else {"Bucket": self.bucket, "Key": path}
-        return await self.send(Call(method, self.bucket, shown, addressed | parameters, once))
+        return await self.send(Call(method, self.bucket, path or where, addressed | parameters, once))
+
+
+def folder(paths: Sequence[str]) -> str:
+    """Where the objects of a bulk deletion lie."""
+    return paths[0].rpartition("/")[0] + "/" if paths else ""
 
 
 def _content_md5(body: Body) -> str:
@@ -292,9 +331,10 @@ def check_absent(answer: Declined, path: str) -> None:
         raise UnavailableError(f"A read of {path!r} was answered {answer}")
 
 
-def _not_deleted(line: Mapping[str, Any]) -> NotDeleted:
-    code = line.get("Code")
-    return NotDeleted(line["Key"], f"{code}: {line.get('Message')}", denied=code == "AccessDenied")
+def _not_deleted(line: Mapping[str, Any], bucket: str) -> NotDeleted:
+    path, code = line["Key"], checked_code(line.get("Code", ""))
+    call = Call("delete_objects", bucket, path, {})
+    return NotDeleted(path, refusal(_STATUS_OF_LINES.get(code, 400), code, line.get("Message", ""), call))
 
 
 def check_conflict(answer: Declined, path: str) -> None:
@@ -312,46 +352,73 @@ def refused(answer: Declined) -> Refused:
     return Refused(Reason.CONFLICT if answer.status == 409 else Reason.CONDITION)
 
 
+def _told(fields: Mapping[str, Any], again: int = 0) -> tuple[log.Status, int]:
+    """The status of an answer, and how often the request was sent again."""
+    about = fields.get("ResponseMetadata", {})
+    return about.get("HTTPStatusCode", log.NOT_CLEAR), about.get("RetryAttempts", 0) + again
+
+
+def _told_by(error: Exception) -> tuple[log.Status, int]:
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return _told(response)
+    if type(error).__name__ in _NO_CREDENTIALS:
+        return log.NOT_SENT, 0
+    return log.NO_ANSWER, getattr(error, "sendings", 1) - 1
+
+
 def decline(error: Exception, call: Call) -> Declined:
     """What the vendor's exception says where it is no failure. Raises one of ours, from it, for everything else."""
-    response = getattr(error, "response", None)
-    if not isinstance(response, dict) or "Error" not in response:
-        failure = _failure(error, call)
-        if failure is None:
-            raise error
-        raise failure from error
-    if getattr(error, "operation_name", call.operation) not in (call.operation, "CreateSession", "HeadBucket"):
-        # A provider of credentials (SSO, STS) asked a service of its own: its 404 is not the store's.
-        raise PermissionDeniedError(f"{call}: no usable credentials: {error}") from error
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    code = str(response["Error"].get("Code", ""))
-    verdict = judge(status, code, str(response["Error"].get("Message", "")), call)
+    verdict = _verdict(error, call)
+    if verdict is None:
+        raise error
     if isinstance(verdict, Declined):
         return verdict
-    raise verdict from error
+    from .redaction import made_harmless
+
+    raise verdict from made_harmless(error)
+
+
+def _verdict(error: Exception, call: Call) -> Declined | Error | None:
+    """None for what is no vendor's exception but a mistake of somebody's."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict) or "Error" not in response:
+        return _failure(error, call)
+    if getattr(error, "operation_name", call.operation) not in (call.operation, "CreateSession", "HeadBucket"):
+        # A provider of credentials (SSO, STS) asked a service of its own: its 404 is not the store's.
+        from .denial import no_credentials
+
+        return no_credentials(call, str(error))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return judge(status, str(response["Error"].get("Code", "")), str(response["Error"].get("Message", "")), call)
 
 
 def judge(status: int, code: str, message: str, call: Call) -> Declined | Error:
     """What an answer other than 2xx is: no failure, or this error of ours."""
+    code = checked_code(code)
     missing = status == 404 and code != "NoSuchBucket"
     if status in (304, 412, 416) or missing or (status == 409 and code in _TRY_AGAIN):
         return Declined(status, code)
-    return _refusal(status, code, message, call)
+    return refusal(status, code, message, call)
 
 
-def _refusal(status: int, code: str, message: str, call: Call) -> Error:
+def checked_code(code: str) -> str:
+    """An error's code as S3 has them, such as NoSuchKey; empty for what is none, whatever that may be."""
+    is_name = code[:1].isupper() and not code.isupper() and code.replace(".", "").isalnum()
+    return code if (is_name and len(code) <= LONGEST_CODE) or (code.isdigit() and len(code) == 3) else ""
+
+
+def refusal(status: int, code: str, message: str, call: Call) -> Error:
     """An answer that says no, as one of ours."""
-    said = f"{call}: {status} {code} {message}".rstrip()
+    from .denial import NOT_ACCEPTED, denied
+    from .redaction import redacted
+
+    if status in (401, 403) or code in NOT_ACCEPTED:
+        return denied(call, status, code, message)
+    said = f"{call}: {status} {code} {redacted(message)}".rstrip()
     if code == "NoSuchBucket":
         return NotFoundError(
             f"There is no bucket {call.bucket!r} at this endpoint: create it, or mend S3DICT_BUCKET. {said}"
-        )
-    if code == "RequestTimeTooSkewed":
-        return PermissionDeniedError(f"The clock here is too far from the store's: set it right. {said}")
-    if status in (401, 403) or code in _BAD_CREDENTIALS:
-        return PermissionDeniedError(
-            f"{said}. Check the credentials (AWS_ACCESS_KEY_ID and the rest), the region, and that the policy allows "
-            f"s3:{_ACTIONS.get(call.operation, call.operation)} there"
         )
     if status in (405, 501) or code == "NotImplemented":
         return UnsupportedStoreError(f"The store cannot do what was asked. {said}")
@@ -364,34 +431,20 @@ def _refusal(status: int, code: str, message: str, call: Call) -> Error:
     return Error(f"The store refused the request. {said}")
 
 
-_ACTIONS = {
-    "HeadObject": "GetObject",
-    "ListObjectsV2": "ListBucket",
-    "CopyObject": "PutObject",
-    "DeleteObjects": "DeleteObject",
-    "HeadBucket": "ListBucket",
-    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
-    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
-    "GetBucketEncryption": "GetEncryptionConfiguration",
-    "PutBucketEncryption": "PutEncryptionConfiguration",
-    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
-    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
-}
-
-
 def _failure(error: Exception, call: Call) -> Error | None:
     """No answer at all, as one of ours; None for what is no vendor's exception but a mistake of somebody's."""
+    from .denial import no_credentials
+    from .redaction import redacted
+
     kind = type(error).__name__
     if kind in _NO_CREDENTIALS:
-        return PermissionDeniedError(
-            f"{call}: no usable credentials: {error}. Set AWS_ACCESS_KEY_ID and the rest, or a profile or role"
-        )
+        return no_credentials(call, str(error))
     if kind in _SILENCE:
         return silence(call)
     if kind in _NEVER_SENT and _never_connected(error):
-        return UnavailableError(f"{call}: the store cannot be reached: {error}", sent=False)
+        return UnavailableError(f"{call}: the store cannot be reached: {redacted(str(error))}", sent=False)
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "urllib3"):
-        return UnavailableError(f"{call}: the connection broke: {error!r}")
+        return UnavailableError(f"{call}: the connection broke: {redacted(repr(error))}")
     if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
         return _botocore_failure(error, call)
     return None
@@ -416,7 +469,9 @@ def _botocore_failure(error: Exception, call: Call) -> Error:
     from botocore.exceptions import ConnectionError as NoConnection
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
+    from .redaction import redacted
+
     broken = isinstance(error, (HTTPClientError, NoConnection, IncompleteReadError))
     if broken or type(error).__name__ in _NO_S3_ANSWER:
-        return UnavailableError(f"{call}: the connection broke: {error}")
-    return InvalidError(f"{call}: {error}")
+        return UnavailableError(f"{call}: the connection broke: {redacted(str(error))}")
+    return InvalidError(f"{call}: {redacted(str(error))}")

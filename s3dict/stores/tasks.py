@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
@@ -11,12 +10,11 @@ from itertools import islice
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
+from . import log
 from .base import steady_seconds
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_log = logging.getLogger("s3dict")
 
 
 class Tasks:
@@ -83,4 +81,4 @@ async def _beat(seconds: float, beat: Callable[[], Awaitable[bool]]) -> None:
             if not await beat():
                 return
         except Exception:
-            _log.exception("a heartbeat failed; it is tried again in %.1f s", seconds)
+            log.logger().exception("a heartbeat failed; it is tried again in %.1f s", seconds)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from . import log
 from .base import steady_seconds
 
 if TYPE_CHECKING:
@@ -190,6 +191,4 @@ def _beat(closed: threading.Event, seconds: float, once: Callable[[], Coroutine[
             if not run_blocking(once()):
                 return
         except Exception:
-            import logging
-
-            logging.getLogger("s3dict").exception("a heartbeat failed; it is tried again in %.1f s", seconds)
+            log.logger().exception("a heartbeat failed; it is tried again in %.1f s", seconds)

@@ -88,13 +88,17 @@ WRITES: dict[str, Operation] = {
 }
 
 
-def attempt(operation: Operation, client: Client) -> str:
+def denial(operation: Operation, client: Client) -> PermissionDeniedError | None:
     """Each time with a handle of its own, which has to look the dict up."""
     try:
         operation(Dict.from_name("d", client=client), client)
-    except PermissionDeniedError:
-        return "denied"
-    return "allowed"
+    except PermissionDeniedError as error:
+        return error
+    return None
+
+
+def attempt(operation: Operation, client: Client) -> str:
+    return "allowed" if denial(operation, client) is None else "denied"
 
 
 def outcomes(operations: dict[str, Operation], client: Client) -> dict[str, str]:
@@ -286,3 +290,29 @@ def _paths(dict_id: DictId, ttl: timedelta | None) -> tuple[str, ...]:
 def test_other_prefixes_are_out_of_reach() -> None:
     asks = [Ask("s3:GetObject", f"{BUCKET}/{prefix}/manifests/prod/d.json") for prefix in ("s3dict2", "other/s3dict")]
     assert [] == [(name, ask) for name in POLICIES for ask in asks if Policy(name).permits(ask)]
+
+
+def grants(name: str, error: PermissionDeniedError, prefix: str) -> bool:
+    """Whether the policy would have allowed what the error says was lacking."""
+    path = str(error.resource).removeprefix("arn:aws:s3:::").replace("*", "00")
+    context = {"s3:prefix": prefix} if error.action == "s3:ListBucket" else {"s3:if-none-match": "*"}
+    return Policy(name).permits(Ask(str(error.action), path, context))
+
+
+@pytest.mark.parametrize("enforcing", ["authorizer"], indirect=True)
+@pytest.mark.parametrize("stranger", ["reader-prod", "reader-dev", "writer-dev"])
+def test_a_denial_names_the_least_policy_that_would_have_allowed_it(
+    stranger: str, enforcing: str, filled: Client, acting_as: As, authorizer: Authorizer
+) -> None:
+    trespassing = acting_as(stranger, environment_name="prod")
+    for name, operation in (READS | WRITES).items():
+        authorizer.denied.clear()
+        error = denial(operation, trespassing)
+        if error is None:
+            assert name in READS or name == "ephemeral", name
+            continue
+        asked = authorizer.denied[-1].context.get("s3:prefix", "")
+        assert error.policy in ("reader", "writer"), name
+        assert grants(f"{error.policy}-prod", error, asked), name
+        assert not grants(stranger, error, asked), name
+        assert error.policy == "reader" or not grants("reader-prod", error, asked), name

@@ -1,0 +1,75 @@
+"""What others say, fit to be shown.
+
+Stores, and what stands before them, repeat in their errors what they were sent: AWS gives an expired session token back
+in full, and the headers of a request whose signature is wrong; a proxy may show the whole request. Drivers pass that
+on. So no text of theirs is shown unless it went through here, and neither is an exception that becomes the cause of one
+of ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+LONGEST = 500
+_CUT = "[...]"
+
+_URL = re.compile(r"(https?://)(?:[^\s/@]*@)?([\w.:\[\]-]{1,100})?[^\s\"'<>]*")
+_WORD = re.compile(r"[^\s<>\"'(),;=\\]{16,}")
+_LETTERS = re.compile(r"[A-Za-z._:/-]{1,64}")
+_CAMEL_HUMP = re.compile(r"[a-z][A-Z]")
+_MOST_HUMPS = 6
+_ARN = re.compile(r"arn:aws[a-z-]*:(?:(?:iam|sts)::\d{12}:[\w+@./-]{1,128}|kms:[\w-]+:\d{12}:key/[\w-]{1,40})")
+
+
+def redacted(text: str) -> str:
+    """The text without what may be a credential, and no longer than a message should be.
+
+    Access keys, signatures and tokens are 16 characters or more, with digits among them: words like that go, and so
+    does all of a URL but its host. ARNs of those who ask, and of KMS keys, stay.
+    """
+    shown = _blanked(text)
+    return shown if len(shown) <= LONGEST else shown[:LONGEST] + _CUT
+
+
+def _blanked(text: str) -> str:
+    return _WORD.sub(lambda word: word[0] if _is_harmless(word[0]) else _CUT, _URL.sub(r"\1\2", text))
+
+
+def _is_harmless(word: str) -> bool:
+    if _LETTERS.fullmatch(word):
+        return len(_CAMEL_HUMP.findall(word)) <= _MOST_HUMPS
+    return (_ARN.fullmatch(word) or _URL.fullmatch(word)) is not None
+
+
+def made_harmless(error: BaseException, text: str | None = None) -> BaseException | None:
+    """The exception itself, fit to be the cause of one of ours; None if it cannot be made so.
+
+    What it says is replaced by `text`, if there is one, and redacted. Its traceback goes: who collects local variables
+    with a traceback would find the request in the driver's, signature and all.
+    """
+    if text is not None:
+        error.args = (text,)
+    chain = tuple(_chain(error))
+    for link in chain:
+        _blank(link)
+    shown = (shown for link in chain for shown in (str(link), repr(link)))
+    return error if all(_blanked(text) == text for text in shown) else None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _blank(error: BaseException) -> None:
+    error.__traceback__ = None
+    error.args = tuple(redacted(part) if isinstance(part, str) else part for part in error.args)
+    response = getattr(error, "response", None)
+    if isinstance(response, dict) and isinstance(response.get("Error"), dict):
+        # AWS says more, such as the token that has expired.
+        said = response["Error"]
+        response["Error"] = {name: redacted(str(said[name])) for name in ("Code", "Message") if name in said}

@@ -1,0 +1,235 @@
+"""A denial says which action on which resource, and which policy grants it; bad credentials say that they are bad."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from s3dict import Client, Dict, PermissionDeniedError
+from s3dict.format.keys import KeyCodec, digest
+from s3dict.stores.denial import NOT_ACCEPTED, POLICIES
+from s3dict.stores.s3 import Call, judge
+
+from .support.proxy import Fault, Proxy
+from .support.ways import Driver, Endpoint, Way, World, listed
+from .terraform.policies import Policy
+
+CALL = Call("put_object", "b", "s3dict/sweep-8d/named/prod/d/01ARZ3NDEKTSV4RRFFQ69G5FAV/entries/00", {})
+OBJECT = f"arn:aws:s3:::b/{CALL.path}"
+WHO = "User: arn:aws:sts::123456789012:assumed-role/orders/f is not authorized to perform"
+KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def judged(call: Call, code: str = "AccessDenied", message: str = "Access Denied", status: int = 403) -> Any:
+    error = judge(status, code, message, call)
+    assert isinstance(error, PermissionDeniedError)
+    return error
+
+
+async def hold(lock: Any, way: Way) -> None:
+    if way is Way.BLOCKING:
+        with lock:
+            pass
+    else:
+        async with lock:
+            pass
+
+
+async def be_ephemeral(world: World) -> None:
+    async with world.ephemeral():
+        pass
+
+
+GET, HEAD, PUT, LIST = "GetObject", "HeadObject", "PutObject", "ListObjectsV2"
+BULK = "DeleteObjects"
+READ, WRITE, DELETE = ("s3:GetObject", "reader"), ("s3:PutObject", "writer"), ("s3:DeleteObject", "writer")
+SEE = ("s3:ListBucket", "reader")
+Use = Callable[[World, Any], Awaitable[Any]]
+USES: dict[str, tuple[Use, str, tuple[str, str]]] = {
+    "hydrate": (lambda world, d: world.named("d").hydrate(), GET, READ),
+    "create": (lambda world, d: world.objects.create("new", client=world.client), PUT, WRITE),
+    "list": (lambda world, d: world.objects.list(client=world.client), LIST, SEE),
+    "delete": (lambda world, d: world.objects.delete("d", client=world.client), GET, READ),
+    "from_id": (lambda world, d: world.with_id(d.object_id).hydrate(), GET, READ),
+    "get": (lambda world, d: d.get("k"), GET, READ),
+    "contains": (lambda world, d: d.contains("k"), HEAD, READ),
+    "entry": (lambda world, d: d.entry("k"), GET, READ),
+    "len": (lambda world, d: d.len(), LIST, SEE),
+    "keys": (lambda world, d: listed(d.keys()), LIST, SEE),
+    "values": (lambda world, d: listed(d.values()), GET, READ),
+    "items": (lambda world, d: listed(d.items()), LIST, SEE),
+    "get_many": (lambda world, d: d.get_many(["k"]), GET, READ),
+    "put": (lambda world, d: d.put("k", 1), PUT, WRITE),
+    "put skip_if_exists": (lambda world, d: d.put("k", 1, skip_if_exists=True), PUT, WRITE),
+    "setdefault": (lambda world, d: d.setdefault("new", 1), PUT, WRITE),
+    "modify": (lambda world, d: d.modify("k", lambda n: n), PUT, WRITE),
+    "get_or_compute": (lambda world, d: d.get_or_compute("new", lambda: 1), PUT, WRITE),
+    "update": (lambda world, d: d.update(k=1), PUT, WRITE),
+    "pop": (lambda world, d: d.pop("k"), "DeleteObject", DELETE),
+    "pop_many": (lambda world, d: d.pop_many(["k"]), "DeleteObject", DELETE),
+    "clear": (lambda world, d: d.clear(), BULK, DELETE),
+    "lock": (lambda world, d: hold(d.lock("l"), world.way), PUT, WRITE),
+    "ephemeral": (lambda world, d: be_ephemeral(world), PUT, WRITE),
+}
+
+
+@pytest.fixture
+def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
+    with Proxy(seaweedfs.url) as between:
+        yield between
+
+
+async def test_every_operation_says_which_action_on_what_was_denied_and_who_grants_it(
+    driver: Driver, way: Way, seaweedfs: Endpoint, proxy: Proxy
+) -> None:
+    prefix = f"denials-{driver}-{way.value}"
+    world = World(Client(seaweedfs.bucket, prefix=prefix, endpoint_url=proxy.url, driver=driver), way)
+    d = world.named("d", create_if_missing=True)
+    await d.put("k", 1)
+    told = {}
+    for name, (use, denied, _) in USES.items():
+        proxy.faults = [Fault("denied", operation=denied)]
+        with pytest.raises(PermissionDeniedError) as caught:
+            await use(world, d)
+        proxy.faults = []
+        error = caught.value
+        told[name] = (error.action, error.policy)
+        place = "" if error.action == "s3:ListBucket" else f"/{prefix}/"
+        assert str(error.resource).startswith(f"arn:aws:s3:::{seaweedfs.bucket}{place}"), name
+        assert f"{error.action}" in str(error)
+        assert f"the {error.policy} policy of the Terraform module grants it" in str(error)
+    assert {name: expected for name, (_, _, expected) in USES.items()} == told
+
+
+async def test_what_was_denied_survives_pickling_and_bulk_operations(way: Way, driver: Driver, proxy: Proxy) -> None:
+    world = World(Client("s3dict-tests", prefix="denied-bulk", endpoint_url=proxy.url, driver=driver), way)
+    d = world.named("d", create_if_missing=True)
+    await d.hydrate()
+    proxy.faults = [Fault("denied", operation="PutObject")]
+    with pytest.raises(PermissionDeniedError) as caught:
+        await d.update(k=1)
+    error = caught.value
+    assert ("s3:PutObject", "writer") == (error.action, error.policy)
+    assert f"/entries/{digest(KeyCodec(True, str).encode('k').data)}" in str(error.resource)
+    copied = pickle.loads(pickle.dumps(error))
+    assert (str(error), error.action, error.resource, error.policy) == (
+        *(str(copied), copied.action, copied.resource, copied.policy),
+    )
+
+
+def test_faults_in_memory_say_the_same() -> None:
+    from s3dict.testing import faults
+
+    d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=Client("denials", driver="memory"))
+    d.hydrate()
+    with faults(d.client, "denied"), pytest.raises(PermissionDeniedError) as caught:
+        d["k"] = 1
+    assert ("s3:PutObject", "writer") == (caught.value.action, caught.value.policy)
+    assert str(caught.value.resource).startswith("arn:aws:s3:::denials/s3dict/sweep-8d/named/main/d/")
+
+
+def test_the_policies_are_those_of_the_terraform_module() -> None:
+    """Each action is said to be granted by the least of the policies that does."""
+    least: dict[str, str] = {}
+    for name in ("admin", "writer-prod", "reader-prod"):
+        grants = {grant.action for service in ("s3", "kms") for grant in Policy(name).grants(service)}
+        least |= dict.fromkeys(grants, name.removesuffix("-prod"))
+    assert least == POLICIES
+
+
+@pytest.mark.parametrize(
+    ("call", "action", "resource", "policy", "output"),
+    [
+        (CALL, "s3:PutObject", OBJECT, "writer", 'writer_policy_arns["prod"]'),
+        (Call("head_object", "b", CALL.path, {}), "s3:GetObject", OBJECT, "reader", 'reader_policy_arns["prod"]'),
+        (Call("copy_object", "b", CALL.path, {}), "s3:PutObject", OBJECT, "writer", "also needs s3:GetObject"),
+        (Call("delete_object", "b", CALL.path, {"IfMatch": "1"}), "s3:DeleteObject", OBJECT, "writer", "also needs"),
+        (Call("list_objects_v2", "b", "p/manifests/dev/", {}), "s3:ListBucket", "arn:aws:s3:::b", "reader", '["dev"]'),
+        (Call("list_objects_v2", "b", "p/sweep-8d/", {}), "s3:ListBucket", "arn:aws:s3:::b", "admin", "admin_policy"),
+        (Call("head_bucket", "b", "", {}), "s3:ListBucket", "arn:aws:s3:::b", "admin", "admin_policy_arn"),
+        (
+            Call("put_bucket_lifecycle_configuration", "b", "", {}),
+            *("s3:PutLifecycleConfiguration", "arn:aws:s3:::b", "admin", "admin_policy_arn"),
+        ),
+        (Call("create_bucket", "b", "", {}), "s3:CreateBucket", "arn:aws:s3:::b", None, "only who sets a bucket up"),
+        (
+            Call("get_object", "b", "p/sweep-1d/probe/01", {}),
+            *("s3:GetObject", "arn:aws:s3:::b/p/sweep-1d/probe/01", "writer", "writer_policy_arns)"),
+        ),
+        (
+            Call("put_object", "b", "p/ephemeral/01.json", {}),
+            *("s3:PutObject", "arn:aws:s3:::b/p/ephemeral/01.json", "writer", "for one of ephemeral_environments"),
+        ),
+        (
+            Call("delete_objects", "b", "p/keep/named/prod/d/01/entries/", {}),
+            *("s3:DeleteObject", "arn:aws:s3:::b/p/keep/named/prod/d/01/entries/*", "writer", "writer_policy_arns"),
+        ),
+    ],
+)
+def test_each_request_lacks_one_action_on_one_resource(
+    call: Call, action: str, resource: str, policy: str | None, output: str
+) -> None:
+    for code, message in (("AccessDenied", "Access Denied"), ("403", "Forbidden"), ("", "")):
+        error = judged(call, code, message)
+        assert (action, resource, policy) == (error.action, error.resource, error.policy)
+        assert f"Lacking is {action}" in str(error)
+        assert output in str(error)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "action", "resource", "policy"),
+    [
+        (f'{WHO}: s3:PutObject on resource: "{OBJECT}" because …', "s3:PutObject", OBJECT, "writer"),
+        (f'{WHO}: s3:ListBucket on resource: "arn:aws:s3:::b" …', "s3:ListBucket", "arn:aws:s3:::b", "reader"),
+        (f"{WHO}: kms:GenerateDataKey on resource: {KEY_ARN} because …", "kms:GenerateDataKey", KEY_ARN, "writer"),
+        (f"{WHO}: kms:Decrypt on the resource associated with this ciphertext …", "kms:Decrypt", None, "reader"),
+    ],
+)
+def test_what_aws_spells_out_is_believed(sentence: str, action: str, resource: str | None, policy: str) -> None:
+    error = judged(CALL, message=sentence)
+    assert (action, resource, policy) == (error.action, error.resource, error.policy)
+    assert "arn:aws:sts::123456789012:assumed-role/orders/f" in str(error)
+
+
+def test_an_explicit_denial_is_granted_by_nobody() -> None:
+    sentence = f'{WHO}: s3:PutObject on resource: "{OBJECT}" with an explicit deny in a resource-based policy'
+    assert "no other can grant it" in str(judged(CALL, message=sentence))
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [*((code, 403) for code in NOT_ACCEPTED), ("ExpiredToken", 400), ("Unauthorized", 401)]
+)
+def test_credentials_that_are_not_accepted_are_no_matter_of_policies(code: str, status: int) -> None:
+    error = judged(CALL, code, "so it says", status)
+    assert (None, None, None) == (error.action, error.resource, error.policy)
+    assert f"{status} {code} so it says. Check the credentials" in str(error)
+    assert NOT_ACCEPTED.get(code, "mend AWS_ACCESS_KEY_ID") in str(error)
+
+
+@pytest.mark.parametrize(
+    ("key", "code"), [("tests-access-key", "SignatureDoesNotMatch"), ("AKIAIOSFODNN7EXAMPLE", "InvalidAccessKeyId")]
+)
+async def test_a_real_server_that_does_not_accept_the_credentials(
+    key: str, code: str, driver: Driver, way: Way, seaweedfs: Endpoint
+) -> None:
+    session = boto3.Session(aws_access_key_id=key, aws_secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    client = Client(seaweedfs.bucket, endpoint_url=seaweedfs.url, session=session, driver=driver)
+    d = World(client, way).named("d")
+    with pytest.raises(PermissionDeniedError, match=NOT_ACCEPTED[code]) as caught:
+        await d.get("k")
+    assert (None, None, None) == (caught.value.action, caught.value.resource, caught.value.policy)
+
+
+async def test_no_credentials_are_no_matter_of_policies(
+    driver: Driver, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    client = Client(seaweedfs.bucket, endpoint_url=seaweedfs.url, driver=driver)
+    with pytest.raises(PermissionDeniedError, match="no usable credentials") as caught:
+        await World(client, way).named("d").get("k")
+    assert (None, None, None) == (caught.value.action, caught.value.resource, caught.value.policy)
