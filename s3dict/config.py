@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -152,6 +153,9 @@ def check_endpoint(url: str | None) -> str | None:
         sound = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         sound = False
-    if not sound:
-        raise InvalidError(f"Invalid endpoint_url: {url!r}. It begins with http:// or https://")
+    shown, *more = re.split("[?#]", url, maxsplit=1)
+    if not sound or more:
+        raise InvalidError(
+            f"Invalid endpoint_url: {shown!r}. It begins with http:// or https://, and has no query or fragment"
+        )
     return url

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -21,10 +23,29 @@ app = typer.Typer(
 @app.callback()
 def options(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error.")] = False,  # noqa: ARG001 (`main` looks for it)
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show each request, and the traceback of an error.")] = False,
 ) -> None:
     if os.environ.get("NO_COLOR"):
         context.color = False
+    if debug:
+        # The traceback is shown by `main`.
+        context.with_resource(_shown_requests())
+
+
+@contextmanager
+def _shown_requests() -> Iterator[None]:
+    """Has the debug lines of s3dict, and of nobody else, go to stderr."""
+    import logging
+
+    logger, handler = logging.getLogger("s3dict"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(logging.NOTSET)
+        logger.removeHandler(handler)
 
 
 for group in (dicts, entries, transfer, garbage, provision, local):

@@ -70,7 +70,7 @@ class Found:
     however wrong the clock here is: too long by less than a second, for they are cut to seconds, or a little too short.
     """
 
-    body: Body
+    body: Body = field(repr=False)
     etag: str
     size: int
     last_modified: datetime

@@ -48,7 +48,10 @@ def status_of(error: Exception) -> log.Status:
     answered = _STATUS.search(said)
     if answered is not None:
         return int(answered[1])
+    if isinstance(error, Error):
+        return log.NOT_CLEAR
     if not isinstance(error, BaseError) or isinstance(error, UnauthenticatedError):
+        # Of the credentials' provider.
         return log.NOT_SENT
     return log.NO_ANSWER if _NEVER_CONNECTED.search(details) or "HTTP error: " in said else log.NOT_CLEAR
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from hashlib import md5
@@ -49,7 +49,7 @@ class Call:
     method: str
     bucket: str
     path: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(repr=False)
     once: bool = False
 
     @property
@@ -68,8 +68,8 @@ class Call:
 class Answer:
     """A 2xx answer: botocore's parsed fields, and the body read to its end, for which it was asked `again`."""
 
-    fields: Mapping[str, Any]
-    body: bytes = b""
+    fields: Mapping[str, Any] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
     again: int = 0
 
     @property

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from typing_extensions import Self
 
 __all__ = ["Flaw", "MisbehavingServer"]
 
@@ -62,7 +63,7 @@ class MisbehavingServer(AtomicServer):
         self._store = _Store(set(flaws))
         super().__init__(self._serve)
 
-    def __enter__(self) -> MisbehavingServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -1,0 +1,110 @@
+"""A search for secrets in everything that a program shows, keeps or sends on."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import traceback
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import s3dict
+
+__all__ = ["Evidence", "forms"]
+
+_PACKAGE = str(Path(s3dict.__file__).parent)
+
+
+def forms(secret: str) -> set[str]:
+    """The secret as it may be written down: plain, in an URL, in hex, and in Base64 wherever it begins there."""
+    data = secret.encode()
+    shifted = [encode(b"\0" * shift + data) for shift in range(3) for encode in (b64encode, urlsafe_b64encode)]
+    # The first and last characters depend on what stands beside it.
+    inner = {text.decode().rstrip("=")[4:-2] for text in shifted}
+    return {secret, quote(secret, safe=""), repr(data)[2:-1], data.hex(), data.hex().upper()} | inner
+
+
+class Evidence:
+    """What was shown, with a word on where."""
+
+    def __init__(self) -> None:
+        self._shown: list[tuple[str, str]] = []
+
+    def add(self, where: str, shown: str | bytes) -> None:
+        self._shown.append((where, shown if isinstance(shown, str) else shown.decode("latin-1")))
+
+    def add_object(self, where: str, thing: object) -> None:
+        self.add(f"{where}: repr", repr(thing))
+        self.add(f"{where}: str", str(thing))
+
+    def add_pickle(self, where: str, thing: object) -> None:
+        self.add(f"{where}: pickle", pickle.dumps(thing))
+
+    def add_error(self, where: str, error: BaseException, *, with_variables: bool = True) -> None:
+        """The error in every form in which programs show or keep one, with all exceptions behind it.
+
+        Collectors of errors add the local variables of all functions.
+        """
+        self.add_object(where, error)
+        self.add_pickle(where, error)
+        self.add(f"{where}: traceback", "".join(traceback.format_exception(error)))
+        for link in _chain(error):
+            self.add_object(f"{where}: behind it", link)
+            self.add(f"{where}: attributes", repr(vars(link)))
+            if with_variables:
+                self.add(f"{where}: local variables", "\n".join(_local_variables(link)))
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Adds all that our own code logs meanwhile, through whichever logger."""
+        root, collector = logging.getLogger(), _Collector(self)
+        talkative = [logging.getLogger(name) for name in ("boto3", "botocore", "aiobotocore", "urllib3", "asyncio")]
+        levels = {logger: logger.level for logger in (root, *talkative)}
+        for logger in levels:
+            logger.setLevel(logging.DEBUG if logger is root else logging.WARNING)
+        root.addHandler(collector)
+        try:
+            yield
+        finally:
+            root.removeHandler(collector)
+            for logger, level in levels.items():
+                logger.setLevel(level)
+
+    def leaks(self, secrets: set[str]) -> list[str]:
+        """Where one of the secrets was found."""
+        everything = "\0".join(shown for _, shown in self._shown)
+        found = [form for secret in secrets for form in forms(secret) if form in everything]
+        return [where for where, shown in self._shown if any(form in shown for form in found)]
+
+    def about(self, where: str) -> list[str]:
+        return [shown for place, shown in self._shown if place.startswith(where)]
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _local_variables(error: BaseException) -> Iterator[str]:
+    """The variables of each function, but for the test's own."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename.startswith(_PACKAGE) or "site-packages" in frame.f_code.co_filename:
+            for name, value in frame.f_locals.items():
+                yield f"{name} = {value!r}"
+
+
+class _Collector(logging.Handler):
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__()
+        self._evidence = evidence
+
+    def emit(self, record: Any) -> None:
+        if record.name.startswith("s3dict") or record.pathname.startswith(_PACKAGE):
+            self._evidence.add("log", f"{self.format(record)} {record.__dict__}")
