@@ -148,7 +148,7 @@ class PermissionDeniedError(Error, PermissionError):
         super().__init__(message)
         self.action = action
         self.resource = resource
-        self.policy = policy
+        self.policy: PolicyName | None = policy
 
     def about_many(self, message: str) -> PermissionDeniedError:
         return type(self)(message, action=self.action, resource=self.resource, policy=self.policy)

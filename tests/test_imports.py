@@ -145,3 +145,11 @@ def test_a_cold_start_in_asyncio_loads_no_driver_but_obstore(stored: dict[str, s
     own = {"asyncio", "logging", "ssl", "concurrent.futures"}
     assert "obstore" in loaded
     assert (loaded - bare) & HEAVY <= {"obstore", "pickle"} | own
+
+
+def test_debug_logging_that_is_off_loads_nothing(stored: dict[str, str], bare: set[str]) -> None:
+    code = "from s3dict import Dict; d = Dict.from_name('d'); d['l'] = 1; d.get('missing'); d.len()"
+    loaded = loaded_after(code, **stored)
+    assert "s3dict.stores.log" in loaded
+    assert "logging" not in loaded - bare
+    assert loaded & {"s3dict.stores.redaction", "s3dict.stores.denial"} == set()

@@ -12,6 +12,7 @@ import builtins
 import inspect
 import io
 import itertools
+import logging
 import os
 import re
 import subprocess
@@ -128,11 +129,13 @@ SECTIONS = list(dict.fromkeys(snippet.section for snippet in PYTHON))
 
 
 @pytest.fixture
-def place(seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def place(seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What `s3dict dev` tells to export, with a prefix that nobody else uses."""
     monkeypatch.setenv("S3DICT_BUCKET", seaweedfs.bucket)
     monkeypatch.setenv("S3DICT_ENDPOINT_URL", seaweedfs.url)
     monkeypatch.setenv("S3DICT_PREFIX", f"readme-{os.getpid()}-{next(_numbers)}")
+    yield
+    logging.getLogger("s3dict").setLevel(logging.NOTSET)
 
 
 @pytest.mark.usefixtures("place")
