@@ -367,6 +367,18 @@ class TestOnTheWire:
             assert timedelta(days=3) - timedelta(seconds=5) < date - found.last_modified < timedelta(days=3, seconds=5)
 
 
+def test_what_the_store_repeats_is_not_in_the_exception_behind_an_error() -> None:
+    """AWS repeats a session token that has expired, and obstore repeats the answer, twice."""
+    token = "IQoJb3JpZ2luX2VjEJr//////////wEaCXVzLWVhc3QtMSJHMEUCIQD9qZ8+Vb0k=="
+    error = said(GenericError, "400 Bad Request", "ExpiredToken", f'body: Some("<Token-0>{token}</Token-0>")')
+    error.args = (str(error).replace("</Error>", f"<Token-0>{token}</Token-0></Error>"),)
+    with pytest.raises(PermissionDeniedError, match="400 ExpiredToken so it says") as caught:
+        declined(error, CALL)
+    assert error is caught.value.__cause__
+    assert token not in f"{caught.value} {error}"
+    assert str(error).endswith("Server returned non-2xx status code: 400 Bad Request")
+
+
 async def test_no_secret_is_in_an_error(way: Way, seaweedfs: Endpoint) -> None:
     session = boto3.Session(aws_access_key_id="nobody", aws_secret_access_key="hunter2", aws_session_token="tok3n")
     client = Client(seaweedfs.bucket, endpoint_url=seaweedfs.url, session=session, driver="obstore")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from s3dict import Client, Dict, Error, InvalidError
+from s3dict import Client, Dict, Error, InvalidError, UnavailableError
 from s3dict.config import check_endpoint
+from s3dict.stores.clock import StoreClock
 from s3dict.stores.redaction import LONGEST, made_harmless, redacted
 from s3dict.stores.s3 import Call, checked_code, decline
 
@@ -291,8 +293,27 @@ def test_what_a_driver_says_of_its_way_there_has_no_secret(vendors: Exception) -
     with pytest.raises(Error) as caught:
         decline(vendors, CALL)
     evidence.add_object("error", caught.value)
-    evidence.add("traceback", "".join(__import__("traceback").format_exception(caught.value)))
+    evidence.add("traceback", "".join(traceback.format_exception(caught.value)))
     assert [] == evidence.leaks({SECRET_KEY, TOKEN, PASSWORD, "0f" * 32})
+
+
+def test_an_error_has_nothing_of_the_drivers_functions_behind_it() -> None:
+    """Their variables hold the request, with its signature."""
+    with pytest.raises(OSError, match="it broke") as drivers:
+        raise OSError("it broke")
+    with pytest.raises(UnavailableError) as caught:
+        decline(drivers.value, CALL)
+    assert drivers.value is caught.value.__cause__
+    assert drivers.value.__traceback__ is None
+
+
+def test_the_signed_url_that_the_clock_asks_is_in_no_error_and_no_line() -> None:
+    evidence, signed = Evidence(), f"http://127.0.0.1:9/b/s3dict-clock?X-Amz-Signature={'0f' * 32}"
+    with evidence.logging(), pytest.raises(UnavailableError) as caught:
+        StoreClock("http://127.0.0.1:9/b", lambda: signed).at(0)
+    evidence.add_error("error", caught.value)
+    assert 2 == len(evidence.about("log"))
+    assert [] == evidence.leaks({"0f" * 32})
 
 
 @pytest.mark.parametrize(
