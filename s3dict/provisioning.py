@@ -85,7 +85,7 @@ def _bucket(admin: BucketAdmin, dry_run: bool) -> Step:
         return Step(
             "bucket",
             Outcome.FAILED,
-            f"{error}. If these are right, the bucket belongs to somebody else: choose another name",
+            f"{error}. If that is in order, the bucket belongs to somebody else: choose another name",
         )
     if present is not None:
         return Step("bucket", Outcome.UNCHANGED, f"{admin.bucket} is there")

@@ -230,7 +230,7 @@ def test_a_bucket_that_does_not_let_us_look_is_a_clear_error(proxy: Proxy, bucke
     proxy.faults = [Fault("denied", "HeadBucket")]
     done = init(bucket, proxy.url)
     assert (1, 1) == (done.exit_code, done.stdout.count("\n"))
-    assert "the policy allows s3:ListBucket" in done.stdout
+    assert "Lacking is s3:ListBucket" in done.stdout
     assert "the bucket belongs to somebody else: choose another name" in done.stdout
 
 

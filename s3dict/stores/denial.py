@@ -80,7 +80,8 @@ def denied(call: Call, status: int, code: str, message: str) -> PermissionDenied
     lacking = f"{call} was denied: {said}. Lacking is {_needs(call, action)} on {resource or 'the key of KMS'}"
     explicit = "explicit deny" in message
     grant = "a policy denies it explicitly, and no other can grant it" if explicit else _grant(call, policy)
-    return PermissionDeniedError(f"{lacking}: {grant}", action=action, resource=resource, policy=policy)
+    unsaid = ". It may also be the credentials: an answer to HEAD does not say" if "Head" in call.operation else ""
+    return PermissionDeniedError(f"{lacking}: {grant}{unsaid}", action=action, resource=resource, policy=policy)
 
 
 def no_credentials(call: Call, why: str) -> PermissionDeniedError:

@@ -271,7 +271,7 @@ class S3Requests:
     async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
         objects = [{"Key": path} for path in paths]
         answer = await self._send(
-            "delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}}, folder(paths)
+            "delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}}, where=folder(paths)
         )
         if isinstance(answer, Declined):
             raise UnavailableError(f"DeleteObjects was answered {answer}")
@@ -289,7 +289,7 @@ class S3Requests:
 
     async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
         parameters = {"Prefix": prefix, "StartAfter": after} if after else {"Prefix": prefix}
-        answer = await self._send("list_objects_v2", None, parameters, prefix)
+        answer = await self._send("list_objects_v2", None, parameters, where=prefix)
         if isinstance(answer, Declined):
             raise UnavailableError(f"ListObjectsV2 was answered {answer}")
         listed = tuple(_listed(line) for line in answer.fields.get("Contents", ()))
@@ -302,7 +302,7 @@ class S3Requests:
         return Page(wanted, truncated and len(wanted) == len(listed), answer.date)
 
     async def _send(
-        self, method: str, path: str | None, parameters: dict[str, Any], where: str = "", *, once: bool = False
+        self, method: str, path: str | None, parameters: dict[str, Any], *, where: str = "", once: bool = False
     ) -> Answer | Declined:
         """Sends a request about an object, or, where there is no `path`, about what lies at `where`."""
         addressed = {"Bucket": self.bucket} if path is None else {"Bucket": self.bucket, "Key": path}
