@@ -28,8 +28,8 @@ from typing import Union
 import cbor2
 
 from ..errors import IntegrityError
-from .cbor import loads
-from .values import Segment
+from .cbor import loads_plain
+from .values import MAX_SEGMENTS, Segment
 
 Data = Union[bytes, bytearray]
 
@@ -41,6 +41,8 @@ _CHECKSUM = struct.Struct(">I")
 PRELUDE_BYTES = _PRELUDE.size + _CHECKSUM.size
 TOMBSTONE_BYTES = PRELUDE_BYTES
 ALIGNMENT = 16
+MAX_HEADER_BYTES = 2 << 20
+"""More than a header takes: a key of 1 MiB at most, and up to 9 bytes for each segment."""
 _SIGNATURE_BYTES = 32
 
 
@@ -186,17 +188,28 @@ def unpack(data: Data, seal: Seal) -> EntryBody | None:
     return EntryBody(prelude.write_id, header, segments)
 
 
+def expected_size(data: Data, seal: Seal) -> int:
+    """How many bytes the entry that begins so has in all. Raises IntegrityError for what no entry begins with."""
+    prelude = read_prelude(data)
+    if prelude.is_tombstone:
+        return TOMBSTONE_BYTES
+    lengths = read_header(data, prelude, seal).segments
+    return _starts(PRELUDE_BYTES + prelude.header_length, lengths)[-1] + lengths[-1]
+
+
 def read_header(data: Data, prelude: Prelude, seal: Seal) -> Header:
     """The header at the beginning of an entry, verified; the payload need not be there."""
+    if prelude.header_length > MAX_HEADER_BYTES:
+        raise IntegrityError(f"The entry claims a header of {prelude.header_length} bytes: it is none of ours")
     block = bytes(data[PRELUDE_BYTES : PRELUDE_BYTES + prelude.header_length])
     if len(block) < prelude.header_length:
         raise IntegrityError(f"The entry is truncated: its header lacks {prelude.header_length - len(block)} bytes")
     try:
-        encoded, signature = loads(block)
+        encoded, signature = loads_plain(block, depth=1)
         if type(encoded) is not bytes or type(signature) is not bytes:
             raise IntegrityError("The entry's header is not a pair of byte strings")
         seal.verify(prelude.write_id, encoded, signature)
-        return _checked_header(loads(encoded))
+        return _checked_header(loads_plain(encoded, depth=2))
     except IntegrityError:
         raise
     except Exception as error:
@@ -208,9 +221,13 @@ def _checked_header(fields: dict[str, object]) -> Header:
     crc32, digest = fields["crc32"], fields["digest"]
     if not (isinstance(key, bytes) and isinstance(codec, str) and isinstance(crc32, int) and isinstance(digest, bytes)):
         raise IntegrityError("The entry's header has fields of the wrong type")
-    if not (isinstance(lengths, (list, tuple)) and lengths and all(type(n) is int and n >= 0 for n in lengths)):
+    if not (isinstance(lengths, list) and 0 < len(lengths) <= MAX_SEGMENTS and all(map(_is_length, lengths))):
         raise IntegrityError("The entry's header does not say where its payload ends")
     return Header(key, codec, tuple(lengths), crc32, digest)
+
+
+def _is_length(number: object) -> bool:
+    return type(number) is int and number >= 0
 
 
 def _starts(begin: int, lengths: Sequence[int]) -> list[int]:

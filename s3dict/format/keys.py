@@ -27,12 +27,11 @@ from typing import Any, cast
 import cbor2
 
 from ..errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
-from .cbor import loads
+from .cbor import MAX_DECIMAL_PLACES, MAX_MANTISSA_BITS, loads
 
 MAX_KEY_BYTES = 1 << 20
 MAX_SEGMENT_BYTES = 250
 MAX_DEPTH = 100
-MAX_DECIMAL_PLACES = 10_000
 HASH_BYTES = 16
 
 # Registered tags (IANA "CBOR tags"), and four of our own from the first-come range.
@@ -41,7 +40,7 @@ _PICKLE, _HANDLE, _NAIVE_DATETIME, _SURROGATES = 0x53330001, 0x53330002, 0x53330
 
 _PICKLE_HEAD = b"\xda" + _PICKLE.to_bytes(4, "big")
 
-_SEGMENT = re.compile(r"([0-9a-f]{32})(?:\.([A-Za-z0-9_-]*))?")
+_SEGMENT = re.compile(rf"([0-9a-f]{{32}})(?:\.([A-Za-z0-9_-]{{,{MAX_SEGMENT_BYTES - 33}}}))?")
 _TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), str.maketrans("-_", "+/")
 _ARRAY, _TAG = 4, 6
 _INFINITIES = (math.inf, -math.inf)
@@ -73,6 +72,11 @@ class EncodedKey:
 def digest(key_bytes: bytes) -> str:
     """The hash that names the entry: 32 hex digits."""
     return blake2b(key_bytes, digest_size=HASH_BYTES).hexdigest()
+
+
+def is_segment(segment: str) -> bool:
+    """Whether an object name can be that of an entry."""
+    return _SEGMENT.fullmatch(segment) is not None
 
 
 def check_segment(segment: str) -> re.Match[str]:
@@ -124,11 +128,13 @@ class KeyCodec:
 
     def decode(self, data: bytes) -> Any:
         """Raises IntegrityError for bytes that no key of ours has, DeserializationError when unpickling fails."""
+        if len(data) > MAX_KEY_BYTES:
+            raise IntegrityError(f"A key of {len(data)} bytes is none of ours: at most {MAX_KEY_BYTES} are allowed")
         try:
             key = self._thaw(loads(data))
             hash(key)
             # Equal objects may pickle differently; everything else has one spelling.
-            if _PICKLE_HEAD not in data and self._canonical(key) != data:
+            if not (self.pickles and _PICKLE_HEAD in data) and self._canonical(key) != data:
                 raise IntegrityError(f"These bytes are not as a key is written: {data[:80]!r}")
         except (IntegrityError, DeserializationError):
             raise
@@ -329,7 +335,7 @@ def _encode_decimal(exact: Fraction) -> bytes | None:
         return None
     places = max(twos, fives)
     mantissa = exact.numerator * 10**places // exact.denominator
-    if places > MAX_DECIMAL_PLACES or mantissa.bit_length() > 3 * MAX_DECIMAL_PLACES:
+    if places > MAX_DECIMAL_PLACES or mantissa.bit_length() > MAX_MANTISSA_BITS:
         # Such a Decimal would be refused as a key, so a Fraction comes back.
         return None
     return _tagged(_DECIMAL, _array([cbor2.dumps(-places), cbor2.dumps(mantissa)]))

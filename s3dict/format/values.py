@@ -13,6 +13,9 @@ from ..errors import InvalidError
 
 Segment = Union[bytes, bytearray, memoryview]
 
+MAX_SEGMENTS = 1 << 16
+"""Further buffers stay inside of the pickle: a byte of a header can say a segment, of which a reader makes hundreds."""
+
 # What plain pickle writes exactly as cloudpickle would, without asking whether it holds code from `__main__`.
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
@@ -47,7 +50,14 @@ class CloudpickleCodec:
         import cloudpickle
 
         buffers: list[pickle.PickleBuffer] = []
-        head: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+
+        def stays_inside(buffer: pickle.PickleBuffer) -> bool:
+            if len(buffers) < MAX_SEGMENTS - 1:
+                buffers.append(buffer)
+                return False
+            return True
+
+        head: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=stays_inside)
         return [head, *(buffer.raw() for buffer in buffers)]
 
     def loads(self, segments: Sequence[memoryview]) -> Any:

@@ -28,8 +28,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from s3dict.errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
+from s3dict.format.cbor import MAX_DECIMAL_PLACES
 from s3dict.format.keys import (
-    MAX_DECIMAL_PLACES,
     MAX_DEPTH,
     MAX_KEY_BYTES,
     MAX_SEGMENT_BYTES,
