@@ -31,6 +31,7 @@ from ..format.entry import (
     EntryBody,
     Header,
     Seal,
+    expected_size,
     pack,
     pack_tombstone,
     read_prelude,
@@ -250,9 +251,15 @@ class Entries:
         if self._is_over(found):
             return None
         body = unpack(found.body, self.seal)
-        if body is not None and body.header.codec != self.codec.name:
+        if body is None:
+            return None
+        if body.header.codec != self.codec.name:
             raise IntegrityError(
                 f"The entry was written with codec {body.header.codec!r}, the Dict has {self.codec.name!r}"
+            )
+        if len(body.segments) > 1 and not self.codec.pickles:
+            raise IntegrityError(
+                f"The entry has {len(body.segments)} segments, and codec {self.codec.name!r} makes one"
             )
         return body
 
@@ -295,11 +302,18 @@ class Entries:
                 self.cache.forget(path)
 
     async def _found(self, path: str, alone: bool, recent: bool) -> Found | None:
-        whole = fetch if alone else read
+        async def whole() -> Found | None:
+            return await (fetch(self.store, path, self._check_size) if alone else read(self.store, path))
+
         if self.cache is None or not recent:
-            return await whole(self.store, path)
-        look = self.expiry.needs_a_look
-        return await read_recently(self.cache, self.store, path, lambda: whole(self.store, path), look)
+            return await whole()
+        return await read_recently(self.cache, self.store, path, whole, self.expiry.needs_a_look)
+
+    def _check_size(self, first: Found) -> None:
+        """Raises IntegrityError unless what begins so, and is to be read whole, has the size that it says it has."""
+        expected = expected_size(first.body, self.seal)
+        if expected != first.size:
+            raise IntegrityError(f"The entry should have {expected} bytes and has {first.size}")
 
     def _is_absent(self, found: Found) -> bool:
         """Whether what was found, of which the first bytes are enough, is no live entry."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -16,8 +17,10 @@ PARTS_AT_ONCE = 4
 _BEGINNINGS = 20
 
 
-async def fetch(store: Store, path: str) -> Found | None:
+async def fetch(store: Store, path: str, check: Callable[[Found], None]) -> Found | None:
     """The object. 1 request up to 16 MiB, and 1 more for each further 8 MiB.
+
+    `check` raises for the beginning of an object that is not worth its memory.
 
     Must not be called inside of the store's `map`, which it uses itself.
     """
@@ -26,6 +29,7 @@ async def fetch(store: Store, path: str) -> Found | None:
         first = await read(store, path, FIRST_BYTES)
         if first is None or len(first.body) >= first.size:
             return first
+        check(first)
         whole = await _completed(store, path, first)
         if whole is not None:
             return replace(first, body=whole)
