@@ -31,7 +31,7 @@ class Capabilities:
     def from_json(cls, fields: Mapping[str, Any]) -> Capabilities:
         """Raises IntegrityError unless every capability is there and is a boolean."""
         names = ("quoted_etags", "conditional_delete", "conditional_copy")
-        values = [fields.get(name) for name in names]
-        if not all(isinstance(value, bool) for value in values):
-            raise IntegrityError(f"The store's capabilities cannot be read: {dict(fields)!r}")
-        return cls(*map(bool, values))
+        unsaid = [name for name in names if type(fields.get(name)) is not bool]
+        if unsaid:
+            raise IntegrityError(f"Of what the store honours, {', '.join(unsaid)} is neither true nor false")
+        return cls(*(fields[name] for name in names))

@@ -9,6 +9,8 @@ from ..errors import IntegrityError
 from .keys import HASH_BYTES
 
 MAX_LEASE = 86_400.0
+MAX_TOKEN = 1 << 62
+"""Tokens are times in milliseconds, or a little more. What is past this was never one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,10 @@ def decode_lock(data: bytes | bytearray) -> LockRecord:
         not isinstance(owner, (str, type(None)))
         or not isinstance(write_id, str)
         or type(token) is not int
+        or not 0 <= token <= MAX_TOKEN
         or not 0 < lease <= MAX_LEASE
     ):
-        raise IntegrityError("The lock object has fields of the wrong type")
+        raise IntegrityError("The lock object has fields that no lock has")
     return LockRecord(owner, write_id, lease, token)
 
 
