@@ -263,8 +263,12 @@ def test_times_are_read_as_botocore_reads_them(microseconds: int, digits: int) -
     fraction = f".{moment.microsecond:06}000"[: digits + 1] if digits else ""
     iso = f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}"
     http = format_datetime(moment, usegmt=True)
-    for text in (f"{iso}Z", f"{iso}+00:00", f"{iso}-05:30", iso, http, str(int(moment.timestamp()))):
+    for text in (f"{iso}Z", f"{iso}+00:00", f"{iso}-05:30", http, str(int(moment.timestamp()))):
         assert parse_timestamp(text) == parse_time(text)
+
+
+def test_a_time_without_a_zone_is_in_utc() -> None:
+    assert datetime(2026, 2, 28, 12, tzinfo=timezone.utc) == parse_time("2026-02-28T12:00:00")
 
 
 def test_a_time_that_is_none_is_refused_as_by_botocore() -> None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
+from ..errors import UnavailableError
 from ..stores.base import PAGE_SIZE, Listed, NotDeleted, Page, Store
 
 MAX_RANGES = 16
@@ -35,6 +36,7 @@ async def scan(store: Store, prefix: str, at_once: int = MAX_RANGES) -> AsyncGen
     first = await store.list_page(prefix)
     yield first
     ranges = cut(prefix, first) if first.more else []
+    begun = {part.after for part in ranges}
     while ranges:
         # The round ends before its pages are handed out: what the caller does with them adds to no requests of ours.
         pages = [answered async for answered in store.map(read, ranges[:at_once], at_once)]
@@ -42,8 +44,16 @@ async def scan(store: Store, prefix: str, at_once: int = MAX_RANGES) -> AsyncGen
         while pages:
             part, page = pages.pop()
             if page.more:
-                ranges.append(Range(page.objects[-1].path, part.until))
+                ranges.append(Range(advanced(page.objects[-1].path, begun), part.until))
             yield page
+
+
+def advanced(after: str, begun: set[str]) -> str:
+    """Where a listing goes on. Raises UnavailableError when it has been there before, and so would never end."""
+    if after in begun:
+        raise UnavailableError(f"A listing came to {after!r} for the second time: what stands between is not S3")
+    begun.add(after)
+    return after
 
 
 def cut(prefix: str, first: Page) -> list[Range]:

@@ -153,6 +153,8 @@ class RustRequests:
         wanted = listed if until is None else tuple(line for line in listed if line.path < until)
         # A page that is full may be the last: obstore does not say. The next one is empty then.
         more = len(answer) == PAGE_SIZE and len(wanted) == len(listed)
+        if more and not wanted:
+            raise UnavailableError(f"A listing of {prefix!r} shows what is elsewhere: what stands between is not S3")
         return Page(wanted, more, self._told())
 
     async def _ask(

@@ -8,10 +8,11 @@ which is translated into one of ours in this one place.
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import lru_cache
 from hashlib import md5
 from typing import Any
@@ -39,6 +40,7 @@ _SILENCE = frozenset(
     {"ReadTimeoutError", "AioReadTimeoutError", "SocketTimeoutError", "ServerTimeoutError", "TimeoutError"}
 )
 _STATUS_OF_LINES = {"AccessDenied": 403, "InternalError": 500}
+_SIZE = re.compile(r"[0-9]{1,19}")
 _NO_S3_ANSWER = frozenset({"ResponseParserError", "FlexibleChecksumError"})
 
 
@@ -176,7 +178,7 @@ def parse_time(value: Any) -> datetime:
     from botocore.utils import parse_timestamp
 
     parsed: datetime = parse_timestamp(value)
-    return parsed
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=timezone.utc)
 
 
 @lru_cache(maxsize=256)
@@ -292,7 +294,7 @@ class S3Requests:
         answer = await self._send("list_objects_v2", None, parameters, where=prefix)
         if isinstance(answer, Declined):
             raise UnavailableError(f"ListObjectsV2 was answered {answer}")
-        listed = tuple(_listed(line) for line in answer.fields.get("Contents", ()))
+        listed = tuple(_listed(line, prefix) for line in answer.fields.get("Contents", ()))
         wanted = listed if until is None else tuple(line for line in listed if line.path < until)
         truncated = answer.field("IsTruncated")
         if truncated and not listed:
@@ -321,7 +323,7 @@ def _content_md5(body: Body) -> str:
 def _found(answer: Answer) -> Found:
     fields = answer.fields
     whole = fields.get("ContentRange", "").rpartition("/")[2]
-    size = int(whole) if whole.isdigit() else fields.get("ContentLength", len(answer.body))
+    size = int(whole) if _SIZE.fullmatch(whole) else fields.get("ContentLength", len(answer.body))
     return Found(answer.body, answer.field("ETag"), size, answer.field("LastModified"), answer.date)
 
 
@@ -332,7 +334,7 @@ def check_absent(answer: Declined, path: str) -> None:
 
 
 def _not_deleted(line: Mapping[str, Any], bucket: str) -> NotDeleted:
-    path, code = line["Key"], checked_code(line.get("Code", ""))
+    path, code = line.get("Key", ""), checked_code(line.get("Code", ""))
     call = Call("delete_objects", bucket, path, {})
     return NotDeleted(path, refusal(_STATUS_OF_LINES.get(code, 400), code, line.get("Message", ""), call))
 
@@ -343,8 +345,14 @@ def check_conflict(answer: Declined, path: str) -> None:
         raise UnavailableError(f"A put of {path!r} was answered {answer}", sent=False)
 
 
-def _listed(line: Mapping[str, Any]) -> Listed:
-    return Listed(line["Key"], line.get("ETag", ""), line["Size"], line["LastModified"])
+def _listed(line: Mapping[str, Any], prefix: str) -> Listed:
+    try:
+        listed = Listed(line["Key"], line.get("ETag", ""), line["Size"], line["LastModified"])
+    except KeyError as error:
+        raise UnavailableError(f"A listing without {error} is not one of S3: what stands between?") from None
+    if not listed.path.startswith(prefix):
+        raise UnavailableError(f"A listing of {prefix!r} shows {listed.path!r}: what stands between is not S3")
+    return listed
 
 
 def refused(answer: Declined) -> Refused:
@@ -447,6 +455,10 @@ def _failure(error: Exception, call: Call) -> Error | None:
         return UnavailableError(f"{call}: the connection broke: {redacted(repr(error))}")
     if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
         return _botocore_failure(error, call)
+    if isinstance(error, ValueError):
+        # So botocore says that a number or a time in an answer is none.
+        said = redacted(str(error))
+        return UnavailableError(f"{call}: an answer that is not one of S3: what stands between? {said}")
     return None
 
 
