@@ -89,16 +89,16 @@ class _Named:
     name: str
     environment: str | None
     create_if_missing: bool
-    choice: Choice
 
 
 class _State:
     """What a handle and its asyncio twin know together."""
 
-    __slots__ = ("__weakref__", "client", "hydrated")
+    __slots__ = ("__weakref__", "choice", "client", "hydrated")
 
-    def __init__(self, client: Client | None, hydrated: Hydrated | None = None) -> None:
+    def __init__(self, client: Client | None, choice: Choice, hydrated: Hydrated | None = None) -> None:
         self.client = client
+        self.choice = choice
         self.hydrated = hydrated
 
 
@@ -170,7 +170,8 @@ class Dict(Generic[K, V]):
         check_name(name)
         if environment_name is not None:
             check_name(environment_name, "environment")
-        return _handle(_Named(name, environment_name or None, create_if_missing, _choice(ttl, codec)), _State(client))
+        target = _Named(name, environment_name or None, create_if_missing)
+        return _handle(target, _State(client, _choice(ttl, codec)))
 
     @staticmethod
     def from_id(dict_id: str, client: Client | None = None) -> Dict[Any, Any]:
@@ -181,7 +182,7 @@ class Dict(Generic[K, V]):
         Raises:
             InvalidError: no valid id.
         """
-        return _handle(DictId.parse(dict_id), _State(client))
+        return _handle(DictId.parse(dict_id), _State(client, Choice()))
 
     @staticmethod
     def ephemeral(*, client: Client | None = None, environment_name: str | None = None) -> EphemeralDict:
@@ -549,8 +550,9 @@ class Dict(Generic[K, V]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By its id once that is known: on the other side it must be the same dict, not one that has its name by then.
-        hydrated = self._state.hydrated
-        return _restore, (self._target if hydrated is None else hydrated.manifest.dict_id, self._state.client)
+        state = self._state
+        target = self._target if state.hydrated is None else state.hydrated.manifest.dict_id
+        return _restore, (target, state.client, state.choice)
 
     def __s3dict_id__(self) -> str:
         return self.object_id
@@ -610,13 +612,13 @@ class Dict(Generic[K, V]):
         return seen
 
     async def _find(self, store: Store) -> Hydrated:
-        target, layout = self._target, self.client._layout
+        target, layout, choice = self._target, self.client._layout, self._state.choice
         if isinstance(target, DictId):
-            return await open_id(store, layout, target)
+            return await open_id(store, layout, target, choice)
         environment = target.environment or self.client.environment_name
         if target.create_if_missing:
-            return await open_or_create(store, layout, environment, target.name, target.choice, current_user())
-        return await open_named(store, layout, environment, target.name, target.choice)
+            return await open_or_create(store, layout, environment, target.name, choice, current_user())
+        return await open_named(store, layout, environment, target.name, choice)
 
     def _lock_place(self, entries: Entries, kind: str, name: bytes, label: str) -> LockPlace:
         from .core.locks import LockPlace
@@ -700,13 +702,13 @@ def _choice(ttl: timedelta | None, codec: str | None) -> Choice:
     return Choice(None if ttl is _UNSET else (check_ttl(ttl),), codec)
 
 
-def _restore(target: _Named | DictId, client: Client | None) -> Dict[Any, Any]:
-    return _handle(target, _State(client))
+def _restore(target: _Named | DictId, client: Client | None, choice: Choice) -> Dict[Any, Any]:
+    return _handle(target, _State(client, choice))
 
 
 def _adopt(client: Client, hydrated: Hydrated) -> Dict[Any, Any]:
     """A handle that needs no look-up."""
-    return _handle(hydrated.manifest.dict_id, _State(client, hydrated))
+    return _handle(hydrated.manifest.dict_id, _State(client, Choice(), hydrated))
 
 
 def _handle(target: _Named | DictId, state: _State, *, aio: bool = False) -> Dict[Any, Any]:

@@ -14,7 +14,7 @@ from ..errors import IntegrityError
 from ..format.layout import DataPaths, DictId, Layout
 from ..stores.base import Store
 from .hydration import find
-from .listing import delete_all, scan
+from .listing import advanced, delete_all, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ async def find_garbage(store: Store, layout: Layout, environment: str | None, co
     listed = [owners async for owners in store.map(roots_in, folders, concurrency)]
     judged = [owner async for owner in store.map(orphaned, chain.from_iterable(listed), concurrency)]
     orphans = [owner for owner in judged if owner is not None]
-    return [await _measured(store, dict_id, paths.root) for dict_id, paths in sorted(orphans, key=_by_age)]
+    return [await _measured(store, layout, dict_id, paths.root) for dict_id, paths in sorted(orphans, key=_by_age)]
 
 
 async def remove_garbage(store: Store, layout: Layout, garbage: Garbage) -> bool:
@@ -54,13 +54,13 @@ async def remove_garbage(store: Store, layout: Layout, garbage: Garbage) -> bool
     """
     if not await _is_orphaned(store, layout, garbage.dict_id):
         return False
-    await delete_all(store, garbage.root)
+    await delete_all(store, garbage.root, only=lambda line: layout.owner(line.path) is not None)
     return True
 
 
 async def _owners(store: Store, layout: Layout, folder: str) -> AsyncGenerator[tuple[DictId, DataPaths], None]:
     """Each dict with data in the folder, once. After a dict's first objects, the rest of them is skipped."""
-    after, more = "", True
+    after, more, begun = "", True, set[str]()
     while more:
         page = await store.list_page(folder, after=after)
         owners = [layout.owner(line.path) for line in page.objects]
@@ -70,7 +70,7 @@ async def _owners(store: Store, layout: Layout, folder: str) -> AsyncGenerator[t
         more = page.more
         if more:
             last = owners[-1]
-            after = page.objects[-1].path if last is None else _end(last[1].root)
+            after = advanced(page.objects[-1].path if last is None else _end(last[1].root), begun)
 
 
 def _end(root: str) -> str:
@@ -91,11 +91,12 @@ async def _is_orphaned(store: Store, layout: Layout, dict_id: DictId) -> bool:
     return other.ulid != dict_id.ulid and (other.environment, other.name) == (dict_id.environment, dict_id.name)
 
 
-async def _measured(store: Store, dict_id: DictId, root: str) -> Garbage:
+async def _measured(store: Store, layout: Layout, dict_id: DictId, root: str) -> Garbage:
     objects = size = 0
     async for page in scan(store, root):
-        objects += len(page.objects)
-        size += sum(line.size for line in page.objects)
+        sizes = [line.size for line in page.objects if layout.owner(line.path) is not None]
+        objects += len(sizes)
+        size += sum(sizes)
     return Garbage(dict_id, root, objects, size)
 
 

@@ -87,16 +87,20 @@ async def open_or_create(
     return hydrated
 
 
-async def open_id(store: Store, layout: Layout, dict_id: DictId) -> Hydrated:
+async def open_id(store: Store, layout: Layout, dict_id: DictId, choice: Choice) -> Hydrated:
     """The dict with that id, and no other that has its name now. Raises NotFoundError. 1 request."""
     hydrated = await find(store, layout.manifest_of(dict_id))
     if hydrated is None or hydrated.manifest.dict_id != dict_id:
         raise NotFoundError(f"The Dict {dict_id} does not exist (any more)")
+    choice.check(hydrated.manifest)
     return hydrated
 
 
 async def revalidate(store: Store, layout: Layout, hydrated: Hydrated) -> Hydrated:
-    """The same dict, seen again. Raises NotFoundError when it is gone. 1 request."""
+    """The same dict, seen again. Raises NotFoundError when it is gone. 1 request.
+
+    A manifest never changes, so another one of the same id is none of ours: it could name a codec that unpickles.
+    """
     dict_id, began = hydrated.manifest.dict_id, store.now()
     path = layout.manifest_of(dict_id)
     found = await store.get(path, if_none_match=hydrated.etag)
@@ -105,6 +109,8 @@ async def revalidate(store: Store, layout: Layout, hydrated: Hydrated) -> Hydrat
     manifest = found and decode_manifest(found.body, path)
     if not found or not manifest or manifest.dict_id != dict_id:
         raise NotFoundError(f"The Dict {dict_id} has been deleted")
+    if manifest != hydrated.manifest:
+        raise IntegrityError(f"The manifest {path!r} says something else than before: it was altered")
     return Hydrated(manifest, found.etag, began)
 
 
@@ -130,14 +136,12 @@ async def list_manifests(store: Store, layout: Layout, environment: str, concurr
     """Every named dict of the environment, newest first. A listing and 1 request each."""
     from .listing import scan
 
-    prefix = layout.manifests(environment)
+    async def load(name: str) -> Hydrated | None:
+        return await _find_named(store, layout, environment, name)
 
-    async def load(line: Listed) -> Hydrated | None:
-        return await _find_named(store, layout, environment, line.path[len(prefix) : -len(".json")])
-
-    pages = [page.objects async for page in scan(store, prefix)]
-    lines = [line for line in chain.from_iterable(pages) if line.path.endswith(".json")]
-    loaded = [hydrated async for hydrated in store.map(load, lines, concurrency)]
+    pages = [page.objects async for page in scan(store, layout.manifests(environment))]
+    named = [layout.named_in(line.path, environment) for line in chain.from_iterable(pages)]
+    loaded = [hydrated async for hydrated in store.map(load, filter(None, named), concurrency)]
     present = [hydrated for hydrated in loaded if hydrated is not None]
     return sorted(present, key=lambda hydrated: hydrated.manifest.created_at, reverse=True)
 
@@ -160,9 +164,12 @@ async def delete(store: Store, layout: Layout, environment: str, name: str) -> b
 async def delete_data(store: Store, layout: Layout, manifest: Manifest) -> None:
     from .listing import delete_all
 
+    def is_ours(line: Listed) -> bool:
+        return layout.owner(line.path) is not None
+
     paths = layout.data(manifest.dict_id, manifest.ttl)
-    await delete_all(store, paths.entries)
-    await delete_all(store, paths.locks)
+    await delete_all(store, paths.entries, only=is_ours)
+    await delete_all(store, paths.locks, only=is_ours)
 
 
 @asynccontextmanager

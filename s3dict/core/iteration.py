@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
-from ..format.keys import KeyCodec, check_segment, key_bytes_in
+from ..format.keys import KeyCodec, check_segment, is_segment, key_bytes_in
 from ..stores.base import Listed, Page
 from .conditional import read
 from .entries import Entries
@@ -70,13 +70,14 @@ async def count(entries: Entries) -> int:
 
 
 async def clear(entries: Entries) -> None:
-    """Deletes what a listing shows, over or not. The listing, and a request for each thousand.
+    """Deletes the entries that a listing shows, over or not. The listing, and a request for each thousand.
 
-    Tombstones stay: a deletion cannot be undone for the newer entry that might have taken one's place by then.
+    What has no name of ours stays. So do tombstones: a deletion cannot be undone for the newer entry that might have
+    taken one's place by then.
     """
     with entries.about():
         try:
-            await delete_all(entries.store, entries.paths.entries, only=lambda line: _is_entry(entries, line))
+            await delete_all(entries.store, entries.paths.entries, only=lambda line: _is_ours(entries, line))
         finally:
             if entries.cache is not None:
                 entries.cache.forget_all(entries.paths.entries)
@@ -100,6 +101,10 @@ def _living(entries: Entries, page: Page) -> list[Listed]:
 def _is_entry(entries: Entries, line: Listed) -> bool:
     """Neither a tombstone nor the empty object that consoles make in a folder's name."""
     return line.size != TOMBSTONE_BYTES and line.path != entries.paths.entries
+
+
+def _is_ours(entries: Entries, line: Listed) -> bool:
+    return _is_entry(entries, line) and is_segment(entries.segment(line.path))
 
 
 async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:

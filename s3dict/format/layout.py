@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..errors import InvalidError
+from .keys import is_segment
 
 # The id of a lifecycle rule begins with the prefix (`lifecycle.py`), and S3 allows it 255 characters.
 MAX_PREFIX_BYTES = 200
@@ -36,13 +37,18 @@ _NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,64}")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID = re.compile(rf"[0-7][{_CROCKFORD}]{{25}}")
 _DATA = re.compile(
-    rf"(?:keep|sweep-[0-9]+d)/(?:ephemeral|named/({_NAME.pattern})/({_NAME.pattern}))/({_ULID.pattern})/"
+    rf"((?:keep|sweep-[0-9]+d)/(?:ephemeral|named/({_NAME.pattern})/({_NAME.pattern}))/({_ULID.pattern})/)"
+    r"(?:entries|locks)/([^/]+)"
 )
+
+
+def is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None and name not in (".", "..")
 
 
 def check_name(name: str, what: str = "Dict") -> str:
     """The name, if it is one. Raises InvalidError otherwise."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
+    if not is_name(name):
         raise InvalidError(
             f"Invalid {what} name: {name!r}. "
             "Names have 1 to 64 of the characters A-Z a-z 0-9 - _ . and are not '.' or '..'"
@@ -145,14 +151,22 @@ class Layout:
         below = "" if environment is None else f"named/{environment}/"
         return tuple(f"{self.prefix}/{name}/{below}" for name in classes)
 
+    def named_in(self, path: str, environment: str) -> str | None:
+        """The name of the dict whose manifest lies at `path`; None for what is no manifest of the environment's."""
+        folder = self.manifests(environment)
+        name = path[len(folder) :].removesuffix(".json")
+        return name if path == f"{folder}{name}.json" and is_name(name) else None
+
     def owner(self, path: str) -> tuple[DictId, DataPaths] | None:
         """The dict whose data an object at `path` is, and where all of that lies; None for what is no dict's data."""
         inside = len(self.prefix) + 1
-        found = _DATA.match(path, inside)
+        found = _DATA.fullmatch(path, inside)
         if found is None or not path.startswith(f"{self.prefix}/"):
             return None
-        environment, name, ulid = found.groups()
-        return DictId(ulid, environment, name), DataPaths(path[:inside] + found[0])
+        root, environment, name, ulid, segment = found.groups()
+        if not is_segment(segment) or {environment, name} & {".", ".."}:
+            return None
+        return DictId(ulid, environment, name), DataPaths(path[:inside] + root)
 
     def scratch(self, ulid: str) -> str:
         return f"{self.prefix}/sweep-1d/probe/{ulid}"
