@@ -1,0 +1,66 @@
+"""`python -m tests.hostile`, at its shortest, and the table in the guide."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from . import __main__ as command
+from . import engines
+from .engines import EXHAUSTIVE, ROOT, Outcome
+from .report import _INTRODUCTION, README, write_readme
+from .targets import Target
+
+
+def test_the_command_tries_a_target_in_every_way_and_says_how_often() -> None:
+    arguments = [sys.executable, "-m", "tests.hostile", "--seconds", "0.2", "--only", "id"]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert f"id: {EXHAUSTIVE} " in done.stdout
+    assert "python -m tests.hostile --seconds 0.2 --only id" in " ".join(done.stdout.split())
+
+
+def test_the_command_fails_where_something_broke(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(target: Target, seconds: float) -> Outcome:
+        return Outcome("engine", target.name, 7, (ROOT / "input",), "it broke")
+
+    monkeypatch.setattr(command, "engines", lambda: (broken,))
+    assert 1 == command.main(["--only", "key"])
+    assert "key, engine: it broke. Kept: input" in capsys.readouterr().out
+
+
+def test_without_atheris_the_command_says_so_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engines, "has_atheris", lambda: False)
+    monkeypatch.setattr(command, "has_atheris", lambda: False)
+    assert 0 == command.main(["--only", "id", "--seconds", "0"])
+    assert "hypothesis goes alone" in capsys.readouterr().out
+
+
+def test_the_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    guide = tmp_path / "README.md"
+    guide.write_text("before\n<!-- hostile input: command -->\nold\n<!-- end of hostile input -->\nafter\n")
+    write_readme([Outcome("engine", "key", 1234)], "about", guide)
+    table = (
+        "| what is read | engine | violations |\n| --- | ---: | ---: |\n| key | 1,234 | 0 |\n| **all** | 1,234 | 0 |"
+    )
+    assert guide.read_text() == (
+        f"before\n<!-- hostile input: command -->\n\n{_INTRODUCTION}\n\n{table}\n\nabout\n\n"
+        "<!-- end of hostile input -->\nafter\n"
+    )
+    guide.write_text("no place")
+    with pytest.raises(ValueError, match="has not one place for the table"):
+        write_readme([], "about", guide)
+
+
+def test_the_guide_has_a_table_without_violations() -> None:
+    block = README.read_text(encoding="utf-8").partition("<!-- hostile input: ")[2].partition("<!-- end of")[0]
+    rows = [line.split("|")[1:-1] for line in block.splitlines() if line.startswith("| ")][2:]
+    assert rows
+    assert {"0"} == {row[-1].strip() for row in rows}

@@ -1,0 +1,111 @@
+"""No header makes a reader take memory that it only claims."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+
+import cbor2
+import pytest
+from hypothesis import given, settings
+
+from s3dict import IntegrityError
+from s3dict.format.entry import MAX_HEADER_BYTES, Prelude, pack, unpack
+from s3dict.format.values import MAX_SEGMENTS
+
+from .strategies import WHATEVER_THEY_TAKE, hostile
+from .targets import OPEN, SIGNED, TARGETS, WRITE_ID, framed
+
+TIMES, BESIDES = 80, 64 << 10
+"""What a reader may take: so many times the entry's own size, and so many bytes besides."""
+FIELDS = {"key": b"\x61k", "codec": "json", "segments": [2], "crc32": 0, "digest": b""}
+
+
+def peak_of(function: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def block(length: int, item: bytes = b"") -> bytes:
+    return framed(b"\1" + item + b"\x5b" + length.to_bytes(8, "big"))
+
+
+def header(**fields: object) -> bytes:
+    return framed(b"\2\0" + cbor2.dumps(FIELDS | fields))
+
+
+SIZE = 200_000
+BOMBS = {
+    "2^60 bytes": block(2**60, b"\x82"),
+    "2^60 bytes of a header": framed(b"\2\0\xa1\x5b" + (2**60).to_bytes(8, "big")),
+    "array of 2^60": framed(b"\1\x9b" + (2**60).to_bytes(8, "big")),
+    "map of 2^60": framed(b"\2\0\xbb" + (2**60).to_bytes(8, "big")),
+    "header of 4 GiB": Prelude(0, WRITE_ID, 2**32 - 1).encode(),
+    "segment of 2^60": header(segments=[2**60]),
+    "segment of 20,000 bits": header(segments=[2**20_000]),
+    "many empty arrays": framed(b"\1\x82\x9a" + SIZE.to_bytes(4, "big") + b"\x80" * SIZE),
+    "many empty maps": framed(b"\2\0" + b"\x9a" + SIZE.to_bytes(4, "big") + b"\xa0" * SIZE),
+    "many floats": framed(b"\1\x9a" + SIZE.to_bytes(4, "big") + b"\xf9\x00\x00" * SIZE),
+    "many segments of nothing": header(segments=[0] * SIZE),
+    "keys with one hash": framed(b"\2\0" + cbor2.dumps({n * (2**61 - 1): 0 for n in range(8)})),
+    "nesting": framed(b"\1" + b"\x81" * SIZE),
+    "pattern": framed(b"\1\x82\xd8\x23" + cbor2.dumps("(?i)" + "[\0-\U0010ffff]" * 50)),
+    "string of the whole entry": framed(b"\1\x82\x5a" + SIZE.to_bytes(4, "big") + bytes(SIZE) + b"\x40"),
+}
+
+
+@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
+def test_a_reader_takes_little_more_memory_than_what_it_reads(bomb: bytes, seal: object) -> None:
+    def read() -> None:
+        with pytest.raises(IntegrityError):
+            unpack(bomb, SIGNED if seal is SIGNED else OPEN)
+
+    read()
+    assert peak_of(read) <= TIMES * len(bomb) + BESIDES
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=WHATEVER_THEY_TAKE)
+@given(data=hostile(TARGETS["entry"]))
+def test_no_hostile_entry_takes_more_memory_than_that(data: bytes) -> None:
+    def read() -> None:
+        with suppress(IntegrityError):
+            unpack(framed(data), OPEN)
+
+    assert peak_of(read) <= TIMES * len(data) + BESIDES
+
+
+def test_as_many_segments_as_may_be_come_back_and_their_header_is_not_too_long() -> None:
+    segments = [b"x" * 300] * (MAX_SEGMENTS // 64) + [b""] * (MAX_SEGMENTS - MAX_SEGMENTS // 64)
+    entry = unpack(pack(WRITE_ID, b"k" * (1 << 20), "cloudpickle", segments, SIGNED), SIGNED)
+    assert entry is not None
+    assert segments == [bytes(segment) for segment in entry.segments]
+    assert (1 << 20) + 9 * MAX_SEGMENTS < MAX_HEADER_BYTES
+
+
+LIMITED = """
+import resource
+from s3dict.format.entry import unpack
+from tests.hostile.test_memory import BOMBS, OPEN, IntegrityError
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
+for name, bomb in BOMBS.items():
+    try:
+        unpack(bomb, OPEN)
+    except IntegrityError as error:
+        assert not isinstance(error.__cause__, MemoryError), name
+print("all refused")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what a process may map, and tells what it has")
+def test_a_process_with_64_mebibytes_to_spare_refuses_them_all() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False)
+    assert ("all refused\n", "") == (done.stdout, done.stderr)

@@ -1,0 +1,36 @@
+"""Mistakes that are planted in the library are found: otherwise the fuzzers would find nothing, and say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from . import corpus
+from .engines import has_atheris, with_atheris, with_hypothesis
+from .plants import PLANTS
+from .targets import TARGETS
+
+LONG_ENOUGH = 60
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_hypothesis_finds_it_and_keeps_what_showed_it(
+    plant: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(corpus, "CORPUS", tmp_path)
+    name, mistake = PLANTS[plant]
+    with mistake():
+        outcome = with_hypothesis(TARGETS[name], LONG_ENOUGH)
+        assert "ViolationError" in outcome.error
+        [kept] = outcome.broken
+        with pytest.raises(AssertionError, match="The library accepted"):
+            TARGETS[name].check(kept.read_bytes())
+    TARGETS[name].check(kept.read_bytes())
+
+
+@pytest.mark.skipif(not has_atheris(), reason="atheris has no wheel for this Python or machine")
+def test_atheris_finds_it() -> None:
+    plant = "signature-after-unpickling"
+    outcome = with_atheris(TARGETS[PLANTS[plant][0]], LONG_ENOUGH, plant)
+    assert "a pickle that nobody signed was loaded" in outcome.error

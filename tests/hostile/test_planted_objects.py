@@ -1,0 +1,167 @@
+"""Hostile bytes in the place of an entry, a manifest, `store.json` or a lock, on every back end and in both ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from s3dict import Client, DeserializationError, Dict, IntegrityError
+from s3dict.format.entry import MAGIC, Prelude, pack_tombstone
+from s3dict.garbage import find_garbage
+from s3dict.stores.memory import memory_bucket
+
+from ..support.ways import Way, World, listed
+from .strategies import WHATEVER_THEY_TAKE, hostile
+from .targets import SECRET, TARGETS, WRITE_ID, framed
+
+BODIES = {
+    "empty": b"",
+    "beginning of an entry": MAGIC,
+    "as long as a tombstone": b"\x93" * 28,
+    "tombstone with a tail": pack_tombstone(WRITE_ID) + b"tail",
+    "header of 4 GiB": Prelude(0, WRITE_ID, 2**32 - 1).encode() + b"x",
+    "byte string of 2^60 bytes": framed(b"\1\x82\x5b" + (2**60).to_bytes(8, "big")),
+    "nested arrays": framed(b"\1" + b"\x81" * 5000),
+    "another codec": framed(b"\3[1]"),
+    "web page": b"<html>403</html>" * 20,
+}
+READS: dict[str, Callable[[Any], Coroutine[Any, Any, Any]]] = {
+    "get": lambda d: d.get("k"),
+    "entry": lambda d: d.entry("k"),
+    "get_many": lambda d: d.get_many(["k"]),
+    "pop": lambda d: d.pop("k"),
+    "pop_many": lambda d: d.pop_many(["k"]),
+    "modify": lambda d: d.modify("k", lambda value: value),
+    "setdefault": lambda d: d.setdefault("k", 1),
+    "items": lambda d: listed(d.items()),
+    "values": lambda d: listed(d.values()),
+}
+
+
+async def store_of(world: World) -> Any:
+    return world.client._store(aio=world.way is Way.ASYNCIO)
+
+
+async def path_of_entry(world: World) -> str:
+    page = await (await store_of(world)).list_page(world.client.prefix + "/sweep-8d/")
+    [path] = [line.path for line in page.objects if "/entries/" in line.path]
+    return str(path)
+
+
+async def test_no_hostile_bytes_in_an_entrys_place_are_a_value(world: World, d: Any) -> None:
+    await d.put("k", "value")
+    store, path = await store_of(world), await path_of_entry(world)
+    for body in BODIES.values():
+        await store.put(path, body)
+        listing = len(body) == len(pack_tombstone(WRITE_ID))
+        for name, read in READS.items():
+            if listing and name in ("items", "values"):
+                continue
+            with pytest.raises(IntegrityError, match="Dict 'd'"):
+                await read(d)
+        assert body == (await store.get(path)).body
+    await d.put("k", "mended")
+    assert "mended" == await d.get("k")
+
+
+async def test_what_asks_only_whether_an_entry_is_there_does_not_fail(world: World, d: Any) -> None:
+    await d.put("k", "value")
+    store, path = await store_of(world), await path_of_entry(world)
+    await store.put(path, BODIES["web page"])
+    assert (True, 1, ["k"]) == (await d.contains("k"), await d.len(), await listed(d.keys()))
+    with pytest.raises(IntegrityError):
+        await d.put("k", "other", skip_if_exists=True)
+    with pytest.raises(IntegrityError):
+        await d._discard("k")
+    await d.clear()
+    assert (False, 0) == (await d.contains("k"), await d.len())
+
+
+NO_MANIFESTS = [b"", b"[]", b'{"format": 1}', b"[" * 100_000, b'{"format": ' + b"9" * 5000 + b"}"]
+
+
+@pytest.mark.parametrize("body", NO_MANIFESTS, ids=len)
+async def test_no_hostile_bytes_in_a_manifests_place_are_a_dict(world: World, d: Any, body: bytes) -> None:
+    await d.put("k", 1)
+    fresh, by_id = world.named("d", create_if_missing=True), world.with_id(d.object_id)
+    await (await store_of(world)).put(f"{world.client.prefix}/manifests/main/d.json", body)
+    for use in (
+        lambda: fresh.get("k"),
+        lambda: fresh.put("k", 2),
+        fresh.info,
+        fresh.hydrate,
+        by_id.len,
+        lambda: world.objects.list(client=world.client),
+        lambda: world.objects.delete("d", client=world.client),
+        lambda: world.objects.create("d", client=world.client, allow_existing=True),
+    ):
+        with pytest.raises(IntegrityError, match=r"manifests/main/d\.json"):
+            await use()
+    assert 1 == await d.get("k")
+
+
+async def test_no_hostile_bytes_in_the_place_of_store_json_are_capabilities(world: World, d: Any) -> None:
+    await d.put("k", 1)
+    store, path = await store_of(world), f"{world.client.prefix}/store.json"
+    nested = b"[" * 300 + b"]" * 300
+    for body in (b"", b"{}", b'{"format": 1, "store": ' + nested + b"}", b'{"format": 1, "store": {}}'):
+        await store.put(path, body)
+        with pytest.raises(IntegrityError, match=r"store\.json"):
+            await world.objects.create("e", client=world.client)
+        assert 1 == await world.named("d").get("k")
+
+
+def test_a_token_that_nobody_can_count_on_from_is_no_lock(configured: Client) -> None:
+    d: Dict[str, int] = Dict.from_name("d", create_if_missing=True)
+    with d.lock("l"):
+        pass
+    bucket = memory_bucket(configured.bucket)
+    [path] = [path for path in bucket.paths() if "/locks/" in path]
+    token = bucket.objects[path].body.partition(b'"token": ')[2].rstrip(b"}")
+    bucket.write(path, bucket.objects[path].body.replace(token, b"9" * 4300))
+    with pytest.raises(IntegrityError, match="lock"), d.lock("l", timeout=0):
+        pass
+
+
+def test_what_lies_under_an_unreadable_manifest_is_no_garbage(configured: Client) -> None:
+    d: Dict[str, int] = Dict.from_name("d", create_if_missing=True)
+    d["k"] = 1
+    bucket = memory_bucket(configured.bucket)
+    bucket.write(f"{configured.prefix}/manifests/main/d.json", b"not ours")
+    assert [] == find_garbage(configured)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=WHATEVER_THEY_TAKE)
+@given(body=hostile(TARGETS["signed entry"]))
+def test_any_bytes_in_an_entrys_place_are_an_error_or_absent(configured: Client, body: bytes) -> None:
+    client = Client(configured.bucket, driver="memory", signing_keys=[SECRET])
+    d: Dict[str, Any] = Dict.from_name("d", create_if_missing=True, codec="json", client=client)
+    d["k"] = "value"
+    bucket = memory_bucket(client.bucket)
+    [path] = [path for path in bucket.paths() if "/entries/" in path]
+    bucket.write(path, framed(body))
+    for read in READS.values():
+        if read is READS["setdefault"]:
+            continue
+        with suppress(IntegrityError, DeserializationError, KeyError):
+            assert asyncio.run(read(World(client, Way.ASYNCIO).call_in_way(d))) in (None, {}, [])
+
+
+async def test_an_altered_manifest_is_noticed_by_those_who_know_the_dict(world: World, d: Any) -> None:
+    """A manifest of the same id could say that values are to be unpickled, or lie elsewhere."""
+    await d.put("k", 1)
+    store, path = await store_of(world), f"{world.client.prefix}/manifests/main/d.json"
+    manifest = (await store.get(path)).body
+    await store.put(path, manifest.replace(b'"cloudpickle"', b'"json"'))
+    state = d.wrapped._state
+    state.hydrated = replace(state.hydrated, seen_at=float("-inf"))
+    with pytest.raises(IntegrityError, match="it was altered"):
+        await d.get("k")
+    await store.put(path, manifest)
+    assert 1 == await d.get("k")
