@@ -30,7 +30,8 @@ from s3dict import (
     UncertainOutcomeError,
     UnsupportedStoreError,
 )
-from s3dict.stores.s3 import Answer, Call, Declined, decline, parse_time
+from s3dict.stores.s3 import Answer, Call, Declined, S3Requests, decline, parse_time
+from s3dict.stores.threads import run_blocking
 
 from .support.ways import Driver, Endpoint, Way, World, listed
 
@@ -56,6 +57,20 @@ def said(status: int, code: str, operation: str = "GetObject") -> ClientError:
 )
 def test_what_is_no_failure_is_an_answer(status: int, code: str) -> None:
     assert Declined(status, code) == decline(said(status, code), CALL)
+
+
+@pytest.mark.parametrize("fields", [{}, {"CopyObjectResult": {}}])
+def test_a_copy_that_tells_no_etag_is_no_answer_of_s3(fields: dict[str, Any]) -> None:
+    """`rclone serve s3` gives one: the copy is there, but under which ETag nobody knows."""
+
+    class Telling(S3Requests):
+        bucket = "bucket"
+
+        async def send(self, call: Call) -> Answer | Declined:
+            return Answer(fields)
+
+    with pytest.raises(UnavailableError, match="is not one of S3"):
+        run_blocking(Telling().copy("path", source_if_match="e", if_match="e"))
 
 
 @pytest.mark.parametrize(

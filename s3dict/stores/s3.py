@@ -287,7 +287,9 @@ class S3Requests:
             "MetadataDirective": "REPLACE",
         }
         answer = await self._send("copy_object", path, parameters, once=True)
-        return Written(answer.field("CopyObjectResult")["ETag"]) if isinstance(answer, Answer) else refused(answer)
+        if isinstance(answer, Answer):
+            return Written(Answer(answer.field("CopyObjectResult")).field("ETag"))
+        return refused(answer)
 
     async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
         parameters = {"Prefix": prefix, "StartAfter": after} if after else {"Prefix": prefix}
