@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import boto3
 
     from .stores.admin import BucketAdmin
+    from .stores.damaged import DamagedPuts
     from .stores.rust_connection import Connection
 
 
@@ -244,6 +245,14 @@ class Client:
         if self.driver == "memory":
             raise InvalidError("With the driver 'memory' there is no bucket to look at: unset S3DICT_DRIVER")
         return BucketAdmin(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
+
+    def _damaged_puts(self) -> DamagedPuts | None:
+        """Puts that no store should take; None in memory, where nothing is sent."""
+        if self.driver == "memory":
+            return None
+        from .stores.damaged import DamagedPuts
+
+        return DamagedPuts(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
 
     def _way_there(self) -> dict[str, Any]:
         from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

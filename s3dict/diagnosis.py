@@ -11,8 +11,10 @@ from enum import Enum
 from statistics import median
 
 from .client import Client
+from .core import examination
+from .core.examination import Finding, Verdict
 from .core.probe import probe
-from .errors import Error, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
+from .errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
 from .format.capabilities import Capabilities
 from .format.layout import Layout, new_ulid
 from .format.lifecycle import harmful, housekeeping_id, missing
@@ -31,6 +33,7 @@ FAR_SECONDS = 0.25
 """Beyond this median, the bucket is on another continent, or the store has too much to do."""
 
 _ROUNDS = 5
+_MEND = "mend what the message names, and run s3dict doctor again"
 _SCRATCH = b"s3dict measures the latency".ljust(1024, b".")
 
 
@@ -52,7 +55,7 @@ class Check:
     advice: str = ""
 
 
-def diagnose(client: Client, *, read_only: bool = False) -> Iterator[Check]:
+def diagnose(client: Client, *, read_only: bool = False, deep: bool = False) -> Iterator[Check]:
     """Checks all that a dict needs of the client's bucket. Each check is made when it is asked for.
 
     It writes only scratch objects under ``<prefix>/sweep-1d/probe/``, and removes them. About 30 requests. What a check
@@ -61,10 +64,13 @@ def diagnose(client: Client, *, read_only: bool = False) -> Iterator[Check]:
     Args:
         client: Names the bucket and the prefix, and the driver to use.
         read_only: Write nothing, since the credentials are not meant to.
+        deep: Then try each feature of the store by itself, also under contention: about 3,000 requests more.
 
     Raises:
-        InvalidError: the client's driver has no bucket.
+        InvalidError: the client's driver has no bucket, or ``deep`` is asked for with ``read_only``.
     """
+    if deep and read_only:
+        raise InvalidError("To look deep is to write: leave out either deep or read_only")
     place = _Place(client, client._bucket_admin(), client._store(aio=False), client._layout, read_only)
     stopped_by = ""
     for name, examine in _CHECKS:
@@ -75,6 +81,8 @@ def diagnose(client: Client, *, read_only: bool = False) -> Iterator[Check]:
         yield check
         if name in _VITAL and check.status is Status.FAILED:
             stopped_by = name
+    if deep and not stopped_by:
+        yield from _features(place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,7 @@ def _tried(name: str, examine: Callable[[_Place], Check], place: _Place) -> Chec
     except UnavailableError as error:
         return Check(name, Status.FAILED, str(error), "mend the endpoint or the network, or try again later")
     except Error as error:
-        return Check(name, Status.FAILED, str(error), "mend what the message names, and run s3dict doctor again")
+        return Check(name, Status.FAILED, str(error), _MEND)
 
 
 def _advice(error: PermissionDeniedError) -> str:
@@ -211,6 +219,27 @@ def _capabilities(seen: Capabilities) -> str:
             f"ETags {'with' if seen.quoted_etags else 'without'} quotes",
         )
     )
+
+
+def _features(place: _Place) -> Iterator[Check]:
+    try:
+        findings = run_blocking(examination.examine(place.store, place.new_path(), place.client._damaged_puts()))
+    except PermissionDeniedError as error:
+        yield Check("features", Status.FAILED, f"not allowed: {error}", _advice(error))
+    except Error as error:
+        yield Check("features", Status.FAILED, str(error), _MEND)
+    else:
+        yield from map(_checked, findings)
+
+
+def _checked(finding: Finding) -> Check:
+    name, verdict = finding.feature.name, finding.verdict
+    if verdict is Verdict.YES:
+        return Check(name, Status.OK, finding.detail or "honoured")
+    if verdict is Verdict.NOT_TRIED:
+        return Check(name, Status.NOT_TRIED, finding.detail)
+    status = Status.FAILED if finding.is_fatal else Status.WARNING
+    return Check(name, status, finding.detail, f"without it: {finding.feature.without}")
 
 
 def _sweep_rules(place: _Place) -> Check:

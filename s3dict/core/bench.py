@@ -1,0 +1,113 @@
+"""Where a feature of a store is tried, and what a trial may do there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import UnavailableError
+from ..stores.base import Body, Deleted, Found, NotModified, Reason, Refused, Store, Written
+from .conditional import before
+
+WRONG = '"00000000000000000000000000000000"'
+"""An ETag that no object of the trials has."""
+
+_ASKINGS = 8
+
+
+class DamagedPuts(Protocol):
+    """Puts that no store should take. The first two tell whether it took them; the third breaks the connection."""
+
+    async def put_with_wrong_md5(self, path: str, body: bytes) -> bool: ...
+
+    async def put_with_wrong_sha256(self, path: str, body: bytes) -> bool: ...
+
+    async def put_cut_off(self, path: str, body: bytes) -> None: ...
+
+
+class FlawError(Exception):
+    """The store did what it should not; the message says what."""
+
+
+def require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise FlawError(otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A place of its own for one trial: all its objects lie under `path`, which ends with a slash."""
+
+    store: Store
+    path: str
+    rounds: int
+    """How often what depends on timing is tried."""
+    damaged: DamagedPuts | None
+    quoted_etags: bool
+
+    def spelled(self, etag: str) -> str:
+        """The ETag in the spelling that this store compares."""
+        return etag if self.quoted_etags else etag.strip('"')
+
+    async def put(self, name: str, body: Body) -> str:
+        """Writes the object, whatever is there; its ETag."""
+        written = await self.store.put(self.path + name, body)
+        if isinstance(written, Refused):
+            raise UnavailableError("The store answered 409 to a PUT without a condition")
+        return self.spelled(written.etag)
+
+    async def put_over(self, name: str, body: Body, etag: str | None) -> bool:
+        """Whether the store says that it wrote over that ETag, or over nothing where it is None."""
+        path, creates = self.path + name, etag is None
+        return await _accepted(self.store, lambda: self.store.put(path, body, if_match=etag, if_none_match=creates))
+
+    async def delete_over(self, name: str, etag: str) -> bool:
+        """Whether the store says that it deleted the object with that ETag."""
+        return await _accepted(self.store, lambda: self.store.delete(self.path + name, if_match=etag))
+
+    async def copy_over(self, name: str, source: str, target: str) -> bool:
+        """Whether the store says that it copied the object onto itself, under both conditions."""
+        path = self.path + name
+        return await _accepted(self.store, lambda: self.store.copy(path, source_if_match=source, if_match=target))
+
+    async def get(self, name: str, byte_range: tuple[int, int] | None = None) -> Found | None:
+        found = await self.store.get(self.path + name, byte_range=byte_range)
+        assert not isinstance(found, NotModified)
+        return found
+
+    async def body(self, name: str) -> bytes | None:
+        found = await self.get(name)
+        return None if found is None else bytes(found.body)
+
+    async def listed(self, under: str = "", after: str = "") -> list[str]:
+        """The names of the first page."""
+        page = await self.store.list_page(self.path + under, after=after and self.path + after)
+        return [line.path.removeprefix(self.path) for line in page.objects]
+
+
+async def _accepted(store: Store, ask: Callable[[], Awaitable[Written | Deleted | Refused]]) -> bool:
+    """A 409 says nothing about the condition, so it is asked again."""
+    for attempt in range(_ASKINGS):
+        await before(store, attempt)
+        answer = await ask()
+        if not (isinstance(answer, Refused) and answer.reason is Reason.CONFLICT):
+            return not isinstance(answer, Refused)
+    raise UnavailableError("The store kept answering 409 to conditional requests for one object")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """What a store may honour, and how that is tried.
+
+    ``without`` says what it means for a dict where it is missing. What is ``needed`` decides whether the store will do.
+    """
+
+    name: str
+    needed: bool
+    without: str
+    trial: Callable[[Bench], Awaitable[str]]
+    """Gives what else is to be said of it, mostly nothing. Raises FlawError when the feature is not there."""
+    depends_on: str | None = None
+    """Another feature, without which there is nothing to try."""
+    sends_damaged: bool = False
