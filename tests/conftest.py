@@ -10,33 +10,37 @@ import asyncio
 import importlib.util
 import inspect
 import itertools
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
-import boto3
 import pytest
 
 from s3dict import Client, Dict
-from s3dict.cli.seaweed import LocalServer
 from s3dict.stores.threads import run_blocking
 
 from .ceph.options import pytest_addoption as add_ceph
 from .chaos.options import pytest_addoption as add_chaos
 from .races.options import pytest_addoption as add_races
-from .support.ministack import MiniStack
-from .support.moto_server import MotoServer
+from .support.choosing import add_servers, pytest_collection_modifyitems, pytest_generate_tests
+from .support.servers import ACCESS_KEY, SECRET_KEY, running
 from .support.ways import Driver, Endpoint, Way, World
 
-ACCESS_KEY, SECRET_KEY = "tests-access-key", "tests-secret-key"
+__all__ = ["SECRET_KEY", "pytest_collection_modifyitems", "pytest_generate_tests"]
+
 _numbers = itertools.count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    for add in (add_races, add_ceph, add_chaos):
+    for add in (add_races, add_ceph, add_chaos, add_servers):
         add(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "backends(name, ...): where the test runs unless --servers says otherwise")
+    config.addinivalue_line("markers", "removes_by_delete: counts requests or faults of DELETE If-Match")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -74,46 +78,49 @@ def _environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory, _environment: None) -> Iterator[Endpoint]:
+def serve(tmp_path_factory: pytest.TempPathFactory, _environment: None) -> Iterator[Callable[[str], Endpoint]]:
+    """Gives the server of that name, which is started when it is first asked for."""
+    started: dict[str, Endpoint] = {}
+    with ExitStack() as servers:
+
+        def serve(name: str) -> Endpoint:
+            if name not in started:
+                started[name] = servers.enter_context(running(name, tmp_path_factory.mktemp(name)))
+            return started[name]
+
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(serve: Callable[[str], Endpoint]) -> Endpoint:
     """A real S3 server, which checks signatures and keeps its data on disk."""
-    directory = tmp_path_factory.mktemp("seaweedfs")
-    # As if it had run here before: it keeps the credentials it finds, and all servers of the tests have the same.
-    keys = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
-    admin = {"name": "admin", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
-    (directory / "identities.json").write_text(json.dumps({"identities": [admin]}))
-    with LocalServer(directory, bucket="s3dict-tests") as server:
-        yield Endpoint(server.endpoint_url, server.bucket)
+    return serve("seaweedfs")
 
 
 @pytest.fixture(scope="session")
-def moto(_environment: None) -> Iterator[Endpoint]:
+def moto(serve: Callable[[str], Endpoint]) -> Endpoint:
     """moto's S3 behind one lock. It checks no signature, and keeps everything in memory."""
-    with MotoServer() as server:
-        boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="s3dict-tests")
-        yield Endpoint(server.url, "s3dict-tests")
+    return serve("moto")
 
 
 @pytest.fixture(scope="session")
-def ministack(tmp_path_factory: pytest.TempPathFactory, _environment: None) -> Iterator[Endpoint]:
-    """An S3 server in memory whose requests are atomic. It is quick, also for many contenders of one key."""
-    with MiniStack(tmp_path_factory.mktemp("ministack")) as server:
-        client = boto3.client("s3", endpoint_url=server.url)
-        client.create_bucket(Bucket="s3dict-tests")
-        client.close()
-        yield Endpoint(server.url, "s3dict-tests")
-
-
-@pytest.fixture(params=["memory", "moto", "seaweedfs", "seaweedfs-rust"])
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+def nanio(serve: Callable[[str], Endpoint]) -> Endpoint:
+    """A real server, started as its users would, which knows no conditional writes."""
+    if importlib.util.find_spec("nanio") is None:
+        pytest.skip("nanio is for Python 3.11 and later, and so not installed here")
+    return serve("nanio")
 
 
 @pytest.fixture
-def endpoint(backend: str, request: pytest.FixtureRequest) -> Endpoint:
+def backend(served_by: str) -> str:
+    """Each of those that `choosing` gives to the test."""
+    return served_by
+
+
+@pytest.fixture
+def endpoint(backend: str, serve: Callable[[str], Endpoint]) -> Endpoint:
     """The server of the back end, whichever driver reaches it."""
-    found: Endpoint = request.getfixturevalue(backend.removesuffix("-rust"))
-    return found
+    return serve(backend.removesuffix("-rust"))
 
 
 @pytest.fixture(params=["boto3", "obstore"])

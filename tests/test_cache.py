@@ -21,15 +21,11 @@ from .support.ways import Endpoint, Way, World, by_way_of
 WINDOW = timedelta(seconds=10)
 
 
-@pytest.fixture(params=["moto", "seaweedfs"])
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+pytestmark = pytest.mark.backends("moto", "seaweedfs")
 
 
 @pytest.fixture
-def proxy(backend: str, request: pytest.FixtureRequest) -> Iterator[Proxy]:
-    endpoint: Endpoint = request.getfixturevalue(backend)
+def proxy(endpoint: Endpoint) -> Iterator[Proxy]:
     with Proxy(endpoint.url) as counting:
         yield counting
 
@@ -150,7 +146,7 @@ async def test_a_value_from_the_cache_is_a_copy(d: Any) -> None:
 
 
 async def test_a_cached_entry_expires_and_is_renewed_like_any_other(
-    d: Any, others: Any, proxy: Proxy, later: Callable[[timedelta], None]
+    d: Any, others: Any, proxy: Proxy, later: Callable[[timedelta], None], jumping_clock: None
 ) -> None:
     clock = TimeTravel(proxy)
 

@@ -52,13 +52,13 @@ class Guillotine:
 
 
 @pytest.fixture
-def guillotine(seaweedfs: Endpoint) -> Iterator[Guillotine]:
-    guillotine = Guillotine(seaweedfs.url)
+def guillotine(endpoint: Endpoint) -> Iterator[Guillotine]:
+    guillotine = Guillotine(endpoint.url)
     yield guillotine
     guillotine.close()
 
 
-@pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"])
+@pytest.mark.backends("seaweedfs", "seaweedfs-rust")
 async def test_the_old_value_stays(
     client: Client, way: Way, guillotine: Guillotine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -429,6 +429,7 @@ async def test_list_refuses_what_makes_no_sense(world: World) -> None:
         await world.objects.list(created_before="yesterday", client=world.client)
 
 
+@pytest.mark.removes_by_delete
 async def test_delete_removes_the_dict_and_all_entries(world: World, d: Any) -> None:
     await d.update({n: n for n in range(10)})
     assert await world.objects.delete("d", client=world.client) is None

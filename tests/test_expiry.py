@@ -65,7 +65,7 @@ def asked(sent: list[Request]) -> list[Request]:
     return [request for request in sent if request.operation != "HeadBucket"]
 
 
-on_servers = pytest.mark.parametrize("backend", ["moto", "seaweedfs", "seaweedfs-rust"])
+on_servers = pytest.mark.backends("moto", "seaweedfs", "seaweedfs-rust")
 
 
 READS: dict[str, Callable[[Any], Any]] = {
@@ -187,6 +187,7 @@ async def test_a_renewal_is_on_the_condition_that_nothing_has_changed(d: Any, wi
 
 
 @on_servers
+@pytest.mark.removes_by_delete
 async def test_pop_and_modify_do_not_renew_what_they_change(d: Any, wire: Proxy, advance: Advance) -> None:
     await d.update(a=1, b=2)
     advance(2 * DAY)

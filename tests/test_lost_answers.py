@@ -23,15 +23,12 @@ PUT_OFF: list[FaultKind] = ["slow-down", "conflict"]
 DONE: list[FaultKind] = ["lost-answer", "internal-error-after"]
 
 
-@pytest.fixture(params=["seaweedfs", "seaweedfs-rust"])
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+pytestmark = pytest.mark.backends("seaweedfs", "seaweedfs-rust")
 
 
 @pytest.fixture
-def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
-    with Proxy(seaweedfs.url) as faulty:
+def proxy(endpoint: Endpoint) -> Iterator[Proxy]:
+    with Proxy(endpoint.url) as faulty:
         yield faulty
 
 
@@ -163,6 +160,7 @@ async def test_pop_gives_the_value_once_whatever_is_lost(d: Any, proxy: Proxy, o
     assert "k" not in other
 
 
+@pytest.mark.removes_by_delete
 @pytest.mark.parametrize("kind", DONE)
 async def test_a_pop_whose_answer_was_lost_is_uncertain_and_keeps_the_value(
     d: Any, proxy: Proxy, kind: FaultKind
@@ -186,6 +184,7 @@ async def test_with_tombstones_a_pop_is_certain(d: Any, proxy: Proxy, kind: Faul
     assert 0 == await d.len()
 
 
+@pytest.mark.removes_by_delete
 async def test_a_pop_of_many_keeps_what_it_has_taken_when_one_fails(d: Any, proxy: Proxy) -> None:
     await d.update({n: n for n in range(5)})
     proxy.script(fault("lost-answer", "DeleteObject"))
@@ -231,6 +230,7 @@ async def test_a_body_that_breaks_off_is_fetched_again(d: Any, proxy: Proxy) -> 
     assert "v" * 100_000 == await d.get("k")
 
 
+@pytest.mark.removes_by_delete
 async def test_a_store_that_stays_away_is_unavailable(d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 3)
     await d.put("k", 1)
@@ -250,11 +250,11 @@ async def test_a_store_that_stays_away_is_unavailable(d: Any, proxy: Proxy, monk
 
 
 async def test_a_store_that_is_gone_is_unavailable_and_not_uncertain(
-    d: Any, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+    d: Any, way: Way, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 3)
     await d.hydrate()
-    with Proxy(seaweedfs.url) as passing:
+    with Proxy(endpoint.url) as passing:
         gone = by_way_of(passing.url, d.client)
     late = World(gone, way).named("d")
     late.wrapped._state.hydrated = d.wrapped._state.hydrated

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -24,7 +18,7 @@ from s3dict.stores.memory import memory_bucket
 
 from .support.misbehaving import Flaw, MisbehavingServer
 from .support.proxy import Fault, FaultKind, Proxy, Request
-from .support.ways import Driver, Way, World, listed
+from .support.ways import Driver, Endpoint, Way, World, listed
 
 RIGHT = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
 
@@ -219,46 +213,7 @@ class TestRealServers:
         seen = d._state.hydrated.manifest.capabilities  # type: ignore[union-attr]
         assert Capabilities(True, True, conditional_copy=backend == "seaweedfs") == seen
 
-    async def test_one_that_ignores_conditions_is_refused(self, nanio: str, way: Way) -> None:
-        raw(nanio).create_bucket(Bucket="probed")
-        world = World(Client("probed", endpoint_url=nanio), way)
+    async def test_one_that_ignores_conditions_is_refused(self, nanio: Endpoint, way: Way) -> None:
+        world = World(Client(nanio.bucket, prefix=way.value, endpoint_url=nanio.url), way)
         with pytest.raises(UnsupportedStoreError, match=r"answered 200 to 'PUT If-None-Match: \*'"):
             await world.named("d", create_if_missing=True).put("k", 1)
-
-    @pytest.fixture
-    def nanio(self, tmp_path: Path) -> Iterator[str]:
-        """A real server, started as its users would, which knows no conditional writes."""
-        if importlib.util.find_spec("nanio") is None:
-            pytest.skip("nanio is for Python 3.11 and later, and so not installed here")
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-        keys = {
-            "NANIO_ACCESS_KEY": os.environ["AWS_ACCESS_KEY_ID"],
-            "NANIO_SECRET_KEY": os.environ["AWS_SECRET_ACCESS_KEY"],
-        }
-        command = [
-            sys.executable,
-            "-m",
-            "nanio",
-            "serve",
-            "--host=127.0.0.1",
-            f"--port={port}",
-            f"--data-dir={tmp_path}",
-        ]
-        with (
-            (tmp_path / "log").open("w") as log,
-            subprocess.Popen(command, env={**os.environ, **keys}, stdout=log, stderr=log) as server,
-        ):
-            _wait_for(port, server)
-            yield f"http://127.0.0.1:{port}"
-            server.terminate()
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and server.poll() is None:
-        with socket.socket() as connection:
-            if connection.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError("nanio did not start")

@@ -21,14 +21,10 @@ from s3dict import Client, Dict
 from .support.proxy import Proxy
 from .support.ways import Endpoint, by_way_of
 
-
-@pytest.fixture(params=["memory", "seaweedfs", "seaweedfs-rust"])
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+pytestmark = pytest.mark.backends("memory", "seaweedfs", "seaweedfs-rust")
 
 
-on_servers = pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
+on_servers = pytest.mark.backends("seaweedfs", "seaweedfs-rust")
 
 
 @pytest.fixture
@@ -76,8 +72,8 @@ def test_blocking_calls_inside_an_event_loop_work(d: Dict[Any, Any]) -> None:
 
 
 @on_servers
-def test_many_first_calls_look_the_dict_up_once(client: Client, seaweedfs: Endpoint) -> None:
-    with Proxy(seaweedfs.url) as proxy:
+def test_many_first_calls_look_the_dict_up_once(client: Client, endpoint: Endpoint) -> None:
+    with Proxy(endpoint.url) as proxy:
         counted = by_way_of(proxy.url, client)
         Dict.objects.create("d", client=client)
 
@@ -175,7 +171,7 @@ def test_a_handle_works_in_child_processes(d: Dict[Any, Any], method: str) -> No
 
 
 @on_servers
-def test_a_fresh_interpreter_reaches_the_dict_through_the_environment(client: Client, seaweedfs: Endpoint) -> None:
+def test_a_fresh_interpreter_reaches_the_dict_through_the_environment(client: Client, endpoint: Endpoint) -> None:
     Dict.from_name("d", create_if_missing=True, client=client)["k"] = [1, 2]
     program = textwrap.dedent("""
         import asyncio
@@ -185,8 +181,8 @@ def test_a_fresh_interpreter_reaches_the_dict_through_the_environment(client: Cl
         print(d["k"], asyncio.run(d.get.aio("k")), d.put("k", 0, skip_if_exists=True))
     """)
     environment = {
-        "S3DICT_BUCKET": seaweedfs.bucket,
-        "S3DICT_ENDPOINT_URL": seaweedfs.url,
+        "S3DICT_BUCKET": endpoint.bucket,
+        "S3DICT_ENDPOINT_URL": endpoint.url,
         "S3DICT_PREFIX": client.prefix,
     }
     run = subprocess.run(

@@ -22,10 +22,7 @@ GET, HEAD, PUT, DELETE, LIST, BULK = (
 )
 
 
-@pytest.fixture(params=["moto", "seaweedfs", "seaweedfs-rust"])
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+pytestmark = pytest.mark.backends("moto", "seaweedfs", "seaweedfs-rust")
 
 
 @pytest.fixture
@@ -104,6 +101,7 @@ async def test_get_contains_and_put_take_one_request(d: Any, proxy: Proxy) -> No
         assert [expected] == operations(requests)
 
 
+@pytest.mark.removes_by_delete
 def test_the_operators_take_what_their_methods_take(client: Client, proxy: Proxy) -> None:
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
     with proxy.recording() as requests:
@@ -125,6 +123,7 @@ async def test_skip_if_exists_takes_one_request_to_win_and_two_to_lose(d: Any, p
     assert "bytes=0-29" == requests[1].byte_range
 
 
+@pytest.mark.removes_by_delete
 async def test_pop_takes_two_requests_or_one_for_a_missing_key(d: Any, proxy: Proxy) -> None:
     await d.put("k", 1)
     with proxy.recording() as requests:
@@ -173,6 +172,7 @@ async def test_modify_takes_two_requests_and_two_more_each_time_another_was_fast
     assert [GET, PUT, PUT, GET, PUT, PUT, GET, PUT] == operations(requests)
 
 
+@pytest.mark.removes_by_delete
 async def test_many_keys_take_what_each_takes(d: Any, proxy: Proxy) -> None:
     await d.update({number: number for number in range(10)})
     with proxy.recording() as requests:
@@ -248,7 +248,7 @@ async def test_clear_takes_the_listing_and_one_request_a_thousand(d: Any, proxy:
     assert [LIST] == operations(requests)
 
 
-@pytest.mark.parametrize(("backend", "way"), [("seaweedfs", Way.BLOCKING), ("moto", Way.ASYNCIO)], indirect=True)
+@pytest.mark.parametrize(("backend", "way"), [("seaweedfs", Way.BLOCKING), ("moto", Way.ASYNCIO)])
 async def test_thousands_take_a_page_each_and_sixteen_more_at_most(d: Any, proxy: Proxy) -> None:
     await d.update((number, None) for number in range(2500))
     for call, deletions in ((d.len, 0), (lambda: listed(d.keys()), 0), (d.clear, 3)):
@@ -260,6 +260,7 @@ async def test_thousands_take_a_page_each_and_sixteen_more_at_most(d: Any, proxy
     assert 0 == await d.len()
 
 
+@pytest.mark.removes_by_delete
 async def test_deleting_takes_two_requests_two_listings_and_one_a_thousand(world: World, d: Any, proxy: Proxy) -> None:
     await d.update({number: number for number in range(30)})
     with proxy.recording() as requests:

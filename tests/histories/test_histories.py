@@ -46,7 +46,7 @@ def test_one_order_explains_what_all_saw(place: Place, workers: Workers, tmp_pat
     assert_linearizable(history)
 
 
-@pytest.mark.parametrize("place", ["ministack"], indirect=True)
+@pytest.mark.parametrize("raced_on", ["ministack"])
 @pytest.mark.parametrize("bug", [bug for bug in BUGS if bug])
 def test_a_planted_bug_is_found(place: Place, workers: Workers, tmp_path: Path, bug: str) -> None:
     """The checker can fail, and does, for each of the mistakes that would be easiest to make."""

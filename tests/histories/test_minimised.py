@@ -18,15 +18,12 @@ from ..support.ways import Endpoint, by_way_of
 
 
 @pytest.fixture
-def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
-    with Proxy(seaweedfs.url) as between:
+def proxy(endpoint: Endpoint) -> Iterator[Proxy]:
+    with Proxy(endpoint.url) as between:
         yield between
 
 
-@pytest.fixture(params=["seaweedfs", "seaweedfs-rust"])
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+pytestmark = pytest.mark.backends("seaweedfs", "seaweedfs-rust")
 
 
 @pytest.fixture
@@ -79,6 +76,7 @@ def test_an_increment_that_was_drained_does_not_count_twice(
     assert direct.get("k") is None
 
 
+@pytest.mark.removes_by_delete
 def test_a_removal_takes_out_one_entry(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
     """A plain put that is sent again must not give its entry the ETag that the first sending gave it."""
     proxy.script(Fault("lost-answer", "PutObject"))
@@ -96,6 +94,7 @@ def test_a_removal_takes_out_one_entry(d: Dict[str, Any], direct: Dict[str, Any]
     assert "twice" == direct["k"]
 
 
+@pytest.mark.removes_by_delete
 def test_a_removal_that_cannot_be_settled_hands_over_the_value(d: Dict[str, Any], proxy: Proxy) -> None:
     d["k"] = "precious"
     proxy.script(Fault("lost-answer", "DeleteObject"))
@@ -113,6 +112,7 @@ def test_a_write_that_cannot_be_settled_is_uncertain(d: Dict[str, Any], direct: 
     assert 1 == direct["k"]
 
 
+@pytest.mark.removes_by_delete
 def test_every_value_that_pop_many_took_out_is_handed_over(d: Dict[str, Any], proxy: Proxy) -> None:
     entries: dict[str, Any] = {**{key: f"value of {key}" for key in "abc"}, "d": None}
     d.update(entries)

@@ -3,35 +3,29 @@
     with MiniStack(tmp_path) as server:
         client = boto3.client("s3", endpoint_url=server.url, ...)
 
-It wants a botocore that aioboto3 cannot take, so it lives in a virtual environment of its own, which the first use
-makes and all later ones share.
+It wants a botocore that aioboto3 cannot take, so it lives in a virtual environment of its own.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from s3dict.cli.seaweed import _free_port, _GuardedProcess
 
-__all__ = ["MiniStack"]
+from .installing import python_package
 
-_VERSION = "1.5.33"
+__all__ = ["VERSION", "MiniStack"]
+
+VERSION = "1.5.33"
 _HOST = "127.0.0.1"
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
-_INSTALL_SECONDS = 600.0
 _READ_FROM_ENVIRONMENT = ("AWS_", "GATEWAY_", "LOCALSTACK_", "MINISTACK_", "S3_")
 
 
@@ -50,7 +44,7 @@ class MiniStack:
         port = _free_port()
         self.url = f"http://{_HOST}:{port}"
         with self._log_path.open("ab") as log:
-            command = [str(_installed()), "-m", "ministack"]
+            command = [str(python_package("ministack", VERSION) / "python"), "-m", "ministack"]
             self._process = _GuardedProcess(command, directory, _environment(directory, port), log)
         try:
             self._wait_until_ready()
@@ -97,37 +91,3 @@ def _environment(directory: Path, port: int) -> dict[str, str]:
         "DOCKER_HOST": f"unix://{directory}/no-docker.sock",
         "TMPDIR": str(directory),
     }
-
-
-def _installed() -> Path:
-    """The interpreter of the virtual environment, which is made when it is missing."""
-    root = _cache() / f"ministack-{_VERSION}-{sys.implementation.cache_tag}"
-    python = root / "bin" / "python"
-    # The lock serves test runs that begin at once; the mark tells a finished installation from an interrupted one.
-    mark = root / "installed"
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(root.with_name(f"{root.name}.lock")):
-        # The interpreter is a link to the one that made it, which may have gone since.
-        if not (mark.exists() and python.exists()):
-            shutil.rmtree(root, ignore_errors=True)
-            _run(sys.executable, "-m", "venv", str(root))
-            _run(str(python), "-m", "pip", "install", "--quiet", f"ministack=={_VERSION}")
-            mark.touch()
-    return python
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s3dict-tests"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_INSTALL_SECONDS)
-    if done.returncode:
-        raise RuntimeError(f"MiniStack could not be installed: {' '.join(command)}\n{done.stdout}{done.stderr}")

@@ -1,0 +1,74 @@
+"""Where a test runs: on the back ends that its marker names, or else the usual ones; or on those of `--servers`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from .servers import SERVERS
+
+__all__ = ["add_servers", "pytest_collection_modifyitems", "pytest_generate_tests"]
+
+_SERVED_BY = ("memory", "moto", "seaweedfs", "seaweedfs-rust")
+_RACED_ON = ("ministack", "seaweedfs")
+"""Both let contenders overlap, as neither moto, which is behind a lock, nor memory does."""
+
+
+def add_servers(parser: pytest.Parser) -> None:
+    parser.getgroup("s3dict").addoption(
+        "--servers",
+        type=_checked,
+        default=(),
+        metavar="NAME[,NAME…]",
+        help="run what can run on any store, and nothing else, on these: memory, "
+        f"{', '.join(SERVERS)}; with -rust behind the name, through obstore",
+    )
+
+
+def _checked(said: str) -> tuple[str, ...]:
+    names = tuple(said.split(","))
+    for name in names:
+        if name != "memory" and name.removesuffix("-rust") not in SERVERS:
+            raise pytest.UsageError(f"--servers: there is no {name!r}")
+    return names
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for argument, usual in (("served_by", _SERVED_BY), ("raced_on", _RACED_ON)):
+        if argument in metafunc.fixturenames and not _is_given(metafunc, argument):
+            metafunc.parametrize(argument, _chosen(metafunc, usual))
+
+
+def _is_given(metafunc: pytest.Metafunc, argument: str) -> bool:
+    return any(marker.args[0] == argument for marker in metafunc.definition.iter_markers("parametrize"))
+
+
+def _chosen(metafunc: pytest.Metafunc, usual: Sequence[str]) -> Sequence[str]:
+    marker = metafunc.definition.get_closest_marker("backends")
+    may = marker.args if marker else usual
+    chosen = _names(metafunc.config)
+    # A marker without memory is for what takes a server. What is for memory alone is deselected below.
+    return [name for name in chosen if name != "memory" or "memory" in may] or may
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = _names(config)
+    if chosen:
+        kept = [item for item in items if _place(item) in chosen]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+    for item in items:
+        server = SERVERS.get((_place(item) or "").removesuffix("-rust"))
+        if server is not None and not server.deletes_on_condition and item.get_closest_marker("removes_by_delete"):
+            item.add_marker(pytest.mark.skip(reason=f"{server.title} ignores If-Match on DELETE: tombstones are put"))
+
+
+def _names(config: pytest.Config) -> tuple[str, ...]:
+    return tuple(config.getoption("--servers") or ())
+
+
+def _place(item: pytest.Item) -> str | None:
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    place: str | None = parameters.get("served_by") or parameters.get("raced_on")
+    return place
