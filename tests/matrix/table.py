@@ -1,0 +1,100 @@
+"""The results as tables in Markdown, and their place in README.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from s3dict.core.examination import FEATURES, Verdict
+
+from .results import Result
+
+__all__ = ["UNTRIED", "markdown", "write_readme"]
+
+UNTRIED = {
+    "AWS S3": "needs an account",
+    "Cloudflare R2": "needs an account",
+    "MinIO": "in no package registry",
+    "Garage": "in no package registry",
+}
+"""What a user has to try, and why we have not."""
+
+_README = Path(__file__).parents[2] / "README.md"
+_BLOCK = re.compile(r"(<!-- server matrix: [^>]*-->\n).*?(\n<!-- end of server matrix -->)", re.DOTALL)
+_MARKS = {Verdict.YES: "✓", Verdict.NO: "✗", Verdict.UNCLEAR: "?", Verdict.NOT_TRIED: ""}
+
+
+def markdown(results: Mapping[str, Result], missing: Mapping[str, str]) -> str:
+    """The tables; `missing` are servers that cannot be had here, and why."""
+    rows = [_row(name, result) for name, result in results.items()]
+    rows += [(name, "", f"not tried: {_brief(why)}", "", "", "") for name, why in missing.items()]
+    rows += [
+        (title, "", f"not tried: {why}; `s3dict doctor --deep` tells", "", "", "") for title, why in UNTRIED.items()
+    ]
+    head = ("Server", "Version", "Verdict", "Dict suite", "Races and histories", "Does without")
+    tried = {f"{result.date}, {result.machine}" for result in results.values()}
+    return "\n\n".join((_table(head, rows), *(f"Tried: {each}." for each in sorted(tried)), _details(results)))
+
+
+def _row(name: str, result: Result) -> tuple[str, ...]:
+    # Of a server that is refused, nothing else matters.
+    lacking = ", ".join(result.lacking) if result.refusal is None else ""
+    races = "one process has it" if name == "memory" else _shown(result.races)
+    suite, races = ("", "") if result.refusal is not None else (_shown(result.suite), races)
+    return result.title, result.version, result.verdict, suite, races, lacking
+
+
+def _shown(counts: object) -> str:
+    return "not run" if counts is None else str(counts)
+
+
+def _details(results: Mapping[str, Result]) -> str:
+    head = ("", *(result.title for result in results.values()))
+    rows = [(_named(name, needed), *_marks(name, results)) for name, needed in _features()]
+    notes = "\n".join(_notes(results))
+    summary = "<details><summary>What each honours: ✓ yes, ✗ no, ? kept failing, blank: not tried</summary>"
+    return f"{summary}\n\nA dict needs what is in bold.\n\n{_table(head, rows)}\n\n{notes}\n\n</details>"
+
+
+def _features() -> Iterable[tuple[str, bool]]:
+    return ((feature.name, feature.needed) for feature in FEATURES)
+
+
+def _named(name: str, needed: bool) -> str:
+    return f"**{name}**" if needed else name
+
+
+def _marks(name: str, results: Mapping[str, Result]) -> Iterable[str]:
+    for result in results.values():
+        yield _MARKS[result.sights[name].verdict] if name in result.sights else ""
+
+
+def _notes(results: Mapping[str, Result]) -> Iterable[str]:
+    for result in results.values():
+        seen = [
+            f"{name}: {_brief(sight.detail)}"
+            for name, sight in result.sights.items()
+            if sight.verdict in (Verdict.NO, Verdict.UNCLEAR)
+        ]
+        if seen:
+            yield f"- {result.title}: {'; '.join(seen)}."
+
+
+def _brief(detail: str) -> str:
+    """Without addresses and the paths of scratch objects, which are others each time."""
+    said = re.sub(r"(the connection broke):.*", r"\1", detail, flags=re.DOTALL)
+    said = re.sub(r" on s3://.*?: ", ": ", said)
+    return re.sub(r": '/[^']*'", "", said).strip().rstrip(".").replace("|", "\\|")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_readme(tables: str) -> None:
+    text = _README.read_text(encoding="utf-8")
+    filled, places = _BLOCK.subn(lambda block: f"{block[1]}\n{tables}\n{block[2]}", text)
+    assert 1 == places, "README.md has no place for the server matrix"
+    _README.write_text(filled, encoding="utf-8")

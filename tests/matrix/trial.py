@@ -1,0 +1,83 @@
+"""A server, tried."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from s3dict.core.examination import Finding
+
+from ..benchmarks.report import machine
+from ..support.servers import ACCESS_KEY, SECRET_KEY, SERVERS, running
+from ..support.ways import Driver, Endpoint
+from .results import Result
+from .suites import run_races, run_suite
+from .verdicts import Seat, looked_at, merged, refusal, seats
+
+__all__ = ["NAMES", "seen", "tried"]
+
+NAMES = ("memory", *SERVERS)
+"""In the order of the table."""
+
+_DRIVERS: tuple[Driver, ...] = ("boto3", "obstore") if importlib.util.find_spec("obstore") else ("boto3",)
+_SHORT_ROUNDS, _FULL_ROUNDS = 3, 20
+_LONG = "listing in pages"
+
+
+def tried(name: str, *, full: bool) -> Result:
+    """Starts the server, looks at it, and where the library takes it runs the tests there.
+
+    Raises RuntimeError, saying why, where it cannot be had.
+    """
+    with _at(name) as endpoint:
+        looking = seats(name, endpoint, _DRIVERS)
+        result = seen(name, {seat: _look(seat, thoroughly=full and seat is looking[0]) for seat in looking})
+    if not full or result.refusal is not None:
+        return result
+    if name == "memory":
+        return replace(result, suite=run_suite([name]))
+    return replace(result, suite=run_suite([name, f"{name}-rust"]), races=run_races([name]))
+
+
+def seen(name: str, looks: Mapping[Seat, Sequence[Finding]]) -> Result:
+    """What came of the looks, and of the first use."""
+    sights = merged({str(seat): findings for seat, findings in looks.items()})
+    title, release = _known(name)
+    today = datetime.now(timezone.utc).date().isoformat()
+    return Result(title, release, today, machine(), _agreed(looks), sights, suite=None, races=None)
+
+
+@contextmanager
+def _at(name: str) -> Iterator[Endpoint | None]:
+    os.environ.update(AWS_ACCESS_KEY_ID=ACCESS_KEY, AWS_SECRET_ACCESS_KEY=SECRET_KEY, AWS_DEFAULT_REGION="us-east-1")
+    if name == "memory":
+        yield None
+        return
+    with TemporaryDirectory(prefix="s3dict-matrix-") as directory, running(name, Path(directory)) as endpoint:
+        yield endpoint
+
+
+def _agreed(looking: Iterable[Seat]) -> str | None:
+    """Why the library does not take the store, on which all ways to it agree; None if it does."""
+    said = {str(seat): refusal(seat) for seat in looking}
+    assert 1 == len({why is None for why in said.values()}), f"taken in one way and not in another: {said}"
+    return next(iter(said.values()))
+
+
+def _look(seat: Seat, *, thoroughly: bool) -> Sequence[Finding]:
+    if thoroughly:
+        return looked_at(seat, rounds=_FULL_ROUNDS)
+    return looked_at(seat, rounds=_SHORT_ROUNDS, leave_out=[_LONG])
+
+
+def _known(name: str) -> tuple[str, str]:
+    if name == "memory":
+        return "in memory, for tests", version("s3-shared-dict")
+    return SERVERS[name].title, SERVERS[name].version()

@@ -1,0 +1,81 @@
+"""The server matrix in short, on what is at hand without an installation; `python -m tests.matrix` is the long form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from s3dict.core.examination import Verdict
+
+from .matrix.results import Result
+from .matrix.suites import Counts
+from .matrix.table import UNTRIED, markdown
+from .matrix.trial import seen
+from .matrix.verdicts import looked_at, seats
+from .support.ways import Endpoint
+
+SLOW = ("listing in pages", "dates", "a and a/b at once")
+IGNORED_BY_MOTO = ["COPY If-Match, source", "COPY If-Match, destination"]
+KEPT_BY_MOTO = ["Content-MD5", "x-amz-checksum-sha256", "whole puts"]
+
+
+def shortly(name: str, endpoint: Endpoint | None, seat: int) -> Result:
+    """As one of the ways to the server sees it."""
+    chosen = seats(name, endpoint, ("boto3",))[seat]
+    return seen(name, {chosen: looked_at(chosen, rounds=1, leave_out=SLOW)})
+
+
+def test_memory_honours_everything() -> None:
+    result = shortly("memory", None, 0)
+    assert ("supported", [], True) == (result.verdict, result.lacking, result.is_right)
+    assert {Verdict.NOT_TRIED} == {result.sights[name].verdict for name in KEPT_BY_MOTO}
+
+
+def test_seaweedfs_honours_everything(seaweedfs: Endpoint) -> None:
+    result = shortly("seaweedfs", seaweedfs, 1)
+    assert ("supported", [], True) == (result.verdict, result.lacking, result.is_right)
+    assert {Verdict.YES} == {sight.verdict for sight in result.sights.values()}
+
+
+def test_moto_takes_what_is_damaged_and_copies_without_conditions(moto: Endpoint) -> None:
+    result = shortly("moto", moto, 0)
+    assert ("supported", IGNORED_BY_MOTO + KEPT_BY_MOTO) == (result.verdict, result.lacking)
+
+
+def test_nanio_is_refused_and_rightly(nanio: Endpoint) -> None:
+    result = shortly("nanio", nanio, 0)
+    assert ("refused: ignores PUT If-None-Match and PUT If-Match", True) == (result.verdict, result.is_right)
+    assert result.refusal is not None
+    assert "answered 200 to 'PUT If-None-Match: *'" in result.refusal
+
+
+@pytest.fixture
+def result() -> Result:
+    return shortly("memory", None, 1)
+
+
+def test_the_table_has_a_row_for_each_server_and_a_column_in_the_details(result: Result) -> None:
+    counted = replace(result, title="One", suite=Counts(1234, ("test_it",), 5))
+    text = markdown({"one": counted}, {"two": "no network\n| at all"})
+    assert "| One | 0.1.0 | supported | 1,234 passed, 1 failed, 5 skipped | not run |  |" in text
+    assert "| two |  | not tried: no network" in text
+    assert "| **PUT If-Match** | ✓ |" in text
+    for title in UNTRIED:
+        assert f"| {title} |" in text
+
+
+def test_a_store_that_is_taken_and_loses_races_stands_out(result: Result) -> None:
+    race = "race of PUT If-Match"
+    lost = replace(result.sights[race], verdict=Verdict.NO, is_fatal=True)
+    wrong = replace(result, sights={**result.sights, race: lost})
+    assert (f"taken, **wrongly**: {race}", False) == (wrong.verdict, wrong.is_right)
+
+
+def test_a_store_that_is_refused_and_honours_everything_is_not_right(result: Result) -> None:
+    assert not replace(result, refusal="It looked at me in a funny way").is_right
+
+
+def test_a_test_that_fails_is_not_right(result: Result) -> None:
+    assert replace(result, suite=Counts(5, (), 1)).is_right
+    assert not replace(result, suite=Counts(5, ("test_it",), 1)).is_right
