@@ -118,7 +118,9 @@ def disk_full(lab: Lab) -> Result:
         _all(writers, _Writer.compare)
     violations = tuple(said for writer in writers for said in writer.violations)
     operations = sum(writer.operations for writer in writers)
-    return Result("disk full, then larger", "SeaweedFS", time.monotonic() - began, operations, {"disks": 1}, violations)
+    return Result(
+        "disk full, then larger", "SeaweedFS", time.monotonic() - began, operations, {"disk filled": 1}, violations
+    )
 
 
 def _all(writers: list[_Writer], doing: Any) -> None:

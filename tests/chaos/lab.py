@@ -122,5 +122,5 @@ class Rounds:
 
     def result(self, scenario: str, server: str, began: float, injected: dict[str, int]) -> Result:
         seconds = time.monotonic() - began
-        noted = f"slowest call {self.slowest:.1f} s"
+        noted = f"slowest call {self.slowest:.1f} s, with a timeout of {self.timeout:g} s"
         return Result(scenario, server, seconds, self.operations, injected, tuple(self.violations), noted)

@@ -49,16 +49,16 @@ def write_readme() -> None:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     when = ", ".join(sorted({result["date"] for result in known}))
     where = "; ".join(sorted({result["machine"] for result in known}))
-    soaked = "".join(f"- {result['noted']}.\n" for result in known if "tasks" in result["noted"])
+    notes = "".join(f"- {result['scenario']}: {result['noted']}.\n" for result in known if result["noted"])
     text = README.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     README.write_text(
-        f"{before}{BEGIN}\n\n{table}\n\n{soaked}- Measured {when}: {where}\n\n{END}{after}", encoding="utf-8"
+        f"{before}{BEGIN}\n\n{table}\n\n{notes}- Measured {when}: {where}\n\n{END}{after}", encoding="utf-8"
     )
 
 
 def _cells(result: dict[str, Any]) -> tuple[str, ...]:
-    done = ", ".join(f"{count:,} {kind}" for kind, count in result["injected"].items()) or "load"
+    done = ", ".join(f"{count:,} {kind}" for kind, count in result["injected"].items()) or "mixed load"
     seconds, operations, violations = result["seconds"], result["operations"], len(result["violations"])
     return result["scenario"], result["server"], f"{seconds:.0f}", f"{operations:,}", done, str(violations)

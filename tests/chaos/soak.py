@@ -274,11 +274,11 @@ def _summary(told: Sequence[Told]) -> str:
     means = {name: [mean(part) for part in zip(*pairs, strict=True)] for name, pairs in changes.items()}
     under_load = ", ".join(f"{name} {was:.0f} → {became:.0f}" for name, (was, became) in means.items())
     left = ", ".join(
-        f"{max(getattr(each.after, name) - getattr(each.before, name) for each in told)} {name}"
+        f"{max(getattr(each.after, name) - getattr(each.before, name) for each in told):+d} {name}"
         for name in ("tasks", "sockets")
     )
     failed = sum(each.failed for each in told)
-    return f"{under_load} (memory in MiB; the first third → the last); afterwards {left} more; {failed} calls given up"
+    return f"{under_load} (memory in MiB; the first third → the last); afterwards {left}; {failed} calls given up"
 
 
 def remnants(before: Sample, after: Sample) -> list[str]:
