@@ -230,6 +230,14 @@ async def test_a_body_that_breaks_off_is_fetched_again(d: Any, proxy: Proxy) -> 
     assert "v" * 100_000 == await d.get("k")
 
 
+async def test_an_answer_that_breaks_off_anywhere_is_asked_for_again(d: Any, proxy: Proxy) -> None:
+    """Also between two lines of its head: http.client takes what it has got by then for all there is."""
+    await d.put("k", "value")
+    for tenth in range(10):
+        proxy.script(Fault("cut-answer", "GetObject", when=is_entry, cut=tenth / 10))
+        assert "value" == await d.get("k")
+
+
 @pytest.mark.removes_by_delete
 async def test_a_store_that_stays_away_is_unavailable(d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 3)

@@ -92,4 +92,8 @@ def _read(fields: Any) -> bytes:
         return b""
     with fields["Body"] as stream:
         body: bytes = stream.read()
-        return body
+    headers = fields["ResponseMetadata"]["HTTPHeaders"]
+    if "content-length" not in headers and "transfer-encoding" not in headers:
+        # http.client takes what it has got of a head that broke off for all of it, and then there is no body.
+        raise ConnectionError("the answer broke off in its head")
+    return body

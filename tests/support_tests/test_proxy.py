@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import aioboto3
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError, ResponseStreamingError
 
 from s3dict.cli.seaweed import LocalServer
 from tests.support.misbehaving import MisbehavingServer
@@ -184,6 +184,17 @@ class TestFaults:
         with pytest.raises(ClientError, match="500"):
             client.head_bucket(Bucket="bucket")
         client.head_bucket(Bucket="bucket")
+
+    def test_an_answer_that_is_cut_is_that_of_a_request_that_took_effect(
+        self, proxy: Proxy, client: Any, direct: Any
+    ) -> None:
+        proxy.script(Fault("cut-answer", "PutObject", cut=0.0))
+        with pytest.raises(ConnectionClosedError):
+            client.put_object(Bucket="bucket", Key="key", Body=b"body" * 1000)
+        assert ["key"] == keys(direct)
+        proxy.script(Fault("cut-answer", "GetObject", cut=0.9))
+        with pytest.raises(ResponseStreamingError):
+            client.get_object(Bucket="bucket", Key="key")["Body"].read()
 
     def test_a_delay_only_delays(self, proxy: Proxy, client: Any) -> None:
         proxy.script(Fault("delay", seconds=0.2))
