@@ -504,12 +504,20 @@ class Dict(Generic[K, V]):
             name: Any text.
             lease: Seconds for which a holder that has stopped answering keeps it: 2 or more. A heartbeat renews it.
             timeout: Seconds to wait for it, 0 to try once; None waits for ever.
+
+        Raises:
+            InvalidError: the name is no text.
         """
         from .lock import Lock
 
+        if not isinstance(name, str):
+            raise InvalidError(f"Invalid lock name: {name!r}. It is a string")
+
         async def place(aio: bool) -> LockPlace:
             handle = self._twin if aio else self
-            return handle._lock_place(await handle._open(), "lock", name.encode(), f"The lock {name!r}")
+            # Text that came from bytes may hold surrogates, which have no bytes of their own in UTF-8.
+            encoded = name.encode(errors="surrogatepass")
+            return handle._lock_place(await handle._open(), "lock", encoded, f"The lock {name!r}")
 
         return Lock(place, lease, timeout)
 

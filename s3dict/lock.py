@@ -30,7 +30,7 @@ class Lock:
     Raises:
         LockTimeoutError: it was not free within the timeout.
         LockLostError: on leaving, when the lock was lost.
-        InvalidError: this thread or task holds the lock already; locks are not re-entrant.
+        InvalidError: no valid lease; or this thread or task holds the lock already, since locks are not re-entrant.
     """
 
     def __init__(self, place: Callable[[bool], Awaitable[LockPlace]], lease: float, timeout: float | None) -> None:
