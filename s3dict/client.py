@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -116,6 +117,14 @@ class Client:
         self._stores = _Stores()
         self._lent_to: WeakSet[Any] = WeakSet()
         """The states of the handles that came here by the environment."""
+
+    def _in_environment(self, name: str) -> Client:
+        """This client, or one like it whose dicts without an environment are in that one."""
+        if name == self._settings.environment_name:
+            return self
+        client = Client.__new__(Client)
+        client._set_up(replace(self._settings, environment_name=name), self._signing_keys, self._session)
+        return client
 
     @classmethod
     def from_env(cls) -> Client:
@@ -319,9 +328,15 @@ class _HandingOver:
 
 def _client_here(settings: Settings) -> Client:
     """What an unpickled client is here: the one that is reading it, if it is for the same place, or one of this
-    process's own."""
+    process's own.
+
+    How the writer was tuned does not matter: with a client of another tuning, what is read through a handle inside a
+    value would not be verified with the keys that the value was verified with.
+    """
     reader = _reader.get()
-    return reader if reader is not None and reader._settings == settings else _client_of(settings, fingerprint_of_env())
+    if reader is None or reader._settings.place != settings.place:
+        return _client_of(settings, fingerprint_of_env())
+    return reader._in_environment(settings.environment_name)
 
 
 @lru_cache(maxsize=64)

@@ -37,6 +37,11 @@ class Settings:
     cache_seconds: float | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT.total_seconds()
 
+    @property
+    def place(self) -> tuple[str, str, str | None, bool]:
+        """What tells whether two clients see the same objects; the rest is how each goes about it."""
+        return self.bucket, self.prefix, self.endpoint_url, self.driver == "memory"
+
     def checked(self) -> Settings:
         """The settings with a plain prefix. Raises InvalidError for what cannot work."""
         if not isinstance(self.bucket, str) or not self.bucket or "/" in self.bucket:

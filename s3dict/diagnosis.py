@@ -115,7 +115,7 @@ def _advice(error: PermissionDeniedError) -> str:
     if error.policy is not None:
         return f"attach Terraform's {error.policy} policy, or use other credentials"
     known = (advice for code, advice in NOT_ACCEPTED.items() if code in str(error))
-    return next(known, "grant what the message names, or use other credentials")
+    return next(known, "do as the message says, or use other credentials")
 
 
 def _driver(place: _Place) -> Check:

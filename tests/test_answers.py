@@ -103,6 +103,13 @@ def test_every_refusal_is_an_error_of_ours(status: int, code: str, kind: type[Er
     assert sent == getattr(caught.value, "sent", None)
 
 
+@pytest.mark.parametrize("aio", [False, True])
+def test_a_host_that_botocore_does_not_take_is_invalid_and_nothing_was_sent(aio: bool) -> None:
+    d: Dict[str, int] = Dict.from_name("d", client=Client("b", endpoint_url="http://my_host:9000", driver="boto3"))
+    with pytest.raises(InvalidError, match="Invalid endpoint: http://my_host:9000"):
+        asyncio.run(d.get.aio("k")) if aio else d.get("k")
+
+
 def test_a_clock_that_is_wrong_is_named() -> None:
     """The credentials are not what has to be looked at."""
     with pytest.raises(PermissionDeniedError, match="The clock here is too far from the store's: set it right"):

@@ -236,6 +236,18 @@ async def test_an_answer_that_breaks_off_anywhere_is_asked_for_again(d: Any, pro
     for tenth in range(10):
         proxy.script(Fault("cut-answer", "GetObject", when=is_entry, cut=tenth / 10))
         assert "value" == await d.get("k")
+        proxy.script(Fault("cut-answer", "ListObjectsV2", cut=tenth / 10))
+        assert 1 == await d.len()
+
+
+async def test_a_bulk_deletion_whose_answer_breaks_off_is_asked_for_again(d: Any, proxy: Proxy) -> None:
+    """What it did not delete would be told after that."""
+    for tenth in range(10):
+        await d.put("k", "value")
+        proxy.script(Fault("cut-answer", "DeleteObjects", cut=tenth / 10))
+        with proxy.recording() as requests:
+            await d.clear()
+        assert 2 == sum(request.operation == "DeleteObjects" for request in requests)
 
 
 @pytest.mark.removes_by_delete

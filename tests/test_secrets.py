@@ -24,7 +24,8 @@ from s3dict import Client, Dict, Error, InvalidError, UnavailableError
 from s3dict.config import check_endpoint
 from s3dict.stores.clock import StoreClock
 from s3dict.stores.redaction import LONGEST, made_harmless, redacted
-from s3dict.stores.s3 import Call, checked_code, decline
+from s3dict.stores.s3 import Answer, Call, S3Requests, checked_code, decline
+from s3dict.stores.threads import run_blocking
 
 from .support.commands import answer
 from .support.leaks import Evidence, forms
@@ -354,7 +355,9 @@ def test_an_endpoint_with_a_secret_is_refused_without_showing_it(url: str, monke
         ("ConditionalRequestConflict: try again", "ConditionalRequestConflict: try again"),
         ("User: arn:aws:iam::123456789012:user/bob is not", "User: arn:aws:iam::123456789012:user/bob is not"),
         ('to "http://127.0.0.1:9/b/k?X=1" failed', 'to "http://127.0.0.1:9" failed'),
-        ("at https://me:pw@host:1/b", "at https://host:1"),
+        ("at https://me:pw@host:1/b", "at https://[...]"),
+        ("through http://me:p@ss/wo@rd@proxy:3128", "through http://[...]"),
+        ("Authorization: Basic bWU6cHc=", "Authorization: Basic [...]"),
         (f"Credential={ACCESS_KEY}/20261122, Signature={'a1' * 32}", "Credential=[...], Signature=[...]"),
         (f"<Token-0>{TOKEN}</Token-0>", "<Token-0>[...]==</Token-0>"),
     ],
@@ -377,6 +380,24 @@ def test_a_cause_that_cannot_be_made_harmless_is_left_out() -> None:
     with pytest.raises(ValueError, match="outer") as caught:
         raise ValueError("outer") from StubbornError()
     assert made_harmless(caught.value) is None
+
+
+def test_a_cause_that_is_left_out_is_no_context_either() -> None:
+    """Who logs the whole of an error finds its context, also where a traceback would not show it."""
+
+    class StubbornError(OSError):
+        def __str__(self) -> str:
+            return TOKEN
+
+    class Broken(S3Requests):
+        bucket = "bucket"
+
+        async def exchange(self, call: Call) -> Answer:
+            raise StubbornError
+
+    with pytest.raises(UnavailableError) as caught:
+        run_blocking(Broken().get("path"))
+    assert (None, None) == (caught.value.__cause__, caught.value.__context__)
 
 
 @pytest.mark.parametrize(

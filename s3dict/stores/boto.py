@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_s3 import S3Client
 
+_TELL_LENGTH = frozenset({"get_object", "list_objects_v2", "delete_objects"})
+_LENGTHS = frozenset({"content-length", "transfer-encoding"})
+_HEAD = frozenset({"content-length", "date", "etag", "last-modified"})
+
 
 class BotoStore(S3Requests, Threads):
     """One bucket through boto3, whose clients are made when first needed: that takes a tenth of a second."""
@@ -54,7 +58,7 @@ class BotoStore(S3Requests, Threads):
         for again in range(SENDINGS):
             fields = getattr(self._client(call.once), call.method)(**call.parameters)
             try:
-                return Answer(fields, _read(fields), again)
+                return Answer(fields, _read(call.method, fields), again)
             except Exception:
                 # botocore retries until the headers are there; a body that breaks off after them is ours to fetch
                 # again.
@@ -87,13 +91,14 @@ class BotoStore(S3Requests, Threads):
             return self._clients[once]
 
 
-def _read(fields: Any) -> bytes:
-    if "Body" not in fields:
-        return b""
-    with fields["Body"] as stream:
-        body: bytes = stream.read()
-    headers = fields["ResponseMetadata"]["HTTPHeaders"]
-    if "content-length" not in headers and "transfer-encoding" not in headers:
-        # http.client takes what it has got of a head that broke off for all of it, and then there is no body.
-        raise ConnectionError("the answer broke off in its head")
+def _read(method: str, fields: Any) -> bytes:
+    body: bytes = b""
+    if "Body" in fields:
+        with fields["Body"] as stream:
+            body = stream.read()
+    headers = fields["ResponseMetadata"]["HTTPHeaders"].keys()
+    if (method in _TELL_LENGTH and not _LENGTHS & headers) or (method == "head_object" and not _HEAD <= headers):
+        # http.client takes what it has got of a head that broke off for all of it, and then there is no body: an empty
+        # object, or a deletion of many in which nothing went wrong.
+        raise ConnectionError("the answer broke off in its head, or tells no length")
     return body

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 LONGEST = 500
 _CUT = "[...]"
 
-_URL = re.compile(r"(https?://)(?:[^\s/@]*@)?([\w.:\[\]-]{1,100})?[^\s\"'<>]*")
+_URL = re.compile(r"(https?://)([\w.:\[\]-]{1,100})?[^\s\"'<>]*")
+_AUTHORIZATION = re.compile(r"\b(Basic|Bearer) [^\s<>\"',;]+", re.IGNORECASE)
 _WORD = re.compile(r"[^\s<>\"'(),;=\\]{16,}")
 _LETTERS = re.compile(r"[A-Za-z._:/-]{1,64}")
 _CAMEL_HUMP = re.compile(r"[a-z][A-Z]")
@@ -33,7 +34,13 @@ def redacted(text: str) -> str:
 
 
 def _blanked(text: str) -> str:
-    return _WORD.sub(lambda word: word[0] if _is_harmless(word[0]) else _CUT, _URL.sub(r"\1\2", text))
+    without = _AUTHORIZATION.sub(rf"\1 {_CUT}", _URL.sub(_host, text))
+    return _WORD.sub(lambda word: word[0] if _is_harmless(word[0]) else _CUT, without)
+
+
+def _host(url: re.Match[str]) -> str:
+    # A password may hold any character that it should not, so nothing of a URL with one can be told from it.
+    return f"{url[1]}{_CUT}" if "@" in url[0] else f"{url[1]}{url[2] or ''}"
 
 
 def _is_harmless(word: str) -> bool:
@@ -70,6 +77,7 @@ def _blank(error: BaseException) -> None:
     error.args = tuple(redacted(part) if isinstance(part, str) else part for part in error.args)
     response = getattr(error, "response", None)
     if isinstance(response, dict) and isinstance(response.get("Error"), dict):
-        # AWS says more, such as the token that has expired.
+        # AWS says more, such as the token that has expired; and a proxy's headers say what it likes.
+        response.get("ResponseMetadata", {}).pop("HTTPHeaders", None)
         said = response["Error"]
         response["Error"] = {name: redacted(str(said[name])) for name in ("Code", "Message") if name in said}

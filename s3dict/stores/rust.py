@@ -175,11 +175,13 @@ class RustRequests:
                     status = 206 if "range" in told else 200
                     return answer
                 except Exception as error:
-                    status = status_of(error) if began else status
-                    is_last = once or sending + 1 >= s3.SENDINGS
-                    verdict = _verdict(error, self._call(method, path, told), is_last)
-                    if verdict is not None:
-                        return verdict
+                    failure = error
+                status = status_of(failure) if began else status
+                is_last = once or sending + 1 >= s3.SENDINGS
+                # Out here ours has no context: an exception that cannot be shown must not hang on there either.
+                verdict = _verdict(failure, self._call(method, path, told), is_last)
+                if verdict is not None:
+                    return verdict
                 sending += 1
                 await self.sleep(s3.pause(sending))
         finally:

@@ -39,7 +39,11 @@ _NEVER_SENT = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "Prox
 _SILENCE = frozenset(
     {"ReadTimeoutError", "AioReadTimeoutError", "SocketTimeoutError", "ServerTimeoutError", "TimeoutError"}
 )
-_STATUS_OF_LINES = {"AccessDenied": 403, "InternalError": 500}
+_STATUS_OF_LINES = {
+    "AccessDenied": 403,
+    "InternalError": 500,
+    **dict.fromkeys(("ServiceUnavailable", "SlowDownWrite"), 503),
+}
 _SIZE = re.compile(r"[0-9]{1,19}")
 _NO_S3_ANSWER = frozenset({"ResponseParserError", "FlexibleChecksumError"})
 
@@ -214,10 +218,12 @@ class S3Requests:
             return answer
         except Exception as error:
             told = _told_by(error) if began else told
-            return decline(error, call)
+            failure = error
         finally:
             if began:
                 log.write(call.operation, call.url, began, *told)
+        # Out here ours has no context: a driver's exception that cannot be shown must not hang on there either.
+        return decline(failure, call)
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
@@ -458,8 +464,11 @@ def _failure(error: Exception, call: Call) -> Error | None:
     if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
         return _botocore_failure(error, call)
     if isinstance(error, ValueError):
-        # So botocore says that a number or a time in an answer is none.
         said = redacted(str(error))
+        if said.startswith("Invalid endpoint"):
+            # botocore takes fewer host names than others do: none with an underscore.
+            return InvalidError(f"{call}: {said}")
+        # So botocore says that a number or a time in an answer is none.
         return UnavailableError(f"{call}: an answer that is not one of S3: what stands between? {said}")
     return None
 

@@ -243,6 +243,34 @@ def test_a_pickled_key_that_was_signed_comes_back(configured: Client) -> None:
     assert [(range(3), 1)] == list(signed.items())
 
 
+@pytest.mark.parametrize(
+    "tuning",
+    [{"timeout": timedelta(seconds=5)}, {"concurrency": 3}, {"cache": timedelta(1)}, {"max_value_bytes": 9999}],
+    ids=lambda tuning: next(iter(tuning)),
+)
+def test_what_a_handle_inside_a_value_leads_to_is_verified_however_its_writer_was_tuned(
+    configured: Client, trace: Path, tuning: dict[str, Any]
+) -> None:
+    writer = client(configured, SECRET, **tuning)
+    inner = Dict.from_name("inner", create_if_missing=True, client=writer).hydrate()
+    scores(writer)["inner"] = inner
+    Dict.from_name("inner", client=client(configured))["k"] = Planted(trace)
+    found = scores(client(configured, SECRET))["inner"]
+    with pytest.raises(IntegrityError):
+        found["k"]
+    assert not trace.exists()
+
+
+def test_a_client_inside_a_value_keeps_its_environment_and_has_the_keys_of_its_reader(configured: Client) -> None:
+    signed = scores(client(configured, SECRET))
+    signed["client"] = client(configured, environment="dev")
+    found = signed["client"]
+    assert ("dev", configured.bucket) == (found.environment_name, found.bucket)
+    Dict.from_name("scores", create_if_missing=True, client=client(configured, environment="dev"))["k"] = 1
+    with pytest.raises(IntegrityError):
+        Dict.from_name("scores", client=found)["k"]
+
+
 def test_keys_are_changed_without_a_moment_in_which_entries_cannot_be_read(configured: Client) -> None:
     old, both, swapped, new = ((SECRET,), (SECRET, OTHER_SECRET), (OTHER_SECRET, SECRET), (OTHER_SECRET,))
     scores(client(configured, *old))["k"] = 1
