@@ -59,6 +59,7 @@ def guillotine(endpoint: Endpoint) -> Iterator[Guillotine]:
 
 
 @pytest.mark.backends("seaweedfs", "seaweedfs-rust")
+@pytest.mark.puts_whole_objects
 async def test_the_old_value_stays(
     client: Client, way: Way, guillotine: Guillotine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
