@@ -145,6 +145,17 @@ async def test_after_a_409_a_refusal_is_a_loss(d: Any, proxy: Proxy, other: Any)
         assert await d.put("k", "ours", skip_if_exists=True) is False
 
 
+async def test_what_was_lost_before_a_409_is_what_the_doubt_is_about(d: Any, proxy: Proxy, other: Any) -> None:
+    await d.put("k", 1)
+    version = (await d.entry("k")).version
+    proxy.script(fault("lost-request"))
+    proxy.script(fault("conflict"))
+    with _interfering(proxy, lambda: other.put("k", "theirs")), pytest.raises(UncertainOutcomeError) as caught:
+        await d.put("k", "ours", if_version=version)
+    assert isinstance(caught.value.__cause__, UnavailableError)
+    assert "in between. PutObject on " in str(caught.value)
+
+
 async def test_a_compare_and_set_that_finds_the_old_version_still_there_tries_again(d: Any, proxy: Proxy) -> None:
     await d.put("k", 1)
     version = (await d.entry("k")).version

@@ -24,7 +24,7 @@ from obstore.exceptions import PermissionDeniedError as ObstorePermissionDeniedE
 
 from s3dict import Client, Dict, Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError
 from s3dict import UnsupportedStoreError as Unsupported
-from s3dict.stores.base import PAGE_SIZE, Reason, Refused, Store, Written
+from s3dict.stores.base import PAGE_SIZE, Reason, Refused, SilenceError, Store, Written
 from s3dict.stores.rust_connection import (
     MEGABYTE,
     address_of,
@@ -85,8 +85,9 @@ def test_what_is_no_failure_is_an_answer(kind: type[Exception], status: str, cod
         (GenericError("Received redirect without LOCATION, this normally indicates …"), InvalidError, None),
         (GenericError("Server returned error response: <Code>InternalError</Code>"), UnavailableError, True),
         (broken('client::legacy::Error(\n   Connect,\n  message: "Connection refused"'), UnavailableError, False),
+        (broken("client::legacy::Error(\n   Connect,\n  Custom { kind: TimedOut, error: Elapsed"), SilenceError, False),
         (broken("client::legacy::Error(\n   SendRequest, hyper::Error( IncompleteMessage"), UnavailableError, True),
-        (broken("kind: Timeout, source: TimedOut"), UnavailableError, True),
+        (broken("kind: Timeout, source: TimedOut"), SilenceError, True),
         (GenericError("Unable to extract metadata from headers: ETag Header missing"), UnclearError, True),
         (InvalidPathError('Path "a//b" contained empty path segment'), InvalidError, None),
         (UnauthenticatedError("… External AWS credential provider: SSOError: log in"), PermissionDeniedError, None),

@@ -8,9 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectTimeoutError
 
 from s3dict import Client, Dict, InvalidError, LockLostError, UnavailableError, UncertainOutcomeError
 from s3dict.config import DEFAULT_TIMEOUT
+from s3dict.core.conditional import SENDINGS, SILENT_SENDINGS
+from s3dict.stores.base import SilenceError
+from s3dict.stores.memory import Operation
+from s3dict.stores.s3 import Call, decline
 from s3dict.stores.threads import run_blocking
 from s3dict.testing import Clock, faults
 
@@ -20,6 +25,7 @@ from .support.ways import Endpoint, Way, World
 QUICK = timedelta(seconds=0.2)
 FOR_EVER = 3600.0
 SAID = r"no answer in time.*timeout"
+WRITES: tuple[Operation, ...] = ("put", "put", "delete")
 
 
 @pytest.fixture(params=["seaweedfs", "seaweedfs-rust"])
@@ -70,7 +76,7 @@ async def test_a_read_gives_up(d: Any, proxy: Proxy) -> None:
 
 async def test_a_plain_put_gives_up_and_may_be_repeated(d: Any, proxy: Proxy) -> None:
     proxy.faults = [silence()]
-    with pytest.raises(UnavailableError, match=SAID):
+    with pytest.raises(SilenceError, match=SAID):
         await d.put("k", 1)
     proxy.faults = []
     await d.put("k", 1)
@@ -86,6 +92,12 @@ async def test_a_write_on_a_condition_is_uncertain_and_says_why(d: Any, proxy: P
             await write()
     proxy.faults = []
     assert "v" * 1000 == await d.get("k")
+
+
+def test_a_connection_that_does_not_come_about_in_time_is_silence_that_wrote_nothing() -> None:
+    with pytest.raises(SilenceError, match="cannot be reached") as caught:
+        decline(ConnectTimeoutError(endpoint_url="http://s"), Call("put_object", "b", "k", {}))
+    assert caught.value.sent is False
 
 
 async def test_an_answer_that_stops_in_the_middle_is_no_answer(d: Any, proxy: Proxy) -> None:
@@ -118,16 +130,39 @@ async def test_a_store_that_stays_silent_is_not_sent_a_write_again_and_again(
 ) -> None:
     d = World(client, way).named("d", create_if_missing=True)
     version = [await d.put("k", 1), str((await d.entry("k")).version)][1]
-    monkeypatch.setattr("s3dict.stores.memory._MemoryObjects.timeout", 0.0)
+    monkeypatch.setattr("s3dict.stores.memory.UnavailableError", SilenceError)
     writes: list[Callable[[], Any]] = [
         lambda: d.put("k", 1),
         lambda: d.put("k", 1, if_version=version),
         lambda: d.pop("k"),
     ]
-    for write in writes:
-        with faults(client, "lost-request") as fault, pytest.raises((UnavailableError, UncertainOutcomeError)):
+    for operation, write in zip(WRITES, writes, strict=True):
+        with (
+            faults(client, "lost-request", operation=operation) as fault,
+            pytest.raises((UnavailableError, UncertainOutcomeError), match=r"No answer came|said by a fault"),
+        ):
             await write()
-        assert 1 <= fault.struck <= 2
+        assert SILENT_SENDINGS == fault.struck
+
+
+@pytest.mark.parametrize("backend", ["memory"], indirect=True)
+async def test_a_write_that_takes_long_and_then_fails_is_sent_again(
+    client: Client, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a large body on a slow link: the store was never silent."""
+    d = World(client, way).named("d", create_if_missing=True)
+    await d.put("k", 1)
+    writes: list[Callable[[], Any]] = [
+        lambda: d.put("k", 2),
+        lambda: d.modify("k", lambda n: n + 1),
+        lambda: d.pop("k"),
+    ]
+    # Any time at all is more than a few timeouts.
+    monkeypatch.setattr("s3dict.stores.memory._MemoryObjects.timeout", 0.0)
+    for operation, write in zip(WRITES, writes, strict=True):
+        with faults(client, "lost-request", operation=operation, times=SENDINGS - 1) as fault:
+            await write()
+        assert SENDINGS - 1 == fault.struck
 
 
 @pytest.mark.parametrize("backend", ["memory"], indirect=True)

@@ -7,19 +7,20 @@ the store sends it only once at a time; sending it again is decided here, where 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
 from ..errors import ConflictError, Error, UnavailableError, UncertainOutcomeError
-from ..stores.base import Found, NotModified, Reason, Refused, Store, Written, has_aged
+from ..stores.base import Found, NotModified, Reason, Refused, SilenceError, Store, Written, has_aged
 
 SENDINGS = 8
 """How often a conditional request is sent before giving up."""
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
-SILENT_SENDINGS = 3
-"""How often a store that says nothing is sent a write: after so many timeouts, no other is begun."""
+SILENT_SENDINGS = 4
+"""How often a store that says nothing is sent a write. Each takes a timeout; what fails otherwise does so at once."""
 CLOCK_STEP = timedelta(seconds=2)
 """Last-Modified and Date are cut to whole seconds, so only what is two apart is surely in order."""
 
@@ -50,13 +51,13 @@ async def before(store: Store, attempt: int) -> None:
         await store.sleep(pause(attempt))
 
 
-async def may_send(store: Store, attempt: int, began: float, within: float | None = None) -> bool:
-    """Waits as `before` does; False when a write that began then, by the store's `now`, is not to be sent again.
+async def may_send(store: Store, attempt: int, silent: int, until: float = math.inf) -> bool:
+    """Waits as `before` does; False when a write is not to be sent again.
 
-    That is the case after `within` seconds, if they are less than what a silent store is waited for.
+    That is the case from `until` on, by the store's `now`, and when enough of the earlier sendings met with silence.
+    Not when time has passed in another way: a large body on a slow link takes many timeouts, and flows all the while.
     """
-    longest = SILENT_SENDINGS * store.timeout
-    if attempt and store.now() - began >= (longest if within is None else min(within, longest)):
+    if attempt and (silent >= SILENT_SENDINGS or store.now() >= until):
         return False
     await before(store, attempt)
     return True
@@ -102,48 +103,53 @@ async def put_if(
     UncertainOutcomeError when answers were lost and nothing can tell, ConflictError when the store kept answering 409,
     UnavailableError when no request took effect.
     """
-    began, unanswered = store.now(), False
+    began, silent = store.now(), 0
+    until = math.inf if within is None else began + within
     failure: Error | None = None
+    lost: Error | None = None
     for attempt in range(SENDINGS):
-        if not await may_send(store, attempt, began, within):
+        if not await may_send(store, attempt, silent, until):
             break
         try:
             answer = await store.put(path, body, if_match=over, if_none_match=over is None)
         except Error as error:
-            failure, unanswered = error, unanswered or may_have_happened(error)
-            if over is None and removable and unanswered:
+            failure, lost = error, error if may_have_happened(error) else lost
+            silent += isinstance(error, SilenceError)
+            if over is None and removable and lost is not None:
                 # What is still under way has time to arrive, and then to be recognised.
                 await before(store, 1)
-                return await _verdict(store, path, marks, began, failure)
-            _stop_unless_temporary(error, unanswered)
+                return await _verdict(store, path, marks, began, lost)
+            _stop_unless_temporary(error, lost)
             continue
         if isinstance(answer, Written):
             return Won(answer.etag)
         if answer.reason is Reason.CONDITION:
-            return await _verdict(store, path, marks, began if unanswered else None, failure)
+            return await _verdict(store, path, marks, began, lost)
         failure = None
-    raise _given_up(failure, unanswered)
+    raise _given_up(failure, lost)
 
 
 async def delete_if(store: Store, path: str, over: str) -> Removal:
     """Deletes the object where it still has the ETag `over`. 1 request. Raises as `put_if` does."""
-    began, unanswered = store.now(), False
+    silent = 0
     failure: Error | None = None
+    lost: Error | None = None
     for attempt in range(SENDINGS):
-        if not await may_send(store, attempt, began):
+        if not await may_send(store, attempt, silent):
             break
         try:
             answer = await store.delete(path, if_match=over)
         except Error as error:
-            failure, unanswered = error, unanswered or may_have_happened(error)
-            _stop_unless_temporary(error, unanswered)
+            failure, lost = error, error if may_have_happened(error) else lost
+            silent += isinstance(error, SilenceError)
+            _stop_unless_temporary(error, lost)
             continue
         if not isinstance(answer, Refused):
             return Removal.DELETED
         if answer.reason is Reason.CONDITION:
-            return Removal.UNKNOWN if unanswered else Removal.REFUSED
+            return Removal.REFUSED if lost is None else Removal.UNKNOWN
         failure = None
-    raise _given_up(failure, unanswered)
+    raise _given_up(failure, lost)
 
 
 def may_have_happened(error: Error) -> bool:
@@ -151,39 +157,41 @@ def may_have_happened(error: Error) -> bool:
     return isinstance(error, UnavailableError) and error.sent
 
 
-def _stop_unless_temporary(error: Error, unanswered: bool) -> None:
+def _stop_unless_temporary(error: Error, lost: Error | None) -> None:
     if not isinstance(error, UnavailableError):
-        raise _given_up(error, unanswered)
+        raise _given_up(error, lost)
 
 
-def _given_up(failure: Error | None, unanswered: bool) -> Error:
-    """What to raise after the last attempt. Nothing is said to have failed that may have taken place."""
-    if unanswered:
-        uncertain = UncertainOutcomeError(f"No answer came: the request may or may not have taken effect. {failure}")
-        uncertain.__cause__ = failure
+def _given_up(failure: Error | None, lost: Error | None) -> Error:
+    """What to raise after the last attempt. Nothing is said to have failed that may have taken place.
+
+    `failure` is how the last sending ended, None where that was a 409; `lost`, how the last ended that may have taken
+    effect, None where none may have.
+    """
+    if lost is not None:
+        why = failure or lost
+        uncertain = UncertainOutcomeError(f"No answer came: the request may or may not have taken effect. {why}")
+        uncertain.__cause__ = why
         return uncertain
     return failure or ConflictError("Conditional requests for the same object kept colliding: try again later")
 
 
-async def _verdict(store: Store, path: str, marks: Marks, began: float | None, failure: Error | None) -> Won | Lost:
-    """Whether a write that was refused or not answered took place.
-
-    `began` is None when all sendings were answered; `failure` is how the last that was not ended.
-    """
+async def _verdict(store: Store, path: str, marks: Marks, began: float, lost: Error | None) -> Won | Lost:
+    """Whether a write that was refused or not answered took place; `lost` as in `_given_up`."""
     try:
         found = await read(store, path, marks.peek)
     except Error as error:
-        if began is None:
+        if lost is None:
             raise
-        raise _given_up(error, True) from error
+        raise _given_up(error, lost) from error
     if found is not None and marks.own in found.body:
         return Won(found.etag)
-    if began is None or _stood_before(store, found, marks, began):
+    if lost is None or _stood_before(store, found, marks, began):
         return Lost(found)
     raise UncertainOutcomeError(
         "An answer was lost, and the object is another or gone: the write may or may not have taken place in between. "
-        f"{failure}"
-    ) from failure
+        f"{lost}"
+    ) from lost
 
 
 def _stood_before(store: Store, found: Found | None, marks: Marks, began: float) -> bool:

@@ -40,7 +40,7 @@ from ..format.entry import (
 from ..format.keys import EncodedKey, KeyCodec, digest
 from ..format.layout import DataPaths
 from ..format.values import Codec, Segment
-from ..stores.base import Found, Store, Written
+from ..stores.base import Found, SilenceError, Store, Written
 from .cache import ReadCache
 from .cache import recent as read_recently
 from .conditional import SENDINGS, Lost, Marks, Removal, Won, before, delete_if, may_send, put_if, read
@@ -139,11 +139,11 @@ class Entries:
 
     async def write(self, encoded: EncodedKey, key: Any, value: Any) -> None:
         """Puts the entry, whatever is there. 1 request; it is sent again when its answer is lost."""
-        segments, path, began = self._serialise(key, value), self.path(encoded), self.store.now()
+        segments, path, silent = self._serialise(key, value), self.path(encoded), 0
         failure: Error | None = None
         with self.about(key), self.changing(path):
             for attempt in range(SENDINGS):
-                if not await may_send(self.store, attempt, began):
+                if not await may_send(self.store, attempt, silent):
                     break
                 # Each sending is a write of its own: under the same write id, a second effect would bring an ETag back
                 # on which others may have acted since.
@@ -152,6 +152,7 @@ class Entries:
                     answer = await self.store.put(path, body)
                 except UnavailableError as error:
                     failure = error
+                    silent += isinstance(error, SilenceError)
                     continue
                 if isinstance(answer, Written):
                     return

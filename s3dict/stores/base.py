@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol, TypeVar, Union
 
-from ..errors import Error
+from ..errors import Error, UnavailableError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -142,6 +142,10 @@ class NotDeleted:
 
     path: str
     why: Error
+
+
+class SilenceError(UnavailableError):
+    """The store, or what leads there, said nothing for as long as it was waited for."""
 
 
 _BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)

@@ -12,6 +12,7 @@ from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 
 from ..errors import Error, InvalidError, UnavailableError
 from . import log
+from .base import SilenceError
 from .s3 import Call, Declined, decline, judge, silence
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*)", re.DOTALL)
@@ -78,7 +79,8 @@ def _failure(error: Exception, said: str, details: str, call: Call) -> Declined 
     if _ERROR_IN_200 in said:
         return _answer(500, said.partition(_ERROR_IN_200)[2], call)
     if _NEVER_CONNECTED.search(details):
-        return UnavailableError(f"{call}: the store cannot be reached: {_reason(details)}", sent=False)
+        failed = SilenceError if "TimedOut" in details else UnavailableError
+        return failed(f"{call}: the store cannot be reached: {_reason(details)}", sent=False)
     if "HTTP error: " in said and "TimedOut" in details:
         return silence(call)
     if "HTTP error: " in said:

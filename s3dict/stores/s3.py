@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import Error, InvalidError, NotFoundError, UnavailableError, UnsupportedStoreError
 from . import log
-from .base import Body, Deleted, Found, Listed, NotDeleted, NotModified, Page, Reason, Refused, Written
+from .base import Body, Deleted, Found, Listed, NotDeleted, NotModified, Page, Reason, Refused, SilenceError, Written
 
 SENDINGS = 4
 """How often a request without a condition is sent before the store counts as unavailable."""
@@ -458,7 +458,8 @@ def _failure(error: Exception, call: Call) -> Error | None:
     if kind in _SILENCE:
         return silence(call)
     if kind in _NEVER_SENT and _never_connected(error):
-        return UnavailableError(f"{call}: the store cannot be reached: {redacted(str(error))}", sent=False)
+        failed = SilenceError if kind == "ConnectTimeoutError" else UnavailableError
+        return failed(f"{call}: the store cannot be reached: {redacted(str(error))}", sent=False)
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "urllib3"):
         return UnavailableError(f"{call}: the connection broke: {redacted(repr(error))}")
     if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
@@ -473,9 +474,9 @@ def _failure(error: Exception, call: Call) -> Error | None:
     return None
 
 
-def silence(call: Call) -> UnavailableError:
+def silence(call: Call) -> SilenceError:
     """The error for a request that was sent, and got no answer, or no more of it, for as long as it was waited for."""
-    return UnavailableError(f"{call}: no answer in time. Client(timeout=...) or S3DICT_TIMEOUT sets how long is waited")
+    return SilenceError(f"{call}: no answer in time. Client(timeout=...) or S3DICT_TIMEOUT sets how long is waited")
 
 
 def _never_connected(error: Exception) -> bool:
