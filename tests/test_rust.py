@@ -356,6 +356,16 @@ class TestOnTheWire:
             assert number == asyncio.run(d.get.aio(number))
         assert 1 == len(client._stores.connection._stores)  # type: ignore[union-attr]
 
+    def test_so_do_those_of_requests_in_a_hurry_and_credentials_are_found_once(self, client: Client) -> None:
+        async def hurried() -> Any:
+            store: Any = client._store(aio=True)
+            return store.hurried(8.0)._connection
+
+        quick: Any = client._store(aio=False).hurried(8.0)
+        assert quick._connection is asyncio.run(hurried()) is asyncio.run(hurried())
+        assert client._stores.connection is not None
+        assert client._stores.connection.clock is quick._connection.clock
+
     async def test_the_date_is_the_stores_own(
         self, store: Callable[[], Store], client: Client, proxy: Proxy, jumping_clock: None
     ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from s3dict.stores.threads import run_blocking
 from s3dict.testing import Clock, faults
 
 from .support.proxy import Fault, Proxy
+from .support.servers import ACCESS_KEY, SECRET_KEY
 from .support.ways import Endpoint, Way, World
 
 QUICK = timedelta(seconds=0.2)
@@ -196,6 +199,28 @@ async def test_a_renewal_waits_for_less_than_what_is_left_of_its_lease(client: C
     assert (run_blocking(renewing) if way is Way.BLOCKING else await renewing) is True
     assert held.lost is False
     lock.__exit__(None, None, None) if way is Way.BLOCKING else await lock.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
+async def test_a_renewal_finds_no_credentials_anew(
+    client: Client, way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a role or SSO that would be a request, and with MFA a question, from the thread of the heartbeat."""
+    Dict.objects.create("d", client=client)
+    found = {"Version": 1, "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY}
+    (tmp_path / "found").write_text(json.dumps(found))
+    (tmp_path / "find").write_text(f"echo asked >> {tmp_path}/log; cat {tmp_path}/found")
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = sh {tmp_path}/find\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/config")
+    asking = Client(client.bucket, prefix=client.prefix, endpoint_url=client.endpoint_url, driver=client.driver)
+    lock = World(asking, way).named("d").wrapped.lock("job", lease=4)
+    held = lock.__enter__() if way is Way.BLOCKING else await lock.__aenter__()
+    renewing = held.renew()
+    assert (run_blocking(renewing) if way is Way.BLOCKING else await renewing) is True
+    lock.__exit__(None, None, None) if way is Way.BLOCKING else await lock.__aexit__(None, None, None)
+    assert "asked\n" == (tmp_path / "log").read_text()
 
 
 def test_a_shorter_timeout_has_a_store_of_its_own(client: Client) -> None:

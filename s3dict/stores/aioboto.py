@@ -44,6 +44,7 @@ class AioBotoStore(S3Requests, Tasks):
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
+        self._aio_session: aioboto3.Session | None = None
         self._concurrency = concurrency
         self._opening = asyncio.Lock()
         self._clients: dict[bool, S3Client] = {}
@@ -52,7 +53,7 @@ class AioBotoStore(S3Requests, Tasks):
         return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
 
     def _with_timeout(self, timeout: float) -> AioBotoStore:
-        return AioBotoStore(
+        hurried = AioBotoStore(
             self.bucket,
             endpoint_url=self._endpoint_url,
             region_name=self._region_name,
@@ -60,6 +61,8 @@ class AioBotoStore(S3Requests, Tasks):
             concurrency=self._concurrency,
             timeout=timeout,
         )
+        hurried._aio_session = self._made_session()
+        return hurried
 
     async def exchange(self, call: Call) -> Answer:
         for again in range(SENDINGS):
@@ -88,7 +91,7 @@ class AioBotoStore(S3Requests, Tasks):
         which `asyncio.run` calls), and so what `_open` holds: nobody has to close a Dict, nothing stays open.
         The finalizer keeps the generator alive for that, and closes it in its loop when the store goes first.
         """
-        session, custom = _aio_session(self._session), self._endpoint_url is not None
+        session, custom = self._made_session(), self._endpoint_url is not None
         signed_for = region(self._region_name, session, custom_endpoint=custom)
         lifetime = _open(
             session,
@@ -98,6 +101,12 @@ class AioBotoStore(S3Requests, Tasks):
         clients = await anext(lifetime)
         finalize(self, _close, asyncio.get_running_loop(), lifetime).atexit = False
         return clients
+
+    def _made_session(self) -> aioboto3.Session:
+        """The session, which finds credentials once for this store and those in a hurry."""
+        if self._aio_session is None:
+            self._aio_session = _aio_session(self._session)
+        return self._aio_session
 
 
 async def _open(

@@ -45,14 +45,18 @@ class BotoStore(S3Requests, Threads):
         return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
 
     def _with_timeout(self, timeout: float) -> BotoStore:
-        return BotoStore(
+        with self._making:
+            session = self._lender()
+        hurried = BotoStore(
             self.bucket,
             endpoint_url=self._endpoint_url,
             region_name=self._region_name,
-            session=self._session,
+            session=session,
             concurrency=self._concurrency,
             timeout=timeout,
         )
+        hurried._making = self._making
+        return hurried
 
     async def exchange(self, call: Call) -> Answer:
         for again in range(SENDINGS):
@@ -71,24 +75,30 @@ class BotoStore(S3Requests, Threads):
         return client if client is not None else self._make_client(once)
 
     def _make_client(self, once: bool) -> S3Client:
-        import boto3
         from botocore.config import Config
 
         # boto3 sessions are not safe to share between threads while they make clients; the clients are.
         with self._making:
             if once not in self._clients:
-                if self._session is None:
-                    self._session = boto3.Session()
-                    tune(self._session._session)
+                session = self._lender()
                 custom = self._endpoint_url is not None
                 how = options(custom_endpoint=custom, concurrency=self._concurrency, timeout=self.timeout, once=once)
-                signed_for = region(self._region_name, self._session, custom_endpoint=custom)
-                self._clients[once] = self._session.client(
+                signed_for = region(self._region_name, session, custom_endpoint=custom)
+                self._clients[once] = session.client(
                     "s3", endpoint_url=self._endpoint_url, region_name=signed_for, config=Config(**how)
                 )
                 send_at_once(self._clients[once])
                 count_sendings(self._clients[once])
             return self._clients[once]
+
+    def _lender(self) -> boto3.Session:
+        """The session, which finds credentials once for this store and those in a hurry. Only under the lock."""
+        if self._session is None:
+            import boto3
+
+            self._session = boto3.Session()
+            tune(self._session._session)
+        return self._session
 
 
 def _read(method: str, fields: Any) -> bytes:

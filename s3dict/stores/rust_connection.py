@@ -21,6 +21,7 @@ from obstore.store import S3Store
 
 from ..errors import InvalidError, PermissionDeniedError
 from .clock import StoreClock
+from .haste import Hurried
 from .rust_errors import declined
 from .s3 import CONNECT_SECONDS, Call
 
@@ -92,20 +93,28 @@ class Connection:
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
+        self._hurried = Hurried[Connection]()
         self._making = threading.Lock()
         self._common: dict[str, Any] = {}
         self._stores: dict[float, S3Store] = {}
         self._clock: StoreClock | None = None
 
     def with_timeout(self, timeout: float) -> Connection:
-        """The way to the same bucket, with that timeout."""
-        return Connection(
+        """The way to the same bucket, with that timeout: by the same credentials, and the same clock."""
+        return self._hurried.of(timeout, self._with_timeout)
+
+    def _with_timeout(self, timeout: float) -> Connection:
+        # To find credentials may take a request, or ask somebody for a code: once is enough.
+        self._set_up()
+        hurried = Connection(
             self.bucket,
             endpoint_url=self._endpoint_url,
             region_name=self._region_name,
             session=self._session,
             timeout=timeout,
         )
+        hurried._common, hurried._clock = self._common, self._clock
+        return hurried
 
     @property
     def clock(self) -> StoreClock:
