@@ -14,8 +14,11 @@ from botocore.exceptions import ConnectTimeoutError
 
 from s3dict import Client, Dict, InvalidError, LockLostError, UnavailableError, UncertainOutcomeError
 from s3dict.config import DEFAULT_TIMEOUT
-from s3dict.core.conditional import SENDINGS, SILENT_SENDINGS
-from s3dict.stores.base import SilenceError
+from s3dict.core.conditional import SENDINGS, SILENT_SENDINGS, Won
+from s3dict.core.locks import Held, LockPlace
+from s3dict.format.capabilities import Capabilities
+from s3dict.format.lock import LockRecord
+from s3dict.stores.base import SilenceError, Store
 from s3dict.stores.memory import Operation
 from s3dict.stores.s3 import Call, decline
 from s3dict.stores.threads import run_blocking
@@ -188,16 +191,60 @@ async def test_a_renewal_is_not_sent_again_when_its_lease_is_over(client: Client
 
 
 @pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
+async def test_a_lock_is_released_over_the_connection_that_took_it(client: Client, proxy: Proxy, way: Way) -> None:
+    usual = Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=client.driver)
+    d = World(usual, way).named("d", create_if_missing=True)
+    await d.hydrate()
+    lock = d.wrapped.lock("job")
+    await _enter(lock, way)
+    connections = set(proxy._conversations)
+    await _leave(lock, way)
+    assert connections >= set(proxy._conversations)
+
+
+@pytest.mark.parametrize(
+    ("lease", "renewed", "released"), [(2, 1.0, 1.0), (6, 2.0, 2.0), (30, 8.0, 60.0), (180, 60.0, 60.0)]
+)
+def test_how_long_renewals_and_releases_wait(
+    monkeypatch: pytest.MonkeyPatch, lease: float, renewed: float, released: float
+) -> None:
+    waited: list[float] = []
+
+    async def write(self: Held, store: Store, *, owner: str | None) -> Won:
+        waited.append(store.timeout)
+        return Won("etag")
+
+    monkeypatch.setattr(Held, "_write", write)
+    place = LockPlace(Client("b", driver="boto3")._store(aio=False), Capabilities(True, True, True), "path", "The lock")
+    held = Held(place, LockRecord("owner", "write", lease, 1), "etag", place.store.now())
+    run_blocking(held.renew())
+    run_blocking(held.release())
+    assert [renewed, released] == waited
+
+
+@pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
 async def test_a_renewal_waits_for_less_than_what_is_left_of_its_lease(client: Client, proxy: Proxy, way: Way) -> None:
     """One that is lost on the way, as on a connection that broke without a word, must not cost the lock."""
     patient = Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=client.driver)
     d = World(patient, way).named("d", create_if_missing=True)
-    lock = d.wrapped.lock("job", lease=2)
-    held = lock.__enter__() if way is Way.BLOCKING else await lock.__aenter__()
+    lock = d.wrapped.lock("job", lease=4)
+    held = await _enter(lock, way)
     proxy.script(silence("PutObject"))
-    renewing = held.renew()
-    assert (run_blocking(renewing) if way is Way.BLOCKING else await renewing) is True
+    assert await _renew(held, way) is True
     assert held.lost is False
+    await _leave(lock, way)
+
+
+async def _enter(lock: Any, way: Way) -> Held:
+    held: Held = lock.__enter__() if way is Way.BLOCKING else await lock.__aenter__()
+    return held
+
+
+async def _renew(held: Held, way: Way) -> bool:
+    return run_blocking(held.renew()) if way is Way.BLOCKING else await held.renew()
+
+
+async def _leave(lock: Any, way: Way) -> None:
     lock.__exit__(None, None, None) if way is Way.BLOCKING else await lock.__aexit__(None, None, None)
 
 
@@ -216,10 +263,9 @@ async def test_a_renewal_finds_no_credentials_anew(
     monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/config")
     asking = Client(client.bucket, prefix=client.prefix, endpoint_url=client.endpoint_url, driver=client.driver)
     lock = World(asking, way).named("d").wrapped.lock("job", lease=4)
-    held = lock.__enter__() if way is Way.BLOCKING else await lock.__aenter__()
-    renewing = held.renew()
-    assert (run_blocking(renewing) if way is Way.BLOCKING else await renewing) is True
-    lock.__exit__(None, None, None) if way is Way.BLOCKING else await lock.__aexit__(None, None, None)
+    held = await _enter(lock, way)
+    assert await _renew(held, way) is True
+    await _leave(lock, way)
     assert "asked\n" == (tmp_path / "log").read_text()
 
 

@@ -31,6 +31,7 @@ MIN_LEASE = 2.0
 """Seconds. S3 tells time in whole seconds, so shorter leases could not be told from ended ones."""
 CLOCK_STEP = timedelta(seconds=1)
 RENEWALS_PER_LEASE = 3
+LEAST_HURRY = 1.0
 
 _held: set[tuple[str, Hashable]] = set()
 """The locks held in this process, each with its holder's thread or task."""
@@ -75,9 +76,7 @@ class Held:
             return False
         sent_at = self._place.store.now()
         try:
-            # In no more time than is between two renewals: one that gets no answer must leave time for the next.
-            hurry = self._record.lease / RENEWALS_PER_LEASE
-            outcome = await self._write(self._place.store.hurried(hurry), owner=self._record.owner)
+            outcome = await self._write(self._in_a_hurry(), owner=self._record.owner)
         except (UnavailableError, UncertainOutcomeError):
             # The store may be back in time for the next beat; until the lease is over the lock is still ours.
             return True
@@ -91,13 +90,24 @@ class Held:
         """Lets others have the lock. Raises LockLostError when it was lost before."""
         if self.lost:
             raise LockLostError(f"{self._place.label} was lost: its lease ran out, or another took it over")
+        # Over the connection that took the lock, where that waits for an answer for two leases at most. It is only the
+        # releaser who waits: for the others, the lease runs out meanwhile.
+        usual = self._place.store
+        store = usual if usual.timeout <= 2 * self._record.lease else self._in_a_hurry()
         try:
-            outcome = await self._write(self._place.store.hurried(self._record.lease), owner=None)
+            outcome = await self._write(store, owner=None)
         except (UnavailableError, UncertainOutcomeError):
             # The work is done, and was done under the lock. It frees itself when its lease is over.
             return
         if isinstance(outcome, Lost):
             raise LockLostError(f"{self._place.label} was lost: another took it over")
+
+    def _in_a_hurry(self) -> Store:
+        """In no more time than is between two renewals: one that gets no answer must leave time for the next.
+
+        A second at least, in which also a connection to a store far away comes about.
+        """
+        return self._place.store.hurried(max(LEAST_HURRY, self._record.lease / RENEWALS_PER_LEASE))
 
     def _left(self) -> float:
         """Seconds of the lease: after that it is not for us to write any more."""
