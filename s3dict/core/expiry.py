@@ -23,12 +23,13 @@ from .conditional import read
 CLOCK_SLACK = timedelta(seconds=1)
 """Both times are cut to whole seconds, so an age may be off by nearly one, either way."""
 LONGEST_REQUEST = timedelta(minutes=2)
-"""No renewal is under way for longer, or for twice the client's timeout: its sender has given up by then."""
+"""No copy or small body is under way for longer, or for twice the client's timeout: its sender has given up by then."""
 DENIED_PAUSE = 600.0
 """Seconds without another try after the store has denied a renewal: a reader without the right to write stays that."""
 FAILED_PAUSE = timedelta(seconds=15)
 """How long none is tried after one has failed, at most: a store in trouble has enough to do, and reads must go on."""
 LARGE_BYTES = 1 << 20
+"""A body of so many bytes may be under way for as long as a slow link needs."""
 
 
 class Lifetime:
@@ -42,6 +43,7 @@ class Lifetime:
             self.over = ttl * SWEEP_MARGIN - CLOCK_SLACK
             # What is read just before it is due has to last for another ttl by any reading of the clock.
             self.due = self.over - ttl - 2 * CLOCK_SLACK
+            # What is sent later may arrive after the end: all there is, with a timeout that is long beside the ttl.
             self.closing = min(ttl, self.over - max(LONGEST_REQUEST, 2 * timeout))
             # What is read in a pause is not renewed, so it must be short beside the ttl.
             self.pause = min(FAILED_PAUSE, ttl / 100)
@@ -111,14 +113,15 @@ class Expiry:
         if self.is_over(found.last_modified, now):
             return None
         closing = has_aged(found.last_modified, self._lifetime.closing, now)
-        unread = len(found.body) < found.size
-        if self._capabilities.conditional_copy and not closing and (unread or found.size >= LARGE_BYTES):
+        unread, large = len(found.body) < found.size, found.size >= LARGE_BYTES
+        if self._capabilities.conditional_copy and not closing and (unread or large):
             etag = self._capabilities.if_match(found.etag)
             return await self._store.copy(path, source_if_match=etag, if_match=etag)
         whole = await read(self._store, path) if unread else found
         if whole is None or whole.etag != found.etag:
             return None
         # The same bytes have the same ETag. Somebody who looks a moment after us may see the entry over, and then write
-        # over that ETag, which would still be there after our renewal, and undo it. So near the end the ETag changes.
-        body = renewed(whole.body) if closing else whole.body
+        # over that ETag, which would still be there after our renewal, and undo it. So the ETag of what may arrive near
+        # the end changes.
+        body = renewed(whole.body) if closing or large else whole.body
         return await self._store.put(path, body, if_match=self._capabilities.if_match(whole.etag))
