@@ -16,10 +16,11 @@ import re
 import struct
 import sys
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Hashable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Any, cast
@@ -27,15 +28,17 @@ from typing import Any, cast
 import cbor2
 
 from ..errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
-from .cbor import MAX_DECIMAL_PLACES, MAX_MANTISSA_BITS, loads
+from .cbor import MAX_DECIMAL_PLACES, MAX_MANTISSA_BITS, MAX_RATIONAL_BITS, SET, loads
 
 MAX_KEY_BYTES = 1 << 20
 MAX_SEGMENT_BYTES = 250
 MAX_DEPTH = 100
 HASH_BYTES = 16
+MAX_COLLIDING = 100
+"""How many members of one set may have the same hash: to build the set takes time that grows with the square of it."""
 
 # Registered tags (IANA "CBOR tags"), and four of our own from the first-come range.
-_DATETIME, _DECIMAL, _RATIONAL, _UUID, _SET, _DATE, _COMPLEX = 0, 4, 30, 37, 258, 1004, 43000
+_DATETIME, _DECIMAL, _RATIONAL, _UUID, _DATE, _COMPLEX = 0, 4, 30, 37, 1004, 43000
 _PICKLE, _HANDLE, _NAIVE_DATETIME, _SURROGATES = 0x53330001, 0x53330002, 0x53330003, 0x53330004
 
 _PICKLE_HEAD = b"\xda" + _PICKLE.to_bytes(4, "big")
@@ -44,6 +47,7 @@ _SEGMENT = re.compile(rf"([0-9a-f]{{32}})(?:\.([A-Za-z0-9_-]{{,{MAX_SEGMENT_BYTE
 _TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), str.maketrans("-_", "+/")
 _ARRAY, _TAG = 4, 6
 _INFINITIES = (math.inf, -math.inf)
+_EXACT = Context(prec=3 * MAX_DECIMAL_PLACES, traps=[])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +151,15 @@ class KeyCodec:
         return _encode_str(key) if type(key) is str else self.encode(key).data
 
     def _thaw(self, item: Any) -> Any:
-        if isinstance(item, (list, tuple)):
-            return tuple(self._thaw(member) for member in item)
-        if isinstance(item, (set, frozenset)):
-            return frozenset(self._thaw(member) for member in item)
-        return self._untag(item) if isinstance(item, cbor2.CBORTag) else item
+        if isinstance(item, list):
+            return tuple([self._thaw(member) for member in item])
+        if not isinstance(item, cbor2.CBORTag):
+            return item
+        if item.tag == SET:
+            members = [self._thaw(member) for member in item.value]
+            _check_collisions(members)
+            return frozenset(members)
+        return self._untag(item)
 
     def _untag(self, tag: cbor2.CBORTag) -> Any:
         if tag.tag == _PICKLE:
@@ -193,7 +201,9 @@ class _Encoder:
         if kind is tuple:
             return _array(self._members(cast("tuple[object, ...]", key)))
         if kind is frozenset:
-            return _tagged(_SET, _array(sorted(self._members(cast("frozenset[object]", key)))))
+            members = cast("frozenset[object]", key)
+            _check_collisions(members)
+            return _tagged(SET, _array(sorted(self._members(members))))
         return _encode_scalar(key) or self._encode_derived(key)
 
     def _members(self, container: Iterable[object]) -> list[bytes]:
@@ -210,6 +220,12 @@ class _Encoder:
             return self.encode(plain)
         self.pickled.append(key)
         return _encode_pickle(key)
+
+
+def _check_collisions(members: Collection[object]) -> None:
+    """Numbers can be chosen so that their hashes are equal; those of texts and byte strings are seeded."""
+    if len(members) > MAX_COLLIDING and max(Counter(map(hash, members)).values()) > MAX_COLLIDING:
+        raise InvalidError(f"A set with more than {MAX_COLLIDING} members of the same hash is not supported in a key")
 
 
 _PLAIN_FORMS: tuple[tuple[type, Callable[[Any], object]], ...] = (
@@ -288,20 +304,47 @@ def _encode_number(key: Any) -> bytes | None:
 
 
 def _encode_real(real: Any, key: Any) -> bytes | None:
+    if type(real) is Decimal and (written := _encode_by_digits(real)):
+        return written
     exact = _exact(real)
     if exact is None or hash(exact) != hash(key):
         return None
     if exact.denominator == 1:
         return cbor2.dumps(exact.numerator)
+    if max(exact.numerator.bit_length(), exact.denominator.bit_length()) > MAX_RATIONAL_BITS:
+        raise InvalidError(f"A fraction of numbers over {MAX_RATIONAL_BITS} bits is not supported as a key")
     if _fits_float(exact):
         return _encode_float(float(exact))
     return _encode_decimal(exact) or _encode_fraction(exact)
 
 
+def _encode_by_digits(number: Decimal) -> bytes | None:
+    """The same bytes without a fraction, which takes a thousand times as many as 1E-9999; None for a float, and for
+    what is written as a fraction.
+    """
+    _check_places(number)
+    shortest = _EXACT.normalize(number)
+    places = -_exponent(shortest)
+    if places <= 0:
+        return cbor2.dumps(int(shortest))
+    mantissa = int(shortest.scaleb(places, _EXACT))
+    if mantissa.bit_length() > MAX_MANTISSA_BITS or Decimal(float(shortest)) == shortest:
+        return None
+    return _tagged(_DECIMAL, _array([cbor2.dumps(-places), cbor2.dumps(mantissa)]))
+
+
+def _check_places(number: Decimal) -> None:
+    if max(abs(number.adjusted()), -_exponent(number)) > MAX_DECIMAL_PLACES:
+        raise InvalidError(f"A Decimal key of more than {MAX_DECIMAL_PLACES} places is not supported")
+
+
+def _exponent(number: Decimal) -> int:
+    return cast(int, number.as_tuple().exponent)
+
+
 def _exact(real: Any) -> Fraction | None:
     if isinstance(real, Decimal):
-        if max(abs(real.adjusted()), -cast(int, real.as_tuple().exponent)) > MAX_DECIMAL_PLACES:
-            raise InvalidError(f"A Decimal key of more than {MAX_DECIMAL_PLACES} places is not supported")
+        _check_places(real)
         return Fraction(real)
     if isinstance(real, numbers.Rational):
         return _fraction(real)
@@ -326,19 +369,26 @@ def _fits_float(exact: Fraction) -> bool:
 
 def _encode_decimal(exact: Fraction) -> bytes | None:
     """RFC 8949 section 3.4.4: mantissa times a power of ten; None for a fraction that has no finite decimals."""
-    rest, twos, fives = exact.denominator, 0, 0
-    while rest % 2 == 0:
-        rest, twos = rest // 2, twos + 1
-    while rest % 5 == 0:
-        rest, fives = rest // 5, fives + 1
-    if rest != 1:
+    places = _decimal_places(exact.denominator)
+    if places is None:
         return None
-    places = max(twos, fives)
     mantissa = exact.numerator * 10**places // exact.denominator
-    if places > MAX_DECIMAL_PLACES or mantissa.bit_length() > MAX_MANTISSA_BITS:
+    if mantissa.bit_length() > MAX_MANTISSA_BITS:
         # Such a Decimal would be refused as a key, so a Fraction comes back.
         return None
     return _tagged(_DECIMAL, _array([cbor2.dumps(-places), cbor2.dumps(mantissa)]))
+
+
+def _decimal_places(denominator: int) -> int | None:
+    """How many decimals a fraction in its lowest terms has; None for those without end, and for more than a Decimal
+    key may have.
+    """
+    twos = (denominator & -denominator).bit_length() - 1
+    rest = denominator >> twos
+    # One power of five at most has so many bits: to divide by it again and again would take seconds.
+    fives = math.ceil((rest.bit_length() - 1) / math.log2(5))
+    places = max(twos, fives)
+    return places if places <= MAX_DECIMAL_PLACES and rest == 5**fives else None
 
 
 def _encode_fraction(exact: Fraction) -> bytes:

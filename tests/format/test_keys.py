@@ -28,8 +28,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from s3dict.errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
-from s3dict.format.cbor import MAX_DECIMAL_PLACES
+from s3dict.format import cbor, keys
+from s3dict.format.cbor import MAX_DECIMAL_PLACES, MAX_RATIONAL_BITS
 from s3dict.format.keys import (
+    MAX_COLLIDING,
     MAX_DEPTH,
     MAX_KEY_BYTES,
     MAX_SEGMENT_BYTES,
@@ -454,6 +456,56 @@ def test_decimals_have_ten_thousand_places(decimal: str) -> None:
 def test_a_decimal_of_more_places_is_invalid(decimal: str) -> None:
     with pytest.raises(InvalidError, match="10000 places"):
         KEYS.encode(Decimal(decimal))
+
+
+def test_a_decimal_comes_back_without_a_fraction_of_a_thousand_times_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "Fraction", None)
+    key = (Decimal(f"1E-{MAX_DECIMAL_PLACES}"), Decimal("3E+7"), Decimal("-1.50") ** 99)
+    assert same_key(key, there_and_back(key))
+
+
+@pytest.mark.parametrize(
+    ("exponent", "mantissa"), [(MAX_DECIMAL_PLACES, 3), (0, 3), (-MAX_DECIMAL_PLACES - 1, 3), (-(10**17), 3)]
+)
+def test_a_decimal_without_places_or_with_too_many_is_not_even_made(exponent: int, mantissa: int) -> None:
+    with pytest.raises(cbor2.CBORDecodeError):
+        cbor.loads(cbor2.dumps(cbor2.CBORTag(4, [exponent, mantissa])))
+
+
+LARGE = 2**MAX_RATIONAL_BITS
+
+
+@pytest.mark.parametrize(
+    "key", [Fraction(1, LARGE), Fraction(LARGE, 3), Fraction(-LARGE, 3)], ids=["1/l", "l/3", "-l/3"]
+)
+def test_a_fraction_of_larger_numbers_is_no_key(key: Fraction) -> None:
+    with pytest.raises(InvalidError, match="numbers over 70000 bits"):
+        KEYS.encode(key)
+    with pytest.raises(IntegrityError):
+        KEYS.decode(cbor2.dumps(key))
+    smaller = Fraction(key.numerator // 2 or 1, key.denominator // 2 or 1)
+    assert same_key(smaller, there_and_back(smaller))
+
+
+def test_an_int_may_be_larger_whatever_its_type() -> None:
+    assert LARGE == there_and_back(Number(LARGE)) == there_and_back(Fraction(LARGE, 1))
+
+
+@pytest.mark.parametrize("wrap", [lambda member: member, lambda member: (member,)], ids=["ints", "tuples"])
+def test_a_set_of_members_that_were_chosen_to_collide_is_no_key(wrap: Any) -> None:
+    colliding = [wrap(number * sys.hash_info.modulus) for number in range(MAX_COLLIDING + 1)]
+    with pytest.raises(InvalidError, match="the same hash"):
+        KEYS.encode(frozenset(colliding))
+    with pytest.raises(IntegrityError, match="These bytes are not a key"):
+        KEYS.decode(cbor2.dumps(cbor2.CBORTag(258, colliding)))
+    key = frozenset(colliding[1:] + [wrap(number) for number in range(1, 1000)])
+    assert key == there_and_back(key)
+
+
+def test_a_map_whose_keys_may_collide_is_not_even_made() -> None:
+    for item in ({1: 2}, [{(1, 2): 3}], cbor2.CBORTag(258, [{None: 1}])):
+        with pytest.raises(cbor2.CBORDecodeError):
+            cbor.loads(cbor2.dumps(item))
 
 
 def test_an_instant_outside_of_utc_is_invalid() -> None:
