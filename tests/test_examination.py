@@ -131,6 +131,50 @@ def test_a_read_of_half_an_object_is_found_out() -> None:
     assert ["whole objects"] == [name for name, verdict in verdicts(findings).items() if verdict is Verdict.NO]
 
 
+class Late(AsyncMemoryStore):
+    """Shows what was put from the second read on."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._unread: set[str] = set()
+
+    async def put(
+        self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
+    ) -> Written | Refused:
+        self._unread.add(path)
+        return await super().put(path, body, if_match=if_match, if_none_match=if_none_match)
+
+    async def get(self, path: str, **how: Any) -> Found | NotModified | None:
+        if path in self._unread:
+            self._unread.remove(path)
+            return None
+        return await super().get(path, **how)
+
+
+def test_a_store_that_shows_late_what_was_put_is_found_out_and_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3dict.core.features._MORE_THAN_A_SECOND", 0)
+    names = ("GET If-None-Match", "GET Range", "dates")
+    monkeypatch.setattr(examination, "FEATURES", [feature for feature in FEATURES if feature.name in names])
+    findings = asyncio.run(examine(in_memory(Late), "scratch", None, rounds=1))
+    assert dict.fromkeys(names, (Verdict.NO, "what was put is not found")) == {
+        finding.feature.name: (finding.verdict, finding.detail) for finding in findings
+    }
+
+
+class Unasked(AsyncMemoryStore):
+    """Answers 304 whether there was a condition or not."""
+
+    async def get(self, path: str, **how: Any) -> Found | NotModified | None:
+        found = await super().get(path, **how)
+        return found and NotModified()
+
+
+def test_a_store_that_answers_304_unasked_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "FEATURES", [feature for feature in FEATURES if feature.name == "GET Range"])
+    [finding] = asyncio.run(examine(in_memory(Unasked), "scratch", None, rounds=1))
+    assert (Verdict.NO, "answered 304 to a GET without a condition") == (finding.verdict, finding.detail)
+
+
 class Counting(AsyncMemoryStore):
     """How many requests there were, of each kind."""
 

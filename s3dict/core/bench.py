@@ -73,7 +73,15 @@ class Bench:
 
     async def get(self, name: str, byte_range: tuple[int, int] | None = None) -> Found | None:
         found = await self.store.get(self.path + name, byte_range=byte_range)
-        assert not isinstance(found, NotModified)
+        if isinstance(found, NotModified):
+            raise FlawError("answered 304 to a GET without a condition")
+        return found
+
+    async def found(self, name: str, byte_range: tuple[int, int] | None = None) -> Found:
+        """The object that was put there. Raises FlawError where the store shows none."""
+        found = await self.get(name, byte_range)
+        if found is None:
+            raise FlawError("what was put is not found")
         return found
 
     async def body(self, name: str) -> bytes | None:
