@@ -169,6 +169,8 @@ def read_prelude(data: Data) -> Prelude:
         raise IntegrityError(f"The entry has format {version}, and this s3dict knows {VERSION}: upgrade s3-shared-dict")
     if _CHECKSUM.unpack_from(data, _PRELUDE.size) != (zlib.crc32(memoryview(data)[: _PRELUDE.size]),):
         raise IntegrityError("The entry's first bytes do not match their checksum: they were altered")
+    if header_length > MAX_HEADER_BYTES:
+        raise IntegrityError(f"The entry claims a header of {header_length} bytes: it is none of ours")
     return Prelude(renewals, write_id, header_length)
 
 
@@ -199,8 +201,6 @@ def expected_size(data: Data, seal: Seal) -> int:
 
 def read_header(data: Data, prelude: Prelude, seal: Seal) -> Header:
     """The header at the beginning of an entry, verified; the payload need not be there."""
-    if prelude.header_length > MAX_HEADER_BYTES:
-        raise IntegrityError(f"The entry claims a header of {prelude.header_length} bytes: it is none of ours")
     block = bytes(data[PRELUDE_BYTES : PRELUDE_BYTES + prelude.header_length])
     if len(block) < prelude.header_length:
         raise IntegrityError(f"The entry is truncated: its header lacks {prelude.header_length - len(block)} bytes")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import cbor2
 import pytest
 from hypothesis import given, settings
 
 from s3dict import IntegrityError
+from s3dict.core.iteration import HEADER_GUESS, iterate_keys
 from s3dict.format.entry import MAX_HEADER_BYTES, Prelude, pack, unpack
 from s3dict.format.values import MAX_SEGMENTS
+from s3dict.stores.base import Found, NotModified
+from s3dict.stores.memory import AsyncMemoryStore, MemoryBucket
 
 from .strategies import WHATEVER_THEY_TAKE, hostile
-from .targets import OPEN, SIGNED, TARGETS, WRITE_ID, framed
+from .targets import OPEN, SIGNED, TARGETS, WRITE_ID, entries_of, framed
 
 TIMES, BESIDES = 80, 64 << 10
 """What a reader may take: so many times the entry's own size, and so many bytes besides."""
@@ -88,6 +93,34 @@ def test_as_many_segments_as_may_be_come_back_and_their_header_is_not_too_long()
     assert entry is not None
     assert segments == [bytes(segment) for segment in entry.segments]
     assert (1 << 20) + 9 * MAX_SEGMENTS < MAX_HEADER_BYTES
+
+
+class Recording(AsyncMemoryStore):
+    """Notes how much of the objects is asked for."""
+
+    def __init__(self, bucket: MemoryBucket) -> None:
+        super().__init__(bucket)
+        self.ranges: list[tuple[int, int] | None] = []
+
+    async def get(
+        self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
+    ) -> Found | NotModified | None:
+        self.ranges.append(byte_range)
+        return await super().get(path, if_none_match=if_none_match, byte_range=byte_range)
+
+
+def test_a_listing_of_keys_reads_no_more_of_an_entry_than_a_header_may_take() -> None:
+    async def keys() -> list[object]:
+        return [key async for key in iterate_keys(entries)]
+
+    bucket = MemoryBucket()
+    store = Recording(bucket)
+    entries = replace(entries_of("json"), store=store)
+    claim = Prelude(0, WRITE_ID, MAX_HEADER_BYTES + 1).encode()
+    bucket.write(entries.paths.entries + "0" * 32, claim + bytes(MAX_HEADER_BYTES + 1))
+    with pytest.raises(IntegrityError, match="claims a header of 2097153 bytes"):
+        asyncio.run(keys())
+    assert [(0, HEADER_GUESS - 1)] == store.ranges
 
 
 LIMITED = """
