@@ -17,17 +17,25 @@ _ASKINGS = 8
 
 
 class DamagedPuts(Protocol):
-    """Puts that no store should take. The first two tell whether it took them; the third breaks the connection."""
+    """Puts that no store should take. The first two tell whether it took them; the third breaks the connection, unless
+    there is a reason why it cannot.
+    """
 
     async def put_with_wrong_md5(self, path: str, body: bytes) -> bool: ...
 
     async def put_with_wrong_sha256(self, path: str, body: bytes) -> bool: ...
+
+    def why_not_cut_off(self) -> str: ...
 
     async def put_cut_off(self, path: str, body: bytes) -> None: ...
 
 
 class FlawError(Exception):
     """The store did what it should not; the message says what."""
+
+
+class NotTriedError(Exception):
+    """The feature cannot be tried from here; the message says why."""
 
 
 def require(holds: bool, otherwise: str) -> None:

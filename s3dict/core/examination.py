@@ -15,7 +15,7 @@ from enum import Enum
 from ..errors import Error, NotFoundError, PermissionDeniedError, UnavailableError
 from ..stores.base import Store
 from . import contention, features
-from .bench import Bench, DamagedPuts, Feature, FlawError
+from .bench import Bench, DamagedPuts, Feature, FlawError, NotTriedError
 from .conditional import before
 
 ROUNDS = 20
@@ -106,6 +106,8 @@ async def _found(bench: Bench, feature: Feature) -> Finding:
             return Finding(feature, Verdict.YES, await feature.trial(bench))
         except FlawError as flaw:
             return Finding(feature, Verdict.NO, str(flaw))
+        except NotTriedError as obstacle:
+            return Finding(feature, Verdict.NOT_TRIED, str(obstacle))
         except UnavailableError as error:
             failure = str(error)
         except (PermissionDeniedError, NotFoundError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ..stores.base import PAGE_SIZE, Deleted, NotModified
-from .bench import WRONG, Bench, Feature, FlawError, require
+from .bench import WRONG, Bench, Feature, FlawError, NotTriedError, require
 
 _LONGEST_NAME = 1024
 _LONGEST_SEGMENT = 250
@@ -201,6 +201,8 @@ async def _refuses(bench: Bench, taken: bool) -> str:
 
 async def _cut_off(bench: Bench) -> str:
     assert bench.damaged is not None
+    if obstacle := bench.damaged.why_not_cut_off():
+        raise NotTriedError(obstacle)
     await bench.put("k", b"first")
     await bench.damaged.put_cut_off(bench.path + "k", bytes(10_000))
     left = await bench.body("k")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import Error
+from ..errors import Error, UnavailableError
 from .boto import BotoStore
 from .s3 import Answer, Call
 
@@ -18,8 +21,16 @@ _WRONG_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="
 _WRONG_SHA256 = "A" * 43 + "="
 
 
+class _RefusedError(Exception):
+    """The store says that what came is not what was announced."""
+
+
+class _CutOffError(Exception):
+    """Half of the request was sent, as was intended."""
+
+
 class DamagedPuts(BotoStore):
-    """No retries: each is one request."""
+    """No retries: each is one request. Raises UnavailableError where the store did not judge what it was sent."""
 
     async def put_with_wrong_md5(self, path: str, body: bytes) -> bool:
         """Whether the store took a body with the digest of another."""
@@ -29,36 +40,74 @@ class DamagedPuts(BotoStore):
         """As with MD5, but as newer clients send it."""
         return await self._is_taken(path, body, ChecksumSHA256=_WRONG_SHA256)
 
+    def why_not_cut_off(self) -> str:
+        """What keeps `put_cut_off` from being sent; empty where nothing does."""
+        from botocore.utils import get_environ_proxies
+
+        url = self._client(once=True).meta.endpoint_url
+        return "the way to the store leads through a proxy" if urlsplit(url).scheme in get_environ_proxies(url) else ""
+
     async def put_cut_off(self, path: str, body: bytes) -> None:
-        """Sends half of the body, and then ends the connection as the sender's death would."""
-        events = self._client(once=True).meta.events
-        events.register("before-send.s3.PutObject", _send_half)
+        """Sends half of the body, and then ends the connection as the sender's death would. Not through a proxy."""
+        events, send_half = self._client(once=True).meta.events, _sender(self._ca_bundle())
+        events.register("before-send.s3.PutObject", send_half)
         try:
-            await self._is_taken(path, body)
+            with suppress(_CutOffError):
+                await self.send(self._call(path, body))
         finally:
-            events.unregister("before-send.s3.PutObject", _send_half)
+            events.unregister("before-send.s3.PutObject", send_half)
+
+    async def exchange(self, call: Call) -> Answer:
+        from botocore.exceptions import ClientError
+
+        try:
+            return await super().exchange(call)
+        except ClientError as error:
+            # To others a reason to send the same again.
+            if error.response.get("Error", {}).get("Code") == "BadDigest":
+                raise _RefusedError from error
+            raise
 
     async def _is_taken(self, path: str, body: bytes, **digest: str) -> bool:
-        parameters = {"Bucket": self.bucket, "Key": path, "Body": body, **digest}
-        with suppress(Error):
-            return isinstance(await self.send(Call("put_object", self.bucket, path, parameters, once=True)), Answer)
-        return False
+        try:
+            return isinstance(await self.send(self._call(path, body, **digest)), Answer)
+        except UnavailableError:
+            raise
+        except (_RefusedError, Error):
+            return False
+
+    def _call(self, path: str, body: bytes, **digest: str) -> Call:
+        return Call("put_object", self.bucket, path, {"Bucket": self.bucket, "Key": path, "Body": body, **digest}, True)
+
+    def _ca_bundle(self) -> str | None:
+        """The certificates that botocore trusts here instead of the usual ones."""
+        configured = self._session._session.get_config_variable("ca_bundle") if self._session else None
+        return configured or os.environ.get("REQUESTS_CA_BUNDLE")
 
 
-def _send_half(request: Any, **_: Any) -> None:
-    """Sends the request, which botocore has signed, in its place; what it raises ends the call."""
-    url, body = urlsplit(request.url), request.body if isinstance(request.body, bytes) else request.body.read()
-    kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    connection = kind(url.hostname or "", url.port, timeout=_PATIENCE_SECONDS)
-    try:
-        connection.putrequest("PUT", f"{url.path}?{url.query}".rstrip("?"), skip_accept_encoding=True)
-        for name, value in request.headers.items():
-            connection.putheader(name, value)
-        connection.endheaders(body[: len(body) // 2])
-        _end(connection.sock)
-    finally:
-        connection.close()
-    raise ConnectionResetError("cut off on purpose")
+def _sender(ca_bundle: str | None) -> Callable[..., None]:
+    """Sends half of the request, which botocore has signed, in its place; what it raises ends the call."""
+
+    def connected(scheme: str, host: str, port: int | None) -> HTTPConnection:
+        if scheme != "https":
+            return HTTPConnection(host, port, timeout=_PATIENCE_SECONDS)
+        trusting = ssl.create_default_context(cafile=ca_bundle)
+        return HTTPSConnection(host, port, timeout=_PATIENCE_SECONDS, context=trusting)
+
+    def send_half(request: Any, **_: Any) -> None:
+        url, body = urlsplit(request.url), request.body if isinstance(request.body, bytes) else request.body.read()
+        connection = connected(url.scheme, url.hostname or "", url.port)
+        try:
+            connection.putrequest("PUT", f"{url.path}?{url.query}".rstrip("?"), skip_accept_encoding=True)
+            for name, value in request.headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(body[: len(body) // 2])
+            _end(connection.sock)
+        finally:
+            connection.close()
+        raise _CutOffError
+
+    return send_half
 
 
 def _end(sending: socket.socket) -> None:
