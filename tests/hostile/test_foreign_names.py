@@ -17,6 +17,8 @@ from s3dict.stores.memory import memory_bucket
 
 from ..support.ways import World, listed
 
+pytestmark = pytest.mark.backends("memory", "seaweedfs", "seaweedfs-rust")
+
 NAMES = [
     *("plain", ".DS_Store", "%", "%2F", "%00", "a%", "é", "e\u0301", "🐍", "\u202eabc", "\ud7ff", " ", "a b", "a+b"),
     *("&<>\"'", "a/b", "a//b", "/a", "a/", "..", "a/../b", "a/./b", "\n", "x" * 250, "\u00e9" * 100),
