@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ..support.proxy import Proxy
 from .jobs import Increments, increment
 from .place import Place, Scale, faulty
 from .workers import Workers
 
 
+@pytest.mark.certain_outcomes
 def test_no_increment_is_lost(place: Place, scale: Scale, workers: Workers) -> None:
     d, times = place.make(), scale.of(200, 5)
     done = workers.run(8, increment, d, times=times)

