@@ -143,15 +143,26 @@ def test_help_loads_no_vendor_library() -> None:
     assert answer.stdout.endswith("loaded: []\n")
 
 
+BARE_HELP = """
+import typer
+application = typer.Typer()
+for name in ("one", "two"):
+    application.command(name)(lambda: None)
+application(["--help"])
+"""
+
+
 def test_help_is_quick() -> None:
-    def processor_seconds() -> float:
+    def processor_seconds(command: list[str]) -> float:
         before = os.times()
-        assert run("--help").returncode == 0
+        subprocess.run(command, capture_output=True, check=True)
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    # The best of five, and not by the clock on the wall: the machine may be busy.
-    assert min(processor_seconds() for _ in range(5)) < 0.3
+    # Beside the least that typer takes, which is 0.15 s where ours is 0.26: a busy machine slows both.
+    bare = [sys.executable, "-c", BARE_HELP]
+    ours = [str(Path(sys.executable).parent / "s3dict"), "--help"]
+    assert min(processor_seconds(ours) for _ in range(5)) < 3 * min(processor_seconds(bare) for _ in range(5))
 
 
 def test_demo_tells_the_story() -> None:

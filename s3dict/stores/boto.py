@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _TELL_LENGTH = frozenset({"get_object", "list_objects_v2", "delete_objects"})
 _LENGTHS = frozenset({"content-length", "transfer-encoding"})
-_HEAD = frozenset({"content-length", "date", "etag", "last-modified"})
+_HEAD = frozenset({"content-length", "etag", "last-modified"})
+_FROM_BODY = frozenset({"Deleted", "Errors", "IsTruncated"})
 
 
 class BotoStore(S3Requests, Threads):
@@ -106,9 +107,18 @@ def _read(method: str, fields: Any) -> bytes:
     if "Body" in fields:
         with fields["Body"] as stream:
             body = stream.read()
-    headers = fields["ResponseMetadata"]["HTTPHeaders"].keys()
-    if (method in _TELL_LENGTH and not _LENGTHS & headers) or (method == "head_object" and not _HEAD <= headers):
-        # http.client takes what it has got of a head that broke off for all of it, and then there is no body: an empty
-        # object, or a deletion of many in which nothing went wrong.
-        raise ConnectionError("the answer broke off in its head, or tells no length")
+    if _broke_off(method, fields, body):
+        raise ConnectionError("the answer broke off in its head")
     return body
+
+
+def _broke_off(method: str, fields: Any, body: bytes) -> bool:
+    """Whether a head that tells less than it should had nothing behind it either.
+
+    http.client takes what it has got of a head that broke off for all of it, and then there is no body: an empty
+    object, or a deletion of many in which nothing went wrong. Who tells no length, but sends something, has answered.
+    """
+    headers = fields["ResponseMetadata"]["HTTPHeaders"].keys()
+    if method == "head_object":
+        return not _HEAD <= headers
+    return method in _TELL_LENGTH and not (_LENGTHS & headers or body or _FROM_BODY & fields.keys())
