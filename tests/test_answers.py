@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 import threading
@@ -296,3 +297,39 @@ def test_a_time_without_a_zone_is_in_utc() -> None:
 def test_a_time_that_is_none_is_refused_as_by_botocore() -> None:
     with pytest.raises(ValueError, match="never"):
         parse_time("never")
+
+
+@pytest.fixture
+def collected() -> Iterator[Callable[[], list[object]]]:
+    """Stops the garbage collector; gives all that it would have had to find since then."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+
+    def collect() -> list[object]:
+        gc.collect()
+        return list(gc.garbage)
+
+    yield collect
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+async def test_what_was_refused_is_not_kept_until_the_next_collection(
+    d: Any, collected: Callable[[], list[object]]
+) -> None:
+    """An exception that a variable of its own traceback leads to would keep the request with it, 100 MiB perhaps."""
+    await d.put("k", 1)
+    await d.get("missing")
+    collected()
+    gc.garbage.clear()
+    assert await d.get("missing") is None
+    assert not await d.put("k", b"v" * 1000, skip_if_exists=True)
+    assert [] == [found for found in collected() if type(found) is Call or _is_of_a_driver(found)]
+
+
+def _is_of_a_driver(found: object) -> bool:
+    kind = type(found)
+    from_driver = kind.__module__.startswith(("botocore.", "obstore.")) or kind is FileNotFoundError
+    return issubclass(kind, BaseException) and from_driver

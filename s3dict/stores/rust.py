@@ -176,10 +176,14 @@ class RustRequests:
                     return answer
                 except Exception as error:
                     failure = error
-                status = status_of(failure) if began else status
-                is_last = once or sending + 1 >= s3.SENDINGS
-                # Out here ours has no context: an exception that cannot be shown must not hang on there either.
-                verdict = _verdict(failure, self._call(method, path, told), is_last)
+                try:
+                    status = status_of(failure) if began else status
+                    is_last = once or sending + 1 >= s3.SENDINGS
+                    # Out here ours has no context: an exception that cannot be shown must not hang on there either.
+                    verdict = _verdict(failure, self._call(method, path, told), is_last)
+                finally:
+                    # Its traceback leads back here: together they would keep the body until the next collection.
+                    del failure
                 if verdict is not None:
                     return verdict
                 sending += 1

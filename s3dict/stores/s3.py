@@ -222,8 +222,12 @@ class S3Requests:
         finally:
             if began:
                 log.write(call.operation, call.url, began, *told)
-        # Out here ours has no context: a driver's exception that cannot be shown must not hang on there either.
-        return decline(failure, call)
+        try:
+            # Out here ours has no context: a driver's exception that cannot be shown must not hang on there either.
+            return decline(failure, call)
+        finally:
+            # Its traceback leads back here: together they would keep the request's body until the next collection.
+            del failure
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
