@@ -15,7 +15,7 @@ from s3dict.stores.denial import NOT_ACCEPTED, POLICIES
 from s3dict.stores.s3 import Call, judge
 
 from .support.proxy import Fault, Proxy
-from .support.ways import Driver, Endpoint, Way, World, listed
+from .support.ways import Driver, Endpoint, Way, World, hold, listed
 from .terraform.policies import Policy
 
 CALL = Call("put_object", "b", "s3dict/sweep-8d/named/prod/d/01ARZ3NDEKTSV4RRFFQ69G5FAV/entries/00", {})
@@ -28,15 +28,6 @@ def judged(call: Call, code: str = "AccessDenied", message: str = "Access Denied
     error = judge(status, code, message, call)
     assert isinstance(error, PermissionDeniedError)
     return error
-
-
-async def hold(lock: Any, way: Way) -> None:
-    if way is Way.BLOCKING:
-        with lock:
-            pass
-    else:
-        async with lock:
-            pass
 
 
 async def be_ephemeral(world: World) -> None:

@@ -20,18 +20,14 @@ from .conftest import here
 from .support.misbehaving import Flaw, MisbehavingServer
 from .support.proxy import Fault, FaultKind, Proxy
 from .support.ways import Driver, Way, World, listed
+from .support.ways import locked as locked_in_way
 
 
 @asynccontextmanager
 async def locked(d: Any, name: str, **options: Any) -> AsyncIterator[Held]:
     """`d.lock` in the way of the test."""
-    lock = d.wrapped.lock(name, **options)
-    if d._way is Way.BLOCKING:
-        with lock as held:
-            yield held
-    else:
-        async with lock as held:
-            yield held
+    async with locked_in_way(d.wrapped.lock(name, **options), d._way) as held:
+        yield held
 
 
 def locks_of(client: Client, way: Way) -> Any:

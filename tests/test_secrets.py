@@ -30,7 +30,7 @@ from s3dict.stores.threads import run_blocking
 from .support.commands import answer
 from .support.leaks import Evidence, forms
 from .support.misbehaving import MisbehavingServer
-from .support.ways import Driver, Way, World, listed
+from .support.ways import Driver, Way, World, hold, listed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -131,15 +131,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EchoingServer]:
 def secrets(server: EchoingServer) -> set[str]:
     assert server.seen, "no request was signed"
     return {ACCESS_KEY, SECRET_KEY, TOKEN, PASSWORD, *SIGNING_KEYS, *server.seen.values()}
-
-
-async def hold(lock: Any, way: Way) -> None:
-    if way is Way.BLOCKING:
-        with lock:
-            pass
-    else:
-        async with lock:
-            pass
 
 
 def uses(world: World, d: Any) -> dict[str, Callable[[], Any]]:

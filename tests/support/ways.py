@@ -9,8 +9,10 @@ from enum import Enum
 from typing import Any, Literal
 
 from s3dict import Client, Dict
+from s3dict.core.locks import Held
+from s3dict.lock import Lock
 
-__all__ = ["Driver", "Endpoint", "InWay", "Way", "World", "by_way_of", "listed"]
+__all__ = ["Driver", "Endpoint", "InWay", "Way", "World", "by_way_of", "hold", "listed", "locked"]
 
 
 Driver = Literal["boto3", "obstore"]
@@ -86,6 +88,23 @@ class World:
         else:
             async with Dict.ephemeral(client=self.client) as made:
                 yield self.call_in_way(made)
+
+
+@asynccontextmanager
+async def locked(lock: Lock, way: Way) -> AsyncIterator[Held]:
+    """The lock, held in either way."""
+    if way is Way.BLOCKING:
+        with lock as held:
+            yield held
+    else:
+        async with lock as held:
+            yield held
+
+
+async def hold(lock: Lock, way: Way) -> None:
+    """Takes the lock and lets it go."""
+    async with locked(lock, way):
+        pass
 
 
 def by_way_of(url: str, client: Client) -> Client:
