@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .client import Client
-from .dict import Dict, DictInfo, Entry
+from ._client import Client
+from ._dict import Dict, DictInfo, Entry
 from .errors import (
     AlreadyExistsError,
     ConflictError,
@@ -25,7 +25,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .memoization import memoize
+    from ._memoize import memoize
 
 __all__ = [
     "AlreadyExistsError",
@@ -54,7 +54,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # With what it needs, it is loaded when somebody wants it: a cold start waits for every module.
     if name == "memoize":
-        from .memoization import memoize
+        from ._memoize import memoize
 
         return memoize
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

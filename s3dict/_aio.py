@@ -12,7 +12,7 @@ from functools import update_wrapper
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from .stores.threads import run_blocking
+from ._stores.shared.threads import run_blocking
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
-from .config import (
+from ._config import (
     DEFAULT_CONCURRENCY,
     DEFAULT_ENVIRONMENT,
     DEFAULT_MAX_VALUE_BYTES,
@@ -28,20 +28,20 @@ from .config import (
     settings_from_env,
     signing_keys_from_env,
 )
-from .core.cache import ReadCache
+from ._core.read_cache import ReadCache
+from ._format.layout import Layout
+from ._format.values import Codec, Segment
+from ._stores.base import Store
 from .errors import InvalidError
-from .format.layout import Layout
-from .format.values import Codec, Segment
-from .stores.base import Store
 
 if TYPE_CHECKING:
     import asyncio
 
     import boto3
 
-    from .stores.admin import BucketAdmin
-    from .stores.damaged import DamagedPuts
-    from .stores.rust_connection import Connection
+    from ._admin.bucket_admin import BucketAdmin
+    from ._admin.conformance.corrupt_puts import DamagedPuts
+    from ._stores.obstore.clients import Connection
 
 
 class Client:
@@ -209,11 +209,11 @@ class Client:
     def _make_blocking_store(self, stores: _Stores) -> Store:
         driver, concurrency = self.driver, self._settings.concurrency
         if driver == "memory":
-            from .stores.memory import MemoryStore, memory_bucket
+            from ._stores.memory import MemoryStore, memory_bucket
 
             return MemoryStore(memory_bucket(self.bucket), concurrency)
         if driver == "obstore":
-            from .stores.rust import RustStore
+            from ._stores.obstore.requests import RustStore
 
             return RustStore(self._connection(stores), self._boto_store, concurrency=concurrency)
         return self._boto_store()
@@ -221,35 +221,35 @@ class Client:
     def _make_asyncio_store(self, stores: _Stores) -> Store:
         driver = self.driver
         if driver == "memory":
-            from .stores.memory import AsyncMemoryStore, memory_bucket
+            from ._stores.memory import AsyncMemoryStore, memory_bucket
 
             return AsyncMemoryStore(memory_bucket(self.bucket))
         if driver == "obstore":
-            from .stores.rust_aio import AsyncRustStore
+            from ._stores.obstore.aio import AsyncRustStore
 
             return AsyncRustStore(self._connection(stores), self._aioboto_store)
         return self._aioboto_store()
 
     def _connection(self, stores: _Stores) -> Connection:
         if stores.connection is None:
-            from .stores.rust_connection import Connection
+            from ._stores.obstore.clients import Connection
 
             stores.connection = Connection(self.bucket, **self._way_there())
         return stores.connection
 
     def _boto_store(self) -> Store:
-        from .stores.boto import BotoStore
+        from ._stores.boto.blocking import BotoStore
 
         return BotoStore(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
 
     def _aioboto_store(self) -> Store:
-        from .stores.aioboto import AioBotoStore
+        from ._stores.boto.aio import AioBotoStore
 
         return AioBotoStore(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
 
     def _bucket_admin(self) -> BucketAdmin:
         """The bucket itself, for those who set it up. Raises InvalidError for one in memory, which has no settings."""
-        from .stores.admin import BucketAdmin
+        from ._admin.bucket_admin import BucketAdmin
 
         if self.driver == "memory":
             raise InvalidError("With the driver 'memory' there is no bucket to look at: unset S3DICT_DRIVER")
@@ -259,7 +259,7 @@ class Client:
         """Puts that no store should take; None in memory, where nothing is sent."""
         if self.driver == "memory":
             return None
-        from .stores.damaged import DamagedPuts
+        from ._admin.conformance.corrupt_puts import DamagedPuts
 
         return DamagedPuts(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
 
@@ -294,8 +294,8 @@ def _driver_here(chosen: str) -> Literal["boto3", "obstore", "memory"]:
     if chosen == "boto3" or (chosen == "auto" and not is_installed("obstore")):
         return "boto3"
     check_installed("obstore")
-    if "s3dict.stores.rust_connection" in sys.modules:
-        from .stores.rust_connection import works_here
+    if "s3dict._stores.obstore.clients" in sys.modules:
+        from ._stores.obstore.clients import works_here
 
         return "obstore" if works_here() else "boto3"
     return "obstore"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
 
+from ._format.layout import check_name, check_prefix
 from .errors import InvalidError
-from .format.layout import check_name, check_prefix
 
 DEFAULT_PREFIX = "s3dict"
 DEFAULT_ENVIRONMENT = "main"

@@ -13,12 +13,10 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from .bridge import get_method, iterator, method, pop_method
-from .client import Client
-from .config import DEFAULT_LEASE, current_user
-from .core.entries import Entries, Version, shown
-from .core.expiry import Expiry
-from .core.hydration import (
+from ._aio import get_method, iterator, method, pop_method
+from ._client import Client
+from ._config import DEFAULT_LEASE, current_user
+from ._core.catalog import (
     TRUSTED_SECONDS,
     Choice,
     Hydrated,
@@ -28,20 +26,22 @@ from .core.hydration import (
     open_or_create,
     revalidate,
 )
+from ._core.entries import Entries, Version, shown
+from ._core.expiry import Expiry
+from ._format.entry import Seal
+from ._format.keys import KeyCodec
+from ._format.layout import DictId, check_name, check_ttl
+from ._format.manifest import Manifest
+from ._format.values import codec_named
+from ._manager import DictManager
+from ._stores.base import Store
+from ._stores.shared.threads import run_blocking
 from .errors import InvalidError, NotFoundError
-from .format.entry import Seal
-from .format.keys import KeyCodec
-from .format.layout import DictId, check_name, check_ttl
-from .format.manifest import Manifest
-from .format.values import codec_named
-from .manager import DictManager
-from .stores.base import Store
-from .stores.threads import run_blocking
 
 if TYPE_CHECKING:
-    from .core.locks import LockPlace
-    from .lock import Lock
-    from .mapping import DictMapping
+    from ._core.locks import LockPlace
+    from ._lock import Lock
+    from ._mapping import DictMapping
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -279,7 +279,7 @@ class Dict(Generic[K, V]):
     @method
     async def len(self) -> int:
         """How many entries there are, exactly. ⌈n/1000⌉ + 16 requests at most."""
-        from .core.iteration import count
+        from ._core.iteration import count
 
         return await count(await self._open())
 
@@ -296,7 +296,7 @@ class Dict(Generic[K, V]):
         Raises:
             Error: the first failure, with the keys that failed as ``failed_keys`` and what had been read as ``done``.
         """
-        from .core.bulk import read_many
+        from ._core.bulk import read_many
 
         keys = list(keys)
         return await read_many(await self._open(*keys), keys)
@@ -336,7 +336,7 @@ class Dict(Generic[K, V]):
 
         1 request when the key is there, 2 when it is not.
         """
-        from .core.compute import set_default
+        from ._core.compute import set_default
 
         chosen: V = await set_default(await self._open(key), key, value)
         return chosen
@@ -356,7 +356,7 @@ class Dict(Generic[K, V]):
             ConflictError: others kept changing the entry.
             UncertainOutcomeError: an answer was lost and nothing can tell whether the new value was put.
         """
-        from .core.compute import MISSING, modify
+        from ._core.compute import MISSING, modify
 
         given = MISSING if default is _UNSET else default
         value: V = await modify(await self._open(key), key, function, given)
@@ -375,7 +375,7 @@ class Dict(Generic[K, V]):
             function: Without arguments; with ``.aio`` it may be a coroutine function.
             lease: Seconds after which a caller that has stopped answering is given up: 2 or more.
         """
-        from .core.compute import get_or_compute
+        from ._core.compute import get_or_compute
 
         entries = await self._open(key)
         place = self._lock_place(entries, "compute", entries.keys.encode(key).data, f"The computation of {shown(key)}")
@@ -395,8 +395,8 @@ class Dict(Generic[K, V]):
             Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
                 be repeated.
         """
-        from .core.bulk import pairs_of, portions, write_many
-        from .core.iteration import iterate_items
+        from ._core.bulk import pairs_of, portions, write_many
+        from ._core.iteration import iterate_items
 
         entries = await self._open()
         source: Any = other
@@ -434,7 +434,7 @@ class Dict(Generic[K, V]):
             Error: the first failure, with the keys that failed as ``failed_keys``, and what had been taken out as
                 ``done``.
         """
-        from .core.bulk import remove_many
+        from ._core.bulk import remove_many
 
         keys = list(keys)
         return await remove_many(await self._open(*keys), keys)
@@ -442,7 +442,7 @@ class Dict(Generic[K, V]):
     @method
     async def clear(self) -> None:
         """Removes all entries. The listing (⌈n/1000⌉ + 16 requests at most) and ⌈n/1000⌉ requests."""
-        from .core.iteration import clear
+        from ._core.iteration import clear
 
         await clear(await self._open())
 
@@ -455,7 +455,7 @@ class Dict(Generic[K, V]):
 
         What is put or removed meanwhile may or may not be seen.
         """
-        from .core.iteration import iterate_keys
+        from ._core.iteration import iterate_keys
 
         async with aclosing(iterate_keys(await self._open())) as keys:
             async for key in keys:
@@ -467,7 +467,7 @@ class Dict(Generic[K, V]):
 
         ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time.
         """
-        from .core.iteration import iterate_values
+        from ._core.iteration import iterate_values
 
         async with aclosing(iterate_values(await self._open())) as values:
             async for value in values:
@@ -480,7 +480,7 @@ class Dict(Generic[K, V]):
         ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time. Values are
         read ahead, so one that is taken late may have changed or expired since.
         """
-        from .core.iteration import iterate_items
+        from ._core.iteration import iterate_items
 
         async with aclosing(iterate_items(await self._open())) as items:
             async for item in items:
@@ -491,7 +491,7 @@ class Dict(Generic[K, V]):
 
         It has ``len``, ``==``, `popitem` and all; it blocks. See `DictMapping`.
         """
-        from .mapping import DictMapping
+        from ._mapping import DictMapping
 
         return DictMapping(self._primary)
 
@@ -508,7 +508,7 @@ class Dict(Generic[K, V]):
         Raises:
             InvalidError: the name is no text.
         """
-        from .lock import Lock
+        from ._lock import Lock
 
         if not isinstance(name, str):
             raise InvalidError(f"Invalid lock name: {name!r}. It is a string")
@@ -629,8 +629,8 @@ class Dict(Generic[K, V]):
         return await open_named(store, layout, environment, target.name, choice)
 
     def _lock_place(self, entries: Entries, kind: str, name: bytes, label: str) -> LockPlace:
-        from .core.locks import LockPlace
-        from .format.lock import lock_segment
+        from ._core.locks import LockPlace
+        from ._format.lock import lock_segment
 
         path = entries.paths.locks + lock_segment(kind, name)
         return LockPlace(entries.store, entries.capabilities, path, f"{label} of {self._label}")

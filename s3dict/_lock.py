@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
-from .core.locks import Held, LockPlace, locked
+from ._core.locks import Held, LockPlace, locked
+from ._stores.shared.threads import run_blocking
 from .errors import InvalidError
-from .stores.threads import run_blocking
 
 
 class Lock:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from .bridge import method
-from .client import Client
-from .config import current_user
-from .core import hydration
-from .core.hydration import DEFAULT_CODEC, DEFAULT_TTL, Choice, Hydrated
+from ._aio import method
+from ._client import Client
+from ._config import current_user
+from ._core import catalog as hydration
+from ._core.catalog import DEFAULT_CODEC, DEFAULT_TTL, Choice, Hydrated
+from ._format.layout import check_name, check_ttl
+from ._format.values import codec_named
 from .errors import AlreadyExistsError, InvalidError, NotFoundError
-from .format.layout import check_name, check_ttl
-from .format.values import codec_named
 
 if TYPE_CHECKING:
-    from .dict import Dict
+    from ._dict import Dict
 
 
 class DictManager:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
 
-    from .dict import Dict
+    from ._dict import Dict
 
 K = TypeVar("K")
 V = TypeVar("V")

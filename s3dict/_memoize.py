@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from .config import DEFAULT_LEASE
-from .dict import Dict
+from ._config import DEFAULT_LEASE
+from ._dict import Dict
 from .errors import InvalidError
 
 P = ParamSpec("P")

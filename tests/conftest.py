@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict
-from s3dict.stores.threads import run_blocking
+from s3dict._stores.shared.threads import run_blocking
 
 from .ceph.options import pytest_addoption as add_ceph
 from .chaos.options import pytest_addoption as add_chaos
 from .races.options import pytest_addoption as add_races
-from .support.choosing import add_servers, pytest_collection_modifyitems, pytest_generate_tests
+from .support.backends import add_servers, pytest_collection_modifyitems, pytest_generate_tests
+from .support.modes import Driver, Endpoint, Way, World
 from .support.servers import ACCESS_KEY, SECRET_KEY, running
-from .support.ways import Driver, Endpoint, Way, World
 
 __all__ = ["SECRET_KEY", "pytest_collection_modifyitems", "pytest_generate_tests"]
 
@@ -140,8 +140,8 @@ def here(driver: Driver) -> Driver:
 @pytest.fixture
 def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that move the store's clock and not ours, as no real clock does: obstore's driver asks it each time."""
-    monkeypatch.setattr("s3dict.stores.clock.TRUSTED_SECONDS", 0)
-    monkeypatch.setattr("s3dict.stores.clock.SIGNED_WITHIN", timedelta(days=3650))
+    monkeypatch.setattr("s3dict._stores.obstore.server_clock.TRUSTED_SECONDS", 0)
+    monkeypatch.setattr("s3dict._stores.obstore.server_clock.SIGNED_WITHIN", timedelta(days=3650))
 
 
 @pytest.fixture(params=list(Way), ids=lambda way: way.value)

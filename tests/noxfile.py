@@ -18,11 +18,11 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PUBLIC_EXTRAS = ("cli", "examples", "fast", "local")
 CLOSEST = (
     "tests/format",
-    "tests/test_dict.py",
-    "tests/test_rust.py",
-    "tests/test_imports.py",
-    "tests/test_cli_entries.py",
-    "tests/test_exit.py",
+    "tests/dict/test_dict.py",
+    "tests/stores/test_obstore_driver.py",
+    "tests/packaging/test_import_cost.py",
+    "tests/cli/test_entries.py",
+    "tests/packaging/test_interpreter_exit.py",
 )
 """What is closest to the packages: the formats, both drivers, both ways, cold starts, the command line."""
 

@@ -13,45 +13,67 @@ import s3dict
 
 PACKAGE = Path(s3dict.__file__).parent
 FACE = {
-    *("s3dict", "s3dict.errors", "s3dict.dict", "s3dict.lock", "s3dict.mapping", "s3dict.memoization"),
-    *("s3dict.manager", "s3dict.client", "s3dict.config", "s3dict.provisioning", "s3dict.diagnosis"),
-    *("s3dict.garbage", "s3dict.transfer"),
+    *("s3dict", "s3dict.errors", "s3dict._dict", "s3dict._lock", "s3dict._mapping", "s3dict._memoize"),
+    *("s3dict._manager", "s3dict._client", "s3dict._config", "s3dict._admin.provision", "s3dict._admin.doctor"),
+    *("s3dict._admin.garbage", "s3dict._admin.transfer"),
 }
-CORE = {"s3dict.core.*", "s3dict.format.*", "s3dict.errors"}
+CORE = {"s3dict._core.*", "s3dict._format.*", "s3dict.errors"}
 
 # Who may know whom. A name ending in `.*` is a package with all its modules; the first that fits a module counts.
 MAY_KNOW = {
     "s3dict.errors": set[str](),
-    "s3dict.format.*": {"s3dict.format.*", "s3dict.errors"},
-    "s3dict.stores.*": {"s3dict.stores.*", "s3dict.errors"},
-    "s3dict.core.*": {*CORE, "s3dict.stores.base"},
-    "s3dict.bridge": {"s3dict.stores.threads"},
-    "s3dict.config": {"s3dict.errors", "s3dict.format.layout"},
-    "s3dict.client": {"s3dict.config", "s3dict.core.cache", "s3dict.errors", "s3dict.format.*", "s3dict.stores.*"},
-    "s3dict.manager": {*CORE, "s3dict.bridge", "s3dict.client", "s3dict.config", "s3dict.dict"},
-    "s3dict.dict": {
-        *CORE,
-        *("s3dict.bridge", "s3dict.client", "s3dict.config", "s3dict.lock", "s3dict.manager", "s3dict.mapping"),
-        *("s3dict.stores.base", "s3dict.stores.threads"),
+    "s3dict._format.*": {"s3dict._format.*", "s3dict.errors"},
+    "s3dict._stores.*": {"s3dict._stores.*", "s3dict.errors"},
+    "s3dict._core.*": {*CORE, "s3dict._stores.base"},
+    "s3dict._aio": {"s3dict._stores.shared.threads"},
+    "s3dict._config": {"s3dict.errors", "s3dict._format.layout"},
+    "s3dict._client": {
+        "s3dict._config",
+        "s3dict._core.read_cache",
+        "s3dict.errors",
+        "s3dict._format.*",
+        "s3dict._stores.*",
     },
-    "s3dict.mapping": {"s3dict.dict"},
-    "s3dict.lock": {*CORE, "s3dict.stores.threads"},
-    "s3dict.memoization": {"s3dict.config", "s3dict.dict", "s3dict.errors"},
-    "s3dict.provisioning": {"s3dict.client", "s3dict.errors", "s3dict.format.lifecycle", "s3dict.stores.admin"},
-    "s3dict.diagnosis": {*CORE, "s3dict.client", "s3dict.provisioning", "s3dict.stores.*"},
-    "s3dict.garbage": {"s3dict.client", "s3dict.core.garbage", "s3dict.format.layout", "s3dict.stores.threads"},
-    "s3dict.transfer": {
-        *("s3dict.dict", "s3dict.errors", "s3dict.core.bulk", "s3dict.core.entries", "s3dict.stores.threads"),
+    "s3dict._manager": {*CORE, "s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._dict"},
+    "s3dict._dict": {
+        *CORE,
+        *("s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._lock", "s3dict._manager", "s3dict._mapping"),
+        *("s3dict._stores.base", "s3dict._stores.shared.threads"),
+    },
+    "s3dict._mapping": {"s3dict._dict"},
+    "s3dict._lock": {*CORE, "s3dict._stores.shared.threads"},
+    "s3dict._memoize": {"s3dict._config", "s3dict._dict", "s3dict.errors"},
+    "s3dict._admin.provision": {
+        "s3dict._client",
+        "s3dict.errors",
+        "s3dict._format.lifecycle",
+        "s3dict._admin.bucket_admin",
+    },
+    "s3dict._admin.doctor": {*CORE, "s3dict._client", "s3dict._admin.provision", "s3dict._stores.*"},
+    "s3dict._admin.garbage": {
+        "s3dict._client",
+        "s3dict._admin.orphans",
+        "s3dict._format.layout",
+        "s3dict._stores.shared.threads",
+    },
+    "s3dict._admin.transfer": {
+        *(
+            "s3dict._dict",
+            "s3dict.errors",
+            "s3dict._core.bulk",
+            "s3dict._core.entries",
+            "s3dict._stores.shared.threads",
+        ),
     },
     "s3dict": FACE,
     "s3dict.__main__": {"s3dict.cli.*"},
     "s3dict.cli.*": {*FACE, "s3dict.cli.*"},
     # The contract that stores pass is about the protocol itself.
-    "s3dict.testing.contract": {"s3dict.stores.base", "s3dict.stores.threads"},
-    "s3dict.testing.*": {*FACE, "s3dict.testing.*", "s3dict.cli.seaweed", "s3dict.stores.memory"},
-    "s3dict.pytest_plugin": {*FACE, "s3dict.testing.*", "s3dict.cli.seaweed"},
+    "tests.stores.contract": {"s3dict._stores.base", "s3dict._stores.shared.threads"},
+    "s3dict.testing.*": {*FACE, "s3dict.testing.*", "s3dict.testing.seaweedfs", "s3dict._stores.memory"},
+    "s3dict.testing.pytest_plugin": {*FACE, "s3dict.testing.*", "s3dict.testing.seaweedfs"},
     # An example runs its own S3 where there is none.
-    "s3dict.examples.*": {*FACE, "s3dict.examples.*", "s3dict.cli.seaweed"},
+    "s3dict.examples.*": {*FACE, "s3dict.examples.*", "s3dict.testing.seaweedfs"},
 }
 CONCURRENCY = {"asyncio", "threading", "time", "concurrent", "queue", "multiprocessing", "_thread", "selectors"}
 
@@ -121,10 +143,10 @@ def ours(modules: set[str]) -> set[str]:
 
 
 def test_imports_are_seen_wherever_they_stand() -> None:
-    assert "s3dict.core.conditional" in all_imports("s3dict.core.entries")
-    assert "s3dict.dict" in all_imports("s3dict.manager") - imports_when_loaded("s3dict.manager")
-    assert "s3dict.stores.boto" in all_imports("s3dict.client") - imports_when_loaded("s3dict.client")
-    assert "s3dict.client" in imports_when_loaded("s3dict")
+    assert "s3dict._core.conditional" in all_imports("s3dict._core.entries")
+    assert "s3dict._dict" in all_imports("s3dict._manager") - imports_when_loaded("s3dict._manager")
+    assert "s3dict._stores.boto.blocking" in all_imports("s3dict._client") - imports_when_loaded("s3dict._client")
+    assert "s3dict._client" in imports_when_loaded("s3dict")
 
 
 @pytest.mark.parametrize("module", SOURCES)
@@ -142,12 +164,12 @@ def test_no_import_runs_in_a_circle() -> None:
     assert set(graph) == set(TopologicalSorter(graph).static_order())
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if fits(module, "s3dict.core.*")])
+@pytest.mark.parametrize("module", [module for module in SOURCES if fits(module, "s3dict._core.*")])
 def test_operations_know_neither_threads_nor_tasks_nor_clocks(module: str) -> None:
     assert CONCURRENCY.isdisjoint(name.split(".")[0] for name in all_imports(module))
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if fits(module, "s3dict.format.*")])
+@pytest.mark.parametrize("module", [module for module in SOURCES if fits(module, "s3dict._format.*")])
 def test_the_format_does_no_input_and_output(module: str) -> None:
     does = {"socket", "http", "urllib", "boto3", "botocore", "aioboto3", "aiohttp", "obstore", "pathlib", "subprocess"}
     assert (does | CONCURRENCY).isdisjoint(name.split(".")[0] for name in all_imports(module))
@@ -157,9 +179,9 @@ VENDORS = {"boto3", "botocore", "aioboto3", "aiobotocore", "aiohttp", "obstore"}
 
 
 @pytest.mark.parametrize(
-    "module", [m for m in SOURCES if not fits(m, "s3dict.stores.*") and not fits(m, "s3dict.cli.*")]
+    "module", [m for m in SOURCES if not fits(m, "s3dict._stores.*") and not fits(m, "s3dict.cli.*")]
 )
 def test_only_stores_load_a_vendors_package(module: str) -> None:
-    typing_only = {"s3dict.client": {"boto3"}}.get(module, set())
+    typing_only = {"s3dict._client": {"boto3"}}.get(module, set())
     assert typing_only == VENDORS & {name.split(".")[0] for name in all_imports(module)}
     assert VENDORS.isdisjoint(name.split(".")[0] for name in imports_when_loaded(module))

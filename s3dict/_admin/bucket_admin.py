@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._stores.boto.blocking import BotoStore
+from .._stores.boto.requests import Answer, Call, Declined, decline
+from .._stores.shared.threads import run_blocking
 from ..errors import AlreadyExistsError, Error, PermissionDeniedError, UnavailableError
-from .boto import BotoStore
-from .s3 import Answer, Call, Declined, decline
-from .threads import run_blocking
 
 PUBLIC_ACCESS_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 

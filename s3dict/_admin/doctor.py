@@ -10,20 +10,20 @@ from datetime import datetime, timezone
 from enum import Enum
 from statistics import median
 
-from .client import Client
-from .core import examination
-from .core.examination import Finding, Verdict
-from .core.probe import probe
-from .errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
-from .format.capabilities import Capabilities
-from .format.layout import Layout, new_ulid
-from .format.lifecycle import harmful, housekeeping_id, missing
-from .format.manifest import decode_store
-from .provisioning import NOTHING_IS_SWEPT, danger
-from .stores.admin import BucketAdmin
-from .stores.base import Found, Store
-from .stores.denial import NOT_ACCEPTED
-from .stores.threads import run_blocking
+from .._client import Client
+from .._core.probe import probe
+from .._format.capabilities import Capabilities
+from .._format.layout import Layout, new_ulid
+from .._format.lifecycle import harmful, housekeeping_id, missing
+from .._format.manifest import decode_store
+from .._stores.base import Found, Store
+from .._stores.shared.access_denied import NOT_ACCEPTED
+from .._stores.shared.threads import run_blocking
+from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
+from .bucket_admin import BucketAdmin
+from .conformance import suite as examination
+from .conformance.suite import Finding, Verdict
+from .provision import NOTHING_IS_SWEPT, danger
 
 SKEW_SECONDS = 60.0
 """How far off the clock may be before it is worth a word."""

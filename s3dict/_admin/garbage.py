@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .client import Client
-from .core import garbage as core
-from .core.garbage import Garbage
-from .format.layout import check_name
-from .stores.threads import run_blocking
+from .._client import Client
+from .._format.layout import check_name
+from .._stores.shared.threads import run_blocking
+from . import orphans as core
+from .orphans import Garbage
 
 __all__ = ["Garbage", "find_garbage", "remove_garbage"]
 

@@ -10,11 +10,11 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from itertools import chain
 
+from .._core.catalog import find
+from .._core.listing import advanced, delete_all, scan
+from .._format.layout import DataPaths, DictId, Layout
+from .._stores.base import Store
 from ..errors import IntegrityError
-from ..format.layout import DataPaths, DictId, Layout
-from ..stores.base import Store
-from .hydration import find
-from .listing import advanced, delete_all, scan
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 
-from .client import Client
-from .errors import Error, InvalidError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
-from .format.lifecycle import Merged, are_equal, describe, harmful, lifecycle_rules, merge
-from .stores.admin import PUBLIC_ACCESS_BLOCKS, BucketAdmin, Lifecycle
+from .._client import Client
+from .._format.lifecycle import Merged, are_equal, describe, harmful, lifecycle_rules, merge
+from ..errors import Error, InvalidError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
+from .bucket_admin import PUBLIC_ACCESS_BLOCKS, BucketAdmin, Lifecycle
 
 NOTHING_IS_SWEPT = (
     "No expired entry is ever deleted: they stay as garbage, which costs storage. What a dict returns is not affected"

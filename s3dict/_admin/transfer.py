@@ -18,11 +18,11 @@ from itertools import chain, count, islice
 from math import isfinite
 from typing import Any, BinaryIO
 
-from .core.bulk import create_many
-from .core.entries import shown
-from .dict import Dict
-from .errors import DeserializationError, InvalidError, SerializationError
-from .stores.threads import run_blocking
+from .._core.bulk import create_many
+from .._core.entries import shown
+from .._dict import Dict
+from .._stores.shared.threads import run_blocking
+from ..errors import DeserializationError, InvalidError, SerializationError
 
 BATCH = 1000
 """How many entries may be put again when an import is resumed."""

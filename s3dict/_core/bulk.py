@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, TypeVar
 
+from .._format.keys import EncodedKey
 from ..errors import Error, UncertainOutcomeError
-from ..format.keys import EncodedKey
 from .entries import Entries, Live, shown
 
 T = TypeVar("T")

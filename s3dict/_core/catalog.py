@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import chain
 
+from .._format.layout import DictId, Layout, new_ulid
+from .._format.manifest import Manifest, decode_manifest, encode_deleted
+from .._stores.base import Listed, NotModified, Refused, Store
 from ..errors import IntegrityError, InvalidError, NotFoundError
-from ..format.layout import DictId, Layout, new_ulid
-from ..format.manifest import Manifest, decode_manifest, encode_deleted
-from ..stores.base import Listed, NotModified, Refused, Store
 from .conditional import Lost, Marks, Removal, delete_if, put_if, read
 
 TRUSTED_SECONDS = 60.0

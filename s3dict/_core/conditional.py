@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
+from .._stores.base import Found, NotModified, Reason, Refused, SilenceError, Store, Written, has_aged
 from ..errors import ConflictError, Error, UnavailableError, UncertainOutcomeError
-from ..stores.base import Found, NotModified, Reason, Refused, SilenceError, Store, Written, has_aged
 
 SENDINGS = 8
 """How often a conditional request is sent before giving up."""

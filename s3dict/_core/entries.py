@@ -12,19 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..errors import (
-    ConflictError,
-    DeserializationError,
-    Error,
-    IntegrityError,
-    InvalidError,
-    RequestSizeError,
-    SerializationError,
-    UnavailableError,
-    UncertainOutcomeError,
-)
-from ..format.capabilities import Capabilities
-from ..format.entry import (
+from .._format.capabilities import Capabilities
+from .._format.entry import (
     PRELUDE_BYTES,
     TOMBSTONE_BYTES,
     WRITE_ID_BYTES,
@@ -37,15 +26,26 @@ from ..format.entry import (
     read_prelude,
     unpack,
 )
-from ..format.keys import EncodedKey, KeyCodec, digest
-from ..format.layout import DataPaths
-from ..format.values import Codec, Segment
-from ..stores.base import Found, SilenceError, Store, Written
-from .cache import ReadCache
-from .cache import recent as read_recently
+from .._format.keys import EncodedKey, KeyCodec, digest
+from .._format.layout import DataPaths
+from .._format.values import Codec, Segment
+from .._stores.base import Found, SilenceError, Store, Written
+from ..errors import (
+    ConflictError,
+    DeserializationError,
+    Error,
+    IntegrityError,
+    InvalidError,
+    RequestSizeError,
+    SerializationError,
+    UnavailableError,
+    UncertainOutcomeError,
+)
 from .conditional import SENDINGS, Lost, Marks, Removal, Won, before, delete_if, may_send, put_if, read
 from .expiry import Expiry
-from .fetching import fetch
+from .ranged_get import fetch
+from .read_cache import ReadCache
+from .read_cache import recent as read_recently
 
 CHANGES_BORNE = 200
 """How often an entry may change under a read-and-write before that gives up."""

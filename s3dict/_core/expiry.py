@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from .._format.capabilities import Capabilities
+from .._format.entry import renewed
+from .._format.layout import SWEEP_MARGIN
+from .._stores.base import Found, Refused, Store, Told, Written, has_aged
 from ..errors import Error, PermissionDeniedError
-from ..format.capabilities import Capabilities
-from ..format.entry import renewed
-from ..format.layout import SWEEP_MARGIN
-from ..stores.base import Found, Refused, Store, Told, Written, has_aged
 from .conditional import read
 
 CLOCK_SLACK = timedelta(seconds=1)

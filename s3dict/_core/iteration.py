@@ -7,9 +7,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from ..format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
-from ..format.keys import KeyCodec, check_segment, is_segment, key_bytes_in
-from ..stores.base import Listed, Page
+from .._format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
+from .._format.keys import KeyCodec, check_segment, is_segment, key_bytes_in
+from .._stores.base import Listed, Page
 from .conditional import read
 from .entries import Entries
 from .listing import MAX_RANGES, delete_all, scan

@@ -12,8 +12,8 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
+from .._stores.base import PAGE_SIZE, Listed, NotDeleted, Page, Store
 from ..errors import UnavailableError
-from ..stores.base import PAGE_SIZE, Listed, NotDeleted, Page, Store
 
 MAX_RANGES = 16
 _DIGITS = 8

@@ -14,6 +14,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
+from .._format.capabilities import Capabilities
+from .._format.lock import MAX_LEASE, LockRecord, decode_lock
+from .._stores.base import Found, Store, has_aged
 from ..errors import (
     Error,
     InvalidError,
@@ -22,9 +25,6 @@ from ..errors import (
     UnavailableError,
     UncertainOutcomeError,
 )
-from ..format.capabilities import Capabilities
-from ..format.lock import MAX_LEASE, LockRecord, decode_lock
-from ..stores.base import Found, Store, has_aged
 from .conditional import Lost, Marks, Won, pause, put_if, read
 
 MIN_LEASE = 2.0

@@ -10,11 +10,11 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime, timezone
 
+from .._format.capabilities import Capabilities
+from .._format.layout import Layout, new_ulid
+from .._format.manifest import decode_store, encode_store
+from .._stores.base import Deleted, Reason, Refused, Store, Written
 from ..errors import Error, UnavailableError, UnsupportedStoreError
-from ..format.capabilities import Capabilities
-from ..format.layout import Layout, new_ulid
-from ..format.manifest import decode_store, encode_store
-from ..stores.base import Deleted, Reason, Refused, Store, Written
 from .conditional import Marks, before, put_if, read
 
 _WRONG = '"00000000000000000000000000000000"'

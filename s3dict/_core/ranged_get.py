@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
+from .._stores.base import Found, NotModified, Store
 from ..errors import ConflictError
-from ..stores.base import Found, NotModified, Store
 from .conditional import before, read
 
 FIRST_BYTES = 16 << 20

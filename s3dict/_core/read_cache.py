@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
-from ..stores.base import Found, NotModified, Store
+from .._stores.base import Found, NotModified, Store
 
 CACHE_BYTES = 64 << 20
 """How much all that is cached for a client takes; what was not read for longest gives way."""

@@ -30,10 +30,10 @@ from .base import (
     Refused,
     Written,
 )
-from .denial import denied
-from .s3 import Call, folder
-from .tasks import Tasks
-from .threads import Threads
+from .boto.requests import Call, folder
+from .shared.access_denied import denied
+from .shared.tasks import Tasks
+from .shared.threads import Threads
 
 _REFUSED = Refused(Reason.CONDITION)
 _FAULTY_PAUSE = 0.001

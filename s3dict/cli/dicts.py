@@ -14,7 +14,7 @@ from .options import AsJson, Environment, Name, Yes, ask, environment_of, open_d
 from .output import at_work, duration, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..dict import DictInfo
+    from .._dict import DictInfo
 
 app = typer.Typer()
 _PANEL = "Dicts"

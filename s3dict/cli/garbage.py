@@ -12,7 +12,7 @@ from .options import AsJson, Yes, ask, place_of
 from .output import at_work, plural, print_json, print_table
 
 if TYPE_CHECKING:
-    from ..garbage import Garbage
+    from .._admin.garbage import Garbage
 
 app = typer.Typer()
 
@@ -31,7 +31,7 @@ def gc(
 
     The rules of `s3dict init` sweep most of it in time, but for dicts that keep entries for ever. It asks first.
     """
-    from ..garbage import find_garbage, remove_garbage
+    from .._admin.garbage import find_garbage, remove_garbage
 
     client = Client.from_env()
     with at_work("Looking"):

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from .seaweed import LocalServer
+from ..testing.seaweedfs import LocalServer
 
 app = typer.Typer()
 _PANEL = "On this machine"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import Client, Dict
-from ..config import DEFAULT_ENVIRONMENT
+from .._config import DEFAULT_ENVIRONMENT
 from ..errors import Error
 
 __all__ = [
@@ -56,7 +56,7 @@ def open_dict(name: str, env: str | None) -> Dict[Any, Any]:
 
 
 def key_of(text: str, is_json: bool) -> Any:
-    from ..transfer import key_from_json
+    from .._admin.transfer import key_from_json
 
     if not is_json:
         return text

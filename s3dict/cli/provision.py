@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX, timeout_from_env
+from .._config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX, timeout_from_env
 from .options import AsJson
 from .output import printable
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..diagnosis import Check
-    from ..provisioning import Step
+    from .._admin.doctor import Check
+    from .._admin.provision import Step
+    from .._client import Client
 
 app = typer.Typer()
 _PANEL = "Bucket"
@@ -51,7 +51,7 @@ def init(
 
     The exit code is 1 if something failed. What a store other than AWS does not offer is not needed, but for the rules.
     """
-    from ..provisioning import provision
+    from .._admin.provision import provision
 
     client = _client(bucket, prefix, endpoint_url, region)
     steps = []
@@ -92,7 +92,7 @@ def doctor(
     """
     from rich.console import Console
 
-    from ..diagnosis import diagnose
+    from .._admin.doctor import diagnose
 
     client = _client(bucket, prefix, endpoint_url, region)
     with Console(stderr=True, quiet=not deep).status("looking deep…"):
@@ -108,7 +108,7 @@ def doctor(
 
 
 def _client(bucket: str | None, prefix: str, endpoint_url: str | None, region: str | None) -> Client:
-    from ..client import Client
+    from .._client import Client
 
     if not bucket:
         raise typer.BadParameter("name one, or set S3DICT_BUCKET", param_hint="--bucket")

@@ -21,7 +21,7 @@ from .progress import bar, is_watched
 
 if TYPE_CHECKING:
     from .. import Dict
-    from ..transfer import Format, Record
+    from .._admin.transfer import Format, Record
 
 app = typer.Typer()
 _PANEL = "Files"
@@ -50,7 +50,7 @@ def export(
     With jsonl, each line is {"key": ..., "value": ...}; a key that is a tuple is an array. An entry that would not come
     back from JSON as it is ends the export. A file shows up under its name when it is complete.
     """
-    from ..transfer import Format, write_records
+    from .._admin.transfer import Format, write_records
 
     handle = open_dict(name, env)
     total = handle.len() if is_watched() else None
@@ -134,7 +134,7 @@ def _source(file: Path) -> Iterator[BufferedReader]:
 
 
 def _format_of(source: BufferedReader, file: Path, form: Form | None, yes: bool) -> Format:
-    from ..transfer import Format, is_pickle
+    from .._admin.transfer import Format, is_pickle
 
     if form is not None:
         return Format(form.value)
@@ -152,7 +152,7 @@ def _import(
     handle: Dict[Any, Any], file: Path, source: BufferedReader, form: Format, skip_existing: bool, resume: bool
 ) -> tuple[int, int]:
     """How many entries were imported, and how many of these skipped."""
-    from ..transfer import put_records, read_records
+    from .._admin.transfer import put_records, read_records
 
     checkpoint = _checkpoint(file, handle, form, resume)
     entries = skipped = 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..cli.seaweed import LocalServer
+from ..testing.seaweedfs import LocalServer
 
 __all__ = ["some_bucket"]
 

@@ -6,8 +6,9 @@ is needed.
 
 from __future__ import annotations
 
+from tests.stores.contract import AsyncStoreContract, StoreContract
+
 from .clock import Clock
-from .contract import AsyncStoreContract, StoreContract
 from .faults import Fault, faults
 
 __all__ = ["AsyncStoreContract", "Clock", "Fault", "StoreContract", "faults"]

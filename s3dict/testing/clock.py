@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from ..client import Client
+from .._client import Client
 from ..errors import InvalidError
 from .memory import bucket_of
 

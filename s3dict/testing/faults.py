@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..client import Client
+from .._client import Client
+from .._stores.memory import Fault, FaultKind, Operation
 from ..errors import InvalidError
-from ..stores.memory import Fault, FaultKind, Operation
 from .memory import bucket_of
 
 __all__ = ["Fault", "faults"]

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from ..client import Client
-from ..dict import let_go
-from ..stores.memory import forget_memory_bucket
+from .._client import Client
+from .._dict import let_go
+from .._stores.memory import forget_memory_bucket
 
 if TYPE_CHECKING:
-    from ..cli.seaweed import LocalServer
+    from .seaweedfs import LocalServer
 
 # These would go with the server's credentials, or in their place.
 _STRANGE = ("AWS_SESSION_TOKEN", "AWS_PROFILE")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..client import Client
+from .._client import Client
+from .._stores.memory import MemoryBucket, memory_bucket
 from ..errors import InvalidError
-from ..stores.memory import MemoryBucket, memory_bucket
 
 
 def bucket_of(client: Client, purpose: str) -> MemoryBucket:

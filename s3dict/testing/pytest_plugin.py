@@ -13,7 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from s3dict import Client
-    from s3dict.cli.seaweed import LocalServer
+    from s3dict.testing.seaweedfs import LocalServer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,7 +50,7 @@ def s3dict_memory_client() -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def _s3dict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    from s3dict.cli.seaweed import LocalServer
+    from s3dict.testing.seaweedfs import LocalServer
 
     server = LocalServer(tmp_path_factory.mktemp("s3dict"))
     try:

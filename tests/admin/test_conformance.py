@@ -12,18 +12,18 @@ import boto3
 import pytest
 
 from s3dict import Client, InvalidError
-from s3dict.core import examination
-from s3dict.core.examination import FEATURES, Finding, Verdict, examine
-from s3dict.core.probe import probe
-from s3dict.diagnosis import diagnose
-from s3dict.stores.base import Body, Deleted, Found, NotModified, Reason, Refused, Written
-from s3dict.stores.memory import AsyncMemoryStore, memory_bucket
-from s3dict.stores.threads import run_blocking
+from s3dict._admin.conformance import suite as examination
+from s3dict._admin.conformance.suite import FEATURES, Finding, Verdict, examine
+from s3dict._admin.doctor import diagnose
+from s3dict._core.probe import probe
+from s3dict._stores.base import Body, Deleted, Found, NotModified, Reason, Refused, Written
+from s3dict._stores.memory import AsyncMemoryStore, memory_bucket
+from s3dict._stores.shared.threads import run_blocking
 
-from .support.commands import Answer, answer
-from .support.misbehaving import Flaw, MisbehavingServer
-from .support.proxy import Fault, Proxy
-from .support.ways import Endpoint
+from ..support.commands import Answer, answer
+from ..support.faulty_server import Flaw, MisbehavingServer
+from ..support.modes import Endpoint
+from ..support.proxy import Fault, Proxy
 
 SLOW = ("listing in pages", "dates")
 S = TypeVar("S", bound=AsyncMemoryStore)
@@ -64,7 +64,7 @@ def look(client: Client, **options: Any) -> tuple[Finding, ...]:
 def test_what_a_server_lacks_is_found_and_nothing_else(
     server: MisbehavingServer, flaw: Flaw, lacking: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
     monkeypatch.setattr(examination, "FEATURES", [feature for feature in FEATURES if "If-" in feature.name])
     server.flaws.add(flaw)
     seen = verdicts(look(Client("b", endpoint_url=server.url, driver="boto3")))
@@ -152,7 +152,7 @@ class Late(AsyncMemoryStore):
 
 
 def test_a_store_that_shows_late_what_was_put_is_found_out_and_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3dict.core.features._MORE_THAN_A_SECOND", 0)
+    monkeypatch.setattr("s3dict._admin.conformance.features._MORE_THAN_A_SECOND", 0)
     names = ("GET If-None-Match", "GET Range", "dates")
     monkeypatch.setattr(examination, "FEATURES", [feature for feature in FEATURES if feature.name in names])
     findings = asyncio.run(examine(in_memory(Late), "scratch", None, rounds=1))
@@ -197,7 +197,7 @@ def test_it_takes_the_requests_that_it_says_and_leaves_nothing_behind() -> None:
 
 
 def test_what_fails_on_the_way_is_tried_anew(server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
     monkeypatch.setattr(examination, "FEATURES", FEATURES[:2])
     with Proxy(server.url) as proxy:
         proxy.script(Fault("slow-down", "PutObject"))

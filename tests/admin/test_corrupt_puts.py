@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from s3dict import Client, UnavailableError
-from s3dict.core import examination
-from s3dict.core.examination import FEATURES, Verdict, examine
-from s3dict.stores.damaged import DamagedPuts
-from s3dict.stores.threads import run_blocking
+from s3dict._admin.conformance import suite as examination
+from s3dict._admin.conformance.corrupt_puts import DamagedPuts
+from s3dict._admin.conformance.suite import FEATURES, Verdict, examine
+from s3dict._stores.shared.threads import run_blocking
 
-from .support.misbehaving import MisbehavingServer
-from .support.proxy import Fault, FaultKind, Proxy
+from ..support.faulty_server import MisbehavingServer
+from ..support.proxy import Fault, FaultKind, Proxy
 
 
 def damaged_puts(url: str) -> DamagedPuts:

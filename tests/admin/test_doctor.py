@@ -11,15 +11,15 @@ import boto3
 import pytest
 
 from s3dict import Client, Dict, InvalidError
+from s3dict._admin.doctor import Check, Status
+from s3dict._format.lifecycle import lifecycle_rules
 from s3dict.cli import provision
-from s3dict.diagnosis import Check, Status
-from s3dict.format.lifecycle import lifecycle_rules
 
-from .conftest import SECRET_KEY
-from .support.commands import Answer, answer
-from .support.misbehaving import Flaw, MisbehavingServer
-from .support.proxy import Fault, Proxy, Request
-from .support.ways import Endpoint
+from ..conftest import SECRET_KEY
+from ..support.commands import Answer, answer
+from ..support.faulty_server import Flaw, MisbehavingServer
+from ..support.modes import Endpoint
+from ..support.proxy import Fault, Proxy, Request
 
 CHECKS = [
     *("driver", "credentials", "bucket", "region", "clock", "conditional requests", "sweep rules", "versioning"),

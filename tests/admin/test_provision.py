@@ -15,15 +15,16 @@ from typing import Any
 import boto3
 import pytest
 
-from s3dict import InvalidError, provisioning
-from s3dict.format.lifecycle import are_equal, lifecycle_rules
-from s3dict.provisioning import Outcome
-from s3dict.stores.admin import BucketAdmin, Lifecycle
+from s3dict import InvalidError
+from s3dict._admin import provision as provisioning
+from s3dict._admin.bucket_admin import BucketAdmin, Lifecycle
+from s3dict._admin.provision import Outcome
+from s3dict._format.lifecycle import are_equal, lifecycle_rules
 
-from .support.commands import Answer, answer, refusal
-from .support.misbehaving import MisbehavingServer
-from .support.proxy import Fault, Proxy, Request
-from .support.ways import Endpoint
+from ..support.commands import Answer, answer, refusal
+from ..support.faulty_server import MisbehavingServer
+from ..support.modes import Endpoint
+from ..support.proxy import Fault, Proxy, Request
 
 OURS = lifecycle_rules("s3dict")
 BLOCKS = ("IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
@@ -326,7 +327,7 @@ def test_without_a_bucket_or_with_one_in_memory_there_is_nothing_to_set_up() -> 
 def test_it_runs_as_a_process_and_an_error_is_one_line(moto: Endpoint, s3: Any, name: str) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "error", "-m", "s3dict", "init", "--endpoint-url", moto.url, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
     done = run("--bucket", name)
     assert (0, "") == (done.returncode, done.stderr)
@@ -366,7 +367,7 @@ def test_on_aws_the_bucket_is_in_the_region_and_the_caller_has_a_name() -> None:
             **os.environ,
             "S3DICT_DRIVER": "boto3",
             "AWS_DEFAULT_REGION": "eu-central-1",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
         },
         capture_output=True,
         text=True,

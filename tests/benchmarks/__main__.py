@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.console import Console
 
 from .growth import measure_growth
-from .lab import Lab
 from .plots import draw
 from .report import machine, print_table, used_versions, write_json, write_markdown
 from .results import Line
 from .rows import ROWS
+from .runner import Lab
 from .servers import running_servers
 
 _RESULTS = Path(__file__).parent / "results"

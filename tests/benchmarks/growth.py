@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .catalogue import kind_named
-from .lab import SLOW, Job, Lab, folder_of
 from .rows import AIOBOTO3, BOTO3, KIB, MIB, OBSTORE, OURS, OURS_AIOBOTO3, OURS_ASYNCIO, OURS_BOTO3
+from .runner import SLOW, Job, Lab, folder_of
 from .workers import Crew
 
 __all__ = ["measure_growth"]

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Literal
 
 from .catalogue import Kind, all_kinds, kind_named
-from .lab import SLOW, Found, Job, Lab, entries_of, folder_of
 from .results import Line, Target, at_least, at_most
+from .runner import SLOW, Found, Job, Lab, entries_of, folder_of
 from .servers import DELAY, Server
 from .workers import CONCURRENCY, Crew, Medians
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from s3dict.cli.seaweed import LocalServer
+from s3dict.testing.seaweedfs import LocalServer
 
 __all__ = ["DELAY", "ROOT", "Server", "Servers", "running_servers"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ..support.ceph import CephGateway
-from .place import DAY_SECONDS, Place
+from .environment import DAY_SECONDS, Place
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 
 from s3dict import Client, Dict
-from s3dict.provisioning import Outcome, provision
+from s3dict._admin.provision import Outcome, provision
 
 from ..support.ceph import CephGateway
 from ..support.proxy import Proxy

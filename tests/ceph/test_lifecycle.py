@@ -15,14 +15,14 @@ from unittest.mock import patch
 import pytest
 
 from s3dict import Dict, NotFoundError
-from s3dict.core import hydration
-from s3dict.format.entry import TOMBSTONE_BYTES
+from s3dict._core import catalog as hydration
+from s3dict._format.entry import TOMBSTONE_BYTES
 
 from ..races.workers import KILLED, Workers
 from ..support.ceph import CephGateway
-from .jobs import PROCESSES, Diary, Renewal, abandon, live
-from .place import DAY_SECONDS, Calendar, Place
+from .environment import DAY_SECONDS, Calendar, Place
 from .visits import Rules, Visit, violations
+from .workloads import PROCESSES, Diary, Renewal, abandon, live
 
 pytestmark = pytest.mark.timeout(600)
 

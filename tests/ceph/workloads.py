@@ -14,12 +14,12 @@ from typing import Any
 from unittest.mock import patch
 
 from s3dict import ConflictError, Dict, Error, UnavailableError, UncertainOutcomeError
-from s3dict.core import expiry
-from s3dict.core.expiry import Expiry
-from s3dict.stores.base import Found, Refused, Told, Written
+from s3dict._core import expiry
+from s3dict._core.expiry import Expiry
+from s3dict._stores.base import Found, Refused, Told, Written
 
 from ..races.workers import Seat
-from .place import DAY_SECONDS
+from .environment import DAY_SECONDS
 from .visits import ABSENT, PRESENT, State, Visit
 
 __all__ = ["PROCESSES", "Diary", "Renewal", "abandon", "live"]

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from ..races.workers import Workers
 from .disk import NotPossibleError
-from .lab import Lab
 from .report import keep, print_table, write_readme
 from .results import Result
+from .runner import Lab
 from .scenarios import ON_CEPH, SCENARIOS, SOAK
 
 _SOAK_TIMES = 5

@@ -17,14 +17,14 @@ from typing import Any
 import boto3
 
 from s3dict import AlreadyExistsError, Client, Dict, Error, LockLostError, LockTimeoutError, NotFoundError
-from s3dict.garbage import find_garbage, remove_garbage
+from s3dict._admin.garbage import find_garbage, remove_garbage
 
 from ..races.workers import KILLED, Seat
-from ..support.ways import World
-from .diary import Diary, check_diaries, value_of
-from .jobs import DRIVERS, reach
-from .lab import Lab
+from ..support.modes import World
+from .journal import Diary, check_diaries, value_of
 from .results import Result
+from .runner import Lab
+from .workloads import DRIVERS, reach
 
 __all__ = ["clients_killed"]
 

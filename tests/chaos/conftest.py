@@ -8,8 +8,8 @@ import pytest
 
 from ..races.conftest import workers
 from ..races.workers import Workers
-from ..support.ways import Endpoint
-from .lab import Lab
+from ..support.modes import Endpoint
+from .runner import Lab
 
 __all__ = ["lab", "workers"]
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from s3dict import Client, Dict, UnavailableError, UncertainOutcomeError
-from s3dict.stores.threads import run_blocking
+from s3dict._stores.shared.threads import run_blocking
 
-from ..support.ways import InWay, Way
-from .diary import value_of
-from .lab import Lab, seaweed
+from ..support.modes import InWay, Way
+from .journal import value_of
 from .results import Result
+from .runner import Lab, seaweed
 
 __all__ = ["NotPossibleError", "disk_full"]
 

@@ -16,8 +16,8 @@ import boto3
 from s3dict import Client
 
 from ..support.ceph import CephGateway
-from .lab import Lab, Rounds, seaweed
 from .results import Result
+from .runner import Lab, Rounds, seaweed
 
 __all__ = ["radosgw_killed", "seaweed_killed"]
 

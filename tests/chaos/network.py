@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..support.modes import by_way_of
 from ..support.proxy import Fault, Proxy, Request
-from ..support.ways import by_way_of
-from .lab import Lab, Rounds
 from .results import Result
+from .runner import Lab, Rounds
 
 __all__ = ["EVERYTHING", "PROFILES", "Profile", "network", "silence"]
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from s3dict import Client, Dict
-from s3dict.cli.seaweed import LocalServer
+from s3dict.testing.seaweedfs import LocalServer
 
-from ..histories.jobs import understood
+from ..linearizability.workloads import understood
 from ..races.workers import Workers
 from ..support.history import Recorder, load_history
 from ..support.linearizability import ABSENT, Get, NotLinearizableError, Operation, assert_linearizable
-from ..support.ways import Endpoint
-from .diary import check_diaries
-from .jobs import COUNTER, Counted, Course, endure
+from ..support.modes import Endpoint
+from .journal import check_diaries
 from .results import Result
+from .workloads import COUNTER, Counted, Course, endure
 
 __all__ = ["Lab", "Rounds", "seaweed"]
 

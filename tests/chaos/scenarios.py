@@ -8,9 +8,9 @@ from functools import partial
 from .clients import clients_killed
 from .disk import disk_full
 from .kills import radosgw_killed, seaweed_killed
-from .lab import Lab
 from .network import PROFILES, network, silence
 from .results import Result
+from .runner import Lab
 from .skew import clock_skew
 from .soak import soak
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from s3dict import Dict, PermissionDeniedError
 
+from ..support.modes import by_way_of
 from ..support.proxy import Proxy
 from ..support.time_travel import TimeTravel
-from ..support.ways import by_way_of
-from .jobs import skewed
-from .lab import Lab, Rounds
 from .results import Result
+from .runner import Lab, Rounds
+from .workloads import skewed
 
 __all__ = ["clock_skew"]
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from s3dict import Client, Dict, LockTimeoutError, UnavailableError, UncertainOutcomeError
 
-from .lab import Lab
 from .results import Result
+from .runner import Lab
 
 __all__ = ["Load", "Sample", "Soaked", "growth", "remnants", "soak"]
 

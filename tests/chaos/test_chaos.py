@@ -15,22 +15,22 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict
-from s3dict.stores.threads import run_blocking
+from s3dict._stores.shared.threads import run_blocking
 from s3dict.testing import faults
 
 from ..support.history import Recorder
 from ..support.linearizability import Put
-from ..support.ways import InWay, Way
+from ..support.modes import InWay, Way
 from .clients import check_dict, check_locks, clients_killed
-from .diary import Diary, Findings, check_diaries, value_of
 from .disk import NotPossibleError, disk_full
-from .jobs import COUNTER, Counted, Course
+from .journal import Diary, Findings, check_diaries, value_of
 from .kills import radosgw_killed, seaweed_killed
-from .lab import Lab, Rounds
 from .network import EVERYTHING, network, silence
 from .results import Result
+from .runner import Lab, Rounds
 from .skew import clock_skew
 from .soak import Load, Sample, Soaked, growth, remnants, soak
+from .workloads import COUNTER, Counted, Course
 
 SCENARIOS: dict[str, Callable[[Lab], Result]] = {
     "the server is killed": seaweed_killed,

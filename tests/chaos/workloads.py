@@ -18,11 +18,11 @@ from unittest import mock
 
 from s3dict import Client, ConflictError, Dict, LockLostError, LockTimeoutError, UnavailableError, UncertainOutcomeError
 
-from ..histories.jobs import UNCERTAIN, Life
+from ..linearizability.workloads import UNCERTAIN, Life
 from ..races.workers import Seat
 from ..support.history import Recorder
-from ..support.ways import InWay
-from .diary import Diary
+from ..support.modes import InWay
+from .journal import Diary
 
 __all__ = ["COUNTER", "DRIVERS", "Counted", "Course", "endure", "reach", "skewed"]
 

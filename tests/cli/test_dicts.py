@@ -14,7 +14,7 @@ import pytest
 from s3dict import Client, Dict, InvalidError, NotFoundError
 from s3dict.cli import main
 
-from .support.commands import answer, shown
+from ..support.commands import answer, shown
 
 pytestmark = pytest.mark.usefixtures("configured")
 

@@ -10,7 +10,7 @@ import pytest
 
 from s3dict import Client, Dict, NotFoundError, SerializationError, UncertainOutcomeError
 
-from .support.commands import answer, shown
+from ..support.commands import answer, shown
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict, PermissionDeniedError
-from s3dict.core import hydration
-from s3dict.format.layout import SWEEP_DAYS
-from s3dict.garbage import find_garbage, remove_garbage
-from s3dict.stores.memory import MemoryBucket, memory_bucket
-from s3dict.stores.s3 import S3Requests
+from s3dict._admin.garbage import find_garbage, remove_garbage
+from s3dict._core import catalog as hydration
+from s3dict._format.layout import SWEEP_DAYS
+from s3dict._stores.boto.requests import S3Requests
+from s3dict._stores.memory import MemoryBucket, memory_bucket
 
-from .support.commands import Answer, answer, shown
-from .support.proxy import Proxy, Request
-from .support.ways import Endpoint
+from ..support.commands import Answer, answer, shown
+from ..support.modes import Endpoint
+from ..support.proxy import Proxy, Request
 
 
 @pytest.fixture
@@ -239,5 +239,5 @@ def test_not_being_allowed_to_delete_is_an_error(configured: Client, monkeypatch
     async def refuse(*_: Any) -> Any:
         raise PermissionDeniedError("the policy says no")
 
-    monkeypatch.setattr("s3dict.stores.memory._MemoryObjects.delete_many", refuse)
+    monkeypatch.setattr("s3dict._stores.memory._MemoryObjects.delete_many", refuse)
     assert (1, "the policy says no") == ((done := answer("gc", "--yes")).exit_code, str(done.error))

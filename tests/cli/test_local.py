@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from s3dict.cli import demo
-from s3dict.cli.seaweed import LocalServer
+from s3dict.testing.seaweedfs import LocalServer
 
 COMMAND = [sys.executable, "-W", "error", "-m", "s3dict"]
 LAST_EXPORT = "AWS_DEFAULT_REGION"

@@ -18,9 +18,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from s3dict.cli import seaweed
-from s3dict.cli.seaweed import LocalServer
 from s3dict.errors import InvalidError, UnavailableError
+from s3dict.testing import seaweedfs as seaweed
+from s3dict.testing.seaweedfs import LocalServer
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def test_child_ends_when_its_parent_is_killed() -> None:
     program = """if True:
         import os, signal, sys
         from pathlib import Path
-        from s3dict.cli.seaweed import _GuardedProcess
+        from s3dict.testing.seaweedfs import _GuardedProcess
         child = _GuardedProcess(["/bin/sleep", "600"], Path("/"), {}, sys.stdout.buffer)
         os.kill(os.getpid(), signal.SIGKILL)
     """

@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 
-from s3dict import Client, Dict, InvalidError, NotFoundError, SerializationError, UnavailableError, transfer
-from s3dict.stores.memory import MemoryBucket
-from s3dict.transfer import Format, Record, put_records, read_records, write_records
+from s3dict import Client, Dict, InvalidError, NotFoundError, SerializationError, UnavailableError
+from s3dict._admin import transfer
+from s3dict._admin.transfer import Format, Record, put_records, read_records, write_records
+from s3dict._stores.memory import MemoryBucket
 
-from .support.commands import answer, shown
-from .support.ways import Endpoint
+from ..support.commands import answer, shown
+from ..support.modes import Endpoint
 
 PLAIN: dict[Any, Any] = {
     "text ü\n": "value\u2028",
@@ -90,7 +91,7 @@ def fail_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return write(self, path, body)
 
     monkeypatch.setattr(MemoryBucket, "write", limited)
-    monkeypatch.setattr("s3dict.core.entries.SENDINGS", 1)
+    monkeypatch.setattr("s3dict._core.entries.SENDINGS", 1)
 
 
 @pytest.mark.parametrize(("form", "entries"), [("jsonl", PLAIN), ("pickle", PYTHON)])
@@ -306,7 +307,7 @@ def test_an_import_is_not_resumed_with_another_file_dict_or_format(
 def test_a_dict_deleted_during_an_import_is_noticed(
     d: Dict[Any, Any], skip_existing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3dict.dict.TRUSTED_SECONDS", 0)
+    monkeypatch.setattr("s3dict._dict.TRUSTED_SECONDS", 0)
     batches = put_records(d, (Record(n, n, 0) for n in range(9)), skip_existing=skip_existing)
     next(batches)
     Dict.objects.delete("d")

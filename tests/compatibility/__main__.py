@@ -1,4 +1,4 @@
-"""``python -m tests.matrix``: which S3 servers s3dict works on, as seen here and now."""
+"""``python -m tests.compatibility``: which S3 servers s3dict works on, as seen here and now."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import time
 
 from .results import Result, load, save
+from .run import NAMES, tried
 from .table import markdown, write_readme
-from .trial import NAMES, tried
 
 
 def main() -> int:
@@ -46,7 +46,7 @@ def _keep(results: dict[str, Result], missing: dict[str, str]) -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.compatibility", description=main.__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=NAMES, help="of these servers: %(choices)s")
     parser.add_argument("--full", action="store_true", help="more rounds, and the tests on each server: an hour or two")
     parser.add_argument("--write", action="store_true", help="put the results into the table in README.md")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from s3dict.core.examination import Verdict
+from s3dict._admin.conformance.suite import Verdict
 
 from .suites import Counts
 from .verdicts import Sight

@@ -12,11 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from s3dict.core.examination import Finding
+from s3dict._admin.conformance.suite import Finding
 
 from ..benchmarks.report import machine
+from ..support.modes import Driver, Endpoint
 from ..support.servers import ACCESS_KEY, SECRET_KEY, SERVERS, running
-from ..support.ways import Driver, Endpoint
 from .results import Result
 from .suites import run_races, run_suite
 from .verdicts import Seat, looked_at, merged, refusal, seats

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 __all__ = ["Counts", "run_races", "run_suite"]
 
 _ROOT = Path(__file__).parents[2]
-_CONTENDED = ("tests/races", "tests/histories")
+_CONTENDED = ("tests/races", "tests/linearizability")
 _SECONDS = 3600.0
 _TAIL_CHARACTERS = 1000
 

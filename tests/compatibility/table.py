@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from s3dict.core.examination import FEATURES, Verdict
+from s3dict._admin.conformance.suite import FEATURES, Verdict
 
 from .results import Result
 

@@ -1,4 +1,4 @@
-"""The server matrix in short, on what is at hand without an installation; `python -m tests.matrix` is the long form."""
+"""The server matrix in short, on what is at hand without an installation; `python -m tests.compatibility` is the long form."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from s3dict.core.examination import Verdict
+from s3dict._admin.conformance.suite import Verdict
 
-from .matrix.results import Result
-from .matrix.suites import Counts
-from .matrix.table import UNTRIED, markdown
-from .matrix.trial import seen
-from .matrix.verdicts import looked_at, seats
-from .support.ways import Endpoint
+from ..support.modes import Endpoint
+from .results import Result
+from .run import seen
+from .suites import Counts
+from .table import UNTRIED, markdown
+from .verdicts import looked_at, seats
 
 SLOW = ("listing in pages", "dates", "a and a/b at once")
 IGNORED_BY_MOTO = ["COPY If-Match, source", "COPY If-Match, destination"]

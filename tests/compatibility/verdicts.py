@@ -11,12 +11,12 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from s3dict import Client, Dict, UnsupportedStoreError
-from s3dict.core.examination import Finding, Verdict, examine
-from s3dict.format.layout import new_ulid
-from s3dict.stores.threads import run_blocking
+from s3dict._admin.conformance.suite import Finding, Verdict, examine
+from s3dict._format.layout import new_ulid
+from s3dict._stores.shared.threads import run_blocking
 
+from ..support.modes import Driver, Endpoint, Way
 from ..support.servers import SERVERS
-from ..support.ways import Driver, Endpoint, Way
 
 __all__ = ["Seat", "Sight", "looked_at", "merged", "refusal", "seats"]
 

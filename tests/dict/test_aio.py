@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict
-from s3dict.bridge import iterator, method
-from s3dict.stores.threads import run_blocking
+from s3dict._aio import iterator, method
+from s3dict._stores.shared.threads import run_blocking
 
 
 class Suspending:

@@ -14,9 +14,9 @@ import pytest
 
 from s3dict import Client, ConflictError, Dict, NotFoundError, UnavailableError, UncertainOutcomeError
 
-from .support.misbehaving import MisbehavingServer
-from .support.proxy import Fault, FaultKind, Proxy, Request
-from .support.ways import Endpoint, Way, World, by_way_of
+from ..support.faulty_server import MisbehavingServer
+from ..support.modes import Endpoint, Way, World, by_way_of
+from ..support.proxy import Fault, FaultKind, Proxy, Request
 
 UNSEEN: list[FaultKind] = ["lost-request", "internal-error", "slow-down", "conflict"]
 PUT_OFF: list[FaultKind] = ["slow-down", "conflict"]
@@ -40,7 +40,7 @@ def direct(client: Client) -> Client:
 
 @pytest.fixture
 def world(direct: Client, proxy: Proxy, way: Way, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
     return World(by_way_of(proxy.url, direct), way)
 
 
@@ -263,7 +263,7 @@ async def test_a_bulk_deletion_whose_answer_breaks_off_is_asked_for_again(d: Any
 
 @pytest.mark.removes_by_delete
 async def test_a_store_that_stays_away_is_unavailable(d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 3)
+    monkeypatch.setattr("s3dict._core.conditional.SENDINGS", 3)
     await d.put("k", 1)
     uses: list[Callable[[], Any]] = [lambda: d.pop("k"), lambda: d.put("k", 2, skip_if_exists=True)]
     proxy.faults = [fault("slow-down"), fault("slow-down", "DeleteObject")]
@@ -283,7 +283,7 @@ async def test_a_store_that_stays_away_is_unavailable(d: Any, proxy: Proxy, monk
 async def test_a_store_that_is_gone_is_unavailable_and_not_uncertain(
     d: Any, way: Way, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 3)
+    monkeypatch.setattr("s3dict._core.conditional.SENDINGS", 3)
     await d.hydrate()
     with Proxy(endpoint.url) as passing:
         gone = by_way_of(passing.url, d.client)

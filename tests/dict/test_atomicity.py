@@ -17,11 +17,11 @@ from s3dict import (
     SerializationError,
     memoize,
 )
-from s3dict.core.conditional import put_if
-from s3dict.format.entry import pack_tombstone
-from s3dict.stores.memory import memory_bucket
+from s3dict._core.conditional import put_if
+from s3dict._format.entry import pack_tombstone
+from s3dict._stores.memory import memory_bucket
 
-from .support.ways import Way, World, listed
+from ..support.modes import Way, World, listed
 
 
 async def test_entry_tells_value_version_and_time(d: Any) -> None:
@@ -107,7 +107,7 @@ async def test_modify_passes_on_what_the_function_raises(d: Any) -> None:
 
 
 async def test_modify_gives_up_when_others_are_always_faster(d: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3dict.core.compute.CHANGES_BORNE", 3)
+    monkeypatch.setattr("s3dict._core.compute.CHANGES_BORNE", 3)
     await d.put("k", 1)
 
     def never_alone(value: int) -> int:
@@ -307,6 +307,6 @@ async def test_a_put_over_a_tombstone_that_another_replaces_first_loses() -> Non
         return outcome
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s3dict.core.entries.put_if", replaced_meanwhile)
+        patch.setattr("s3dict._core.entries.put_if", replaced_meanwhile)
         assert d.put("k", 2, skip_if_exists=True) is False
     assert 1 == d["k"]

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import pytest
 
 from s3dict import Client, PermissionDeniedError
-from s3dict.stores.memory import AsyncMemoryStore, MemoryStore
+from s3dict._stores.memory import AsyncMemoryStore, MemoryStore
 
-from .support.ways import Way, World, listed
+from ..support.modes import Way, World, listed
 
 CONCURRENCY = 4
 ENTRIES = 60

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict, NotFoundError, UnavailableError
-from s3dict.core.hydration import TRUSTED_SECONDS
-from s3dict.stores.memory import MemoryBucket, memory_bucket
+from s3dict._core.catalog import TRUSTED_SECONDS
+from s3dict._stores.memory import MemoryBucket, memory_bucket
 
-from .support.ways import Way, World
+from ..support.modes import Way, World
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ async def test_one_look_serves_both_ways(d: Any, gets: list[str]) -> None:
 async def test_the_heartbeat_renews_the_manifest_of_an_ephemeral_dict(
     world: World, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3dict.core.hydration.HEARTBEAT_SECONDS", 0.002)
+    monkeypatch.setattr("s3dict._core.catalog.HEARTBEAT_SECONDS", 0.002)
     store = world.client._store(aio=world.way is Way.ASYNCIO)
     async with world.ephemeral() as passing:
         [path] = [path for path in bucket.objects if "/ephemeral/" in path]
@@ -118,7 +118,7 @@ async def test_the_heartbeat_renews_the_manifest_of_an_ephemeral_dict(
 async def test_a_heartbeat_does_not_bring_a_deleted_dict_back(
     world: World, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3dict.core.hydration.HEARTBEAT_SECONDS", 0.002)
+    monkeypatch.setattr("s3dict._core.catalog.HEARTBEAT_SECONDS", 0.002)
     store = world.client._store(aio=world.way is Way.ASYNCIO)
     async with world.ephemeral():
         [path] = [path for path in bucket.objects if "/ephemeral/" in path]
@@ -131,7 +131,7 @@ async def test_a_heartbeat_does_not_bring_a_deleted_dict_back(
 async def test_a_heartbeat_that_fails_is_tried_again_and_logged(
     world: World, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("s3dict.core.hydration.HEARTBEAT_SECONDS", 0.002)
+    monkeypatch.setattr("s3dict._core.catalog.HEARTBEAT_SECONDS", 0.002)
     await world.objects.create("first", client=world.client)  # so that the store has been probed
     store: Any = type(world.client._store(aio=False)).__mro__[1]
     write, failures = store.put, iter([True, True])

@@ -20,9 +20,9 @@ from s3dict import (
     InvalidError,
     NotFoundError,
 )
-from s3dict.core import bulk
+from s3dict._core import bulk
 
-from .support.ways import Way, World, listed
+from ..support.modes import Way, World, listed
 
 
 class Colour(str, Enum):

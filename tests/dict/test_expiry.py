@@ -18,15 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3dict import Client, Dict, LockLostError, LockTimeoutError, UnavailableError, memoize
-from s3dict.core import expiry, fetching
-from s3dict.core.entries import Entries
-from s3dict.stores.base import Found
-from s3dict.stores.memory import MemoryStore, memory_bucket
-from s3dict.stores.threads import run_blocking
+from s3dict._core import expiry
+from s3dict._core import ranged_get as fetching
+from s3dict._core.entries import Entries
+from s3dict._stores.base import Found
+from s3dict._stores.memory import MemoryStore, memory_bucket
+from s3dict._stores.shared.threads import run_blocking
 
-from .support.proxy import Fault, FaultKind, Proxy, Request
-from .support.time_travel import TimeTravel
-from .support.ways import Endpoint, World, by_way_of, listed
+from ..support.modes import Endpoint, World, by_way_of, listed
+from ..support.proxy import Fault, FaultKind, Proxy, Request
+from ..support.time_travel import TimeTravel
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1))
 WEEK = 7 * DAY

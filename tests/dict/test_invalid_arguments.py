@@ -25,9 +25,9 @@ from s3dict import (
     SerializationError,
     UnavailableError,
 )
-from s3dict.format.keys import KeyCodec
+from s3dict._format.keys import KeyCodec
 
-from .support.ways import Endpoint, Way, World, by_way_of, listed
+from ..support.modes import Endpoint, Way, World, by_way_of, listed
 
 
 async def paths(world: World) -> list[str]:
@@ -340,14 +340,14 @@ class TestWithoutAWorkingStore:
     async def test_a_server_that_is_down_is_unavailable(
         self, client: Client, way: Way, nobody_listens: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
+        monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
         gone = by_way_of(nobody_listens, client)
         await self._fails(World(gone, way), UnavailableError, "cannot be reached")
 
     async def test_a_server_that_hangs_up_is_unavailable(
         self, client: Client, way: Way, hangs_up: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
+        monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
         broken = by_way_of(hangs_up, client)
         await self._fails(World(broken, way), UnavailableError, "the connection broke|cannot be reached")
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from s3dict import Client, ConflictError
-from s3dict.core import fetching
+from s3dict._core import ranged_get as fetching
 
-from .support.proxy import Proxy, Request
-from .support.ways import Driver, Endpoint, Way, World, listed
-from .support.wire import HttpResponse
+from ..support.http_wire import HttpResponse
+from ..support.modes import Driver, Endpoint, Way, World, listed
+from ..support.proxy import Proxy, Request
 
 FIRST, PART = 64 * 1024, 32 * 1024
 

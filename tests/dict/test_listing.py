@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3dict import Client, Dict
-from s3dict.core.listing import MAX_RANGES, cut, scan
-from s3dict.stores.base import PAGE_SIZE, Listed, Page
-from s3dict.stores.memory import MemoryStore, memory_bucket
-from s3dict.stores.threads import run_blocking
+from s3dict._core.listing import MAX_RANGES, cut, scan
+from s3dict._stores.base import PAGE_SIZE, Listed, Page
+from s3dict._stores.memory import MemoryStore, memory_bucket
+from s3dict._stores.shared.threads import run_blocking
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

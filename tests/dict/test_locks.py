@@ -13,14 +13,14 @@ import boto3
 import pytest
 
 from s3dict import Client, Dict, InvalidError, LockLostError, LockTimeoutError
-from s3dict.core.locks import Held
-from s3dict.stores.memory import memory_bucket
+from s3dict._core.locks import Held
+from s3dict._stores.memory import memory_bucket
 
-from .conftest import here
-from .support.misbehaving import Flaw, MisbehavingServer
-from .support.proxy import Fault, FaultKind, Proxy
-from .support.ways import Driver, Way, World, listed
-from .support.ways import locked as locked_in_way
+from ..conftest import here
+from ..support.faulty_server import Flaw, MisbehavingServer
+from ..support.modes import Driver, Way, World, listed
+from ..support.modes import locked as locked_in_way
+from ..support.proxy import Fault, FaultKind, Proxy
 
 
 @asynccontextmanager
@@ -293,7 +293,7 @@ class TestTime:
 
     @pytest.mark.parametrize("backend", ["memory"], indirect=True)
     async def test_the_heartbeat_keeps_the_lock(self, d: Any, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("s3dict.core.locks.RENEWALS_PER_LEASE", 200)
+        monkeypatch.setattr("s3dict._core.locks.RENEWALS_PER_LEASE", 200)
         bucket = memory_bucket(d.client.bucket)
         async with locked(d, "job", lease=2) as held:
             [path] = [path for path in bucket.objects if "/locks/" in path]
@@ -315,7 +315,7 @@ class TestTime:
 
     async def _abandon(self, d: Any, lease: float) -> Held:
         """A holder that dies: it has the lock, and neither renews nor releases it."""
-        from s3dict.core.locks import acquire
+        from s3dict._core.locks import acquire
 
         entries = await (d.wrapped._twin if d._way is Way.ASYNCIO else d.wrapped)._open()
         return await acquire(d.wrapped._lock_place(entries, "lock", b"job", "The lock 'job'"), lease, None)
@@ -332,7 +332,7 @@ class TestFaults:
 
     @pytest.fixture
     def client(self, proxy: Proxy, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Client:
-        monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+        monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
         return Client("b", endpoint_url=proxy.url, driver=driver)
 
     @pytest.mark.parametrize("kind", ["lost-answer", "internal-error-after", "lost-request", "slow-down", "conflict"])
@@ -355,7 +355,7 @@ class TestFaults:
     async def test_a_renewal_that_never_arrives_leaves_the_lock_to_its_lease(
         self, d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 2)
+        monkeypatch.setattr("s3dict._core.conditional.SENDINGS", 2)
         await d.hydrate()
         async with locked(d, "job", lease=60) as held:
             proxy.faults = [Fault("lost-request", operation="PutObject")]

@@ -18,10 +18,10 @@ import pytest
 import zict
 
 from s3dict import Client, Dict, InvalidError
-from s3dict.mapping import DictMapping
+from s3dict._mapping import DictMapping
 
-from .support.proxy import Proxy
-from .support.ways import Endpoint
+from ..support.modes import Endpoint
+from ..support.proxy import Proxy
 
 mapping_tests: Any = pytest.importorskip("test.mapping_tests", reason="this Python comes without its own tests")
 

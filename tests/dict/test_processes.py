@@ -18,8 +18,8 @@ import pytest
 
 from s3dict import Client, Dict
 
-from .support.proxy import Proxy
-from .support.ways import Endpoint, by_way_of
+from ..support.modes import Endpoint, by_way_of
+from ..support.proxy import Proxy
 
 pytestmark = pytest.mark.backends("memory", "seaweedfs", "seaweedfs-rust")
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from s3dict import Client, InvalidError
-from s3dict.core import cache
-from s3dict.core.conditional import read
-from s3dict.stores.tasks import Tasks
-from s3dict.stores.threads import Threads
+from s3dict._core import read_cache as cache
+from s3dict._core.conditional import read
+from s3dict._stores.shared.tasks import Tasks
+from s3dict._stores.shared.threads import Threads
 
-from .support.proxy import Fault, Proxy
-from .support.time_travel import TimeTravel
-from .support.ways import Endpoint, Way, World, by_way_of
+from ..support.modes import Endpoint, Way, World, by_way_of
+from ..support.proxy import Fault, Proxy
+from ..support.time_travel import TimeTravel
 
 WINDOW = timedelta(seconds=10)
 

@@ -9,8 +9,8 @@ import pytest
 
 from s3dict import Client, Dict
 
-from .support.proxy import Proxy, Request
-from .support.ways import Endpoint, Way, World, by_way_of, listed
+from ..support.modes import Endpoint, Way, World, by_way_of, listed
+from ..support.proxy import Proxy, Request
 
 GET, HEAD, PUT, DELETE, LIST, BULK = (
     "GetObject",

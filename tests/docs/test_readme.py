@@ -26,12 +26,14 @@ from typing import Any
 import pytest
 
 import s3dict
-from s3dict import Client, client, config
-from s3dict.stores import s3
+from s3dict import Client
+from s3dict import _client as client
+from s3dict import _config as config
+from s3dict._stores.boto import requests as s3
 
-from .support.ways import Endpoint
+from ..support.modes import Endpoint
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 

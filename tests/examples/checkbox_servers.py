@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from s3dict.cli.seaweed import _GuardedProcess
+from s3dict.testing.seaweedfs import _GuardedProcess
 
 __all__ = ["CheckboxServers"]
 

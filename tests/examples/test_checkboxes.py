@@ -23,7 +23,7 @@ from s3dict.examples.checkboxes.bitmaps import BOXES_PER_CHUNK, EMPTY, count_che
 from s3dict.examples.checkboxes.board import Board, Watcher, shared_boxes
 from s3dict.examples.checkboxes.web import make_app
 
-from ..support.ways import Endpoint
+from ..support.modes import Endpoint
 
 TWO_CHUNKS = 2 * BOXES_PER_CHUNK
 _numbers = itertools.count()

@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from ..support.chromium import DESKTOP, PHONE, Chromium, ChromiumMissingError, Window, installed_chromium, open_browser
-from ..support.ways import Endpoint
+from ..support.modes import Endpoint
 from .checkbox_servers import CheckboxServers
 
 # The first run on a machine installs Chromium, which takes a minute or more.

@@ -17,7 +17,7 @@ from s3dict.examples.crawler.site import Served, Site
 from s3dict.examples.leader import Journal, Line
 from s3dict.testing import faults
 
-from .support.ways import Endpoint
+from ..support.modes import Endpoint
 
 # They wait for leases most of the time, so they run side by side. The cache starts a server for itself.
 COMMANDS = {

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s3dict.errors import IntegrityError
-from s3dict.format.entry import (
+from s3dict._format.entry import (
     PRELUDE_BYTES,
     TOMBSTONE_BYTES,
     VERSION,
@@ -28,7 +27,8 @@ from s3dict.format.entry import (
     renewed,
     unpack,
 )
-from s3dict.format.values import codec_named
+from s3dict._format.values import codec_named
+from s3dict.errors import IntegrityError
 
 from .conftest import PeakOf
 

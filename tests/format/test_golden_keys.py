@@ -97,7 +97,7 @@ from decimal import Decimal
 from enum import Enum, IntEnum
 from fractions import Fraction
 from uuid import UUID
-from s3dict.format.keys import KeyCodec
+from s3dict._format.keys import KeyCodec
 
 Point = namedtuple("Point", "x y")
 

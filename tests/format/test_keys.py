@@ -27,10 +27,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from s3dict.errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
-from s3dict.format import cbor, keys
-from s3dict.format.cbor import MAX_DECIMAL_PLACES, MAX_RATIONAL_BITS
-from s3dict.format.keys import (
+from s3dict._format import cbor, keys
+from s3dict._format.cbor import MAX_DECIMAL_PLACES, MAX_RATIONAL_BITS
+from s3dict._format.keys import (
     MAX_COLLIDING,
     MAX_DEPTH,
     MAX_KEY_BYTES,
@@ -40,7 +39,8 @@ from s3dict.format.keys import (
     digest,
     key_bytes_in,
 )
-from s3dict.format.layout import MAX_PREFIX_BYTES, DictId, Layout, check_name, check_prefix, new_ulid
+from s3dict._format.layout import MAX_PREFIX_BYTES, DictId, Layout, check_name, check_prefix, new_ulid
+from s3dict.errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
 
 from .conftest import PeakOf
 

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3dict.errors import InvalidError
-from s3dict.format.layout import (
+from s3dict._format.layout import (
     MAX_PREFIX_BYTES,
     SWEEP_DAYS,
     DictId,
@@ -25,6 +24,7 @@ from s3dict.format.layout import (
     new_ulid,
     sweep_class,
 )
+from s3dict.errors import InvalidError
 
 ULID = "01HZX3V9J7Q8K4M2N6P0R5S1T3"
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

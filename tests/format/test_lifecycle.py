@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3dict.errors import InvalidError
-from s3dict.format.layout import MAX_PREFIX_BYTES, SWEEP_DAYS, DictId, Layout
-from s3dict.format.lifecycle import (
+from s3dict._format.layout import MAX_PREFIX_BYTES, SWEEP_DAYS, DictId, Layout
+from s3dict._format.lifecycle import (
     MAX_RULES,
     Rule,
     SweepRule,
@@ -24,6 +23,7 @@ from s3dict.format.lifecycle import (
     missing,
     sweep_rules,
 )
+from s3dict.errors import InvalidError
 
 ULID = "01HZX3V9J7Q8K4M2N6P0R5S1T3"
 

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s3dict.errors import IntegrityError
-from s3dict.format.capabilities import Capabilities
-from s3dict.format.layout import DictId
-from s3dict.format.manifest import (
+from s3dict._format.capabilities import Capabilities
+from s3dict._format.layout import DictId
+from s3dict._format.manifest import (
     FORMAT,
     Manifest,
     decode_manifest,
@@ -24,6 +23,7 @@ from s3dict.format.manifest import (
     encode_deleted,
     encode_store,
 )
+from s3dict.errors import IntegrityError
 
 from .test_layout import ULID, names, ulids
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3dict._format.values import Codec, codec_named
 from s3dict.errors import InvalidError
-from s3dict.format.values import Codec, codec_named
 
 CLOUDPICKLE, JSON, BYTES = (codec_named(name) for name in ("cloudpickle", "json", "bytes"))
 

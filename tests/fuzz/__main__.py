@@ -1,4 +1,4 @@
-"""``python -m tests.hostile``: feeds whatever reads the bucket with hostile bytes, for as long as is wanted."""
+"""``python -m tests.fuzz``: feeds whatever reads the bucket with hostile bytes, for as long as is wanted."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import sys
 from rich.console import Console
 
 from .engines import Outcome, engines, has_atheris
+from .fuzz_targets import TARGETS
 from .report import describe, print_table, write_readme
-from .targets import TARGETS
 
 _WIDTH = 120
 """Of the table, where it is not a terminal that it is written to."""
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 1 when something broke; what broke it lies in tests/hostile/corpus, where the tests try it again."""
+    """Returns 1 when something broke; what broke it lies in tests/fuzz/corpus, where the tests try it again."""
     chosen = _parse(arguments)
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     if not has_atheris():
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
             outcomes += [engine(TARGETS[name], chosen.seconds) for engine in engines()]
         tried = ", ".join(f"{outcome.engine} {outcome.tried:,}" for outcome in outcomes if outcome.target == name)
         console.print(f"{name}: {tried}")
-    about = describe(shlex.join(["python", "-m", "tests.hostile", *arguments]))
+    about = describe(shlex.join(["python", "-m", "tests.fuzz", *arguments]))
     print_table(outcomes, about, console)
     if chosen.write:
         write_readme(outcomes, about)
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=main.__doc__)
     parser.add_argument(
         "--seconds",
         type=float,

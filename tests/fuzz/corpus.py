@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from .targets import Target
+from .fuzz_targets import Target
 
 CORPUS = Path(__file__).parent / "corpus"
 

@@ -1,4 +1,4 @@
-"""``python -m tests.hostile.coverage_guided TARGET [PLANT] -- LIBFUZZER…``: atheris on one target, until it breaks."""
+"""``python -m tests.fuzz.coverage_guided TARGET [PLANT] -- LIBFUZZER…``: atheris on one target, until it breaks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 atheris: Any = import_module("atheris")  # it has no types
 
 with atheris.instrument_imports(include=["s3dict", "json"]):
-    from .plants import PLANTS
-    from .targets import TARGETS
+    from .fuzz_targets import TARGETS
+    from .planted_bugs import PLANTS
 
 
 def main() -> None:

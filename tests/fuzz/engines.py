@@ -15,8 +15,8 @@ from pathlib import Path
 from hypothesis import Phase, given, seed, settings
 
 from .corpus import inputs_of, keep
+from .fuzz_targets import Target
 from .strategies import WHATEVER_THEY_TAKE, hostile
-from .targets import Target
 
 ROOT = Path(__file__).parents[2]
 BATCH = 200
@@ -91,7 +91,7 @@ def with_atheris(target: Target, seconds: float, plant: str | None = None) -> Ou
     """Mutations that reach code which none has reached before (libFuzzer), in a process of their own."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        command = [sys.executable, "-m", "tests.hostile.coverage_guided", target.name, *([plant] if plant else [])]
+        command = [sys.executable, "-m", "tests.fuzz.coverage_guided", target.name, *([plant] if plant else [])]
         done = subprocess.run(
             [*command, *_arguments(target, seconds, place)], cwd=ROOT, capture_output=True, text=True, check=False
         )

@@ -20,9 +20,9 @@ from unittest import mock
 import cbor2
 
 from s3dict import Client, DeserializationError, Dict, IntegrityError, InvalidError
-from s3dict.core.entries import Entries
-from s3dict.format.capabilities import Capabilities
-from s3dict.format.entry import (
+from s3dict._core.entries import Entries
+from s3dict._format.capabilities import Capabilities
+from s3dict._format.entry import (
     PRELUDE_BYTES,
     TOMBSTONE_BYTES,
     WRITE_ID_BYTES,
@@ -37,12 +37,12 @@ from s3dict.format.entry import (
     renewed,
     unpack,
 )
-from s3dict.format.keys import KeyCodec, digest, key_bytes_in
-from s3dict.format.layout import DictId, Layout
-from s3dict.format.lock import LockRecord, decode_lock
-from s3dict.format.manifest import Manifest, decode_manifest, decode_store, encode_deleted, encode_store
-from s3dict.format.values import codec_named
-from s3dict.stores.base import Found
+from s3dict._format.keys import KeyCodec, digest, key_bytes_in
+from s3dict._format.layout import DictId, Layout
+from s3dict._format.lock import LockRecord, decode_lock
+from s3dict._format.manifest import Manifest, decode_manifest, decode_store, encode_deleted, encode_store
+from s3dict._format.values import codec_named
+from s3dict._stores.base import Found
 
 WRITE_ID = bytes(range(WRITE_ID_BYTES))
 SECRET, OTHER_SECRET = "a-signing-key-of-the-tests", "a-signing-key-of-another"

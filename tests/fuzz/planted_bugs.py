@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from s3dict.format import entry
+from s3dict._format import entry
 
 
 class _Anything(bytes):
@@ -32,12 +32,12 @@ def _unpickled_first(data: Any, seal: entry.Seal) -> entry.EntryBody | None:
 
 
 PLANTS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
-    "checksum-off": ("entry", lambda: mock.patch("s3dict.format.entry._crc32", return_value=_Anything())),
-    "signature-off": ("signed entry", lambda: mock.patch("s3dict.format.entry.Seal.verify", return_value=None)),
+    "checksum-off": ("entry", lambda: mock.patch("s3dict._format.entry._crc32", return_value=_Anything())),
+    "signature-off": ("signed entry", lambda: mock.patch("s3dict._format.entry.Seal.verify", return_value=None)),
     "signature-after-unpickling": (
         "value with signing keys",
-        lambda: mock.patch("s3dict.core.entries.unpack", _unpickled_first),
+        lambda: mock.patch("s3dict._core.entries.unpack", _unpickled_first),
     ),
-    "any-spelling": ("key", lambda: mock.patch("s3dict.format.keys.KeyCodec._canonical", return_value=_Anything())),
+    "any-spelling": ("key", lambda: mock.patch("s3dict._format.keys.KeyCodec._canonical", return_value=_Anything())),
 }
 """Each with the target that has to find it."""

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
-from .targets import Target, json_fields
+from .fuzz_targets import Target, json_fields
 
 WHATEVER_THEY_TAKE = [
     *(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much),

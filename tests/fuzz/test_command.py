@@ -1,4 +1,4 @@
-"""`python -m tests.hostile`, at its shortest, and the table in the guide."""
+"""`python -m tests.fuzz`, at its shortest, and the table in the guide."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 from . import __main__ as command
 from . import engines
 from .engines import EXHAUSTIVE, ROOT, Outcome
+from .fuzz_targets import Target
 from .report import _INTRODUCTION, README, write_readme
-from .targets import Target
 
 
 def test_the_command_tries_a_target_in_every_way_and_says_how_often() -> None:
-    arguments = [sys.executable, "-m", "tests.hostile", "--seconds", "0.2", "--only", "id"]
+    arguments = [sys.executable, "-m", "tests.fuzz", "--seconds", "0.2", "--only", "id"]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (0, "") == (done.returncode, done.stderr)
     assert f"id: {EXHAUSTIVE} " in done.stdout
-    assert "python -m tests.hostile --seconds 0.2 --only id" in " ".join(done.stdout.split())
+    assert "python -m tests.fuzz --seconds 0.2 --only id" in " ".join(done.stdout.split())
 
 
 def test_the_command_fails_where_something_broke(

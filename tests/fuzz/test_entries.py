@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from s3dict import IntegrityError
-from s3dict.core.entries import Entries
+from s3dict._core.entries import Entries
 
-from .targets import SECRET, entries_of, found
+from .fuzz_targets import SECRET, entries_of, found
 
 KEYS = {"key in the name": "k", "hashed key": "k" * 250}
 VALUES: dict[str, tuple[str, Any]] = {

@@ -11,11 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from s3dict import Client, Dict, IntegrityError
-from s3dict.format.layout import is_name
-from s3dict.garbage import find_garbage, remove_garbage
-from s3dict.stores.memory import memory_bucket
+from s3dict._admin.garbage import find_garbage, remove_garbage
+from s3dict._format.layout import is_name
+from s3dict._stores.memory import memory_bucket
 
-from ..support.ways import World, listed
+from ..support.modes import World, listed
 
 pytestmark = pytest.mark.backends("memory", "seaweedfs", "seaweedfs-rust")
 

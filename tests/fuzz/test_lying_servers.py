@@ -12,15 +12,15 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 from s3dict import Client, IntegrityError, UnavailableError, UnsupportedStoreError
-from s3dict.core.fetching import fetch
-from s3dict.core.garbage import _owners
-from s3dict.core.listing import scan
-from s3dict.stores.base import Listed, Store
-from s3dict.stores.threads import run_blocking
+from s3dict._admin.orphans import _owners
+from s3dict._core.listing import scan
+from s3dict._core.ranged_get import fetch
+from s3dict._stores.base import Listed, Store
+from s3dict._stores.shared.threads import run_blocking
 
-from ..support.serving import AtomicServer
-from ..support.ways import Driver
-from .targets import LAYOUT, entries_of
+from ..support.modes import Driver
+from ..support.wsgi_server import AtomicServer
+from .fuzz_targets import LAYOUT, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,7 +84,7 @@ class LyingServer(AtomicServer):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingServer]:
-    monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
+    monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
     lying = LyingServer()
     yield lying
     lying.close()

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 
 from s3dict import IntegrityError
-from s3dict.core.iteration import HEADER_GUESS, iterate_keys
-from s3dict.format.entry import MAX_HEADER_BYTES, Prelude, pack, unpack
-from s3dict.format.values import MAX_SEGMENTS
-from s3dict.stores.base import Found, NotModified
-from s3dict.stores.memory import AsyncMemoryStore, MemoryBucket
+from s3dict._core.iteration import HEADER_GUESS, iterate_keys
+from s3dict._format.entry import MAX_HEADER_BYTES, Prelude, pack, unpack
+from s3dict._format.values import MAX_SEGMENTS
+from s3dict._stores.base import Found, NotModified
+from s3dict._stores.memory import AsyncMemoryStore, MemoryBucket
 
+from .fuzz_targets import OPEN, SIGNED, TARGETS, WRITE_ID, entries_of, framed
 from .strategies import WHATEVER_THEY_TAKE, hostile
-from .targets import OPEN, SIGNED, TARGETS, WRITE_ID, entries_of, framed
 
 TIMES, BESIDES = 80, 64 << 10
 """What a reader may take: so many times the entry's own size, and so many bytes besides."""
@@ -125,8 +125,8 @@ def test_a_listing_of_keys_reads_no_more_of_an_entry_than_a_header_may_take() ->
 
 LIMITED = """
 import resource
-from s3dict.format.entry import unpack
-from tests.hostile.test_memory import BOMBS, OPEN, IntegrityError
+from s3dict._format.entry import unpack
+from tests.fuzz.test_memory import BOMBS, OPEN, IntegrityError
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
 for name, bomb in BOMBS.items():

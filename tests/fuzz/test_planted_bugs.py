@@ -8,8 +8,8 @@ import pytest
 
 from . import corpus
 from .engines import has_atheris, with_atheris, with_hypothesis
-from .plants import PLANTS
-from .targets import TARGETS
+from .fuzz_targets import TARGETS
+from .planted_bugs import PLANTS
 
 LONG_ENOUGH = 60
 

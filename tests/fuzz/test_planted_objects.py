@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 
 from s3dict import Client, DeserializationError, Dict, IntegrityError
-from s3dict.format.entry import MAGIC, Prelude, pack_tombstone
-from s3dict.garbage import find_garbage
-from s3dict.stores.memory import memory_bucket
+from s3dict._admin.garbage import find_garbage
+from s3dict._format.entry import MAGIC, Prelude, pack_tombstone
+from s3dict._stores.memory import memory_bucket
 
-from ..support.ways import Way, World, listed
+from ..support.modes import Way, World, listed
+from .fuzz_targets import SECRET, TARGETS, WRITE_ID, framed
 from .strategies import WHATEVER_THEY_TAKE, hostile
-from .targets import SECRET, TARGETS, WRITE_ID, framed
 
 pytestmark = pytest.mark.backends("memory", "seaweedfs", "seaweedfs-rust")
 

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from s3dict import Client, DeserializationError, Dict, IntegrityError, InvalidError, memoize
-from s3dict.format import entry
-from s3dict.format.entry import Seal, pack, unpack
-from s3dict.format.keys import KeyCodec
-from s3dict.stores.memory import MemoryBucket, memory_bucket
-from s3dict.transfer import Format, write_records
+from s3dict._admin.transfer import Format, write_records
+from s3dict._format import entry
+from s3dict._format.entry import Seal, pack, unpack
+from s3dict._format.keys import KeyCodec
+from s3dict._stores.memory import MemoryBucket, memory_bucket
 
-from .targets import OTHER_SECRET, SECRET, WRITE_ID
+from .fuzz_targets import OTHER_SECRET, SECRET, WRITE_ID
 
 LONG_KEY = "k" * 250
 

@@ -1,4 +1,4 @@
-"""The short form of `python -m tests.hostile`: each target, with what the strategies and the corpus hold."""
+"""The short form of `python -m tests.fuzz`: each target, with what the strategies and the corpus hold."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from .corpus import CORPUS, folder_of, inputs_of
 from .engines import exhaustively
+from .fuzz_targets import TARGETS
 from .strategies import WHATEVER_THEY_TAKE, hostile
-from .targets import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from ..races.place import Place, faulty
+from ..races.environment import Place, faulty
 from ..races.workers import Workers
 from ..support.history import load_history
 from ..support.linearizability import NotLinearizableError, Operation, assert_linearizable
 from ..support.proxy import Proxy
-from .jobs import BUGS, live, understood
+from .workloads import BUGS, live, understood
 
 PROCESSES = 4
 OPERATIONS = 40

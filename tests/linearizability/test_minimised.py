@@ -13,8 +13,8 @@ import pytest
 
 from s3dict import Client, Dict, UncertainOutcomeError
 
+from ..support.modes import Endpoint, by_way_of
 from ..support.proxy import Fault, Proxy, Request
-from ..support.ways import Endpoint, by_way_of
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from s3dict import ConflictError, UnavailableError, UncertainOutcomeError
-from s3dict.core.conditional import Lost, Removal, delete_if, read
-from s3dict.stores.s3 import S3Requests
+from s3dict._core.conditional import Lost, Removal, delete_if, read
+from s3dict._stores.boto.requests import S3Requests
 
 from ..races.workers import Seat
 from ..support.history import Recorder
@@ -194,7 +194,7 @@ def _own_refusal_is_a_loss() -> Iterator[None]:
     async def verdict(store: Any, path: str, *_marks_and_time: Any) -> Lost:
         return Lost(await read(store, path))
 
-    with mock.patch("s3dict.core.conditional._verdict", verdict):
+    with mock.patch("s3dict._core.conditional._verdict", verdict):
         yield
 
 
@@ -206,7 +206,7 @@ def _missing_is_removed() -> Iterator[None]:
         removal = await delete_if(*args)
         return Removal.DELETED if removal is Removal.UNKNOWN else removal
 
-    with mock.patch("s3dict.core.entries.delete_if", hasty):
+    with mock.patch("s3dict._core.entries.delete_if", hasty):
         yield
 
 

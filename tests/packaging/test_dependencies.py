@@ -9,8 +9,8 @@ from importlib.metadata import Distribution, distribution
 import pytest
 from packaging.requirements import Requirement
 
-from .noxfile import PUBLIC_EXTRAS
-from .test_readme import table
+from ..docs.test_readme import table
+from ..noxfile import PUBLIC_EXTRAS
 
 OURS = "s3-shared-dict"
 PERMISSIVE = ("Apache", "BSD", "ISC", "MIT", "PSF", "Python Software Foundation")

@@ -13,10 +13,10 @@ import pytest
 
 from s3dict import Client, Dict
 
-from .conftest import here
-from .support.ways import Endpoint
+from ..conftest import here
+from ..support.modes import Endpoint
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HEAVY = {
     *("boto3", "botocore", "aioboto3", "aiobotocore", "aiohttp", "obstore", "rich", "typer", "cloudpickle", "numpy"),
     *("asyncio", "concurrent.futures", "logging", "pickle", "http", "ssl"),
@@ -78,7 +78,7 @@ def bare() -> set[str]:
 
 def test_importing_the_package_loads_no_driver_and_nothing_else_that_is_slow(bare: set[str]) -> None:
     loaded = loaded_after("import s3dict")
-    assert "s3dict.dict" in loaded
+    assert "s3dict._dict" in loaded
     assert (loaded - bare) & HEAVY == set()
 
 
@@ -91,7 +91,7 @@ def test_making_clients_and_handles_loads_no_driver(bare: set[str]) -> None:
 
 def test_the_memory_driver_loads_no_other() -> None:
     loaded = loaded_after(f"{MEMORY}d['k'] = 1; assert d['k'] == 1; d.clear()")
-    assert "s3dict.stores.memory" in loaded
+    assert "s3dict._stores.memory" in loaded
     assert loaded & (BLOCKING_DRIVER | ASYNCIO_DRIVER) == set()
 
 
@@ -150,6 +150,6 @@ def test_a_cold_start_in_asyncio_loads_no_driver_but_obstore(stored: dict[str, s
 def test_debug_logging_that_is_off_loads_nothing(stored: dict[str, str], bare: set[str]) -> None:
     code = "from s3dict import Dict; d = Dict.from_name('d'); d['l'] = 1; d.get('missing'); d.len()"
     loaded = loaded_after(code, **stored)
-    assert "s3dict.stores.log" in loaded
+    assert "s3dict._stores.shared.request_log" in loaded
     assert "logging" not in loaded - bare
-    assert loaded & {"s3dict.stores.redaction", "s3dict.stores.denial"} == set()
+    assert loaded & {"s3dict._stores.shared.redaction", "s3dict._stores.shared.access_denied"} == set()

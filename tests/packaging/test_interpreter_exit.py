@@ -8,7 +8,7 @@ import sys
 
 from s3dict import Client, Dict
 
-from .support.ways import Driver, Endpoint
+from ..support.modes import Driver, Endpoint
 
 PROGRAM = """
 import asyncio, sys

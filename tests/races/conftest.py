@@ -8,8 +8,8 @@ from typing import Literal
 
 import pytest
 
-from ..support.ways import Endpoint
-from .place import Place, Scale
+from ..support.modes import Endpoint
+from .environment import Place, Scale
 from .workers import Workers
 
 

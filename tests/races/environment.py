@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from s3dict import Client, Dict
-from s3dict.stores.threads import run_blocking
+from s3dict._stores.shared.threads import run_blocking
 
+from ..support.modes import Endpoint
 from ..support.proxy import Fault, FaultKind, Proxy, Request
-from ..support.ways import Endpoint
 
 __all__ = ["FAULTS", "Place", "Scale", "faulty"]
 

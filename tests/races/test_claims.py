@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .jobs import claim
-from .place import Place, Scale
+from .environment import Place, Scale
 from .workers import Workers
+from .workloads import claim
 
 
 def test_one_of_sixteen_wins_each_round(place: Place, scale: Scale, workers: Workers) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from .jobs import Fate, compute
-from .place import Place, Scale
+from .environment import Place, Scale
 from .workers import KILLED, Workers
+from .workloads import Fate, compute
 
 CALLERS = 8
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ..support.proxy import Proxy
-from .jobs import Increments, increment
-from .place import Place, Scale, faulty
+from .environment import Place, Scale, faulty
 from .workers import Workers
+from .workloads import Increments, increment
 
 
 @pytest.mark.certain_outcomes

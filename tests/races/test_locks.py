@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .jobs import DYING, LEASE, Holding, Ledger, hold
-from .place import Place, Scale
+from .environment import Place, Scale
 from .workers import KILLED, Workers
+from .workloads import DYING, LEASE, Holding, Ledger, hold
 
 
 @pytest.mark.timeout(900)

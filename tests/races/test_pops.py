@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ..support.proxy import Proxy
-from .jobs import Loot, pop_all, pop_in_batches
-from .place import Place, Scale, faulty
+from .environment import Place, Scale, faulty
 from .workers import Job, Workers
+from .workloads import Loot, pop_all, pop_in_batches
 
 POPPERS = 8
 

@@ -22,15 +22,15 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any, Final, NoReturn
 
 from s3dict import Dict
-from s3dict.stores.threads import run_blocking
+from s3dict._stores.shared.threads import run_blocking
 
-from ..support.ways import InWay, Way
+from ..support.modes import InWay, Way
 
 __all__ = ["KILLED", "Job", "Seat", "Workers"]
 
 _SILENCE_SECONDS = 100.0
 """How long a run may go without a word from any worker."""
-_PRELOADED = ["boto3", "aioboto3", "tests.races.jobs"]
+_PRELOADED = ["boto3", "aioboto3", "tests.races.workloads"]
 
 
 class _Word(Enum):

@@ -14,7 +14,7 @@ from typing import Any
 
 from s3dict import LockLostError, UnavailableError, UncertainOutcomeError, memoize
 
-from ..support.ways import Way
+from ..support.modes import Way
 from .workers import Seat
 
 LEASE = 2.0

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ..stores.base import PAGE_SIZE, Deleted, Found, NotModified, Reason, Refused, Store, Written
-from ..stores.threads import run_blocking
+from s3dict._stores.base import PAGE_SIZE, Deleted, Found, NotModified, Reason, Refused, Store, Written
+from s3dict._stores.shared.threads import run_blocking
 
 __all__ = ["AsyncStoreContract", "StoreContract"]
 

@@ -10,13 +10,13 @@ import boto3
 import pytest
 
 from s3dict import Client, Dict, PermissionDeniedError
-from s3dict.format.keys import KeyCodec, digest
-from s3dict.stores.denial import NOT_ACCEPTED, POLICIES
-from s3dict.stores.s3 import Call, judge
+from s3dict._format.keys import KeyCodec, digest
+from s3dict._stores.boto.requests import Call, judge
+from s3dict._stores.shared.access_denied import NOT_ACCEPTED, POLICIES
 
-from .support.proxy import Fault, Proxy
-from .support.ways import Driver, Endpoint, Way, World, hold, listed
-from .terraform.policies import Policy
+from ..support.modes import Driver, Endpoint, Way, World, hold, listed
+from ..support.proxy import Fault, Proxy
+from ..terraform.policies import Policy
 
 CALL = Call("put_object", "b", "s3dict/sweep-8d/named/prod/d/01ARZ3NDEKTSV4RRFFQ69G5FAV/entries/00", {})
 OBJECT = f"arn:aws:s3:::b/{CALL.path}"

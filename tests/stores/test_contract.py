@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from s3dict import Client
-from s3dict.stores.base import Store
+from s3dict._stores.base import Store
 from s3dict.testing import AsyncStoreContract, StoreContract
 
 

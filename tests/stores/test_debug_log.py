@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict, UnavailableError
-from s3dict.format.keys import KeyCodec, digest
-from s3dict.stores import log
-from s3dict.stores.s3 import SENDINGS
+from s3dict._format.keys import KeyCodec, digest
+from s3dict._stores.boto.requests import SENDINGS
+from s3dict._stores.shared import request_log as log
 
-from .support.proxy import Fault, FaultKind, Proxy, Request
-from .support.ways import Driver, Endpoint, Way, World, listed
+from ..support.modes import Driver, Endpoint, Way, World, listed
+from ..support.proxy import Fault, FaultKind, Proxy, Request
 
 KEY, VALUE = "a-key-that-is-nobodys-business", "a-value-that-is-nobodys-business"
 
@@ -30,7 +30,7 @@ def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
 @pytest.fixture
 def world(proxy: Proxy, seaweedfs: Endpoint, driver: Driver, way: Way, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    monkeypatch.setattr("s3dict.stores.s3.FIRST_PAUSE", 0)
+    monkeypatch.setattr("s3dict._stores.boto.requests.FIRST_PAUSE", 0)
     prefix = f"log-{driver}-{way.value}"
     return World(Client(seaweedfs.bucket, prefix=prefix, endpoint_url=proxy.url, driver=driver), way)
 
@@ -139,7 +139,7 @@ async def test_nothing_is_put_together_where_nobody_listens(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="s3dict")
-    monkeypatch.setattr("s3dict.stores.log.write", lambda *_: pytest.fail("a line was written"))
+    monkeypatch.setattr("s3dict._stores.shared.request_log.write", lambda *_: pytest.fail("a line was written"))
     await use_it(world)
     assert 0.0 == log.start()
 

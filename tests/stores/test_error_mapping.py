@@ -31,10 +31,10 @@ from s3dict import (
     UncertainOutcomeError,
     UnsupportedStoreError,
 )
-from s3dict.stores.s3 import Answer, Call, Declined, S3Requests, decline, parse_time
-from s3dict.stores.threads import run_blocking
+from s3dict._stores.boto.requests import Answer, Call, Declined, S3Requests, decline, parse_time
+from s3dict._stores.shared.threads import run_blocking
 
-from .support.ways import Driver, Endpoint, Way, World, listed
+from ..support.modes import Driver, Endpoint, Way, World, listed
 
 CALL = Call("get_object", "bucket", "path", {})
 
@@ -199,9 +199,9 @@ class TestBehindSomethingElse:
     async def _handle(
         self, url: str, way: Way, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> Any:
-        monkeypatch.setattr("s3dict.core.conditional.SENDINGS", 2)
-        monkeypatch.setattr("s3dict.core.entries.SENDINGS", 2)
-        monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
+        monkeypatch.setattr("s3dict._core.conditional.SENDINGS", 2)
+        monkeypatch.setattr("s3dict._core.entries.SENDINGS", 2)
+        monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
         made: Dict[Any, Any] = Dict.from_name(
             "d", create_if_missing=True, client=Client(seaweedfs.bucket, prefix="behind", endpoint_url=seaweedfs.url)
         )

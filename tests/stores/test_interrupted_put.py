@@ -12,7 +12,7 @@ import pytest
 
 from s3dict import Client, UnavailableError
 
-from .support.ways import Endpoint, Way, World, by_way_of
+from ..support.modes import Endpoint, Way, World, by_way_of
 
 
 class Guillotine:
@@ -63,7 +63,7 @@ def guillotine(endpoint: Endpoint) -> Iterator[Guillotine]:
 async def test_the_old_value_stays(
     client: Client, way: Way, guillotine: Guillotine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3dict.core.entries.SENDINGS", 2)
+    monkeypatch.setattr("s3dict._core.entries.SENDINGS", 2)
     d = World(client, way).named("d", create_if_missing=True)
     await d.put("k", "old")
     dying = World(client, way).with_id(d.object_id)

@@ -24,8 +24,9 @@ from obstore.exceptions import PermissionDeniedError as ObstorePermissionDeniedE
 
 from s3dict import Client, Dict, Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError
 from s3dict import UnsupportedStoreError as Unsupported
-from s3dict.stores.base import PAGE_SIZE, Reason, Refused, SilenceError, Store, Written
-from s3dict.stores.rust_connection import (
+from s3dict._stores.base import PAGE_SIZE, Reason, Refused, SilenceError, Store, Written
+from s3dict._stores.boto.requests import SENDINGS, Call, Declined
+from s3dict._stores.obstore.clients import (
     MEGABYTE,
     address_of,
     lent_by,
@@ -33,13 +34,12 @@ from s3dict.stores.rust_connection import (
     region_of,
     static_credentials,
 )
-from s3dict.stores.rust_errors import UnclearError, declined
-from s3dict.stores.s3 import SENDINGS, Call, Declined
+from s3dict._stores.obstore.errors import UnclearError, declined
 
-from .support.proxy import Fault, FaultKind, Proxy, Request
-from .support.time_travel import TimeTravel
-from .support.ways import Endpoint, Way, World, by_way_of
-from .support.wire import HttpResponse
+from ..support.http_wire import HttpResponse
+from ..support.modes import Endpoint, Way, World, by_way_of
+from ..support.proxy import Fault, FaultKind, Proxy, Request
+from ..support.time_travel import TimeTravel
 
 CALL = Call("put_object", "bucket", "path", {})
 
@@ -211,11 +211,11 @@ def test_stray_variables_of_obstore_lead_nowhere_else(seaweedfs: Endpoint, monke
 class TestChoice:
     def test_obstore_is_taken_where_it_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "obstore" == Client("b").driver
-        monkeypatch.setattr("s3dict.client.is_installed", lambda _: False)
+        monkeypatch.setattr("s3dict._client.is_installed", lambda _: False)
         assert "boto3" == Client("b").driver
 
     def test_one_that_is_not_installed_says_how_to_install_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("s3dict.config.is_installed", lambda _: False)
+        monkeypatch.setattr("s3dict._config.is_installed", lambda _: False)
         with pytest.raises(InvalidError, match=r"pip install 's3-shared-dict\[fast\]'"):
             Client("b", driver="obstore")
 
@@ -261,7 +261,7 @@ class TestOnTheWire:
     async def test_what_may_be_sent_again_is(
         self, store: Callable[[], Store], client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("s3dict.stores.s3.FIRST_PAUSE", 0.001)
+        monkeypatch.setattr("s3dict._stores.boto.requests.FIRST_PAUSE", 0.001)
         path = f"{client.prefix}/k"
         calls: list[Callable[[], Any]] = [
             lambda: store().get(path),

@@ -13,12 +13,12 @@ import boto3
 import pytest
 
 from s3dict import Client, Dict, IntegrityError, UnsupportedStoreError
-from s3dict.format.capabilities import Capabilities
-from s3dict.stores.memory import memory_bucket
+from s3dict._format.capabilities import Capabilities
+from s3dict._stores.memory import memory_bucket
 
-from .support.misbehaving import Flaw, MisbehavingServer
-from .support.proxy import Fault, FaultKind, Proxy, Request
-from .support.ways import Driver, Endpoint, Way, World, listed
+from ..support.faulty_server import Flaw, MisbehavingServer
+from ..support.modes import Driver, Endpoint, Way, World, listed
+from ..support.proxy import Fault, FaultKind, Proxy, Request
 
 RIGHT = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
 
@@ -124,7 +124,7 @@ async def test_what_is_lost_on_the_way_says_nothing_about_the_store(
     server: MisbehavingServer, way: Way, store_json: Any, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each conditional request of the probe is struck in turn: the verdict must be the same."""
-    monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
     for turn in range(10):
         fault = Fault(kind, when=_the_nth(turn, _is_conditional))
         with Proxy(server.url) as proxy:

@@ -21,16 +21,16 @@ from botocore.exceptions import (
 )
 
 from s3dict import Client, Dict, Error, InvalidError, UnavailableError
-from s3dict.config import check_endpoint
-from s3dict.stores.clock import StoreClock
-from s3dict.stores.redaction import LONGEST, made_harmless, redacted
-from s3dict.stores.s3 import Answer, Call, S3Requests, checked_code, decline
-from s3dict.stores.threads import run_blocking
+from s3dict._config import check_endpoint
+from s3dict._stores.boto.requests import Answer, Call, S3Requests, checked_code, decline
+from s3dict._stores.obstore.server_clock import StoreClock
+from s3dict._stores.shared.redaction import LONGEST, made_harmless, redacted
+from s3dict._stores.shared.threads import run_blocking
 
-from .support.commands import answer
-from .support.leaks import Evidence, forms
-from .support.misbehaving import MisbehavingServer
-from .support.ways import Driver, Way, World, hold, listed
+from ..support.commands import answer
+from ..support.faulty_server import MisbehavingServer
+from ..support.modes import Driver, Way, World, hold, listed
+from ..support.secret_scan import Evidence, forms
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -120,7 +120,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EchoingServer]:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     for place in ("stores.s3", "core.conditional", "core.entries"):
         monkeypatch.setattr(f"s3dict.{place}.SENDINGS", 2)
-    monkeypatch.setattr("s3dict.stores.s3.FIRST_PAUSE", 0)
+    monkeypatch.setattr("s3dict._stores.boto.requests.FIRST_PAUSE", 0)
     with EchoingServer() as echoing:
         client = boto3.client("s3", endpoint_url=echoing.url)
         client.create_bucket(Bucket="b")
@@ -220,13 +220,13 @@ def test_no_secret_is_in_what_commands_print(server: EchoingServer, monkeypatch:
 
 PLANTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "log": (
-        "s3dict.stores.log.write",
+        "s3dict._stores.shared.request_log.write",
         lambda *_: __import__("logging").getLogger("s3dict").debug("signed with %s", SECRET_KEY),
     ),
     "Client": ("s3dict.Client.__repr__", lambda self: f"Client({TOKEN!r})"),
     "Client: pickle": ("s3dict.Client.__reduce__", lambda self: (str, (SIGNING_KEYS[0],))),
-    "message of a 403: get: repr": ("s3dict.stores.denial.redacted", lambda text: text),
-    "object": ("s3dict.format.manifest.Manifest.encode", lambda self: f'{{"by": "{ACCESS_KEY}"}}'.encode()),
+    "message of a 403: get: repr": ("s3dict._stores.shared.access_denied.redacted", lambda text: text),
+    "object": ("s3dict._format.manifest.Manifest.encode", lambda self: f'{{"by": "{ACCESS_KEY}"}}'.encode()),
 }
 
 

@@ -12,14 +12,14 @@ import boto3
 import pytest
 
 from s3dict import Client, UnavailableError, UnsupportedStoreError
-from s3dict.stores import clock as clocks
-from s3dict.stores.base import has_aged, steady_seconds
-from s3dict.stores.clock import Answered, StoreClock
+from s3dict._stores.base import has_aged, steady_seconds
+from s3dict._stores.obstore import server_clock as clocks
+from s3dict._stores.obstore.server_clock import Answered, StoreClock
 
-from .support.misbehaving import MisbehavingServer
-from .support.proxy import Fault, Proxy, Request
-from .support.ways import Endpoint
-from .support.wire import HttpResponse
+from ..support.faulty_server import MisbehavingServer
+from ..support.http_wire import HttpResponse
+from ..support.modes import Endpoint
+from ..support.proxy import Fault, Proxy, Request
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 

@@ -13,20 +13,20 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from s3dict import Client, Dict, InvalidError, LockLostError, UnavailableError, UncertainOutcomeError
-from s3dict.config import DEFAULT_TIMEOUT
-from s3dict.core.conditional import SENDINGS, SILENT_SENDINGS, Won
-from s3dict.core.locks import Held, LockPlace
-from s3dict.format.capabilities import Capabilities
-from s3dict.format.lock import LockRecord
-from s3dict.stores.base import SilenceError, Store
-from s3dict.stores.memory import Operation
-from s3dict.stores.s3 import Call, decline
-from s3dict.stores.threads import run_blocking
+from s3dict._config import DEFAULT_TIMEOUT
+from s3dict._core.conditional import SENDINGS, SILENT_SENDINGS, Won
+from s3dict._core.locks import Held, LockPlace
+from s3dict._format.capabilities import Capabilities
+from s3dict._format.lock import LockRecord
+from s3dict._stores.base import SilenceError, Store
+from s3dict._stores.boto.requests import Call, decline
+from s3dict._stores.memory import Operation
+from s3dict._stores.shared.threads import run_blocking
 from s3dict.testing import Clock, faults
 
-from .support.proxy import Fault, Proxy
-from .support.servers import ACCESS_KEY, SECRET_KEY
-from .support.ways import Endpoint, Way, World
+from ..support.modes import Endpoint, Way, World
+from ..support.proxy import Fault, Proxy
+from ..support.servers import ACCESS_KEY, SECRET_KEY
 
 QUICK = timedelta(seconds=0.2)
 FOR_EVER = 3600.0
@@ -49,8 +49,8 @@ def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
 @pytest.fixture(autouse=True)
 def _few_sendings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them, and the pauses between them, would take as long again."""
-    monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 1)
-    monkeypatch.setattr("s3dict.core.conditional.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
+    monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ async def test_an_answer_that_stops_in_the_middle_is_no_answer(d: Any, proxy: Pr
 
 
 async def test_one_silent_request_is_sent_again(d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3dict.stores.s3.SENDINGS", 2)
+    monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 2)
     for operation, ask in (("GetObject", d.get), ("HeadObject", d.contains)):
         proxy.script(silence(operation))
         assert await ask("k")
@@ -136,7 +136,7 @@ async def test_a_store_that_stays_silent_is_not_sent_a_write_again_and_again(
 ) -> None:
     d = World(client, way).named("d", create_if_missing=True)
     version = [await d.put("k", 1), str((await d.entry("k")).version)][1]
-    monkeypatch.setattr("s3dict.stores.memory.UnavailableError", SilenceError)
+    monkeypatch.setattr("s3dict._stores.memory.UnavailableError", SilenceError)
     writes: list[Callable[[], Any]] = [
         lambda: d.put("k", 1),
         lambda: d.put("k", 1, if_version=version),
@@ -164,7 +164,7 @@ async def test_a_write_that_takes_long_and_then_fails_is_sent_again(
         lambda: d.pop("k"),
     ]
     # Any time at all is more than a few timeouts.
-    monkeypatch.setattr("s3dict.stores.memory._MemoryObjects.timeout", 0.0)
+    monkeypatch.setattr("s3dict._stores.memory._MemoryObjects.timeout", 0.0)
     for operation, write in zip(WRITES, writes, strict=True):
         with faults(client, "lost-request", operation=operation, times=SENDINGS - 1) as fault:
             await write()

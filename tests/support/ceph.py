@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from s3dict.cli.seaweed import _free_port, _GuardedProcess
+from s3dict.testing.seaweedfs import _free_port, _GuardedProcess
 
 __all__ = ["CephGateway"]
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from s3dict import Error
 from s3dict.cli import _application
 
-from .wire import HttpResponse
+from .http_wire import HttpResponse
 
 __all__ = ["Answer", "answer", "refusal", "shown"]
 

@@ -25,7 +25,7 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Request, Response
 
-from .serving import AtomicServer
+from .wsgi_server import AtomicServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

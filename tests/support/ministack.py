@@ -16,9 +16,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from s3dict.cli.seaweed import _free_port, _GuardedProcess
+from s3dict.testing.seaweedfs import _free_port, _GuardedProcess
 
-from .installing import python_package
+from .server_packages import python_package
 
 __all__ = ["VERSION", "MiniStack"]
 

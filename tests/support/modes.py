@@ -9,8 +9,8 @@ from enum import Enum
 from typing import Any, Literal
 
 from s3dict import Client, Dict
-from s3dict.core.locks import Held
-from s3dict.lock import Lock
+from s3dict._core.locks import Held
+from s3dict._lock import Lock
 
 __all__ = ["Driver", "Endpoint", "InWay", "Way", "World", "by_way_of", "hold", "listed", "locked"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from moto.core.base_backend import BackendDict
 from moto.moto_server.werkzeug_app import create_backend_app
 
-from .serving import AtomicServer
+from .wsgi_server import AtomicServer
 
 __all__ = ["MotoServer"]
 

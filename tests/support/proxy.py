@@ -24,7 +24,7 @@ from random import Random
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from .wire import HttpRequest, HttpResponse, read_request, read_response, write_message, write_part
+from .http_wire import HttpRequest, HttpResponse, read_request, read_response, write_message, write_part
 
 __all__ = ["Fault", "FaultKind", "Proxy", "Request"]
 

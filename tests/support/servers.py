@@ -27,13 +27,13 @@ from pathlib import Path
 
 import boto3
 
-from s3dict.cli.seaweed import LocalServer, _free_port, _GuardedProcess
+from s3dict.testing.seaweedfs import LocalServer, _free_port, _GuardedProcess
 
 from . import ministack
 from .ceph import CephGateway
-from .installing import node_package, python_package, with_node
+from .modes import Endpoint
 from .moto_server import MotoServer
-from .ways import Endpoint
+from .server_packages import node_package, python_package, with_node
 
 __all__ = ["ACCESS_KEY", "BUCKET", "SECRET_KEY", "SERVERS", "Server", "running"]
 

@@ -19,8 +19,8 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import unquote
 
+from .http_wire import Headers, HttpResponse
 from .proxy import Proxy, Request
-from .wire import Headers, HttpResponse
 
 __all__ = ["TimeTravel"]
 

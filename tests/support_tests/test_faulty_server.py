@@ -14,7 +14,7 @@ import aioboto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.misbehaving import Flaw, MisbehavingServer
+from tests.support.faulty_server import Flaw, MisbehavingServer
 
 from .conftest import Connect, answer_of
 

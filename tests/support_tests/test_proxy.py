@@ -19,11 +19,11 @@ import aioboto3
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError, ResponseStreamingError
 
-from s3dict.cli.seaweed import LocalServer
-from tests.support.misbehaving import MisbehavingServer
+from s3dict.testing.seaweedfs import LocalServer
+from tests.support.faulty_server import MisbehavingServer
+from tests.support.http_wire import HttpResponse
 from tests.support.proxy import Fault, FaultKind, Proxy, Request
-from tests.support.serving import AtomicServer
-from tests.support.wire import HttpResponse
+from tests.support.wsgi_server import AtomicServer
 
 from .conftest import Connect, answer_of
 

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from werkzeug.test import run_wsgi_app
 
-from ..support.serving import AtomicServer
+from ..support.wsgi_server import AtomicServer
 from .policies import Ask, Grant, Policy
 
 if TYPE_CHECKING:

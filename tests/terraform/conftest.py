@@ -14,7 +14,7 @@ from moto.moto_server.werkzeug_app import create_backend_app
 
 from s3dict import Client
 
-from ..support.ways import Endpoint
+from ..support.modes import Endpoint
 from .authorizer import Authorizer
 from .policies import BUCKET, rendered
 

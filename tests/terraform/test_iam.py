@@ -24,9 +24,9 @@ from botocore.exceptions import ClientError
 from moto.s3.models import s3_backends
 
 from s3dict import Client, Dict, PermissionDeniedError, memoize
-from s3dict.diagnosis import Status, diagnose
-from s3dict.format.layout import SWEEP_DAYS, DictId, Layout
-from s3dict.provisioning import Outcome, provision
+from s3dict._admin.doctor import Status, diagnose
+from s3dict._admin.provision import Outcome, provision
+from s3dict._format.layout import SWEEP_DAYS, DictId, Layout
 
 from .authorizer import Authorizer
 from .conftest import As

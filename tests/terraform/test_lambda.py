@@ -11,7 +11,7 @@ from typing import Any
 
 from s3dict import Client, Dict
 
-from ..support.ways import Endpoint
+from ..support.modes import Endpoint
 from .policies import MODULE
 
 # What Lambda does with a function: it imports the module once, then calls the handler for each event.

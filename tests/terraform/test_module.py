@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from s3dict import Client
-from s3dict.format.lifecycle import lifecycle_rules, merge
+from s3dict._format.lifecycle import lifecycle_rules, merge
 
 from .policies import BUCKET, MODULE, rendered
 

@@ -66,7 +66,7 @@ def test_afterwards_all_is_as_before(run: Run) -> None:
     module = """
         import os
         from s3dict import Client, Dict
-        from s3dict.stores import memory
+        from s3dict._stores import memory
 
         def test_one(s3dict_client, monkeypatch):
             Dict.from_name("d", create_if_missing=True)["k"] = bytes(1000)

@@ -11,9 +11,9 @@ from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import Error, UnavailableError
-from .boto import BotoStore
-from .s3 import Answer, Call
+from ..._stores.boto.blocking import BotoStore
+from ..._stores.boto.requests import Answer, Call
+from ...errors import Error, UnavailableError
 
 _PATIENCE_SECONDS = 5.0
 """How long to wait for what a server does with half a request."""

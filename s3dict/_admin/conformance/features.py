@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ..stores.base import PAGE_SIZE, Deleted, NotModified
-from .bench import WRONG, Bench, Feature, FlawError, NotTriedError, require
+from ..._stores.base import PAGE_SIZE, Deleted, NotModified
+from .harness import WRONG, Bench, Feature, FlawError, NotTriedError, require
 
 _LONGEST_NAME = 1024
 _LONGEST_SEGMENT = 250

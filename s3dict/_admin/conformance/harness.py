@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import UnavailableError
-from ..stores.base import Body, Deleted, Found, NotModified, Reason, Refused, Store, Written
-from .conditional import before
+from ..._core.conditional import before
+from ..._stores.base import Body, Deleted, Found, NotModified, Reason, Refused, Store, Written
+from ...errors import UnavailableError
 
 WRONG = '"00000000000000000000000000000000"'
 """An ETag that no object of the trials has."""

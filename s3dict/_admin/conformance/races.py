@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import repeat
 
-from ..errors import UnavailableError
-from .bench import Bench, Feature, FlawError, require
+from ...errors import UnavailableError
+from .harness import Bench, Feature, FlawError, require
 
 CONTENDERS = 16
 

@@ -12,11 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
-from ..errors import Error, NotFoundError, PermissionDeniedError, UnavailableError
-from ..stores.base import Store
-from . import contention, features
-from .bench import Bench, DamagedPuts, Feature, FlawError, NotTriedError
-from .conditional import before
+from ..._core.conditional import before
+from ..._stores.base import Store
+from ...errors import Error, NotFoundError, PermissionDeniedError, UnavailableError
+from . import features
+from . import races as contention
+from .harness import Bench, DamagedPuts, Feature, FlawError, NotTriedError
 
 ROUNDS = 20
 FEATURES = (*features.FEATURES, *contention.FEATURES)

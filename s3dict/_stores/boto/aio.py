@@ -9,10 +9,10 @@ from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
-from .base import Body
-from .haste import Hurried
-from .s3 import SENDINGS, Answer, Call, S3Requests, count_sendings, options, region, send_at_once, tune
-from .tasks import Tasks
+from ..base import Body
+from ..shared.tasks import Tasks
+from ..shared.timeouts import Hurried
+from .requests import SENDINGS, Answer, Call, S3Requests, count_sendings, options, region, send_at_once, tune
 
 if TYPE_CHECKING:
     import aioboto3

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .haste import Hurried
-from .s3 import SENDINGS, Answer, Call, S3Requests, count_sendings, options, region, send_at_once, tune
-from .threads import Threads
+from ..shared.threads import Threads
+from ..shared.timeouts import Hurried
+from .requests import SENDINGS, Answer, Call, S3Requests, count_sendings, options, region, send_at_once, tune
 
 if TYPE_CHECKING:
     import boto3

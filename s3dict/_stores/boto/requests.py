@@ -17,9 +17,9 @@ from functools import lru_cache
 from hashlib import md5
 from typing import Any
 
-from ..errors import Error, InvalidError, NotFoundError, UnavailableError, UnsupportedStoreError
-from . import log
-from .base import Body, Deleted, Found, Listed, NotDeleted, NotModified, Page, Reason, Refused, SilenceError, Written
+from ...errors import Error, InvalidError, NotFoundError, UnavailableError, UnsupportedStoreError
+from ..base import Body, Deleted, Found, Listed, NotDeleted, NotModified, Page, Reason, Refused, SilenceError, Written
+from ..shared import request_log as log
 
 SENDINGS = 4
 """How often a request without a condition is sent before the store counts as unavailable."""
@@ -394,7 +394,7 @@ def decline(error: Exception, call: Call) -> Declined:
         raise error
     if isinstance(verdict, Declined):
         return verdict
-    from .redaction import made_harmless
+    from ..shared.redaction import made_harmless
 
     raise verdict from made_harmless(error)
 
@@ -406,7 +406,7 @@ def _verdict(error: Exception, call: Call) -> Declined | Error | None:
         return _failure(error, call)
     if getattr(error, "operation_name", call.operation) not in (call.operation, "CreateSession", "HeadBucket"):
         # A provider of credentials (SSO, STS) asked a service of its own: its 404 is not the store's.
-        from .denial import no_credentials
+        from ..shared.access_denied import no_credentials
 
         return no_credentials(call, str(error))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -430,8 +430,8 @@ def checked_code(code: str) -> str:
 
 def refusal(status: int, code: str, message: str, call: Call) -> Error:
     """An answer that says no, as one of ours."""
-    from .denial import NOT_ACCEPTED, denied
-    from .redaction import redacted
+    from ..shared.access_denied import NOT_ACCEPTED, denied
+    from ..shared.redaction import redacted
 
     if status in (401, 403) or code in NOT_ACCEPTED:
         return denied(call, status, code, message)
@@ -453,8 +453,8 @@ def refusal(status: int, code: str, message: str, call: Call) -> Error:
 
 def _failure(error: Exception, call: Call) -> Error | None:
     """No answer at all, as one of ours; None for what is no vendor's exception but a mistake of somebody's."""
-    from .denial import no_credentials
-    from .redaction import redacted
+    from ..shared.access_denied import no_credentials
+    from ..shared.redaction import redacted
 
     kind = type(error).__name__
     if kind in _NO_CREDENTIALS:
@@ -497,7 +497,7 @@ def _botocore_failure(error: Exception, call: Call) -> Error:
     from botocore.exceptions import ConnectionError as NoConnection
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
-    from .redaction import redacted
+    from ..shared.redaction import redacted
 
     broken = isinstance(error, (HTTPClientError, NoConnection, IncompleteReadError))
     if broken or type(error).__name__ in _NO_S3_ANSWER:

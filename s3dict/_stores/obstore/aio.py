@@ -11,16 +11,16 @@ from weakref import WeakSet
 
 import obstore
 
-from .base import PAGE_SIZE, Body, Found, Store
-from .haste import Hurried
-from .rust import LARGE, RustRequests
-from .rust_connection import works_here
-from .tasks import Tasks
+from ..base import PAGE_SIZE, Body, Found, Store
+from ..shared.tasks import Tasks
+from ..shared.timeouts import Hurried
+from .clients import works_here
+from .requests import LARGE, RustRequests
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta, PutMode, PutResult
 
-    from .rust_connection import Connection
+    from .clients import Connection
 
 A = TypeVar("A", bound="Awaitable[object]")
 

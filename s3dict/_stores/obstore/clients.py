@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import obstore
 from obstore.store import S3Store
 
-from ..errors import InvalidError, PermissionDeniedError
-from .clock import StoreClock
-from .haste import Hurried
-from .rust_errors import declined
-from .s3 import CONNECT_SECONDS, Call
+from ...errors import InvalidError, PermissionDeniedError
+from ..boto.requests import CONNECT_SECONDS, Call
+from ..shared.timeouts import Hurried
+from .errors import declined
+from .server_clock import StoreClock
 
 if TYPE_CHECKING:
     import boto3

@@ -10,10 +10,10 @@ import re
 
 from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 
-from ..errors import Error, InvalidError, UnavailableError
-from . import log
-from .base import SilenceError
-from .s3 import Call, Declined, decline, judge, silence
+from ...errors import Error, InvalidError, UnavailableError
+from ..base import SilenceError
+from ..boto.requests import Call, Declined, decline, judge, silence
+from ..shared import request_log as log
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*)", re.DOTALL)
 _DETAILS = "\n\nDebug source:"
@@ -37,7 +37,7 @@ def declined(error: Exception, call: Call) -> Declined:
     verdict = _verdict(error, call)
     if isinstance(verdict, Declined):
         return verdict
-    from .redaction import made_harmless
+    from ..shared.redaction import made_harmless
 
     # Of what obstore says, the rest repeats the answer's body, in which AWS repeats the session token.
     raise verdict from made_harmless(error, text=_heading(error))
@@ -67,8 +67,8 @@ def _verdict(error: Exception, call: Call) -> Declined | Error:
 
 def _failure(error: Exception, said: str, details: str, call: Call) -> Declined | Error:
     """What is no answer of the store, or none that obstore understands."""
-    from .denial import no_credentials
-    from .redaction import redacted
+    from ..shared.access_denied import no_credentials
+    from ..shared.redaction import redacted
 
     if isinstance(error, InvalidPathError):
         return InvalidError(f"{call}: obstore cannot address it: {redacted(said)}")
@@ -105,7 +105,7 @@ def _element(name: str, body: str) -> str:
 
 
 def _reason(details: str) -> str:
-    from .redaction import redacted
+    from ..shared.redaction import redacted
 
     told = re.search(r'(?:message|error): "([^"]*)"', details)
     return redacted(told[1]) if told else "it was closed before the answer was complete"

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import obstore
 
-from ..errors import InvalidError, UnavailableError
-from . import log, s3
-from .base import (
+from ...errors import InvalidError, UnavailableError
+from ..base import (
     PAGE_SIZE,
     Body,
     Deleted,
@@ -32,16 +31,18 @@ from .base import (
     Written,
     steady_seconds,
 )
-from .clock import Answered
-from .haste import Hurried
-from .rust_errors import UnclearError, declined, status_of
-from .s3 import Call, Declined, check_absent, check_conflict, folder, refused
-from .threads import Threads
+from ..boto import requests as s3
+from ..boto.requests import Call, Declined, check_absent, check_conflict, folder, refused
+from ..shared import request_log as log
+from ..shared.threads import Threads
+from ..shared.timeouts import Hurried
+from .errors import UnclearError, declined, status_of
+from .server_clock import Answered
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta, PutMode, PutResult
 
-    from .rust_connection import Connection
+    from .clients import Connection
 
 R = TypeVar("R")
 

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from ..errors import UnavailableError
-from . import log, s3
-from .base import steady_seconds
+from ...errors import UnavailableError
+from ..base import steady_seconds
+from ..boto import requests as s3
+from ..shared import request_log as log
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage, HTTPResponse
@@ -117,7 +118,7 @@ class StoreClock:
         from http.client import HTTPException
         from urllib.request import Request
 
-        from .redaction import redacted
+        from ..shared.redaction import redacted
 
         opened, failure = _opener(self._ca_bundle, self._timeout), ""
         ways: tuple[tuple[str, Callable[[], str]], ...]

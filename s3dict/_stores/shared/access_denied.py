@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..errors import PermissionDeniedError, PolicyName
+from ...errors import PermissionDeniedError, PolicyName
 from .redaction import redacted
 
 if TYPE_CHECKING:
-    from .s3 import Call
+    from ..boto.requests import Call
 
 ACTIONS = {
     "HeadObject": "s3:GetObject",

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from . import log
-from .base import steady_seconds
+from ..base import steady_seconds
+from . import request_log as log
 
 T = TypeVar("T")
 R = TypeVar("R")

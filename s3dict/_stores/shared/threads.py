@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from . import log
-from .base import steady_seconds
+from ..base import steady_seconds
+from . import request_log as log
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

@@ -8,7 +8,7 @@ from typing import Any
 from zlib import crc32
 
 from ... import Dict, UncertainOutcomeError
-from ...lock import Lock
+from ..._lock import Lock
 
 PARTS = 32
 _FOUND, _PAGE, _STOP = "found", "page", "stop"
