@@ -23,20 +23,20 @@ K_contra = TypeVar("K_contra", contravariant=True)
 V_co = TypeVar("V_co", covariant=True)
 
 
-class HasTwin(Protocol):
+class HasAsyncView(Protocol):
     """What these descriptors need of the object they sit on."""
 
     @property
-    def _twin(self) -> Any:
+    def _async_view(self) -> Any:
         """The same object for asyncio."""
         ...
 
 
-class _Bound:
+class _BoundDual:
     """A body bound to an object; `help` and `inspect.signature` show the body's own."""
 
     def __init__(self, body: Callable[..., Any], instance: Any) -> None:
-        self._body = body
+        self._coro_function = body
         self._instance = instance
         self.__doc__ = body.__doc__
 
@@ -46,36 +46,36 @@ class _Bound:
 
     @property
     def __name__(self) -> str:
-        return self._body.__name__
+        return self._coro_function.__name__
 
     @property
     def __wrapped__(self) -> MethodType:
-        return MethodType(self._body, self._instance)
+        return MethodType(self._coro_function, self._instance)
 
     def __repr__(self) -> str:
-        return f"<method {self._body.__qualname__} of {self._instance!r}>"
+        return f"<method {self._coro_function.__qualname__} of {self._instance!r}>"
 
 
-class Method(_Bound, Generic[P, R]):
+class DualMethod(_BoundDual, Generic[P, R]):
     """``d.put``: call it, or call its ``aio`` and await that."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = run_blocking(self._body(self._instance, *args, **kwargs))
+        result: R = run_blocking(self._coro_function(self._instance, *args, **kwargs))
         return result
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        coroutine: Coroutine[Any, Any, R] = self._body(self._instance._twin, *args, **kwargs)
+        coroutine: Coroutine[Any, Any, R] = self._coro_function(self._instance._async_view, *args, **kwargs)
         return coroutine
 
 
-class IteratorMethod(_Bound, Generic[P, R]):
+class DualIterator(_BoundDual, Generic[P, R]):
     """``d.keys``: iterate over its call, or ``async for`` over the call of its ``aio``."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        return _iterate_blocking(self._body(self._instance, *args, **kwargs))
+        return _iterate_blocking(self._coro_function(self._instance, *args, **kwargs))
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
-        generator: AsyncGenerator[R, None] = self._body(self._instance._twin, *args, **kwargs)
+        generator: AsyncGenerator[R, None] = self._coro_function(self._instance._async_view, *args, **kwargs)
         return generator
 
 
@@ -99,30 +99,30 @@ class method(Generic[P, R]):  # noqa: N801 (used as a decorator)
     """Makes an ``async def`` of a class callable in both ways."""
 
     def __init__(self, body: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
-        self._body = body
+        self._coro_function = body
         update_wrapper(self, body)  # type: ignore[arg-type]
 
     @overload
     def __get__(self, instance: None, owner: type) -> method[P, R]: ...
     @overload
-    def __get__(self, instance: HasTwin, owner: type) -> Method[P, R]: ...
-    def __get__(self, instance: HasTwin | None, owner: type) -> Any:
-        return self if instance is None else Method(self._body, instance)
+    def __get__(self, instance: HasAsyncView, owner: type) -> DualMethod[P, R]: ...
+    def __get__(self, instance: HasAsyncView | None, owner: type) -> Any:
+        return self if instance is None else DualMethod(self._coro_function, instance)
 
 
 class iterator(Generic[P, R]):  # noqa: N801 (used as a decorator)
     """Makes an asynchronous generator of a class iterable in both ways."""
 
     def __init__(self, body: Callable[Concatenate[Any, P], AsyncGenerator[R, None]]) -> None:
-        self._body = body
+        self._coro_function = body
         update_wrapper(self, body)  # type: ignore[arg-type]
 
     @overload
     def __get__(self, instance: None, owner: type) -> iterator[P, R]: ...
     @overload
-    def __get__(self, instance: HasTwin, owner: type) -> IteratorMethod[P, R]: ...
-    def __get__(self, instance: HasTwin | None, owner: type) -> Any:
-        return self if instance is None else IteratorMethod(self._body, instance)
+    def __get__(self, instance: HasAsyncView, owner: type) -> DualIterator[P, R]: ...
+    def __get__(self, instance: HasAsyncView | None, owner: type) -> Any:
+        return self if instance is None else DualIterator(self._coro_function, instance)
 
 
 class AioGet(Protocol[K_contra, V_co]):
@@ -165,19 +165,19 @@ class get_method(Generic[K, V]):  # noqa: N801 (used as a decorator)
     """`method` for ``get``, whose result depends on whether a default is given."""
 
     def __init__(self, body: Callable[[Any, K, Any], Coroutine[Any, Any, V | None]]) -> None:
-        self._body = body
+        self._coro_function = body
         update_wrapper(self, body)  # type: ignore[arg-type]
 
-    def __get__(self, instance: HasTwin | None, owner: type) -> Get[K, V]:
-        return self if instance is None else Method(self._body, instance)  # type: ignore[return-value]
+    def __get__(self, instance: HasAsyncView | None, owner: type) -> Get[K, V]:
+        return self if instance is None else DualMethod(self._coro_function, instance)  # type: ignore[return-value]
 
 
 class pop_method(Generic[K, V]):  # noqa: N801 (used as a decorator)
     """`method` for ``pop``, whose result depends on whether a default is given."""
 
     def __init__(self, body: Callable[[Any, K, Any], Coroutine[Any, Any, V]]) -> None:
-        self._body = body
+        self._coro_function = body
         update_wrapper(self, body)  # type: ignore[arg-type]
 
-    def __get__(self, instance: HasTwin | None, owner: type) -> Pop[K, V]:
-        return self if instance is None else Method(self._body, instance)  # type: ignore[return-value]
+    def __get__(self, instance: HasAsyncView | None, owner: type) -> Pop[K, V]:
+        return self if instance is None else DualMethod(self._coro_function, instance)  # type: ignore[return-value]

@@ -20,18 +20,18 @@ from ._config import (
     DEFAULT_PREFIX,
     DEFAULT_TIMEOUT,
     Settings,
-    check_endpoint,
-    check_installed,
-    check_signing_keys,
-    fingerprint_of_env,
+    env_fingerprint,
     is_installed,
+    require_installed,
     settings_from_env,
     signing_keys_from_env,
+    validate_endpoint,
+    validate_signing_keys,
 )
 from ._core.read_cache import ReadCache
 from ._format.layout import Layout
 from ._format.values import Codec, Segment
-from ._stores.base import Store
+from ._stores.base import ObjectStore
 from .errors import InvalidError
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 
     import boto3
 
-    from ._admin.bucket_admin import BucketAdmin
-    from ._admin.conformance.corrupt_puts import DamagedPuts
-    from ._stores.obstore.clients import Connection
+    from ._stores.obstore.clients import ObstoreClients
 
 
 class Client:
@@ -107,23 +105,23 @@ class Client:
             None if cache is None else cache.total_seconds(),
             timeout.total_seconds(),
         )
-        self._set_up(settings.checked(), check_signing_keys(signing_keys), session)
+        self._init(settings.validated(), validate_signing_keys(signing_keys), session)
 
-    def _set_up(self, settings: Settings, signing_keys: tuple[bytes, ...], session: boto3.Session | None) -> None:
+    def _init(self, settings: Settings, signing_keys: tuple[bytes, ...], session: boto3.Session | None) -> None:
         self._settings = settings
         self._session = session
         self._signing_keys = signing_keys
         self._layout = Layout(settings.prefix)
-        self._stores = _Stores()
-        self._lent_to: WeakSet[Any] = WeakSet()
+        self._stores = _ProcessResources()
+        self._env_handles: WeakSet[Any] = WeakSet()
         """The states of the handles that came here by the environment."""
 
-    def _in_environment(self, name: str) -> Client:
+    def _with_environment(self, name: str) -> Client:
         """This client, or one like it whose dicts without an environment are in that one."""
         if name == self._settings.environment_name:
             return self
         client = Client.__new__(Client)
-        client._set_up(replace(self._settings, environment_name=name), self._signing_keys, self._session)
+        client._init(replace(self._settings, environment_name=name), self._signing_keys, self._session)
         return client
 
     @classmethod
@@ -137,7 +135,7 @@ class Client:
         Raises:
             InvalidError: no bucket is set, or a setting cannot work.
         """
-        return _client_of_env(fingerprint_of_env())
+        return _cached_env_client(env_fingerprint())
 
     @property
     def bucket(self) -> str:
@@ -161,193 +159,177 @@ class Client:
 
         In a child that was forked after its parent had used obstore it is ``"boto3"``: obstore does not survive that.
         """
-        return _driver_here(self._settings.driver)
+        return _resolve_driver(self._settings.driver)
 
     def __repr__(self) -> str:
         where = f", endpoint_url={self.endpoint_url!r}" if self.endpoint_url else ""
         return f"Client({self.bucket!r}, prefix={self.prefix!r}{where}, driver={self.driver!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _client_here, (self._settings,)
+        return _unpickle_client, (self._settings,)
 
-    def _store(self, *, aio: bool) -> Store:
+    def _store(self, *, aio: bool) -> ObjectStore:
         """The store for blocking calls, or the running event loop's."""
-        stores = self._of_this_process()
+        stores = self._resources()
         return self._asyncio_store(stores) if aio else self._blocking_store(stores)
 
     def _cache(self) -> ReadCache | None:
         """What this client has read in this process; None when it caches nothing."""
-        stores, window = self._of_this_process(), self._settings.cache_seconds
-        with stores.guard:
-            if stores.cache is None and window is not None:
-                stores.cache = ReadCache(window, threading.Lock())
+        stores, max_age = self._resources(), self._settings.cache_seconds
+        with stores.lock:
+            if stores.cache is None and max_age is not None:
+                stores.cache = ReadCache(max_age, threading.Lock())
             return stores.cache
 
-    def _of_this_process(self) -> _Stores:
+    def _resources(self) -> _ProcessResources:
         if self._stores.pid != os.getpid():
             # A forked child shares its parent's sockets and lacks its threads: it starts anew.
-            self._stores = _Stores()
+            self._stores = _ProcessResources()
         return self._stores
 
-    def _blocking_store(self, stores: _Stores) -> Store:
-        with stores.guard:
+    def _blocking_store(self, stores: _ProcessResources) -> ObjectStore:
+        with stores.lock:
             if stores.blocking is None:
                 stores.blocking = self._make_blocking_store(stores)
             return stores.blocking
 
-    def _asyncio_store(self, stores: _Stores) -> Store:
+    def _asyncio_store(self, stores: _ProcessResources) -> ObjectStore:
         from asyncio import get_running_loop
 
         loop = get_running_loop()
-        with stores.guard:
-            if loop not in stores.of_loops:
-                for ended in [other for other in stores.of_loops if other.is_closed()]:
-                    del stores.of_loops[ended]
-                stores.of_loops[loop] = self._make_asyncio_store(stores)
-            return stores.of_loops[loop]
+        with stores.lock:
+            if loop not in stores.by_loop:
+                for ended in [other for other in stores.by_loop if other.is_closed()]:
+                    del stores.by_loop[ended]
+                stores.by_loop[loop] = self._make_asyncio_store(stores)
+            return stores.by_loop[loop]
 
-    def _make_blocking_store(self, stores: _Stores) -> Store:
+    def _make_blocking_store(self, stores: _ProcessResources) -> ObjectStore:
         driver, concurrency = self.driver, self._settings.concurrency
         if driver == "memory":
             from ._stores.memory import MemoryStore, memory_bucket
 
             return MemoryStore(memory_bucket(self.bucket), concurrency)
         if driver == "obstore":
-            from ._stores.obstore.requests import RustStore
+            from ._stores.obstore.requests import ObstoreStore
 
-            return RustStore(self._connection(stores), self._boto_store, concurrency=concurrency)
+            return ObstoreStore(self._connection(stores), self._boto_store, concurrency=concurrency)
         return self._boto_store()
 
-    def _make_asyncio_store(self, stores: _Stores) -> Store:
+    def _make_asyncio_store(self, stores: _ProcessResources) -> ObjectStore:
         driver = self.driver
         if driver == "memory":
             from ._stores.memory import AsyncMemoryStore, memory_bucket
 
             return AsyncMemoryStore(memory_bucket(self.bucket))
         if driver == "obstore":
-            from ._stores.obstore.aio import AsyncRustStore
+            from ._stores.obstore.aio import AsyncObstoreStore
 
-            return AsyncRustStore(self._connection(stores), self._aioboto_store)
+            return AsyncObstoreStore(self._connection(stores), self._aioboto_store)
         return self._aioboto_store()
 
-    def _connection(self, stores: _Stores) -> Connection:
+    def _connection(self, stores: _ProcessResources) -> ObstoreClients:
         if stores.connection is None:
-            from ._stores.obstore.clients import Connection
+            from ._stores.obstore.clients import ObstoreClients
 
-            stores.connection = Connection(self.bucket, **self._way_there())
+            stores.connection = ObstoreClients(self.bucket, **self._connection_options())
         return stores.connection
 
-    def _boto_store(self) -> Store:
+    def _boto_store(self) -> ObjectStore:
         from ._stores.boto.blocking import BotoStore
 
-        return BotoStore(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
+        return BotoStore(self.bucket, concurrency=self._settings.concurrency, **self._connection_options())
 
-    def _aioboto_store(self) -> Store:
+    def _aioboto_store(self) -> ObjectStore:
         from ._stores.boto.aio import AioBotoStore
 
-        return AioBotoStore(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
+        return AioBotoStore(self.bucket, concurrency=self._settings.concurrency, **self._connection_options())
 
-    def _bucket_admin(self) -> BucketAdmin:
-        """The bucket itself, for those who set it up. Raises InvalidError for one in memory, which has no settings."""
-        from ._admin.bucket_admin import BucketAdmin
-
-        if self.driver == "memory":
-            raise InvalidError("With the driver 'memory' there is no bucket to look at: unset S3DICT_DRIVER")
-        return BucketAdmin(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
-
-    def _damaged_puts(self) -> DamagedPuts | None:
-        """Puts that no store should take; None in memory, where nothing is sent."""
-        if self.driver == "memory":
-            return None
-        from ._admin.conformance.corrupt_puts import DamagedPuts
-
-        return DamagedPuts(self.bucket, concurrency=self._settings.concurrency, **self._way_there())
-
-    def _way_there(self) -> dict[str, Any]:
+    def _connection_options(self) -> dict[str, Any]:
         from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return {
-            "endpoint_url": self.endpoint_url or check_endpoint(from_env),
+            "endpoint_url": self.endpoint_url or validate_endpoint(from_env),
             "region_name": self._settings.region_name,
             "session": self._session,
             "timeout": self._settings.timeout_seconds,
         }
 
     def _codec(self, codec: Codec) -> Codec:
-        return _HandingOver(codec, self)
+        return _ClientBindingCodec(codec, self)
 
 
-class _Stores:
+class _ProcessResources:
     """The stores of one process, and what was read through them."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.guard = threading.Lock()
-        self.blocking: Store | None = None
-        self.of_loops: dict[asyncio.AbstractEventLoop, Store] = {}
+        self.lock = threading.Lock()
+        self.blocking: ObjectStore | None = None
+        self.by_loop: dict[asyncio.AbstractEventLoop, ObjectStore] = {}
         self.cache: ReadCache | None = None
-        self.connection: Connection | None = None
+        self.connection: ObstoreClients | None = None
 
 
-def _driver_here(chosen: str) -> Literal["boto3", "obstore", "memory"]:
+def _resolve_driver(chosen: str) -> Literal["boto3", "obstore", "memory"]:
     if chosen == "memory":
         return "memory"
     if chosen == "boto3" or (chosen == "auto" and not is_installed("obstore")):
         return "boto3"
-    check_installed("obstore")
+    require_installed("obstore")
     if "s3dict._stores.obstore.clients" in sys.modules:
-        from ._stores.obstore.clients import works_here
+        from ._stores.obstore.clients import usable_in_this_process
 
-        return "obstore" if works_here() else "boto3"
+        return "obstore" if usable_in_this_process() else "boto3"
     return "obstore"
 
 
-_reader: ContextVar[Client | None] = ContextVar("s3dict_reader", default=None)
+_unpickling_client: ContextVar[Client | None] = ContextVar("s3dict_reader", default=None)
 
 
-class _HandingOver:
+class _ClientBindingCodec:
     """A codec that lends the client which reads a value to the handles inside it: session, keys, connections."""
 
-    __slots__ = ("_client", "_codec", "name", "pickles")
+    __slots__ = ("_client", "_codec", "name", "uses_pickle")
 
     def __init__(self, codec: Codec, client: Client) -> None:
         self._codec = codec
         self._client = client
         self.name = codec.name
-        self.pickles = codec.pickles
+        self.uses_pickle = codec.uses_pickle
 
     def dumps(self, value: Any) -> list[Segment]:
         return self._codec.dumps(value)
 
     def loads(self, segments: Sequence[memoryview]) -> Any:
-        token = _reader.set(self._client)
+        token = _unpickling_client.set(self._client)
         try:
             return self._codec.loads(segments)
         finally:
-            _reader.reset(token)
+            _unpickling_client.reset(token)
 
 
-def _client_here(settings: Settings) -> Client:
+def _unpickle_client(settings: Settings) -> Client:
     """What an unpickled client is here: the one that is reading it, if it is for the same place, or one of this
     process's own.
 
     How the writer was tuned does not matter: with a client of another tuning, what is read through a handle inside a
     value would not be verified with the keys that the value was verified with.
     """
-    reader = _reader.get()
-    if reader is None or reader._settings.place != settings.place:
-        return _client_of(settings, fingerprint_of_env())
-    return reader._in_environment(settings.environment_name)
+    reader = _unpickling_client.get()
+    if reader is None or reader._settings.location != settings.location:
+        return _cached_client(settings, env_fingerprint())
+    return reader._with_environment(settings.environment_name)
 
 
 @lru_cache(maxsize=64)
-def _client_of(settings: Settings, _fingerprint: int) -> Client:
+def _cached_client(settings: Settings, _fingerprint: int) -> Client:
     client = Client.__new__(Client)
-    client._set_up(settings, signing_keys_from_env(), None)
+    client._init(settings, signing_keys_from_env(), None)
     return client
 
 
 @lru_cache(maxsize=8)
-def _client_of_env(_fingerprint: int) -> Client:
+def _cached_env_client(_fingerprint: int) -> Client:
     client = Client.__new__(Client)
-    client._set_up(settings_from_env(), signing_keys_from_env(), None)
+    client._init(settings_from_env(), signing_keys_from_env(), None)
     return client

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
 
-from ._format.layout import check_name, check_prefix
+from ._format.layout import check_prefix, validate_name
 from .errors import InvalidError
 
 DEFAULT_PREFIX = "s3dict"
@@ -17,7 +17,7 @@ DEFAULT_ENVIRONMENT = "main"
 DEFAULT_MAX_VALUE_BYTES = 100 * 1024 * 1024
 DEFAULT_CONCURRENCY = 64
 DEFAULT_TIMEOUT = timedelta(minutes=1)
-LONGEST_TIMEOUT = timedelta(hours=1)
+MAX_TIMEOUT = timedelta(hours=1)
 DEFAULT_LEASE = 30.0
 DRIVERS = ("auto", "boto3", "obstore", "memory")
 
@@ -38,11 +38,11 @@ class Settings:
     timeout_seconds: float = DEFAULT_TIMEOUT.total_seconds()
 
     @property
-    def place(self) -> tuple[str, str, str | None, bool]:
+    def location(self) -> tuple[str, str, str | None, bool]:
         """What tells whether two clients see the same objects; the rest is how each goes about it."""
         return self.bucket, self.prefix, self.endpoint_url, self.driver == "memory"
 
-    def checked(self) -> Settings:
+    def validated(self) -> Settings:
         """The settings with a plain prefix. Raises InvalidError for what cannot work."""
         if not isinstance(self.bucket, str) or not self.bucket or "/" in self.bucket:
             raise InvalidError(
@@ -50,19 +50,19 @@ class Settings:
             )
         if self.driver not in DRIVERS:
             raise InvalidError(f"Unknown driver {self.driver!r}: choose one of {', '.join(DRIVERS)}")
-        check_installed(self.driver)
+        require_installed(self.driver)
         if self.max_value_bytes < 1 or self.concurrency < 1:
             raise InvalidError("max_value_bytes and concurrency are 1 or more")
         if self.cache_seconds is not None and self.cache_seconds <= 0:
             raise InvalidError("cache is a timedelta of more than nothing, or None for no cache")
-        if not 0 < self.timeout_seconds <= LONGEST_TIMEOUT.total_seconds():
+        if not 0 < self.timeout_seconds <= MAX_TIMEOUT.total_seconds():
             raise InvalidError("timeout is a timedelta of more than nothing, and of an hour at most")
-        check_endpoint(self.endpoint_url)
-        check_name(self.environment_name, "environment")
+        validate_endpoint(self.endpoint_url)
+        validate_name(self.environment_name, "environment")
         return replace(self, prefix=check_prefix(self.prefix))
 
 
-def check_installed(driver: str) -> None:
+def require_installed(driver: str) -> None:
     """Raises InvalidError for a driver that needs an extra which is not there."""
     if driver == "obstore" and not is_installed("obstore"):
         raise InvalidError("The driver 'obstore' is not installed: pip install 's3-shared-dict[fast]'")
@@ -91,7 +91,7 @@ def settings_from_env() -> Settings:
         environment_name=os.environ.get("S3DICT_ENVIRONMENT") or DEFAULT_ENVIRONMENT,
         driver=os.environ.get("S3DICT_DRIVER") or "auto",
         timeout_seconds=timeout_from_env().total_seconds(),
-    ).checked()
+    ).validated()
 
 
 def timeout_from_env() -> timedelta:
@@ -109,10 +109,10 @@ def timeout_from_env() -> timedelta:
 
 def signing_keys_from_env() -> tuple[bytes, ...]:
     """The keys in ``S3DICT_SIGNING_KEYS``, separated by commas."""
-    return check_signing_keys(key for key in os.environ.get("S3DICT_SIGNING_KEYS", "").split(",") if key)
+    return validate_signing_keys(key for key in os.environ.get("S3DICT_SIGNING_KEYS", "").split(",") if key)
 
 
-def check_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
+def validate_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
     """The keys as bytes. Raises InvalidError for one that is too short to be a secret, without showing it."""
     if isinstance(keys, (str, bytes)):
         raise InvalidError("signing_keys is a sequence of keys, the first of which signs")
@@ -125,7 +125,7 @@ def check_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
     return encoded
 
 
-def fingerprint_of_env() -> int:
+def env_fingerprint() -> int:
     """Changes when any setting in the environment does, credentials included. Holds none of them."""
     return hash(frozenset((k, v) for k, v in os.environ.items() if k.startswith(("S3DICT_", "AWS_"))))
 
@@ -145,7 +145,7 @@ def current_user() -> str:
         return socket.gethostname()
 
 
-def check_endpoint(url: str | None) -> str | None:
+def validate_endpoint(url: str | None) -> str | None:
     """The URL, if it is one. Raises InvalidError otherwise, which shows nothing of what may be a secret."""
     if url is None:
         return None

@@ -17,29 +17,29 @@ from ._aio import get_method, iterator, method, pop_method
 from ._client import Client
 from ._config import DEFAULT_LEASE, current_user
 from ._core.catalog import (
-    TRUSTED_SECONDS,
-    Choice,
-    Hydrated,
+    REVALIDATE_AFTER,
+    DictOptions,
+    LoadedManifest,
     ephemeral,
-    open_id,
-    open_named,
+    open_by_id,
+    open_by_name,
     open_or_create,
     revalidate,
 )
-from ._core.entries import Entries, Version, shown
+from ._core.entries import Entries, Version, key_repr
 from ._core.expiry import Expiry
-from ._format.entry import Seal
+from ._format.entry import EntrySigner
 from ._format.keys import KeyCodec
-from ._format.layout import DictId, check_name, check_ttl
+from ._format.layout import DictId, validate_name, validate_ttl
 from ._format.manifest import Manifest
-from ._format.values import codec_named
+from ._format.values import get_codec
 from ._manager import DictManager
-from ._stores.base import Store
+from ._stores.base import ObjectStore
 from ._stores.shared.threads import run_blocking
 from .errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
-    from ._core.locks import LockPlace
+    from ._core.locks import LockTarget
     from ._lock import Lock
     from ._mapping import DictMapping
 
@@ -83,7 +83,7 @@ class Entry(Generic[K, V]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class _NameRef:
     """A handle that goes by name."""
 
     name: str
@@ -91,15 +91,15 @@ class _Named:
     create_if_missing: bool
 
 
-class _State:
+class _HandleState:
     """What a handle and its asyncio twin know together."""
 
-    __slots__ = ("__weakref__", "choice", "client", "hydrated")
+    __slots__ = ("__weakref__", "client", "loaded", "options")
 
-    def __init__(self, client: Client | None, choice: Choice, hydrated: Hydrated | None = None) -> None:
+    def __init__(self, client: Client | None, options: DictOptions, loaded: LoadedManifest | None = None) -> None:
         self.client = client
-        self.choice = choice
-        self.hydrated = hydrated
+        self.options = options
+        self.loaded = loaded
 
 
 class Dict(Generic[K, V]):
@@ -127,18 +127,18 @@ class Dict(Generic[K, V]):
         await d.get.aio("alice")                    # 3
     """
 
-    __slots__ = ("__weakref__", "_aio", "_entries", "_other", "_state", "_target")
+    __slots__ = ("__weakref__", "_aio", "_async_handle", "_entries", "_ref", "_state")
 
-    _target: _Named | DictId
-    _state: _State
+    _ref: _NameRef | DictId
+    _state: _HandleState
     _aio: bool
-    _other: Dict[K, V] | None
+    _async_handle: Dict[K, V] | None
     _entries: tuple[Manifest, Entries] | None
 
     def __init__(self) -> None:
         raise RuntimeError("`Dict(...)` is not allowed: use `Dict.from_name`, `Dict.from_id` or `Dict.ephemeral`")
 
-    objects: ClassVar[DictManager] = DictManager(lambda *found: _adopt(*found))  # noqa: PLW0108 (it stands further down)
+    objects: ClassVar[DictManager] = DictManager(lambda *found: _from_loaded(*found))  # noqa: PLW0108 (it stands further down)
     """Creates, lists and deletes named dicts: `DictManager`."""
 
     @staticmethod
@@ -167,11 +167,11 @@ class Dict(Generic[K, V]):
         Raises:
             InvalidError: no valid name, environment, ttl or codec.
         """
-        check_name(name)
+        validate_name(name)
         if environment_name is not None:
-            check_name(environment_name, "environment")
-        target = _Named(name, environment_name or None, create_if_missing)
-        return _handle(target, _State(client, _choice(ttl, codec)))
+            validate_name(environment_name, "environment")
+        target = _NameRef(name, environment_name or None, create_if_missing)
+        return _new_handle(target, _HandleState(client, _options(ttl, codec)))
 
     @staticmethod
     def from_id(dict_id: str, client: Client | None = None) -> Dict[Any, Any]:
@@ -182,7 +182,7 @@ class Dict(Generic[K, V]):
         Raises:
             InvalidError: no valid id.
         """
-        return _handle(DictId.parse(dict_id), _State(client, Choice()))
+        return _new_handle(DictId.parse(dict_id), _HandleState(client, DictOptions()))
 
     @staticmethod
     def ephemeral(*, client: Client | None = None, environment_name: str | None = None) -> EphemeralDict:
@@ -197,13 +197,13 @@ class Dict(Generic[K, V]):
             environment_name: Accepted for the sake of code that passes it; an ephemeral dict belongs to no environment.
         """
         if environment_name is not None:
-            check_name(environment_name, "environment")
+            validate_name(environment_name, "environment")
         return EphemeralDict(client)
 
     @property
     def name(self) -> str | None:
         """The name; None for an ephemeral dict."""
-        return self._target.name
+        return self._ref.name
 
     @property
     def object_id(self) -> str:
@@ -212,11 +212,11 @@ class Dict(Generic[K, V]):
         Raises:
             InvalidError: the handle was made from a name and has not been used yet: call `hydrate` first.
         """
-        if isinstance(self._target, DictId):
-            return str(self._target)
-        if self._state.hydrated is None:
+        if isinstance(self._ref, DictId):
+            return str(self._ref)
+        if self._state.loaded is None:
             raise InvalidError(f"{self!r} has not been looked up yet, so its id is not known: call hydrate() first")
-        return str(self._state.hydrated.manifest.dict_id)
+        return str(self._state.loaded.manifest.dict_id)
 
     @property
     def client(self) -> Client:
@@ -224,7 +224,7 @@ class Dict(Generic[K, V]):
         state = self._state
         if state.client is None:
             state.client = Client.from_env()
-            state.client._lent_to.add(state)
+            state.client._env_handles.add(state)
         return state.client
 
     @method
@@ -241,9 +241,9 @@ class Dict(Generic[K, V]):
         """
         state = self._state
         if client is not None and client is not state.client:
-            state.client, state.hydrated = client, None
+            state.client, state.loaded = client, None
         await self._hydrated(self._store())
-        return self._primary
+        return self._sync_handle
 
     @method
     async def info(self) -> DictInfo:
@@ -267,7 +267,7 @@ class Dict(Generic[K, V]):
             DeserializationError: the value cannot be read here, because a module is missing, say.
             IntegrityError: what lies there is not what was written.
         """
-        live = await (await self._open(key)).read(key, recent=True)
+        live = await (await self._open(key)).read(key, allow_cached=True)
         value: V | None = default if live is None else live.value
         return value
 
@@ -378,7 +378,9 @@ class Dict(Generic[K, V]):
         from ._core.compute import get_or_compute
 
         entries = await self._open(key)
-        place = self._lock_place(entries, "compute", entries.keys.encode(key).data, f"The computation of {shown(key)}")
+        place = self._lock_target(
+            entries, "compute", entries.keys.encode(key).data, f"The computation of {key_repr(key)}"
+        )
         value: V = await get_or_compute(entries, place, key, function, lease)
         return value
 
@@ -395,16 +397,16 @@ class Dict(Generic[K, V]):
             Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
                 be repeated.
         """
-        from ._core.bulk import pairs_of, portions, write_many
+        from ._core.bulk import batched, pairs_of, write_many
         from ._core.iteration import iterate_items
 
         entries = await self._open()
         source: Any = other
         if self._aio and isinstance(other, Dict):
             # An event loop must not wait for the blocking iterator, and `write_many` takes no other.
-            async with aclosing(iterate_items(await other._twin._open())) as items:
-                async for portion in portions(items):
-                    await write_many(entries, portion)
+            async with aclosing(iterate_items(await other._async_view._open())) as items:
+                async for batch in batched(items):
+                    await write_many(entries, batch)
             source = None
         await write_many(entries, pairs_of(source, kwargs))
 
@@ -420,7 +422,7 @@ class Dict(Generic[K, V]):
         """
         live = await (await self._open(key)).remove(key)
         if live is None and default is _UNSET:
-            raise KeyError(f"{shown(key)} not in {self._label}")
+            raise KeyError(f"{key_repr(key)} not in {self._label}")
         value: V = default if live is None else live.value
         return value
 
@@ -493,7 +495,7 @@ class Dict(Generic[K, V]):
         """
         from ._mapping import DictMapping
 
-        return DictMapping(self._primary)
+        return DictMapping(self._sync_handle)
 
     def lock(self, name: str, lease: float = DEFAULT_LEASE, timeout: float | None = None) -> Lock:
         """A lock of that name beside the entries, for ``with`` and ``async with``: see `Lock`.
@@ -513,11 +515,11 @@ class Dict(Generic[K, V]):
         if not isinstance(name, str):
             raise InvalidError(f"Invalid lock name: {name!r}. It is a string")
 
-        async def place(aio: bool) -> LockPlace:
-            handle = self._twin if aio else self
+        async def place(aio: bool) -> LockTarget:
+            handle = self._async_view if aio else self
             # Text that came from bytes may hold surrogates, which have no bytes of their own in UTF-8.
             encoded = name.encode(errors="surrogatepass")
-            return handle._lock_place(await handle._open(), "lock", encoded, f"The lock {name!r}")
+            return handle._lock_target(await handle._open(), "lock", encoded, f"The lock {name!r}")
 
         return Lock(place, lease, timeout)
 
@@ -530,7 +532,7 @@ class Dict(Generic[K, V]):
         missing = object()
         value = self.get(key, missing)
         if value is missing:
-            raise KeyError(f"{shown(key)} not in {self._label}")
+            raise KeyError(f"{key_repr(key)} not in {self._label}")
         return value  # type: ignore[return-value]
 
     def __setitem__(self, key: K, value: V) -> None:
@@ -540,7 +542,7 @@ class Dict(Generic[K, V]):
     def __delitem__(self, key: K) -> None:
         """`pop` without the value, which need not be readable here. ``KeyError`` for a missing key. Blocks."""
         if not self._discard(key):
-            raise KeyError(f"{shown(key)} not in {self._label}")
+            raise KeyError(f"{key_repr(key)} not in {self._label}")
 
     def __contains__(self, key: K) -> bool:
         """`contains`. Blocks."""
@@ -551,101 +553,101 @@ class Dict(Generic[K, V]):
         return self.keys()
 
     def __repr__(self) -> str:
-        if isinstance(self._target, DictId):
-            return f"Dict.from_id({str(self._target)!r})"
-        within = f", environment_name={self._target.environment!r}" if self._target.environment else ""
-        return f"Dict.from_name({self._target.name!r}{within})"
+        if isinstance(self._ref, DictId):
+            return f"Dict.from_id({str(self._ref)!r})"
+        within = f", environment_name={self._ref.environment!r}" if self._ref.environment else ""
+        return f"Dict.from_name({self._ref.name!r}{within})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By its id once that is known: on the other side it must be the same dict, not one that has its name by then.
         state = self._state
-        target = self._target if state.hydrated is None else state.hydrated.manifest.dict_id
-        return _restore, (target, state.client, state.choice)
+        target = self._ref if state.loaded is None else state.loaded.manifest.dict_id
+        return _unpickle, (target, state.client, state.options)
 
     def __s3dict_id__(self) -> str:
         return self.object_id
 
     @property
-    def _twin(self) -> Dict[K, V]:
+    def _async_view(self) -> Dict[K, V]:
         """The handle for asyncio: all the same but the store."""
-        if self._other is None:
-            self._other = _handle(self._target, self._state, aio=True)
-            self._other._other = self
-        return self._other
+        if self._async_handle is None:
+            self._async_handle = _new_handle(self._ref, self._state, aio=True)
+            self._async_handle._async_handle = self
+        return self._async_handle
 
     @property
-    def _primary(self) -> Dict[K, V]:
-        return self._other if self._aio and self._other is not None else self
+    def _sync_handle(self) -> Dict[K, V]:
+        return self._async_handle if self._aio and self._async_handle is not None else self
 
     @property
     def _label(self) -> str:
         return f"Dict {self.name!r}" if self.name else f"ephemeral Dict {self.object_id}"
 
-    def _store(self) -> Store:
+    def _store(self) -> ObjectStore:
         return self.client._store(aio=self._aio)
 
     async def _open(self, *keys: Any) -> Entries:
         """The entries, through the store that this call has to use; handles among the keys are looked up."""
         for key in keys:
             if isinstance(key, Dict) and key._state is not self._state:
-                handle = key._twin if self._aio else key
+                handle = key._async_view if self._aio else key
                 await handle._hydrated(handle._store())
         store = self._store()
-        hydrated, made = await self._hydrated(store), self._entries
-        if made is None or made[0] is not hydrated.manifest or made[1].store is not store:
-            self._entries = made = hydrated.manifest, self._make_entries(store, hydrated.manifest)
+        loaded, made = await self._hydrated(store), self._entries
+        if made is None or made[0] is not loaded.manifest or made[1].store is not store:
+            self._entries = made = loaded.manifest, self._make_entries(store, loaded.manifest)
         return made[1]
 
-    async def _hydrated(self, store: Store) -> Hydrated:
+    async def _hydrated(self, store: ObjectStore) -> LoadedManifest:
         """The manifest, looked up once and trusted for a minute."""
-        hydrated = self._state.hydrated
-        if hydrated is not None and store.now() - hydrated.seen_at < TRUSTED_SECONDS:
-            return hydrated
+        loaded = self._state.loaded
+        if loaded is not None and store.runtime.monotonic() - loaded.checked_at < REVALIDATE_AFTER:
+            return loaded
         # Many calls may come at once to a fresh handle: one of them asks, and the others wait for its answer.
-        async with store.exclusive(self._state):
-            hydrated = self._state.hydrated
-            if hydrated is not None and store.now() - hydrated.seen_at < TRUSTED_SECONDS:
-                return hydrated
-            return await self._look_up(store, hydrated)
+        async with store.runtime.lock_for(self._state):
+            loaded = self._state.loaded
+            if loaded is not None and store.runtime.monotonic() - loaded.checked_at < REVALIDATE_AFTER:
+                return loaded
+            return await self._refresh_manifest(store, loaded)
 
-    async def _look_up(self, store: Store, hydrated: Hydrated | None) -> Hydrated:
+    async def _refresh_manifest(self, store: ObjectStore, loaded: LoadedManifest | None) -> LoadedManifest:
         layout = self.client._layout
         try:
-            seen = await (self._find(store) if hydrated is None else revalidate(store, layout, hydrated))
+            seen = await (self._load_manifest(store) if loaded is None else revalidate(store, layout, loaded))
         except NotFoundError:
             # This call must not write into nowhere. The next begins again from the name, which another dict may have.
-            self._state.hydrated = None
+            self._state.loaded = None
             raise
-        self._state.hydrated = seen
+        self._state.loaded = seen
         return seen
 
-    async def _find(self, store: Store) -> Hydrated:
-        target, layout, choice = self._target, self.client._layout, self._state.choice
+    async def _load_manifest(self, store: ObjectStore) -> LoadedManifest:
+        target, layout, options = self._ref, self.client._layout, self._state.options
         if isinstance(target, DictId):
-            return await open_id(store, layout, target, choice)
+            return await open_by_id(store, layout, target, options)
         environment = target.environment or self.client.environment_name
         if target.create_if_missing:
-            return await open_or_create(store, layout, environment, target.name, choice, current_user())
-        return await open_named(store, layout, environment, target.name, choice)
+            return await open_or_create(store, layout, environment, target.name, options, current_user())
+        return await open_by_name(store, layout, environment, target.name, options)
 
-    def _lock_place(self, entries: Entries, kind: str, name: bytes, label: str) -> LockPlace:
-        from ._core.locks import LockPlace
+    def _lock_target(self, entries: Entries, kind: str, name: bytes, label: str) -> LockTarget:
+        from ._core.locks import LockTarget
         from ._format.lock import lock_segment
 
         path = entries.paths.locks + lock_segment(kind, name)
-        return LockPlace(entries.store, entries.capabilities, path, f"{label} of {self._label}")
+        return LockTarget(entries.store, entries.capabilities, path, f"{label} of {self._label}")
 
-    def _make_entries(self, store: Store, manifest: Manifest) -> Entries:
+    def _make_entries(self, store: ObjectStore, manifest: Manifest) -> Entries:
         client = self.client
-        codec = codec_named(manifest.codec)
+        codec = get_codec(manifest.codec)
         return Entries(
             store=store,
             paths=client._layout.data(manifest.dict_id, manifest.ttl),
             capabilities=manifest.capabilities,
             expiry=Expiry(store, manifest.capabilities, manifest.ttl),
-            keys=KeyCodec(codec.pickles, lambda dict_id: Dict.from_id(dict_id, client)),
+            keys=KeyCodec(codec.uses_pickle, lambda dict_id: Dict.from_id(dict_id, client)),
             codec=client._codec(codec),
-            seal=Seal(str(manifest.dict_id), client._signing_keys),
+            signer=EntrySigner(str(manifest.dict_id), client._signing_keys),
             label=self._label,
             max_value_bytes=client._settings.max_value_bytes,
             concurrency=client._settings.concurrency,
@@ -661,7 +663,7 @@ class EphemeralDict:
         self._context: AbstractAsyncContextManager[Dict[Any, Any]] | None = None
 
     def __enter__(self) -> Dict[Any, Any]:
-        self._context = self._once(aio=False)
+        self._context = self._enter_once(aio=False)
         return run_blocking(self._context.__aenter__())
 
     def __exit__(
@@ -671,7 +673,7 @@ class EphemeralDict:
         run_blocking(self._context.__aexit__(kind, error, traceback))
 
     async def __aenter__(self) -> Dict[Any, Any]:
-        self._context = self._once(aio=True)
+        self._context = self._enter_once(aio=True)
         return await self._context.__aenter__()
 
     async def __aexit__(
@@ -680,50 +682,50 @@ class EphemeralDict:
         assert self._context is not None
         await self._context.__aexit__(kind, error, traceback)
 
-    def _once(self, *, aio: bool) -> AbstractAsyncContextManager[Dict[Any, Any]]:
+    def _enter_once(self, *, aio: bool) -> AbstractAsyncContextManager[Dict[Any, Any]]:
         if self._context is not None:
             raise InvalidError("This ephemeral Dict was entered before: call Dict.ephemeral() for another")
-        return self._live(aio=aio)
+        return self._session(aio=aio)
 
     @asynccontextmanager
-    async def _live(self, *, aio: bool) -> AsyncIterator[Dict[Any, Any]]:
+    async def _session(self, *, aio: bool) -> AsyncIterator[Dict[Any, Any]]:
         client = self._client or Client.from_env()
-        async with ephemeral(client._store(aio=aio), client._layout, Choice(), current_user()) as hydrated:
-            handle = _adopt(client, hydrated)
+        async with ephemeral(client._store(aio=aio), client._layout, DictOptions(), current_user()) as loaded:
+            handle = _from_loaded(client, loaded)
             try:
                 yield handle
             finally:
                 # The dict is about to go: a late use of the handle has to look, and will not find it.
-                handle._state.hydrated = None
+                handle._state.loaded = None
 
 
-def let_go(client: Client) -> None:
+def detach_env_handles(client: Client) -> None:
     """Has all handles that took this client from the environment look there again, at their next use."""
-    for state in list(client._lent_to):
-        state.client = state.hydrated = None
-    client._lent_to.clear()
+    for state in list(client._env_handles):
+        state.client = state.loaded = None
+    client._env_handles.clear()
 
 
-def _choice(ttl: timedelta | None, codec: str | None) -> Choice:
+def _options(ttl: timedelta | None, codec: str | None) -> DictOptions:
     if codec is not None:
-        codec_named(codec)
-    return Choice(None if ttl is _UNSET else (check_ttl(ttl),), codec)
+        get_codec(codec)
+    return DictOptions(None if ttl is _UNSET else (validate_ttl(ttl),), codec)
 
 
-def _restore(target: _Named | DictId, client: Client | None, choice: Choice) -> Dict[Any, Any]:
-    return _handle(target, _State(client, choice))
+def _unpickle(target: _NameRef | DictId, client: Client | None, options: DictOptions) -> Dict[Any, Any]:
+    return _new_handle(target, _HandleState(client, options))
 
 
-def _adopt(client: Client, hydrated: Hydrated) -> Dict[Any, Any]:
+def _from_loaded(client: Client, loaded: LoadedManifest) -> Dict[Any, Any]:
     """A handle that needs no look-up."""
-    return _handle(hydrated.manifest.dict_id, _State(client, Choice(), hydrated))
+    return _new_handle(loaded.manifest.dict_id, _HandleState(client, DictOptions(), loaded))
 
 
-def _handle(target: _Named | DictId, state: _State, *, aio: bool = False) -> Dict[Any, Any]:
+def _new_handle(target: _NameRef | DictId, state: _HandleState, *, aio: bool = False) -> Dict[Any, Any]:
     handle: Dict[Any, Any] = Dict.__new__(Dict)
-    handle._target = target
+    handle._ref = target
     handle._state = state
     handle._aio = aio
-    handle._other = None
+    handle._async_handle = None
     handle._entries = None
     return handle

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
-from ._core.locks import Held, LockPlace, locked
+from ._core.locks import HeldLock, LockTarget, holding
 from ._stores.shared.threads import run_blocking
 from .errors import InvalidError
 
@@ -33,49 +33,49 @@ class Lock:
         InvalidError: no valid lease; or this thread or task holds the lock already, since locks are not re-entrant.
     """
 
-    def __init__(self, place: Callable[[bool], Awaitable[LockPlace]], lease: float, timeout: float | None) -> None:
-        self._place = place
+    def __init__(self, place: Callable[[bool], Awaitable[LockTarget]], lease: float, timeout: float | None) -> None:
+        self._target = place
         self._lease = lease
         self._timeout = timeout
-        self._entered: dict[Hashable, AbstractAsyncContextManager[Held]] = {}
-        self._callers: dict[bool, Callable[[], Hashable]] = {}
+        self._entered: dict[Hashable, AbstractAsyncContextManager[HeldLock]] = {}
+        self._caller_ids: dict[bool, Callable[[], Hashable]] = {}
 
-    def __enter__(self) -> Held:
+    def __enter__(self) -> HeldLock:
         return run_blocking(self._enter(aio=False))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        run_blocking(self._leave(False, kind, error, traceback))
+        run_blocking(self._exit(False, kind, error, traceback))
 
-    async def __aenter__(self) -> Held:
+    async def __aenter__(self) -> HeldLock:
         return await self._enter(aio=True)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._leave(True, kind, error, traceback)
+        await self._exit(True, kind, error, traceback)
 
-    async def _enter(self, *, aio: bool) -> Held:
-        place = await self._place(aio)
-        context = locked(place, self._lease, self._timeout)
+    async def _enter(self, *, aio: bool) -> HeldLock:
+        place = await self._target(aio)
+        context = holding(place, self._lease, self._timeout)
         held = await context.__aenter__()
         # Threads and tasks may share one Lock: each leaves what it has entered.
-        self._callers[aio] = place.store.caller
-        self._entered[place.store.caller()] = context
+        self._caller_ids[aio] = place.store.runtime.caller_id
+        self._entered[place.store.runtime.caller_id()] = context
         return held
 
-    async def _leave(
+    async def _exit(
         self,
         aio: bool,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        caller = self._callers[aio]()
-        if caller not in self._entered and len(self._entered) == 1:
+        caller_id = self._caller_ids[aio]()
+        if caller_id not in self._entered and len(self._entered) == 1:
             # Entered in one thread or task and left in another, as some frameworks do around a request.
-            caller = next(iter(self._entered))
-        if caller not in self._entered:
+            caller_id = next(iter(self._entered))
+        if caller_id not in self._entered:
             raise InvalidError("This lock was entered in several threads or tasks, and not in the one that leaves it")
-        await self._entered.pop(caller).__aexit__(kind, error, traceback)
+        await self._entered.pop(caller_id).__aexit__(kind, error, traceback)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ._aio import method
 from ._client import Client
 from ._config import current_user
-from ._core import catalog as hydration
-from ._core.catalog import DEFAULT_CODEC, DEFAULT_TTL, Choice, Hydrated
-from ._format.layout import check_name, check_ttl
-from ._format.values import codec_named
+from ._core import catalog
+from ._core.catalog import DEFAULT_CODEC, DEFAULT_TTL, DictOptions, LoadedManifest
+from ._format.layout import validate_name, validate_ttl
+from ._format.values import get_codec
 from .errors import AlreadyExistsError, InvalidError, NotFoundError
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 class DictManager:
     """The namespace ``Dict.objects``. Each method blocks, and has an ``.aio``."""
 
-    def __init__(self, make: Callable[[Client, Hydrated], Any], *, aio: bool = False) -> None:
+    def __init__(self, make: Callable[[Client, LoadedManifest], Any], *, aio: bool = False) -> None:
         self._make = make
         self._aio = aio
 
     @property
-    def _twin(self) -> DictManager:
+    def _async_view(self) -> DictManager:
         return DictManager(self._make, aio=True)
 
     @method
@@ -56,12 +56,12 @@ class DictManager:
             InvalidError: no valid name, environment, ttl or codec.
             UnsupportedStoreError: the store does not honour conditional writes.
         """
-        check_name(name)
-        codec_named(codec)
-        choice = Choice((check_ttl(ttl),), codec)
+        validate_name(name)
+        get_codec(codec)
+        options = DictOptions((validate_ttl(ttl),), codec)
         client, environment = self._where(environment_name, client)
         store = client._store(aio=self._aio)
-        made = await hydration.create(store, client._layout, environment, name, choice, current_user())
+        made = await catalog.create(store, client._layout, environment, name, options, current_user())
         if made is None and not allow_existing:
             raise AlreadyExistsError(f"A Dict {name!r} already exists in environment {environment!r}")
 
@@ -90,11 +90,11 @@ class DictManager:
             raise InvalidError("max_objects cannot be negative")
         before = _moment(created_before)
         client, environment = self._where(environment_name, client)
-        found = await hydration.list_manifests(
+        found = await catalog.list_manifests(
             client._store(aio=self._aio), client._layout, environment, client._settings.concurrency
         )
-        older = [hydrated for hydrated in found if before is None or hydrated.manifest.created_at < before]
-        return [self._make(client, hydrated) for hydrated in older[:max_objects]]
+        older = [loaded for loaded in found if before is None or loaded.manifest.created_at < before]
+        return [self._make(client, loaded) for loaded in older[:max_objects]]
 
     @method
     async def delete(
@@ -113,15 +113,15 @@ class DictManager:
         Raises:
             NotFoundError: there is none, and `allow_missing` is False.
         """
-        check_name(name)
+        validate_name(name)
         client, environment = self._where(environment_name, client)
-        deleted = await hydration.delete(client._store(aio=self._aio), client._layout, environment, name)
+        deleted = await catalog.delete(client._store(aio=self._aio), client._layout, environment, name)
         if not deleted and not allow_missing:
             raise NotFoundError(f"There is no Dict {name!r} in environment {environment!r}")
 
     def _where(self, environment_name: str | None, client: Client | None) -> tuple[Client, str]:
         client = client or Client.from_env()
-        return client, check_name(environment_name or client.environment_name, "environment")
+        return client, validate_name(environment_name or client.environment_name, "environment")
 
 
 def _moment(when: datetime | str | None) -> datetime | None:

@@ -17,7 +17,7 @@ V = TypeVar("V")
 T = TypeVar("T")
 
 _MISSING: Any = object()
-_CANDIDATES = 64
+POPITEM_SAMPLE = 64
 """Among how many keys `popitem` picks one, so that callers who race seldom go for the same."""
 
 
@@ -111,7 +111,7 @@ class DictMapping(MutableMapping[K, V]):
         Raises:
             KeyError: there is no entry.
         """
-        while candidates := list(islice(self, _CANDIDATES)):
+        while candidates := list(islice(self, POPITEM_SAMPLE)):
             random.shuffle(candidates)
             for key in candidates:
                 value = self._dict.pop(key, _MISSING)

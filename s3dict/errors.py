@@ -52,14 +52,14 @@ class Error(Exception):
 
     ``place`` says which dict and key the failing call was about, once the layer that knows them has seen the error;
     it ends the message. Bulk operations fill ``failed_keys``, the keys that are known not to have made it, and
-    ``done``, the keys and values that had been read or taken out by then.
+    ``completed``, the keys and values that had been read or taken out by then.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.place: str | None = None
         self.failed_keys: Sequence[Any] = ()
-        self.done: Mapping[Any, Any] = {}
+        self.completed: Mapping[Any, Any] = {}
         self.uncertain: Mapping[Any, Any] = {}
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class Error(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args, self.__dict__
 
-    def about_many(self, message: str) -> Error:
+    def _for_many(self, message: str) -> Error:
         """An error of this kind for an operation on many keys, of which this was the first to fail."""
         return type(self)(message)
 
@@ -150,16 +150,16 @@ class PermissionDeniedError(Error, PermissionError):
         self.resource = resource
         self.policy: PolicyName | None = policy
 
-    def about_many(self, message: str) -> PermissionDeniedError:
+    def _for_many(self, message: str) -> PermissionDeniedError:
         return type(self)(message, action=self.action, resource=self.resource, policy=self.policy)
 
 
 class UnavailableError(Error, ConnectionError):
     """The store could not be reached, throttled us, or answered 5xx, also after retries.
 
-    ``sent`` is False only when no request can have taken effect.
+    ``maybe_applied`` is False only when no request can have taken effect.
     """
 
-    def __init__(self, message: str, *, sent: bool = True) -> None:
+    def __init__(self, message: str, *, maybe_applied: bool = True) -> None:
         super().__init__(message)
-        self.sent = sent
+        self.maybe_applied = maybe_applied

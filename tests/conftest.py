@@ -1,4 +1,4 @@
-"""Back ends and ways: every test that asks for `d` or `world` runs once for each of them, from one text.
+"""Back ends and ways: every test that asks for `d` or `harness` runs once for each of them, from one text.
 
 A back end is a store (memory, moto, a real SeaweedFS) and the driver that reaches it (boto3, or obstore: "…-rust"); a
 way is how it is called (blocking, asyncio).
@@ -25,7 +25,7 @@ from .ceph.options import pytest_addoption as add_ceph
 from .chaos.options import pytest_addoption as add_chaos
 from .races.options import pytest_addoption as add_races
 from .support.backends import add_servers, pytest_collection_modifyitems, pytest_generate_tests
-from .support.modes import Driver, Endpoint, Way, World
+from .support.modes import Driver, Endpoint, Harness, Mode
 from .support.servers import ACCESS_KEY, SECRET_KEY, running
 
 __all__ = ["SECRET_KEY", "pytest_collection_modifyitems", "pytest_generate_tests"]
@@ -52,7 +52,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
     coroutine = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
-    if pyfuncitem.funcargs.get("way") is Way.BLOCKING:
+    if pyfuncitem.funcargs.get("mode") is Mode.SYNC:
         run_blocking(coroutine)
     else:
         asyncio.run(coroutine)
@@ -114,9 +114,9 @@ def nanio(serve: Callable[[str], Endpoint]) -> Endpoint:
 
 
 @pytest.fixture
-def backend(served_by: str) -> str:
+def backend(backend_name: str) -> str:
     """Each of those that `choosing` gives to the test."""
-    return served_by
+    return backend_name
 
 
 @pytest.fixture
@@ -140,13 +140,13 @@ def here(driver: Driver) -> Driver:
 @pytest.fixture
 def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that move the store's clock and not ours, as no real clock does: obstore's driver asks it each time."""
-    monkeypatch.setattr("s3dict._stores.obstore.server_clock.TRUSTED_SECONDS", 0)
-    monkeypatch.setattr("s3dict._stores.obstore.server_clock.SIGNED_WITHIN", timedelta(days=3650))
+    monkeypatch.setattr("s3dict._stores.obstore.server_clock.RESYNC_AFTER", 0)
+    monkeypatch.setattr("s3dict._stores.obstore.server_clock.MAX_SIGNATURE_SKEW", timedelta(days=3650))
 
 
-@pytest.fixture(params=list(Way), ids=lambda way: way.value)
-def way(request: pytest.FixtureRequest) -> Way:
-    chosen: Way = request.param
+@pytest.fixture(params=list(Mode), ids=lambda mode: mode.value)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    chosen: Mode = request.param
     return chosen
 
 
@@ -170,12 +170,12 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> Client:
 
 
 @pytest.fixture
-def world(client: Client, way: Way) -> World:
+def harness(client: Client, mode: Mode) -> Harness:
     """The whole API, called in one way or the other by the same text."""
-    return World(client, way)
+    return Harness(client, mode)
 
 
 @pytest.fixture
-def d(world: World) -> Any:
+def d(harness: Harness) -> Any:
     """An empty dict named "d"; its methods are awaited in either way."""
-    return world.call_in_way(Dict.from_name("d", create_if_missing=True, client=world.client))
+    return harness.in_mode(Dict.from_name("d", create_if_missing=True, client=harness.client))

@@ -14,7 +14,7 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent.parent
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13")
 PUBLIC_EXTRAS = ("cli", "examples", "fast", "local")
 CLOSEST = (
     "tests/format",

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._client import Client
 from .._stores.boto.blocking import BotoStore
-from .._stores.boto.requests import Answer, Call, Declined, decline
+from .._stores.boto.requests import ExpectedFailure, S3Request, S3Response, translate_exception
 from .._stores.shared.threads import run_blocking
-from ..errors import AlreadyExistsError, Error, PermissionDeniedError, UnavailableError
+from ..errors import AlreadyExistsError, Error, InvalidError, PermissionDeniedError, UnavailableError
 
 PUBLIC_ACCESS_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
@@ -28,7 +29,7 @@ class Lifecycle:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class BucketInfo:
     """The bucket is there, in the region that the store says, if it says one."""
 
     region: str | None
@@ -37,6 +38,17 @@ class Present:
 class BucketAdmin(BotoStore):
     """Requests about one bucket. Each method is one request and raises the errors of any other request."""
 
+    @classmethod
+    def of(cls, client: Client) -> BucketAdmin:
+        """Return the bucket of the client.
+
+        Raises:
+            InvalidError: the bucket is in memory, and has no settings.
+        """
+        if client.driver == "memory":
+            raise InvalidError("With the driver 'memory' there is no bucket to examine: unset S3DICT_DRIVER")
+        return cls(client.bucket, concurrency=client._settings.concurrency, **client._connection_options())
+
     @property
     def has_custom_endpoint(self) -> bool:
         return self._endpoint_url is not None
@@ -44,16 +56,16 @@ class BucketAdmin(BotoStore):
     @property
     def signed_region(self) -> str | None:
         """The region that requests are signed for."""
-        return self._client(once=False).meta.region_name
+        return self._client(no_retry=False).meta.region_name
 
     def credentials(self) -> str:
         """Which credentials boto3 found, and where, without a secret. Raises PermissionDeniedError if none."""
         try:
-            self._client(once=False)
+            self._client(no_retry=False)
             found = self._session.get_credentials() if self._session else None
             key = found.get_frozen_credentials().access_key if found else None
         except Exception as error:
-            decline(error, Call("find_credentials", self.bucket, "", {}))
+            translate_exception(error, S3Request("find_credentials", self.bucket, "", {}))
             raise
         if not found or not key:
             raise PermissionDeniedError("boto3 finds no credentials")
@@ -63,29 +75,29 @@ class BucketAdmin(BotoStore):
         """Who the credentials are, as AWS STS says. No other store has it."""
         from botocore.config import Config
 
-        self._client(once=False)
+        self._client(no_retry=False)
         assert self._session is not None
         try:
             quick = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
             sts = self._session.client("sts", region_name=self.signed_region, config=quick)
             arn: str = sts.get_caller_identity()["Arn"]
         except Exception as error:
-            decline(error, Call("get_caller_identity", self.bucket, "", {}))
+            translate_exception(error, S3Request("get_caller_identity", self.bucket, "", {}))
             raise
         return arn
 
-    def look(self) -> Present | None:
+    def look(self) -> BucketInfo | None:
         """Whether the bucket is there; None if not."""
         answer = self._ask("head_bucket")
-        return Present(answer.fields.get("BucketRegion")) if isinstance(answer, Answer) else None
+        return BucketInfo(answer.fields.get("BucketRegion")) if isinstance(answer, S3Response) else None
 
     def create(self) -> None:
         """Makes the bucket, if we do not own it already. Raises AlreadyExistsError if somebody else does."""
         # A store of one's own has its own idea of regions: it is told one only when somebody chose it.
         where = self._region_name if self.has_custom_endpoint else self.signed_region
-        told = {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
+        server_time = {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
         try:
-            self._write("create_bucket", **told)
+            self._write("create_bucket", **server_time)
         except Error as error:
             code = _code(error)
             if code == "BucketAlreadyExists":
@@ -120,9 +132,9 @@ class BucketAdmin(BotoStore):
 
     def put_lifecycle(self, lifecycle: Lifecycle) -> None:
         size = lifecycle.minimum_size
-        told = {"TransitionDefaultMinimumObjectSize": size} if size is not None else {}
+        server_time = {"TransitionDefaultMinimumObjectSize": size} if size is not None else {}
         rules: Sequence[Any] = list(lifecycle.rules)
-        self._write("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules}, **told)
+        self._write("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules}, **server_time)
 
     def versioning(self) -> str | None:
         """``Enabled``, ``Suspended``, or None where it never was on."""
@@ -132,19 +144,19 @@ class BucketAdmin(BotoStore):
     def _read(self, method: str) -> Mapping[str, Any]:
         """The fields of the answer, of which there are none where nothing is configured."""
         answer = self._ask(method)
-        return answer.fields if isinstance(answer, Answer) else {}
+        return answer.fields if isinstance(answer, S3Response) else {}
 
     def _write(self, method: str, **parameters: Any) -> None:
         answer = self._ask(method, **parameters)
-        if isinstance(answer, Declined):
+        if isinstance(answer, ExpectedFailure):
             # 409 OperationAborted: the bucket is being deleted, or its settings are being changed.
             raise UnavailableError(
                 f"{method} on the bucket {self.bucket!r} was answered {answer}: something else happens to it, try "
                 "again in a minute"
             )
 
-    def _ask(self, method: str, **parameters: Any) -> Answer | Declined:
-        return run_blocking(self.send(Call(method, self.bucket, "", {"Bucket": self.bucket, **parameters})))
+    def _ask(self, method: str, **parameters: Any) -> S3Response | ExpectedFailure:
+        return run_blocking(self.send(S3Request(method, self.bucket, "", {"Bucket": self.bucket, **parameters})))
 
 
 def _code(error: Error) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import Enum
 from statistics import median
 
@@ -14,26 +14,27 @@ from .._client import Client
 from .._core.probe import probe
 from .._format.capabilities import Capabilities
 from .._format.layout import Layout, new_ulid
-from .._format.lifecycle import harmful, housekeeping_id, missing
+from .._format.lifecycle import conflicting, housekeeping_id, missing
 from .._format.manifest import decode_store
-from .._stores.base import Found, Store
-from .._stores.shared.access_denied import NOT_ACCEPTED
+from .._stores.base import ObjectStore, StoredObject
+from .._stores.shared.access_denied import CREDENTIAL_ERRORS
 from .._stores.shared.threads import run_blocking
 from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
 from .bucket_admin import BucketAdmin
-from .conformance import suite as examination
-from .conformance.suite import Finding, Verdict
-from .provision import NOTHING_IS_SWEPT, danger
+from .conformance import suite
+from .conformance.corrupt_puts import CorruptPuts
+from .conformance.suite import CheckResult, Outcome
+from .provision import NO_EXPIRATION, conflict_message
 
-SKEW_SECONDS = 60.0
+MAX_SKEW = 60.0
 """How far off the clock may be before it is worth a word."""
-SIGNATURE_SECONDS = 15 * 60.0
+SIGNATURE_SKEW = 15 * 60.0
 """How far off a request's date may be for S3 to take its signature."""
-FAR_SECONDS = 0.25
+SLOW_SECONDS = 0.25
 """Beyond this median, the bucket is on another continent, or the store has too much to do."""
 
 _ROUNDS = 5
-_MEND = "mend what the message names, and run s3dict doctor again"
+_FIX = "mend what the message names, and run s3dict doctor again"
 _SCRATCH = b"s3dict measures the latency".ljust(1024, b".")
 
 
@@ -42,7 +43,7 @@ class Status(Enum):
     WARNING = "warning"
     FAILED = "failed"
     """Something needed is missing."""
-    NOT_TRIED = "not tried"
+    SKIPPED = "not tried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,138 +72,139 @@ def diagnose(client: Client, *, read_only: bool = False, deep: bool = False) -> 
     """
     if deep and read_only:
         raise InvalidError("To look deep is to write: leave out either deep or read_only")
-    place = _Place(client, client._bucket_admin(), client._store(aio=False), client._layout, read_only)
+    context = _Context(client, BucketAdmin.of(client), client._store(aio=False), client._layout, read_only)
     stopped_by = ""
-    for name, examine in _CHECKS:
+    for name, run_suite in _CHECKS:
         if stopped_by:
-            yield Check(name, Status.NOT_TRIED, f"not tried: {stopped_by} has to be mended first")
+            yield Check(name, Status.SKIPPED, f"not tried: {stopped_by} has to be mended first")
             continue
-        check = _tried(name, examine, place)
+        check = _run_check(name, run_suite, context)
         yield check
-        if name in _VITAL and check.status is Status.FAILED:
+        if name in BLOCKING_CHECKS and check.status is Status.FAILED:
             stopped_by = name
     if deep and not stopped_by:
-        yield from _features(place)
+        yield from _features(context)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Context:
     client: Client
     admin: BucketAdmin
-    store: Store
+    store: ObjectStore
     layout: Layout
     read_only: bool
 
     def new_path(self) -> str:
-        return self.layout.scratch(new_ulid(datetime.now(timezone.utc)))
+        return self.layout.scratch(new_ulid(datetime.now(UTC)))
 
 
-def _tried(name: str, examine: Callable[[_Place], Check], place: _Place) -> Check:
+def _run_check(name: str, run_suite: Callable[[_Context], Check], context: _Context) -> Check:
     try:
-        return examine(place)
+        return run_suite(context)
     except PermissionDeniedError as error:
-        status = Status.FAILED if name in _VITAL else Status.WARNING
+        status = Status.FAILED if name in BLOCKING_CHECKS else Status.WARNING
         return Check(name, status, f"not allowed: {error}", _advice(error))
     except NotFoundError as error:
-        return Check(name, Status.FAILED, str(error), f"s3dict init --bucket {place.client.bucket}")
+        return Check(name, Status.FAILED, str(error), f"s3dict init --bucket {context.client.bucket}")
     except UnavailableError as error:
         return Check(name, Status.FAILED, str(error), "mend the endpoint or the network, or try again later")
     except Error as error:
-        return Check(name, Status.FAILED, str(error), _MEND)
+        return Check(name, Status.FAILED, str(error), _FIX)
 
 
 def _advice(error: PermissionDeniedError) -> str:
     if error.policy is not None:
         return f"attach Terraform's {error.policy} policy, or use other credentials"
-    known = (advice for code, advice in NOT_ACCEPTED.items() if code in str(error))
+    known = (advice for code, advice in CREDENTIAL_ERRORS.items() if code in str(error))
     return next(known, "do as the message says, or use other credentials")
 
 
-def _driver(place: _Place) -> Check:
-    client = place.client
-    where = client.endpoint_url or "the endpoint of AWS_ENDPOINT_URL" if place.admin.has_custom_endpoint else "AWS"
+def _driver(context: _Context) -> Check:
+    client = context.client
+    where = client.endpoint_url or "the endpoint of AWS_ENDPOINT_URL" if context.admin.has_custom_endpoint else "AWS"
     return Check("driver", Status.OK, f"{client.driver}, to {where}, s3://{client.bucket}/{client.prefix}/")
 
 
-def _credentials(place: _Place) -> Check:
+def _credentials(context: _Context) -> Check:
     try:
-        found = place.admin.credentials()
+        found = context.admin.credentials()
     except PermissionDeniedError as error:
         advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
         return Check("credentials", Status.FAILED, str(error), advice)
-    if not place.admin.has_custom_endpoint:
+    if not context.admin.has_custom_endpoint:
         # A policy or a network may shut STS out: that takes nothing from a dict.
         with suppress(Error):
-            return Check("credentials", Status.OK, f"{place.admin.identity()} ({found})")
+            return Check("credentials", Status.OK, f"{context.admin.identity()} ({found})")
     return Check("credentials", Status.OK, found)
 
 
-def _bucket(place: _Place) -> Check:
+def _bucket(context: _Context) -> Check:
     # What `Dict.objects.list` asks, since a policy may allow no more.
-    run_blocking(place.store.list_page(place.layout.manifests(place.client.environment_name)))
-    return Check("bucket", Status.OK, f"{place.client.bucket} answers")
+    run_blocking(context.store.list_page(context.layout.manifests(context.client.environment_name)))
+    return Check("bucket", Status.OK, f"{context.client.bucket} answers")
 
 
-def _region(place: _Place) -> Check:
-    present, signed = place.admin.look(), place.admin.signed_region
-    told = present and present.region
-    if told is None or place.admin.has_custom_endpoint:
+def _region(context: _Context) -> Check:
+    present, signed = context.admin.look(), context.admin.signed_region
+    reported = present and present.region
+    if reported is None or context.admin.has_custom_endpoint:
         return Check("region", Status.OK, f"requests are signed for {signed}, and the store takes that")
-    if told == signed:
-        return Check("region", Status.OK, told)
+    if reported == signed:
+        return Check("region", Status.OK, reported)
     return Check(
         "region",
         Status.WARNING,
-        f"the bucket is in {told}, but requests are signed for {signed} and redirected",
-        f"set AWS_DEFAULT_REGION={told}",
+        f"the bucket is in {reported}, but requests are signed for {signed} and redirected",
+        f"set AWS_DEFAULT_REGION={reported}",
     )
 
 
-def _clock(place: _Place) -> Check:
+def _clock(context: _Context) -> Check:
     before = time.time()
-    page = run_blocking(place.store.list_page(place.layout.manifests(place.client.environment_name)))
+    page = run_blocking(context.store.list_page(context.layout.manifests(context.client.environment_name)))
     # A Date is cut to whole seconds.
     skew = (before + time.time()) / 2 - (page.date.timestamp() + 0.5)
-    if abs(skew) <= SKEW_SECONDS:
+    if abs(skew) <= MAX_SKEW:
         return Check("clock", Status.OK, "agrees with the store's within a minute")
-    breaks = abs(skew) > SIGNATURE_SECONDS
+    breaks = abs(skew) > SIGNATURE_SKEW
     return Check(
         "clock",
         Status.FAILED if breaks else Status.WARNING,
         f"this machine's is {abs(skew) / 60:.0f} minutes {'ahead of' if skew > 0 else 'behind'} the store's. Expiry "
-        f"and locks go by the store's, but S3 refuses signatures that are {SIGNATURE_SECONDS / 60:.0f} minutes off",
+        f"and locks go by the store's, but S3 refuses signatures that are {SIGNATURE_SKEW / 60:.0f} minutes off",
         "set the clock of the one that is wrong by NTP",
     )
 
 
-def _conditions(place: _Place) -> Check:
-    found = run_blocking(place.store.get(place.layout.store))
-    recorded = decode_store(found.body, place.layout.store) if isinstance(found, Found) else None
-    if place.read_only:
+def _conditions(context: _Context) -> Check:
+    found = run_blocking(context.store.get(context.layout.store))
+    recorded = decode_store(found.body, context.layout.store) if isinstance(found, StoredObject) else None
+    if context.read_only:
         known = _capabilities(recorded) if recorded else "nobody has created a dict here yet"
         return Check(_CONDITIONS, Status.OK if recorded else Status.WARNING, f"as found by whoever may write: {known}")
     try:
-        seen = run_blocking(probe(place.store, place.new_path()))
+        seen = run_blocking(probe(context.store, context.new_path()))
     except PermissionDeniedError as error:
         advice = f"{_advice(error)}; s3dict doctor --read-only if these are only to read"
         return Check(_CONDITIONS, Status.FAILED, f"not allowed to write: {error}", advice)
     except UnsupportedStoreError as error:
         return Check(_CONDITIONS, Status.FAILED, str(error), "use another store, or a newer version of this one")
-    return _compared(place, recorded, seen)
+    return _compare(context, recorded, seen)
 
 
-def _compared(place: _Place, recorded: Capabilities | None, seen: Capabilities) -> Check:
-    if recorded is None or not _promises_more(recorded, seen):
+def _compare(context: _Context, recorded: Capabilities | None, seen: Capabilities) -> Check:
+    if recorded is None or not _has_regressed(recorded, seen):
         return Check(_CONDITIONS, Status.OK, _capabilities(seen))
     return Check(
         _CONDITIONS,
         Status.FAILED,
-        f"seen now: {_capabilities(seen)}; but dicts rely on what {place.layout.store} says: {_capabilities(recorded)}",
+        f"seen now: {_capabilities(seen)}; but dicts rely on what {context.layout.store} records: "
+        f"{_capabilities(recorded)}",
         "was the store replaced? Make the dicts anew under another S3DICT_PREFIX",
     )
 
 
-def _promises_more(recorded: Capabilities, seen: Capabilities) -> bool:
+def _has_regressed(recorded: Capabilities, seen: Capabilities) -> bool:
     return (
         recorded.quoted_etags != seen.quoted_etags
         or (recorded.conditional_delete and not seen.conditional_delete)
@@ -221,50 +223,50 @@ def _capabilities(seen: Capabilities) -> str:
     )
 
 
-def _features(place: _Place) -> Iterator[Check]:
+def _features(context: _Context) -> Iterator[Check]:
     try:
-        findings = run_blocking(examination.examine(place.store, place.new_path(), place.client._damaged_puts()))
+        findings = run_blocking(suite.run_suite(context.store, context.new_path(), CorruptPuts.of(context.client)))
     except PermissionDeniedError as error:
         yield Check("features", Status.FAILED, f"not allowed: {error}", _advice(error))
     except Error as error:
-        yield Check("features", Status.FAILED, str(error), _MEND)
+        yield Check("features", Status.FAILED, str(error), _FIX)
     else:
-        yield from map(_checked, findings)
+        yield from map(_to_check, findings)
 
 
-def _checked(finding: Finding) -> Check:
+def _to_check(finding: CheckResult) -> Check:
     name, verdict = finding.feature.name, finding.verdict
-    if verdict is Verdict.YES:
+    if verdict is Outcome.YES:
         return Check(name, Status.OK, finding.detail or "honoured")
-    if verdict is Verdict.NOT_TRIED:
-        return Check(name, Status.NOT_TRIED, finding.detail)
+    if verdict is Outcome.SKIPPED:
+        return Check(name, Status.SKIPPED, finding.detail)
     status = Status.FAILED if finding.is_fatal else Status.WARNING
-    return Check(name, status, finding.detail, f"without it: {finding.feature.without}")
+    return Check(name, status, finding.detail, f"without it: {finding.feature.impact}")
 
 
-def _sweep_rules(place: _Place) -> Check:
-    name, prefix = "sweep rules", place.client.prefix
-    init = f"s3dict init --bucket {place.client.bucket} --prefix {prefix}"
+def _sweep_rules(context: _Context) -> Check:
+    name, prefix = "sweep rules", context.client.prefix
+    init = f"s3dict init --bucket {context.client.bucket} --prefix {prefix}"
     try:
-        rules = place.admin.lifecycle().rules
+        rules = context.admin.lifecycle().rules
     except UnsupportedStoreError as error:
         advice = "delete old objects under the sweep-<N>d/ prefixes by other means"
-        return Check(name, Status.FAILED, f"{error}. {NOTHING_IS_SWEPT}", advice)
-    if names := harmful(rules, prefix):
+        return Check(name, Status.FAILED, f"{error}. {NO_EXPIRATION}", advice)
+    if names := conflicting(rules, prefix):
         advice = "narrow their filters to other prefixes"
-        return Check(name, Status.FAILED, danger(names, prefix), advice)
+        return Check(name, Status.FAILED, conflict_message(names, prefix), advice)
     lacking = missing(rules, prefix)
     if lacking == (housekeeping_id(prefix),):
         detail = "all there, but not the one that removes incomplete uploads and noncurrent versions"
         return Check(name, Status.WARNING, detail, init)
     if lacking:
-        return Check(name, Status.FAILED, f"missing or different: {', '.join(lacking)}. {NOTHING_IS_SWEPT}", init)
+        return Check(name, Status.FAILED, f"missing or different: {', '.join(lacking)}. {NO_EXPIRATION}", init)
     return Check(name, Status.OK, "all there")
 
 
-def _versioning(place: _Place) -> Check:
+def _versioning(context: _Context) -> Check:
     try:
-        status = place.admin.versioning()
+        status = context.admin.versioning()
     except UnsupportedStoreError:
         return Check("versioning", Status.OK, "the store has none")
     if status != "Enabled":
@@ -278,28 +280,28 @@ def _versioning(place: _Place) -> Check:
     )
 
 
-def _latency(place: _Place) -> Check:
-    medians = _medians_of_reading(place) if place.read_only else _medians_of_both(place)
+def _latency(context: _Context) -> Check:
+    medians = _medians_of_reading(context) if context.read_only else _medians_of_both(context)
     shown = ", ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in medians.items())
     detail = f"{shown} (median of {_ROUNDS}, 1 KiB)"
-    if max(medians.values()) > FAR_SECONDS:
+    if max(medians.values()) > SLOW_SECONDS:
         return Check("latency", Status.WARNING, detail, "use a bucket in the region where the code runs")
     return Check("latency", Status.OK, detail)
 
 
-def _medians_of_both(place: _Place) -> dict[str, float]:
-    path = place.new_path()
+def _medians_of_both(context: _Context) -> dict[str, float]:
+    path = context.new_path()
     try:
-        put = _median_seconds(lambda: run_blocking(place.store.put(path, _SCRATCH)))
-        return {"put": put, "get": _median_seconds(lambda: run_blocking(place.store.get(path)))}
+        put = _median_seconds(lambda: run_blocking(context.store.put(path, _SCRATCH)))
+        return {"put": put, "get": _median_seconds(lambda: run_blocking(context.store.get(path)))}
     finally:
         # What cannot be removed now is swept within two days.
         with suppress(Error):
-            run_blocking(place.store.delete(path))
+            run_blocking(context.store.delete(path))
 
 
-def _medians_of_reading(place: _Place) -> dict[str, float]:
-    return {"get": _median_seconds(lambda: run_blocking(place.store.get(place.layout.store)))}
+def _medians_of_reading(context: _Context) -> dict[str, float]:
+    return {"get": _median_seconds(lambda: run_blocking(context.store.get(context.layout.store)))}
 
 
 def _median_seconds(call: Callable[[], object]) -> float:
@@ -313,8 +315,8 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 _CONDITIONS = "conditional requests"
-_VITAL = ("credentials", "bucket")
-_CHECKS: tuple[tuple[str, Callable[[_Place], Check]], ...] = (
+BLOCKING_CHECKS = ("credentials", "bucket")
+_CHECKS: tuple[tuple[str, Callable[[_Context], Check]], ...] = (
     ("driver", _driver),
     ("credentials", _credentials),
     ("bucket", _bucket),

@@ -9,11 +9,11 @@ from enum import Enum
 from functools import partial
 
 from .._client import Client
-from .._format.lifecycle import Merged, are_equal, describe, harmful, lifecycle_rules, merge
+from .._format.lifecycle import RulePlan, are_equal, conflicting, describe, lifecycle_rules, merge
 from ..errors import Error, InvalidError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
 from .bucket_admin import PUBLIC_ACCESS_BLOCKS, BucketAdmin, Lifecycle
 
-NOTHING_IS_SWEPT = (
+NO_EXPIRATION = (
     "No expired entry is ever deleted: they stay as garbage, which costs storage. What a dict returns is not affected"
 )
 
@@ -54,18 +54,18 @@ def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
     Raises:
         InvalidError: the client's driver has no bucket.
     """
-    admin = client._bucket_admin()
-    bucket = _attempt("bucket", partial(_bucket, admin, dry_run), admin)
+    admin = BucketAdmin.of(client)
+    bucket = _run_step("bucket", partial(_bucket, admin, dry_run), admin)
     yield bucket
     if bucket.outcome is Outcome.FAILED:
         return
     is_there = bucket.outcome is not Outcome.PLANNED
     for setting in (_public_access(admin), _encryption(admin)):
-        yield _attempt(setting.name, partial(_settle, setting, is_there, dry_run), admin)
-    yield from _sweeping(admin, client.prefix, is_there, dry_run)
+        yield _run_step(setting.name, partial(_ensure, setting, is_there, dry_run), admin)
+    yield from _lifecycle_steps(admin, client.prefix, is_there, dry_run)
 
 
-def _attempt(name: str, step: Callable[[], Step], admin: BucketAdmin) -> Step:
+def _run_step(name: str, step: Callable[[], Step], admin: BucketAdmin) -> Step:
     try:
         return step()
     except UnsupportedStoreError as error:
@@ -103,23 +103,23 @@ class _Setting:
     name: str
     read: Callable[[], str | None]
     write: Callable[[], None]
-    wanted: str
+    desired: str
 
 
 def _public_access(admin: BucketAdmin) -> _Setting:
     # Ceph 16 refuses each and every PutObject once BlockPublicAcls is on. What such an ACL would open, IgnorePublicAcls
     # closes, so elsewhere than on AWS that one stays as it is.
     needed = [name for name in PUBLIC_ACCESS_BLOCKS if name != "BlockPublicAcls" or not admin.has_custom_endpoint]
-    wanted = "all public access is blocked"
+    desired = "all public access is blocked"
 
     def read() -> str | None:
         blocks = admin.public_access_block()
-        return wanted if all(blocks.get(name) for name in needed) else None
+        return desired if all(blocks.get(name) for name in needed) else None
 
     def write() -> None:
         admin.put_public_access_block({**admin.public_access_block(), **dict.fromkeys(needed, True)})
 
-    return _Setting("public access", read, write, wanted)
+    return _Setting("public access", read, write, desired)
 
 
 def _encryption(admin: BucketAdmin) -> _Setting:
@@ -130,48 +130,52 @@ def _encryption(admin: BucketAdmin) -> _Setting:
     return _Setting("encryption", read, admin.encrypt, "new objects are encrypted: AES256")
 
 
-def _settle(setting: _Setting, is_there: bool, dry_run: bool) -> Step:
+def _ensure(setting: _Setting, is_there: bool, dry_run: bool) -> Step:
     found = setting.read() if is_there else None
     if found is not None:
         return Step(setting.name, Outcome.UNCHANGED, found)
     if dry_run:
-        return Step(setting.name, Outcome.PLANNED, setting.wanted)
+        return Step(setting.name, Outcome.PLANNED, setting.desired)
     setting.write()
-    if not _is_confirmed(lambda: setting.read() is not None):
+    if not _reads_back(lambda: setting.read() is not None):
         return Step(setting.name, Outcome.UNSUPPORTED, "the store accepted the setting and does not show it")
-    return Step(setting.name, Outcome.CHANGED, setting.wanted)
+    return Step(setting.name, Outcome.CHANGED, setting.desired)
 
 
-def _sweeping(admin: BucketAdmin, prefix: str, is_there: bool, dry_run: bool) -> Iterator[Step]:
+def _lifecycle_steps(admin: BucketAdmin, prefix: str, is_there: bool, dry_run: bool) -> Iterator[Step]:
     try:
         before = admin.lifecycle() if is_there else Lifecycle()
-        yield _sweep_rules(admin, prefix, before, dry_run)
+        yield _install_rules(admin, prefix, before, dry_run)
     except Error as error:
         cannot = not isinstance(error, (PermissionDeniedError, UnavailableError, InvalidError))
-        yield Step("sweep rules", Outcome.FAILED, f"{error}. {NOTHING_IS_SWEPT}" if cannot else str(error))
+        yield Step("sweep rules", Outcome.FAILED, f"{error}. {NO_EXPIRATION}" if cannot else str(error))
         return
-    if names := harmful(before.rules, prefix):
-        yield Step("other rules", Outcome.WARNING, danger(names, prefix))
+    if names := conflicting(before.rules, prefix):
+        yield Step("other rules", Outcome.WARNING, conflict_message(names, prefix))
 
 
-def danger(names: tuple[str, ...], prefix: str) -> str:
+def conflict_message(names: tuple[str, ...], prefix: str) -> str:
     """What lifecycle rules of others do to entries that may still be alive."""
     return f"these lifecycle rules also delete or archive what is still in use under {prefix}/: {', '.join(names)}"
 
 
-def _sweep_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: bool) -> Step:
+def _install_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: bool) -> Step:
     merged = merge(before.rules, prefix)
-    kept = len(merged.rules) - len(lifecycle_rules(prefix))
-    stays = f"{kept} other rule{'s' if kept != 1 else ''} of the bucket stay{'s' if kept == 1 else ''}" if kept else ""
+    foreign = len(merged.rules) - len(lifecycle_rules(prefix))
+    note = (
+        f"{foreign} other rule{'s' if foreign != 1 else ''} of the bucket stay{'s' if foreign == 1 else ''}"
+        if foreign
+        else ""
+    )
     if merged.changes_nothing:
-        return Step("sweep rules", Outcome.UNCHANGED, "all are installed" + (stays and f"; {stays}"))
+        return Step("sweep rules", Outcome.UNCHANGED, "all are installed" + (note and f"; {note}"))
     changes = _changes(before, merged)
     if dry_run:
-        return Step("sweep rules", Outcome.PLANNED, stays or "the bucket has no others", changes)
-    wanted = replace(before, rules=merged.rules)
-    admin.put_lifecycle(wanted)
+        return Step("sweep rules", Outcome.PLANNED, note or "the bucket has no others", changes)
+    desired = replace(before, rules=merged.rules)
+    admin.put_lifecycle(desired)
     # S3 has no condition for this request: whatever another administrator wrote since our look is gone.
-    if not _is_confirmed(lambda: are_equal(admin.lifecycle().rules, wanted.rules)):
+    if not _reads_back(lambda: are_equal(admin.lifecycle().rules, desired.rules)):
         return Step(
             "sweep rules",
             Outcome.FAILED,
@@ -179,10 +183,10 @@ def _sweep_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: bo
             "not caught up, or does not keep them. Look at them, and run this again",
             changes,
         )
-    return Step("sweep rules", Outcome.CHANGED, "installed" + (stays and f"; {stays}"), changes)
+    return Step("sweep rules", Outcome.CHANGED, "installed" + (note and f"; {note}"), changes)
 
 
-def _changes(before: Lifecycle, merged: Merged) -> tuple[str, ...]:
+def _changes(before: Lifecycle, merged: RulePlan) -> tuple[str, ...]:
     old = {rule.get("ID"): describe(rule) for rule in before.rules}
     new = {rule.get("ID"): describe(rule) for rule in merged.rules}
     return (
@@ -192,7 +196,7 @@ def _changes(before: Lifecycle, merged: Merged) -> tuple[str, ...]:
     )
 
 
-def _is_confirmed(check: Callable[[], bool]) -> bool:
+def _reads_back(check: Callable[[], bool]) -> bool:
     """Whether the store shows what was just written: AWS promises that for objects, not for settings of a bucket."""
     for _ in range(_CONFIRMATIONS - 1):
         if check():

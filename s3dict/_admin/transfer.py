@@ -19,7 +19,7 @@ from math import isfinite
 from typing import Any, BinaryIO
 
 from .._core.bulk import create_many
-from .._core.entries import shown
+from .._core.entries import key_repr
 from .._dict import Dict
 from .._stores.shared.threads import run_blocking
 from ..errors import DeserializationError, InvalidError, SerializationError
@@ -141,7 +141,7 @@ def _to_line(key: Any, value: Any) -> bytes:
         return json.dumps({"key": key, "value": value}, ensure_ascii=False).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise SerializationError(
-            f"The entry with key {shown(key)} would not come back from JSON as it is: {error}. "
+            f"The entry with key {key_repr(key)} would not come back from JSON as it is: {error}. "
             "The format 'pickle' takes it (--format pickle)"
         ) from error
 
@@ -197,7 +197,7 @@ def _to_pickle(key: Any, value: Any) -> bytes:
     try:
         data: bytes = cloudpickle.dumps((key, value), protocol=5)
     except Exception as error:
-        raise SerializationError(f"The entry with key {shown(key)} cannot be pickled: {error}") from error
+        raise SerializationError(f"The entry with key {key_repr(key)} cannot be pickled: {error}") from error
     return data
 
 

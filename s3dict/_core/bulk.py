@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 
 from .._format.keys import EncodedKey
 from ..errors import Error, UncertainOutcomeError
-from .entries import Entries, Live, shown
+from .entries import Entries, LiveEntry, key_repr
 
 T = TypeVar("T")
 
-_SHOWN_KEYS = 10
-_PORTION = 1000
+MAX_KEYS_IN_MESSAGE = 10
+BATCH_SIZE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class _EncodedPair:
     encoded: EncodedKey
     key: Any
     value: Any
@@ -36,31 +36,31 @@ class _Outcome:
 
 async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> None:
     """Puts all pairs, of which the last with an equal key counts; `concurrency` at a time. 1 request each."""
-    writing: set[bytes] = set()
-    later: dict[bytes, _Pair] = {}
+    in_flight: set[bytes] = set()
+    deferred: dict[bytes, _EncodedPair] = {}
 
-    def in_order() -> Iterator[_Pair]:
+    def first_occurrences() -> Iterator[_EncodedPair]:
         # Two writes of one key must not be under way together, or the earlier could come last.
         for key, value in pairs:
-            pair = _Pair(entries.keys.encode(key), key, value)
+            pair = _EncodedPair(entries.keys.encode(key), key, value)
             data = pair.encoded.data
-            if data in writing or data in later:
-                later[data] = pair
+            if data in in_flight or data in deferred:
+                deferred[data] = pair
             else:
-                writing.add(data)
+                in_flight.add(data)
                 yield pair
 
-    async def write(pair: _Pair) -> _Outcome:
+    async def write(pair: _EncodedPair) -> _Outcome:
         try:
             await entries.write(pair.encoded, pair.key, pair.value)
         except Exception as error:
             return _Outcome(pair.key, failure=error)
         finally:
-            writing.discard(pair.encoded.data)
+            in_flight.discard(pair.encoded.data)
         return _Outcome(pair.key)
 
-    await _run_all(entries, write, in_order())
-    await _run_all(entries, write, later.values())
+    await _run_all(entries, write, first_occurrences())
+    await _run_all(entries, write, deferred.values())
 
 
 async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int:
@@ -73,7 +73,7 @@ async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int
         return await entries.create(*pair)
 
     created = 0
-    async with aclosing(entries.store.map(create, pairs, entries.concurrency)) as outcomes:
+    async with aclosing(entries.store.runtime.map(create, pairs, entries.concurrency)) as outcomes:
         async for was_created in outcomes:
             created += was_created
     return created
@@ -82,22 +82,22 @@ async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int
 async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     """The values of those of the keys that are there, `concurrency` at a time. 1 request for each different key."""
 
-    async def read(key: Any) -> _Outcome:
-        return await _outcome(key, lambda key: entries.read(key, alone=False, recent=True))
+    async def get_object(key: Any) -> _Outcome:
+        return await _capture(key, lambda key: entries.read(key, parallel=False, allow_cached=True))
 
-    return await _run_all(entries, read, _checked(entries, keys))
+    return await _run_all(entries, get_object, _validated(entries, keys))
 
 
 async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     """Takes those of the keys out that are there, `concurrency` at a time. 2 requests for each different key, or 1."""
 
     async def remove(key: Any) -> _Outcome:
-        return await _outcome(key, entries.remove)
+        return await _capture(key, entries.remove)
 
-    return await _run_all(entries, remove, _checked(entries, keys))
+    return await _run_all(entries, remove, _validated(entries, keys))
 
 
-def _checked(entries: Entries, keys: Iterable[Any]) -> list[Any]:
+def _validated(entries: Entries, keys: Iterable[Any]) -> list[Any]:
     """The different keys, once it is known that each of them is one: nothing is done before."""
     different = list(dict.fromkeys(keys))
     for key in different:
@@ -117,19 +117,19 @@ def pairs_of(other: Any, more: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
     yield from more.items()
 
 
-async def portions(pairs: AsyncIterable[T]) -> AsyncGenerator[list[T], None]:
+async def batched(pairs: AsyncIterable[T]) -> AsyncGenerator[list[T], None]:
     """What comes, in lists of a thousand."""
-    portion: list[T] = []
+    batch: list[T] = []
     async for pair in pairs:
-        portion.append(pair)
-        if len(portion) == _PORTION:
-            yield portion
-            portion = []
-    if portion:
-        yield portion
+        batch.append(pair)
+        if len(batch) == BATCH_SIZE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
-async def _outcome(key: Any, operation: Callable[[Any], Awaitable[Live | None]]) -> _Outcome:
+async def _capture(key: Any, operation: Callable[[Any], Awaitable[LiveEntry | None]]) -> _Outcome:
     try:
         return _Outcome(key, await operation(key))
     except Exception as error:
@@ -143,32 +143,32 @@ async def _run_all(
 
     What has been done stays done, so the error carries it: a value that was popped must not be lost with it.
     """
-    done: dict[Any, Any] = {}
-    finished = 0
+    completed: dict[Any, Any] = {}
+    succeeded = 0
     failed: list[_Outcome] = []
     async with aclosing(
-        entries.store.map(function, takewhile(lambda _: not failed, items), entries.concurrency)
+        entries.store.runtime.map(function, takewhile(lambda _: not failed, items), entries.concurrency)
     ) as outcomes:
         async for outcome in outcomes:
             if outcome.failure is not None:
                 failed.append(outcome)
                 continue
-            finished += 1
+            succeeded += 1
             if outcome.result is not None:
-                done[outcome.key] = outcome.result.value
+                completed[outcome.key] = outcome.result.value
     if failed:
-        raise _failure(failed, finished, done)
-    return done
+        raise _failure(failed, succeeded, completed)
+    return completed
 
 
-def _failure(failed: list[_Outcome], finished: int, done: dict[Any, Any]) -> Exception:
+def _failure(failed: list[_Outcome], succeeded: int, completed: dict[Any, Any]) -> Exception:
     first = failed[0].failure
-    names = ", ".join(shown(outcome.key) for outcome in failed[:_SHOWN_KEYS])
-    more = f" and {len(failed) - _SHOWN_KEYS} more" if len(failed) > _SHOWN_KEYS else ""
-    message = f"{finished} keys are done, these failed: {names}{more}; nothing after them was tried. {first}"
-    error = first.about_many(message) if isinstance(first, Error) else Error(message)
+    names = ", ".join(key_repr(outcome.key) for outcome in failed[:MAX_KEYS_IN_MESSAGE])
+    more = f" and {len(failed) - MAX_KEYS_IN_MESSAGE} more" if len(failed) > MAX_KEYS_IN_MESSAGE else ""
+    message = f"{succeeded} keys are done, these failed: {names}{more}; nothing after them was tried. {first}"
+    error = first._for_many(message) if isinstance(first, Error) else Error(message)
     error.failed_keys = tuple(outcome.key for outcome in failed)
-    error.done = done
+    error.completed = completed
     error.uncertain = {o.key: o.failure.value for o in failed if isinstance(o.failure, UncertainOutcomeError)}
     error.__cause__ = first
     return error

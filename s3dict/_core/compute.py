@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ConflictError, LockLostError, UncertainOutcomeError
-from .conditional import Won, before, pause
-from .entries import CHANGES_BORNE, Entries, Live, shown
-from .locks import Held, LockPlace, check_lease, check_not_held, kept, try_acquire
+from .conditional import Applied, before, pause
+from .entries import MAX_CAS_RETRIES, Entries, LiveEntry, key_repr
+from .locks import HeldLock, LockTarget, check_lease, check_not_reentrant, renewing, try_acquire
 
 MISSING: Any = object()
 """Stands for a default that was not passed."""
@@ -17,14 +17,14 @@ MISSING: Any = object()
 
 async def set_default(entries: Entries, key: Any, value: Any) -> Any:
     """The value that is there, or `value` after putting it there. 1 request when there is one, 2 when there is none."""
-    for attempt in range(CHANGES_BORNE):
+    for attempt in range(MAX_CAS_RETRIES):
         await before(entries.store, attempt)
         live = await entries.read(key)
         if live is not None:
             return live.value
         if await entries.create(key, value):
             return value
-    raise ConflictError(f"{entries.label}: {shown(key)} kept appearing and vanishing")
+    raise ConflictError(f"{entries.label}: {key_repr(key)} kept appearing and vanishing")
 
 
 async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], default: Any) -> Any:
@@ -32,34 +32,36 @@ async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], def
 
     Raises KeyError when there is no entry and `default` is MISSING, ConflictError when others were always faster.
     """
-    live = await entries.read_to_replace(key)
-    for attempt in range(CHANGES_BORNE):
+    live = await entries.read_for_update(key)
+    for attempt in range(MAX_CAS_RETRIES):
         await before(entries.store, attempt)
         if live is None and default is MISSING:
-            raise KeyError(f"{shown(key)} not in {entries.label}")
+            raise KeyError(f"{key_repr(key)} not in {entries.label}")
         value = await _result(function, default if live is None else live.value)
-        put, live = await _put_over(entries, key, value, live)
+        put, live = await _compare_and_set(entries, key, value, live)
         if put:
             return value
     raise ConflictError(
-        f"{entries.label}: {shown(key)} was changed by others {CHANGES_BORNE} times while it was modified"
+        f"{entries.label}: {key_repr(key)} was changed by others {MAX_CAS_RETRIES} times while it was modified"
     )
 
 
-async def _put_over(entries: Entries, key: Any, value: Any, live: Live | None) -> tuple[bool, Live | None]:
+async def _compare_and_set(
+    entries: Entries, key: Any, value: Any, live: LiveEntry | None
+) -> tuple[bool, LiveEntry | None]:
     """Whether the value was put in the place of `live`, and what is there if it was not."""
     if live is None:
         created = await entries.create(key, value)
-        return created, None if created else await entries.read_to_replace(key)
-    outcome = await entries.replace_or_see(key, value, live.version)
-    if isinstance(outcome, Won):
+        return created, None if created else await entries.read_for_update(key)
+    outcome = await entries.compare_and_set(key, value, live.version)
+    if isinstance(outcome, Applied):
         return True, None
-    with entries.about(key):
+    with entries.error_context(key):
         return False, None if outcome.found is None else entries.live(outcome.found, entries.keys.encode(key), key)
 
 
 async def get_or_compute(
-    entries: Entries, place: LockPlace, key: Any, function: Callable[[], Any], lease: float
+    entries: Entries, lock_target: LockTarget, key: Any, function: Callable[[], Any], lease: float
 ) -> Any:
     """The value that is there, or what `function` gives, which one of all callers calls. 1 request when it is there.
 
@@ -67,25 +69,25 @@ async def get_or_compute(
     computes; if the function raises, its caller gets the exception and another tries.
     """
     check_lease(lease)
-    check_not_held(place)
+    check_not_reentrant(lock_target)
     attempt = 0
     while True:
         live = await entries.read(key)
         if live is not None:
             return live.value
-        held = await try_acquire(place, lease)
+        held = await try_acquire(lock_target, lease)
         if held is not None:
-            return await _compute_under(entries, place, held, key, function, lease)
+            return await _compute_locked(entries, lock_target, held, key, function, lease)
         attempt += 1
-        await entries.store.sleep(pause(attempt))
+        await entries.store.runtime.sleep(pause(attempt))
 
 
-async def _compute_under(
-    entries: Entries, place: LockPlace, held: Held, key: Any, function: Callable[[], Any], lease: float
+async def _compute_locked(
+    entries: Entries, lock_target: LockTarget, held: HeldLock, key: Any, function: Callable[[], Any], lease: float
 ) -> Any:
     value = MISSING
     try:
-        async with kept(place, held, lease):
+        async with renewing(lock_target, held, lease):
             value = await _compute(entries, key, function)
     except LockLostError:
         # The function took longer than the lease, or held up the heartbeat. Its value is there all the same.

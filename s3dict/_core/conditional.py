@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
-from .._stores.base import Found, NotModified, Reason, Refused, SilenceError, Store, Written, has_aged
+from .._stores.base import (
+    Conflict,
+    NotModified,
+    ObjectStore,
+    PreconditionFailed,
+    PutResult,
+    RequestTimeoutError,
+    StoredObject,
+)
 from ..errors import ConflictError, Error, UnavailableError, UncertainOutcomeError
 
 SENDINGS = 8
@@ -26,38 +34,38 @@ CLOCK_STEP = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Won:
+class Applied:
     """The write took effect, once."""
 
     etag: str
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class Rejected:
     """The write had no effect. ``found`` is what stood there instead; None when that was gone when looked at."""
 
-    found: Found | None
+    found: StoredObject | None
 
 
-class Removal(Enum):
-    DELETED = "by us"
-    REFUSED = "not by us: the object had changed or was gone"
+class DeleteOutcome(Enum):
+    APPLIED = "by us"
+    REJECTED = "not by us: the object had changed or was gone"
     UNKNOWN = "the answer was lost, and what came next does not tell"
 
 
-async def before(store: Store, attempt: int) -> None:
+async def before(store: ObjectStore, attempt: int) -> None:
     """Waits before the attempt of that number, from 0: not at all before the first, and longer each time."""
     if attempt:
-        await store.sleep(pause(attempt))
+        await store.runtime.sleep(pause(attempt))
 
 
-async def may_send(store: Store, attempt: int, silent: int, until: float = math.inf) -> bool:
+async def may_send(store: ObjectStore, attempt: int, silent: int, until: float = math.inf) -> bool:
     """Waits as `before` does; False when a write is not to be sent again.
 
     That is the case from `until` on, by the store's `now`, and when enough of the earlier sendings met with silence.
     Not when time has passed in another way: a large body on a slow link takes many timeouts, and flows all the while.
     """
-    if attempt and (silent >= SILENT_SENDINGS or store.now() >= until):
+    if attempt and (silent >= SILENT_SENDINGS or store.runtime.monotonic() >= until):
         return False
     await before(store, attempt)
     return True
@@ -74,27 +82,27 @@ def pause(attempt: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class WriteIds:
     """By what a write is recognised: `own` is in its body and in no other, `replaced` in that of the write it replaces.
 
-    `peek` is how many bytes from the front show them; None is all.
+    `prefix_bytes` is how many bytes from the front show them; None is all.
     """
 
     own: bytes
     replaced: bytes | None = None
-    peek: int | None = None
+    prefix_bytes: int | None = None
 
 
-async def put_if(
-    store: Store,
+async def conditional_put(
+    store: ObjectStore,
     path: str,
     body: bytes,
-    marks: Marks,
+    write_ids: WriteIds,
     *,
     over: str | None,
     removable: bool = False,
     within: float | None = None,
-) -> Won | Lost:
+) -> Applied | Rejected:
     """Writes the object over the ETag `over`, or where there is none when `over` is None; takes effect at most once.
 
     `removable` says that others may delete the object. Then `If-None-Match` is not sent again after an unanswered
@@ -103,7 +111,7 @@ async def put_if(
     UncertainOutcomeError when answers were lost and nothing can tell, ConflictError when the store kept answering 409,
     UnavailableError when no request took effect.
     """
-    began, silent = store.now(), 0
+    began, silent = store.runtime.monotonic(), 0
     until = math.inf if within is None else began + within
     failure: Error | None = None
     lost: Error | None = None
@@ -113,24 +121,24 @@ async def put_if(
         try:
             answer = await store.put(path, body, if_match=over, if_none_match=over is None)
         except Error as error:
-            failure, lost = error, error if may_have_happened(error) else lost
-            silent += isinstance(error, SilenceError)
+            failure, lost = error, error if maybe_applied(error) else lost
+            silent += isinstance(error, RequestTimeoutError)
             if over is None and removable and lost is not None:
                 # What is still under way has time to arrive, and then to be recognised.
                 await before(store, 1)
-                return await _verdict(store, path, marks, began, lost)
-            _stop_unless_temporary(error, lost)
+                return await _resolve_ambiguity(store, path, write_ids, began, lost)
+            _raise_unless_retryable(error, lost)
             continue
-        if isinstance(answer, Written):
-            return Won(answer.etag)
-        if answer.reason is Reason.CONDITION:
-            return await _verdict(store, path, marks, began, lost)
+        if isinstance(answer, PutResult):
+            return Applied(answer.etag)
+        if isinstance(answer, PreconditionFailed):
+            return await _resolve_ambiguity(store, path, write_ids, began, lost)
         failure = None
-    raise _given_up(failure, lost)
+    raise _final_error(failure, lost)
 
 
-async def delete_if(store: Store, path: str, over: str) -> Removal:
-    """Deletes the object where it still has the ETag `over`. 1 request. Raises as `put_if` does."""
+async def conditional_delete(store: ObjectStore, path: str, over: str) -> DeleteOutcome:
+    """Deletes the object where it still has the ETag `over`. 1 request. Raises as `conditional_put` does."""
     silent = 0
     failure: Error | None = None
     lost: Error | None = None
@@ -140,29 +148,29 @@ async def delete_if(store: Store, path: str, over: str) -> Removal:
         try:
             answer = await store.delete(path, if_match=over)
         except Error as error:
-            failure, lost = error, error if may_have_happened(error) else lost
-            silent += isinstance(error, SilenceError)
-            _stop_unless_temporary(error, lost)
+            failure, lost = error, error if maybe_applied(error) else lost
+            silent += isinstance(error, RequestTimeoutError)
+            _raise_unless_retryable(error, lost)
             continue
-        if not isinstance(answer, Refused):
-            return Removal.DELETED
-        if answer.reason is Reason.CONDITION:
-            return Removal.REFUSED if lost is None else Removal.UNKNOWN
+        if not isinstance(answer, (PreconditionFailed, Conflict)):
+            return DeleteOutcome.APPLIED
+        if isinstance(answer, PreconditionFailed):
+            return DeleteOutcome.REJECTED if lost is None else DeleteOutcome.UNKNOWN
         failure = None
-    raise _given_up(failure, lost)
+    raise _final_error(failure, lost)
 
 
-def may_have_happened(error: Error) -> bool:
+def maybe_applied(error: Error) -> bool:
     """Whether a request that ended so may have taken effect: a lost answer does not tell, and neither does a 500."""
-    return isinstance(error, UnavailableError) and error.sent
+    return isinstance(error, UnavailableError) and error.maybe_applied
 
 
-def _stop_unless_temporary(error: Error, lost: Error | None) -> None:
+def _raise_unless_retryable(error: Error, lost: Error | None) -> None:
     if not isinstance(error, UnavailableError):
-        raise _given_up(error, lost)
+        raise _final_error(error, lost)
 
 
-def _given_up(failure: Error | None, lost: Error | None) -> Error:
+def _final_error(failure: Error | None, lost: Error | None) -> Error:
     """What to raise after the last attempt. Nothing is said to have failed that may have taken place.
 
     `failure` is how the last sending ended, None where that was a 409; `lost`, how the last ended that may have taken
@@ -176,36 +184,40 @@ def _given_up(failure: Error | None, lost: Error | None) -> Error:
     return failure or ConflictError("Conditional requests for the same object kept colliding: try again later")
 
 
-async def _verdict(store: Store, path: str, marks: Marks, began: float, lost: Error | None) -> Won | Lost:
-    """Whether a write that was refused or not answered took place; `lost` as in `_given_up`."""
+async def _resolve_ambiguity(
+    store: ObjectStore, path: str, write_ids: WriteIds, began: float, lost: Error | None
+) -> Applied | Rejected:
+    """Whether a write that was refused or not answered took place; `lost` as in `_final_error`."""
     try:
-        found = await read(store, path, marks.peek)
+        found = await get_object(store, path, write_ids.prefix_bytes)
     except Error as error:
         if lost is None:
             raise
-        raise _given_up(error, lost) from error
-    if found is not None and marks.own in found.body:
-        return Won(found.etag)
-    if lost is None or _stood_before(store, found, marks, began):
-        return Lost(found)
+        raise _final_error(error, lost) from error
+    if found is not None and write_ids.own in found.body:
+        return Applied(found.etag)
+    if lost is None or _predates_attempt(store, found, write_ids, began):
+        return Rejected(found)
     raise UncertainOutcomeError(
         "An answer was lost, and the object is another or gone: the write may or may not have taken place in between. "
         f"{lost}"
     ) from lost
 
 
-def _stood_before(store: Store, found: Found | None, marks: Marks, began: float) -> bool:
+def _predates_attempt(store: ObjectStore, found: StoredObject | None, write_ids: WriteIds, began: float) -> bool:
     """Whether what is there was there before the write began, and so was neither replaced by it nor replaced it."""
     if found is None:
         return False
-    if marks.replaced is not None and marks.replaced in found.body:
+    if write_ids.replaced is not None and write_ids.replaced in found.body:
         return True
     # Both times are the store's own: its clock now, less what has passed here since.
-    return has_aged(found.last_modified, CLOCK_STEP + timedelta(seconds=store.now() - began), found.told)
+    return found.server_time.is_older_than(
+        found.last_modified, CLOCK_STEP + timedelta(seconds=store.runtime.monotonic() - began)
+    )
 
 
-async def read(store: Store, path: str, peek: int | None = None) -> Found | None:
-    """The object, or its first `peek` bytes."""
-    found = await store.get(path, byte_range=None if peek is None else (0, peek - 1))
+async def get_object(store: ObjectStore, path: str, prefix_bytes: int | None = None) -> StoredObject | None:
+    """The object, or its first `prefix_bytes` bytes."""
+    found = await store.get(path, byte_range=None if prefix_bytes is None else (0, prefix_bytes - 1))
     assert not isinstance(found, NotModified)
     return found

@@ -12,11 +12,11 @@ import os
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from .._format.capabilities import Capabilities
 from .._format.lock import MAX_LEASE, LockRecord, decode_lock
-from .._stores.base import Found, Store, has_aged
+from .._stores.base import ObjectStore, StoredObject
 from ..errors import (
     Error,
     InvalidError,
@@ -25,37 +25,37 @@ from ..errors import (
     UnavailableError,
     UncertainOutcomeError,
 )
-from .conditional import Lost, Marks, Won, pause, put_if, read
+from .conditional import Applied, Rejected, WriteIds, conditional_put, get_object, pause
 
 MIN_LEASE = 2.0
 """Seconds. S3 tells time in whole seconds, so shorter leases could not be told from ended ones."""
 CLOCK_STEP = timedelta(seconds=1)
 RENEWALS_PER_LEASE = 3
-LEAST_HURRY = 1.0
+MIN_RENEWAL_TIMEOUT = 1.0
 
-_held: set[tuple[str, Hashable]] = set()
+_held_here: set[tuple[str, Hashable]] = set()
 """The locks held in this process, each with its holder's thread or task."""
 
 
 @dataclass(frozen=True, slots=True)
-class LockPlace:
+class LockTarget:
     """Where a lock is, and how its store takes conditions."""
 
-    store: Store
+    store: ObjectStore
     capabilities: Capabilities
     path: str
     label: str
 
 
-class Held:
+class HeldLock:
     """A lock while it is held."""
 
-    def __init__(self, place: LockPlace, record: LockRecord, etag: str, sent_at: float) -> None:
-        self._place = place
+    def __init__(self, target: LockTarget, record: LockRecord, etag: str, sent_at: float) -> None:
+        self._target = target
         self._record = record
         self._etag = etag
         self._renewed_at = sent_at
-        self._taken_over = False
+        self._lost = False
 
     @property
     def token(self) -> int:
@@ -66,22 +66,22 @@ class Held:
     def lost(self) -> bool:
         """Whether somebody else may hold the lock by now. Once true, it stays true."""
         # Counted from when the last renewal was sent, not answered: the store's lease cannot have begun before that.
-        if self._place.store.now() - self._renewed_at >= self._record.lease:
-            self._taken_over = True
-        return self._taken_over
+        if self._target.store.runtime.monotonic() - self._renewed_at >= self._record.lease:
+            self._lost = True
+        return self._lost
 
     async def renew(self) -> bool:
         """Begins the lease anew; False when the lock is lost."""
         if self.lost:
             return False
-        sent_at = self._place.store.now()
+        sent_at = self._target.store.runtime.monotonic()
         try:
-            outcome = await self._write(self._in_a_hurry(), owner=self._record.owner)
+            outcome = await self._write(self._store_for_renewal(), owner=self._record.owner)
         except (UnavailableError, UncertainOutcomeError):
             # The store may be back in time for the next beat; until the lease is over the lock is still ours.
             return True
-        if isinstance(outcome, Lost):
-            self._taken_over = True
+        if isinstance(outcome, Rejected):
+            self._lost = True
             return False
         self._etag, self._renewed_at = outcome.etag, sent_at
         return True
@@ -89,53 +89,55 @@ class Held:
     async def release(self) -> None:
         """Lets others have the lock. Raises LockLostError when it was lost before."""
         if self.lost:
-            raise LockLostError(f"{self._place.label} was lost: its lease ran out, or another took it over")
+            raise LockLostError(f"{self._target.label} was lost: its lease ran out, or another took it over")
         # Over the connection that took the lock, where that waits for an answer for two leases at most. It is only the
         # releaser who waits: for the others, the lease runs out meanwhile.
-        usual = self._place.store
-        store = usual if usual.timeout <= 2 * self._record.lease else self._in_a_hurry()
+        usual = self._target.store
+        store = usual if usual.timeout <= 2 * self._record.lease else self._store_for_renewal()
         try:
             outcome = await self._write(store, owner=None)
         except (UnavailableError, UncertainOutcomeError):
             # The work is done, and was done under the lock. It frees itself when its lease is over.
             return
-        if isinstance(outcome, Lost):
-            raise LockLostError(f"{self._place.label} was lost: another took it over")
+        if isinstance(outcome, Rejected):
+            raise LockLostError(f"{self._target.label} was lost: another took it over")
 
-    def _in_a_hurry(self) -> Store:
+    def _store_for_renewal(self) -> ObjectStore:
         """In no more time than is between two renewals: one that gets no answer must leave time for the next.
 
         A second at least, in which also a connection to a store far away comes about.
         """
-        return self._place.store.hurried(max(LEAST_HURRY, self._record.lease / RENEWALS_PER_LEASE))
+        return self._target.store.with_timeout(max(MIN_RENEWAL_TIMEOUT, self._record.lease / RENEWALS_PER_LEASE))
 
-    def _left(self) -> float:
+    def _remaining(self) -> float:
         """Seconds of the lease: after that it is not for us to write any more."""
-        return self._renewed_at + self._record.lease - self._place.store.now()
+        return self._renewed_at + self._record.lease - self._target.store.runtime.monotonic()
 
-    async def _write(self, store: Store, *, owner: str | None) -> Won | Lost:
-        place, mine = self._place, (self._record.owner or "").encode()
+    async def _write(self, store: ObjectStore, *, owner: str | None) -> Applied | Rejected:
+        target, own_owner_id = self._target, (self._record.owner or "").encode()
         while True:
             # Each write has an id of its own: an earlier renewal that is found there has begun no new lease.
-            record = replace(self._record, owner=owner, write_id=_random())
-            over, marks = place.capabilities.if_match(self._etag), Marks(record.write_id.encode(), mine)
-            outcome = await put_if(store, place.path, record.encode(), marks, over=over, within=self._left())
-            if isinstance(outcome, Won) or outcome.found is None or mine not in outcome.found.body:
+            record = replace(self._record, owner=owner, write_id=_new_id())
+            over, write_ids = target.capabilities.if_match(self._etag), WriteIds(record.write_id.encode(), own_owner_id)
+            outcome = await conditional_put(
+                store, target.path, record.encode(), write_ids, over=over, within=self._remaining()
+            )
+            if isinstance(outcome, Applied) or outcome.found is None or own_owner_id not in outcome.found.body:
                 return outcome
             # Ours still: a renewal took effect whose answer was lost.
             self._etag = outcome.found.etag
 
 
 @asynccontextmanager
-async def locked(place: LockPlace, lease: float, timeout: float | None) -> AsyncIterator[Held]:
+async def holding(target: LockTarget, lease: float, timeout: float | None) -> AsyncIterator[HeldLock]:
     """Holds the lock while the context is open. Requests: 2 to take a free lock, 1 to release it, 3 a lease to keep it.
 
     Raises LockTimeoutError, and LockLostError at the end of a context whose lock was lost.
     """
     check_lease(lease)
-    check_not_held(place)
-    held = await acquire(place, lease, timeout)
-    async with kept(place, held, lease):
+    check_not_reentrant(target)
+    held = await acquire(target, lease, timeout)
+    async with renewing(target, held, lease):
         yield held
 
 
@@ -145,19 +147,19 @@ def check_lease(lease: float) -> None:
         raise InvalidError(f"Invalid lease: {lease!r}. It is from {MIN_LEASE:g} to {MAX_LEASE:g} seconds")
 
 
-def check_not_held(place: LockPlace) -> None:
+def check_not_reentrant(target: LockTarget) -> None:
     """Raises InvalidError when this thread or task holds the lock already."""
-    if (place.path, place.store.caller()) in _held:
-        raise InvalidError(f"{place.label} is already held here: it is not re-entrant, and this would wait for itself")
+    if (target.path, target.store.runtime.caller_id()) in _held_here:
+        raise InvalidError(f"{target.label} is already held here: it is not re-entrant, and this would wait for itself")
 
 
 @asynccontextmanager
-async def kept(place: LockPlace, held: Held, lease: float) -> AsyncIterator[None]:
+async def renewing(target: LockTarget, held: HeldLock, lease: float) -> AsyncIterator[None]:
     """Renews the lease while the context is open, and then releases the lock."""
-    holder = (place.path, place.store.caller())
-    _held.add(holder)
+    holder = (target.path, target.store.runtime.caller_id())
+    _held_here.add(holder)
     try:
-        async with place.store.every(lease / RENEWALS_PER_LEASE, held.renew):
+        async with target.store.runtime.heartbeat(lease / RENEWALS_PER_LEASE, held.renew):
             yield
     except BaseException:
         # What went wrong inside says more than that the lock was lost as well.
@@ -167,57 +169,59 @@ async def kept(place: LockPlace, held: Held, lease: float) -> AsyncIterator[None
     else:
         await held.release()
     finally:
-        _held.discard(holder)
+        _held_here.discard(holder)
 
 
-async def acquire(place: LockPlace, lease: float, timeout: float | None) -> Held:
+async def acquire(target: LockTarget, lease: float, timeout: float | None) -> HeldLock:
     """Waits for the lock and takes it. Raises LockTimeoutError when it was not free within `timeout` seconds."""
-    began, attempt = place.store.now(), 0
+    began, attempt = target.store.runtime.monotonic(), 0
     while True:
-        held = await try_acquire(place, lease)
+        held = await try_acquire(target, lease)
         if held is not None:
             return held
         attempt += 1
         wait = pause(attempt)
         if timeout is not None:
-            left = timeout - (place.store.now() - began)
+            left = timeout - (target.store.runtime.monotonic() - began)
             if left <= 0:
-                raise LockTimeoutError(f"{place.label} was not free within {timeout:g} seconds")
+                raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds")
             wait = min(wait, left)
-        await place.store.sleep(wait)
+        await target.store.runtime.sleep(wait)
 
 
-async def try_acquire(place: LockPlace, lease: float) -> Held | None:
+async def try_acquire(target: LockTarget, lease: float) -> HeldLock | None:
     """Takes the lock if it is free now; None if it is not. 2 requests, 1 when it is not free."""
-    found = await read(place.store, place.path)
+    found = await get_object(target.store, target.path)
     before = None if found is None else decode_lock(found.body)
     if found is not None and before is not None and not _is_free(found, before):
         return None
-    record = LockRecord(_random(), _random(), lease, _next_token(before))
-    sent_at = place.store.now()
-    over = None if found is None else place.capabilities.if_match(found.etag)
+    record = LockRecord(_new_id(), _new_id(), lease, _next_token(before))
+    sent_at = target.store.runtime.monotonic()
+    over = None if found is None else target.capabilities.if_match(found.etag)
     try:
-        outcome = await put_if(place.store, place.path, record.encode(), Marks(record.write_id.encode()), over=over)
+        outcome = await conditional_put(
+            target.store, target.path, record.encode(), WriteIds(record.write_id.encode()), over=over
+        )
     except UncertainOutcomeError:
         # Somebody else wrote after us, or the store stopped answering. If it is ours now, nobody renews it, and the
         # lease that we have not begun to use ends by itself.
         return None
-    return None if isinstance(outcome, Lost) else Held(place, record, outcome.etag, sent_at)
+    return None if isinstance(outcome, Rejected) else HeldLock(target, record, outcome.etag, sent_at)
 
 
-def _is_free(found: Found, record: LockRecord) -> bool:
+def _is_free(found: StoredObject, record: LockRecord) -> bool:
     if record.owner is None:
         return True
     # Both times are cut to whole seconds, so their difference may exceed the true age by nearly one.
-    return has_aged(found.last_modified, timedelta(seconds=record.lease) + CLOCK_STEP, found.told)
+    return found.server_time.is_older_than(found.last_modified, timedelta(seconds=record.lease) + CLOCK_STEP)
 
 
-def _random() -> str:
+def _new_id() -> str:
     return os.urandom(16).hex()
 
 
 def _next_token(before: LockRecord | None) -> int:
     # At least the time in milliseconds: a lock that nobody used until the lifecycle swept it goes on above its old
     # tokens.
-    now = int(datetime.now(timezone.utc).timestamp() * 1000)
+    now = int(datetime.now(UTC).timestamp() * 1000)
     return now if before is None else max(before.token + 1, now)

@@ -8,44 +8,44 @@ CopyObject.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from .._format.capabilities import Capabilities
 from .._format.layout import Layout, new_ulid
-from .._format.manifest import decode_store, encode_store
-from .._stores.base import Deleted, Reason, Refused, Store, Written
+from .._format.manifest import decode_store, encode_store_json
+from .._stores.base import Conflict, DeleteResult, ObjectStore, PreconditionFailed, PutResult, Refusal
 from ..errors import Error, UnavailableError, UnsupportedStoreError
-from .conditional import Marks, before, put_if, read
+from .conditional import WriteIds, before, conditional_put, get_object
 
-_WRONG = '"00000000000000000000000000000000"'
-_ASKINGS = 8
-_PROBES = 4
+MISMATCHED_ETAG = '"00000000000000000000000000000000"'
+MAX_ATTEMPTS = 8
+MAX_PROBES = 4
 
 
-async def capabilities(store: Store, layout: Layout) -> Capabilities:
+async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
     """What `store.json` says, after probing the store if nobody has yet. 1 request, and a dozen for the first.
 
     Raises UnsupportedStoreError for a store without conditional PUTs.
     """
-    found = await read(store, layout.store)
+    found = await get_object(store, layout.store)
     if found is not None:
         return decode_store(found.body, layout.store)
-    scratch = layout.scratch(new_ulid(datetime.now(timezone.utc)))
+    scratch = layout.scratch(new_ulid(datetime.now(UTC)))
     seen = await probe(store, scratch)
-    body = encode_store(seen)
+    body = encode_store_json(seen)
     # Two first creations at once both probe, and see the same; the one that comes second leaves what is there.
-    await put_if(store, layout.store, body, Marks(body), over=None)
+    await conditional_put(store, layout.store, body, WriteIds(body), over=None)
     return seen
 
 
-async def probe(store: Store, path: str) -> Capabilities:
+async def probe(store: ObjectStore, path: str) -> Capabilities:
     """Probes with objects whose paths begin with `path`, and removes them afterwards.
 
     A request that fails on the way says nothing about what the store honours, and to send it again could be refused by
     its own success: so the probe begins anew, with another object.
     """
     failure: Exception | None = None
-    for attempt in range(_PROBES):
+    for attempt in range(MAX_PROBES):
         await before(store, attempt)
         scratch = f"{path}-{attempt}"
         try:
@@ -59,18 +59,18 @@ async def probe(store: Store, path: str) -> Capabilities:
     raise failure or AssertionError("a probe that neither failed nor succeeded")
 
 
-async def _probe(store: Store, path: str) -> Capabilities:
+async def _probe(store: ObjectStore, path: str) -> Capabilities:
     await _check_creation(store, path)
     quoted = await _check_overwriting(store, path)
-    etag = await _renew(store, path)
-    spell = Capabilities(quoted, False, False).if_match
-    copies = await _copies_on_condition(store, path, spell(etag), spell(_WRONG))
-    etag = await _renew(store, path)
-    deletes = await _deletes_on_condition(store, path, spell(etag), spell(_WRONG))
+    etag = await _overwrite(store, path)
+    format_etag = Capabilities(quoted, False, False).if_match
+    copies = await _supports_conditional_copy(store, path, format_etag(etag), format_etag(MISMATCHED_ETAG))
+    etag = await _overwrite(store, path)
+    deletes = await _supports_conditional_delete(store, path, format_etag(etag), format_etag(MISMATCHED_ETAG))
     return Capabilities(quoted, deletes, copies)
 
 
-async def _check_creation(store: Store, path: str) -> None:
+async def _check_creation(store: ObjectStore, path: str) -> None:
     if not await _put(store, path, over=None):
         raise UnsupportedStoreError(
             "The store refused 'PUT If-None-Match: *' for an object that did not exist: nothing could be created in it"
@@ -82,18 +82,18 @@ async def _check_creation(store: Store, path: str) -> None:
         )
 
 
-async def _check_overwriting(store: Store, path: str) -> bool:
+async def _check_overwriting(store: ObjectStore, path: str) -> bool:
     """Whether If-Match takes the ETag with its quotes."""
-    if await _put(store, path, over=_WRONG):
+    if await _put(store, path, over=MISMATCHED_ETAG):
         raise UnsupportedStoreError(
             "The store answered 200 to 'PUT If-Match' with an ETag that the object does not have. It ignores the "
             "condition, so an update could silently undo another's; use a store with conditional writes"
         )
-    etag = await _renew(store, path)
+    etag = await _overwrite(store, path)
     if await _put(store, path, over=etag):
         return True
-    etag = await _renew(store, path)
-    if await _put(store, path, over=_WRONG.strip('"')) or not await _put(store, path, over=etag.strip('"')):
+    etag = await _overwrite(store, path)
+    if await _put(store, path, over=MISMATCHED_ETAG.strip('"')) or not await _put(store, path, over=etag.strip('"')):
         raise UnsupportedStoreError(
             "The store refused 'PUT If-Match' with the very ETag it gave, with and without quotes: nothing could be "
             "updated"
@@ -101,14 +101,14 @@ async def _check_overwriting(store: Store, path: str) -> bool:
     return False
 
 
-async def _copies_on_condition(store: Store, path: str, right: str, wrong: str) -> bool:
+async def _supports_conditional_copy(store: ObjectStore, path: str, right: str, wrong: str) -> bool:
     for source, target in ((wrong, right), (right, wrong)):
-        if not await _refuses_copy(store, path, source, target):
+        if not await _rejects_copy(store, path, source, target):
             return False
-    return not await _refuses_copy(store, path, right, right)
+    return not await _rejects_copy(store, path, right, right)
 
 
-async def _refuses_copy(store: Store, path: str, source: str, target: str) -> bool:
+async def _rejects_copy(store: ObjectStore, path: str, source: str, target: str) -> bool:
     try:
         return _refused(await store.copy(path, source_if_match=source, if_match=target))
     except UnavailableError:
@@ -118,7 +118,7 @@ async def _refuses_copy(store: Store, path: str, source: str, target: str) -> bo
         return False
 
 
-async def _deletes_on_condition(store: Store, path: str, right: str, wrong: str) -> bool:
+async def _supports_conditional_delete(store: ObjectStore, path: str, right: str, wrong: str) -> bool:
     try:
         if not _refused(await store.delete(path, if_match=wrong)) or _refused(await store.delete(path, if_match=right)):
             return False
@@ -130,22 +130,22 @@ async def _deletes_on_condition(store: Store, path: str, right: str, wrong: str)
         return False
 
 
-def _refused(answer: Written | Deleted | Refused) -> bool:
-    if isinstance(answer, Refused) and answer.reason is Reason.CONFLICT:
+def _refused(answer: PutResult | DeleteResult | Refusal) -> bool:
+    if isinstance(answer, Conflict):
         raise UnavailableError("The store answered 409, which says nothing about the condition")
-    return isinstance(answer, Refused)
+    return isinstance(answer, (PreconditionFailed, Conflict))
 
 
-async def _renew(store: Store, path: str) -> str:
+async def _overwrite(store: ObjectStore, path: str) -> str:
     written = await store.put(path, b"s3dict probes what this store honours")
-    assert isinstance(written, Written)
+    assert isinstance(written, PutResult)
     return written.etag
 
 
-async def _put(store: Store, path: str, *, over: str | None) -> bool:
-    for attempt in range(_ASKINGS):
+async def _put(store: ObjectStore, path: str, *, over: str | None) -> bool:
+    for attempt in range(MAX_ATTEMPTS):
         await before(store, attempt)
         answer = await store.put(path, b"s3dict probes", if_match=over, if_none_match=over is None)
-        if isinstance(answer, Written) or answer.reason is Reason.CONDITION:
-            return isinstance(answer, Written)
+        if isinstance(answer, (PutResult, PreconditionFailed)):
+            return isinstance(answer, PutResult)
     raise UnsupportedStoreError("The store answers 409 to every conditional PUT, though nobody else writes the object")

@@ -31,7 +31,7 @@ class Capabilities:
     def from_json(cls, fields: Mapping[str, Any]) -> Capabilities:
         """Raises IntegrityError unless every capability is there and is a boolean."""
         names = ("quoted_etags", "conditional_delete", "conditional_copy")
-        unsaid = [name for name in names if type(fields.get(name)) is not bool]
-        if unsaid:
-            raise IntegrityError(f"Of what the store honours, {', '.join(unsaid)} is neither true nor false")
+        missing = [name for name in names if type(fields.get(name)) is not bool]
+        if missing:
+            raise IntegrityError(f"Of what the store honours, {', '.join(missing)} is neither true nor false")
         return cls(*(fields[name] for name in names))

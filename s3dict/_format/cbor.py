@@ -19,7 +19,7 @@ MAX_RATIONAL_BITS = 7 * MAX_DECIMAL_PLACES
 SET = 258
 
 
-def _refuse(*_: object) -> Any:
+def _reject(*_: object) -> Any:
     raise ValueError("a tag that stands in nothing of ours")
 
 
@@ -43,35 +43,35 @@ def _rational(parts: tuple[int, int], _: bool) -> Fraction:
     return Fraction(numerator, denominator)
 
 
-def _unbuilt_set(members: list[Any], _: bool) -> cbor2.CBORTag:
+def _deferred_set(members: list[Any], _: bool) -> cbor2.CBORTag:
     """Whoever makes a set of the members looks at their hashes first."""
     return cbor2.CBORTag(SET, members)
 
 
 # What a key may be is told by tags (`keys.py`); these are the others that cbor2 knows.
-_NOT_IN_KEYS: dict[int, Any] = dict.fromkeys((1, 5, 25, 28, 29, 35, 36, 52, 54, 100, 256, 260, 261, 55799), _refuse)
+_NOT_IN_KEYS: dict[int, Any] = dict.fromkeys((1, 5, 25, 28, 29, 35, 36, 52, 54, 100, 256, 260, 261, 55799), _reject)
 _TAGS_OF_KEYS = (0, 2, 3, 4, 30, 37, SET, 1004, 43000)
-_IN_KEYS: dict[int, Any] = _NOT_IN_KEYS | {4: _decimal, 30: _rational, SET: _unbuilt_set}
-_NONE_AT_ALL: dict[int, Any] = _NOT_IN_KEYS | dict.fromkeys(_TAGS_OF_KEYS, _refuse)
+_IN_KEYS: dict[int, Any] = _NOT_IN_KEYS | {4: _decimal, 30: _rational, SET: _deferred_set}
+_NO_TAGS: dict[int, Any] = _NOT_IN_KEYS | dict.fromkeys(_TAGS_OF_KEYS, _reject)
 
 
 def loads(data: bytes | memoryview) -> Any:
     """The decoded key, in which sets are still tags. May raise anything for bytes that are no CBOR, or not as we write
     it.
 
-    Maps are in no key, and those of other than texts or byte strings are not even built: see `loads_plain`.
+    Maps are in no key, and those of other than texts or byte strings are not even built: see `loads_untagged`.
     """
     return cbor2.loads(data, semantic_decoders=_IN_KEYS, allow_indefinite=False, strict_hashable_types=True)
 
 
-def loads_plain(data: bytes, depth: int) -> Any:
+def loads_untagged(data: bytes, depth: int) -> Any:
     """The decoded item, in which containers are nested `depth` deep at most and nothing is tagged. Raises as `loads`.
 
     Maps have texts or byte strings as keys: other keys could be chosen so that their hashes collide.
     """
     return cbor2.loads(
         data,
-        semantic_decoders=_NONE_AT_ALL,
+        semantic_decoders=_NO_TAGS,
         max_depth=depth,
         allow_indefinite=False,
         allow_duplicate_keys=False,

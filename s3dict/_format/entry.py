@@ -23,15 +23,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Union
 
 import cbor2
 
 from ..errors import IntegrityError
-from .cbor import loads_plain
+from .cbor import loads_untagged
 from .values import MAX_SEGMENTS, Segment
 
-Data = Union[bytes, bytearray]
+Data = bytes | bytearray
 
 MAGIC = b"\x93S3D"
 VERSION = 1
@@ -50,12 +49,12 @@ _SIGNATURE_BYTES = 32
 class Prelude:
     """What the first bytes of an entry or tombstone say."""
 
-    renewals: int
+    revision: int
     write_id: bytes
     header_length: int
 
     def encode(self) -> bytes:
-        fields = _PRELUDE.pack(MAGIC, VERSION, self.renewals, self.write_id, self.header_length)
+        fields = _PRELUDE.pack(MAGIC, VERSION, self.revision, self.write_id, self.header_length)
         return fields + _CHECKSUM.pack(zlib.crc32(fields))
 
     @property
@@ -95,7 +94,7 @@ class EntryBody:
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
+class EntrySigner:
     """Signs and verifies the entries of one dict.
 
     The first key signs, each of them verifies; without keys nothing is signed, and signatures are not looked at.
@@ -134,14 +133,14 @@ class Seal:
         return signed.digest()
 
 
-def pack(write_id: bytes, key: bytes, codec: str, segments: Sequence[Segment], seal: Seal) -> bytes:
+def pack(write_id: bytes, key: bytes, codec: str, segments: Sequence[Segment], signer: EntrySigner) -> bytes:
     """The whole body of an entry."""
     lengths = tuple(memoryview(segment).nbytes for segment in segments)
-    header = Header(key, codec, lengths, _crc32(segments), seal.digest(segments)).encode()
-    block = cbor2.dumps([header, seal.sign(write_id, header)])
-    parts: list[Segment] = [Prelude(0, write_id, len(block)).encode(), block]
-    end = PRELUDE_BYTES + len(block)
-    for start, length, segment in zip(_starts(end, lengths), lengths, segments, strict=True):
+    header = Header(key, codec, lengths, _crc32(segments), signer.digest(segments)).encode()
+    header_block = cbor2.dumps([header, signer.sign(write_id, header)])
+    parts: list[Segment] = [Prelude(0, write_id, len(header_block)).encode(), header_block]
+    end = PRELUDE_BYTES + len(header_block)
+    for start, length, segment in zip(_segment_offsets(end, lengths), lengths, segments, strict=True):
         parts += bytes(start - end), segment
         end = start + length
     return b"".join(parts)
@@ -151,10 +150,10 @@ def pack_tombstone(write_id: bytes) -> bytes:
     return Prelude(0, write_id, 0).encode()
 
 
-def renewed(body: Data) -> bytes:
+def with_new_etag(body: Data) -> bytes:
     """The same entry in other bytes, which have another ETag."""
     prelude = read_prelude(body)
-    again = Prelude((prelude.renewals + 1) % 256, prelude.write_id, prelude.header_length)
+    again = Prelude((prelude.revision + 1) % 256, prelude.write_id, prelude.header_length)
     return b"".join([again.encode(), memoryview(body)[PRELUDE_BYTES:]])
 
 
@@ -162,7 +161,7 @@ def read_prelude(data: Data) -> Prelude:
     """What the first bytes say. Raises IntegrityError for bytes that no entry of ours begins with."""
     if len(data) < PRELUDE_BYTES:
         raise IntegrityError(f"The object is no entry: it has only {len(data)} bytes")
-    magic, version, renewals, write_id, header_length = _PRELUDE.unpack_from(data)
+    magic, version, revision, write_id, header_length = _PRELUDE.unpack_from(data)
     if magic != MAGIC:
         raise IntegrityError(f"The object is no entry of ours: it begins with {bytes(data[:8])!r}")
     if version != VERSION:
@@ -171,45 +170,47 @@ def read_prelude(data: Data) -> Prelude:
         raise IntegrityError("The entry's first bytes do not match their checksum: they were altered")
     if header_length > MAX_HEADER_BYTES:
         raise IntegrityError(f"The entry claims a header of {header_length} bytes: it is none of ours")
-    return Prelude(renewals, write_id, header_length)
+    return Prelude(revision, write_id, header_length)
 
 
-def unpack(data: Data, seal: Seal) -> EntryBody | None:
+def unpack(data: Data, signer: EntrySigner) -> EntryBody | None:
     """The checked entry; None for a tombstone. Raises IntegrityError for anything else than what `pack` wrote."""
     prelude = read_prelude(data)
     if prelude.is_tombstone:
         if len(data) != TOMBSTONE_BYTES:
             raise IntegrityError("The entry's header length is zero, but it is no tombstone: its bytes were altered")
         return None
-    header = read_header(data, prelude, seal)
-    segments = _cut(memoryview(data), PRELUDE_BYTES + prelude.header_length, header.segments)
+    header = read_header(data, prelude, signer)
+    segments = _slice(memoryview(data), PRELUDE_BYTES + prelude.header_length, header.segments)
     if _crc32(segments) != header.crc32:
         raise IntegrityError("The entry's checksum does not match: its bytes were altered")
-    if seal.keys and not hmac.compare_digest(seal.digest(segments), header.digest):
+    if signer.keys and not hmac.compare_digest(signer.digest(segments), header.digest):
         raise IntegrityError("The entry's payload is not the one that was signed")
     return EntryBody(prelude.write_id, header, segments)
 
 
-def expected_size(data: Data, seal: Seal) -> int:
+def expected_size(data: Data, signer: EntrySigner) -> int:
     """How many bytes the entry that begins so has in all. Raises IntegrityError for what no entry begins with."""
     prelude = read_prelude(data)
     if prelude.is_tombstone:
         return TOMBSTONE_BYTES
-    lengths = read_header(data, prelude, seal).segments
-    return _starts(PRELUDE_BYTES + prelude.header_length, lengths)[-1] + lengths[-1]
+    lengths = read_header(data, prelude, signer).segments
+    return _segment_offsets(PRELUDE_BYTES + prelude.header_length, lengths)[-1] + lengths[-1]
 
 
-def read_header(data: Data, prelude: Prelude, seal: Seal) -> Header:
+def read_header(data: Data, prelude: Prelude, signer: EntrySigner) -> Header:
     """The header at the beginning of an entry, verified; the payload need not be there."""
-    block = bytes(data[PRELUDE_BYTES : PRELUDE_BYTES + prelude.header_length])
-    if len(block) < prelude.header_length:
-        raise IntegrityError(f"The entry is truncated: its header lacks {prelude.header_length - len(block)} bytes")
+    header_block = bytes(data[PRELUDE_BYTES : PRELUDE_BYTES + prelude.header_length])
+    if len(header_block) < prelude.header_length:
+        raise IntegrityError(
+            f"The entry is truncated: its header lacks {prelude.header_length - len(header_block)} bytes"
+        )
     try:
-        encoded, signature = loads_plain(block, depth=1)
+        encoded, signature = loads_untagged(header_block, depth=1)
         if type(encoded) is not bytes or type(signature) is not bytes:
             raise IntegrityError("The entry's header is not a pair of byte strings")
-        seal.verify(prelude.write_id, encoded, signature)
-        return _checked_header(loads_plain(encoded, depth=2))
+        signer.verify(prelude.write_id, encoded, signature)
+        return _checked_header(loads_untagged(encoded, depth=2))
     except IntegrityError:
         raise
     except Exception as error:
@@ -230,7 +231,7 @@ def _is_length(number: object) -> bool:
     return type(number) is int and number >= 0
 
 
-def _starts(begin: int, lengths: Sequence[int]) -> list[int]:
+def _segment_offsets(begin: int, lengths: Sequence[int]) -> list[int]:
     """Where the segments begin, the first of them at `begin`."""
     starts: list[int] = []
     end = begin
@@ -241,8 +242,8 @@ def _starts(begin: int, lengths: Sequence[int]) -> list[int]:
     return starts
 
 
-def _cut(data: memoryview, begin: int, lengths: tuple[int, ...]) -> tuple[memoryview, ...]:
-    starts = _starts(begin, lengths)
+def _slice(data: memoryview, begin: int, lengths: tuple[int, ...]) -> tuple[memoryview, ...]:
+    starts = _segment_offsets(begin, lengths)
     ends = [start + length for start, length in zip(starts, lengths, strict=True)]
     if ends[-1] != len(data):
         raise IntegrityError(f"The entry should have {ends[-1]} bytes and has {len(data)}")

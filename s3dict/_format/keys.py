@@ -19,7 +19,7 @@ from binascii import a2b_base64, b2a_base64
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Context, Decimal
 from fractions import Fraction
 from hashlib import blake2b
@@ -34,7 +34,7 @@ MAX_KEY_BYTES = 1 << 20
 MAX_SEGMENT_BYTES = 250
 MAX_DEPTH = 100
 HASH_BYTES = 16
-MAX_COLLIDING = 100
+MAX_HASH_COLLISIONS = 100
 """How many members of one set may have the same hash: to build the set takes time that grows with the square of it."""
 
 # Registered tags (IANA "CBOR tags"), and four of our own from the first-come range.
@@ -66,7 +66,7 @@ class EncodedKey:
         return digest(self.data)
 
     @property
-    def segment(self) -> str:
+    def object_name(self) -> str:
         """The last segment of the entry's object name: the hash, and the key itself where it fits."""
         inlined = "" if self.pickled else "." + _to_base64(self.data)
         short = self.digest
@@ -78,7 +78,7 @@ def digest(key_bytes: bytes) -> str:
     return blake2b(key_bytes, digest_size=HASH_BYTES).hexdigest()
 
 
-def is_segment(segment: str) -> bool:
+def is_object_name(segment: str) -> bool:
     """Whether an object name can be that of an entry."""
     return _SEGMENT.fullmatch(segment) is not None
 
@@ -109,10 +109,10 @@ def key_bytes_in(segment: str) -> bytes | None:
 class KeyCodec:
     """Turns keys into canonical bytes and back.
 
-    ``pickles`` is False for dicts that must never unpickle anything; ``handle`` makes a Dict of an id.
+    ``uses_pickle`` is False for dicts that must never unpickle anything; ``handle`` makes a Dict of an id.
     """
 
-    pickles: bool
+    uses_pickle: bool
     handle: Callable[[str], Hashable]
 
     def encode(self, key: object) -> EncodedKey:
@@ -123,7 +123,7 @@ class KeyCodec:
             data = encoder.encode(key)
         except OverflowError as error:
             raise InvalidError("The key is an instant that no UTC datetime can express") from error
-        if encoder.pickled and not self.pickles:
+        if encoder.pickled and not self.uses_pickle:
             kind = type(encoder.pickled[0]).__name__
             raise SerializationError(f"A key of type {kind!r} would have to be pickled, and this Dict never does that")
         if len(data) > MAX_KEY_BYTES:
@@ -135,10 +135,10 @@ class KeyCodec:
         if len(data) > MAX_KEY_BYTES:
             raise IntegrityError(f"A key of {len(data)} bytes is none of ours: at most {MAX_KEY_BYTES} are allowed")
         try:
-            key = self._thaw(loads(data))
+            key = self._decode_item(loads(data))
             hash(key)
             # Equal objects may pickle differently; everything else has one spelling.
-            if not (self.pickles and _PICKLE_HEAD in data) and self._canonical(key) != data:
+            if not (self.uses_pickle and _PICKLE_HEAD in data) and self._canonical(key) != data:
                 raise IntegrityError(f"These bytes are not as a key is written: {data[:80]!r}")
         except (IntegrityError, DeserializationError):
             raise
@@ -150,13 +150,13 @@ class KeyCodec:
         # By the shortest way, where the key is what nearly all are.
         return _encode_str(key) if type(key) is str else self.encode(key).data
 
-    def _thaw(self, item: Any) -> Any:
+    def _decode_item(self, item: Any) -> Any:
         if isinstance(item, list):
-            return tuple([self._thaw(member) for member in item])
+            return tuple([self._decode_item(member) for member in item])
         if not isinstance(item, cbor2.CBORTag):
             return item
         if item.tag == SET:
-            members = [self._thaw(member) for member in item.value]
+            members = [self._decode_item(member) for member in item.value]
             _check_collisions(members)
             return frozenset(members)
         return self._untag(item)
@@ -173,7 +173,7 @@ class KeyCodec:
         raise IntegrityError(f"A key with the CBOR tag {tag.tag} is none of ours")
 
     def _unpickle(self, data: bytes) -> Any:
-        if not self.pickles:
+        if not self.uses_pickle:
             raise IntegrityError("The key is a pickle, and this Dict never unpickles anything")
         import pickle
 
@@ -204,7 +204,7 @@ class _Encoder:
             members = cast("frozenset[object]", key)
             _check_collisions(members)
             return _tagged(SET, _array(sorted(self._members(members))))
-        return _encode_scalar(key) or self._encode_derived(key)
+        return _encode_scalar(key) or self._encode_subclass(key)
 
     def _members(self, container: Iterable[object]) -> list[bytes]:
         self.depth += 1
@@ -214,8 +214,8 @@ class _Encoder:
         self.depth -= 1
         return members
 
-    def _encode_derived(self, key: object) -> bytes:
-        plain = _plain(key)
+    def _encode_subclass(self, key: object) -> bytes:
+        plain = _to_builtin(key)
         if plain is not key:
             return self.encode(plain)
         self.pickled.append(key)
@@ -224,8 +224,10 @@ class _Encoder:
 
 def _check_collisions(members: Collection[object]) -> None:
     """Numbers can be chosen so that their hashes are equal; those of texts and byte strings are seeded."""
-    if len(members) > MAX_COLLIDING and max(Counter(map(hash, members)).values()) > MAX_COLLIDING:
-        raise InvalidError(f"A set with more than {MAX_COLLIDING} members of the same hash is not supported in a key")
+    if len(members) > MAX_HASH_COLLISIONS and max(Counter(map(hash, members)).values()) > MAX_HASH_COLLISIONS:
+        raise InvalidError(
+            f"A set with more than {MAX_HASH_COLLISIONS} members of the same hash is not supported in a key"
+        )
 
 
 _PLAIN_FORMS: tuple[tuple[type, Callable[[Any], object]], ...] = (
@@ -238,7 +240,7 @@ _PLAIN_FORMS: tuple[tuple[type, Callable[[Any], object]], ...] = (
 )
 
 
-def _plain(key: object) -> object:
+def _to_builtin(key: object) -> object:
     """The built-in value that a key of a derived type equals, or the key itself.
 
     A subclass with an equality of its own, and an Enum member that does not equal its value, is not what it derives
@@ -246,17 +248,17 @@ def _plain(key: object) -> object:
     """
     for base, plain_form in _PLAIN_FORMS:
         if isinstance(key, base):
-            return _if_equal(plain_form(key), key)
+            return _if_equal_to(plain_form(key), key)
     # A key can only be of a module's type where that module is loaded; neither is worth loading for every process.
     uuid, numpy = sys.modules.get("uuid"), sys.modules.get("numpy")
     if uuid is not None and isinstance(key, uuid.UUID):
-        return _if_equal(uuid.UUID(int=cast(Any, key).int), key)
+        return _if_equal_to(uuid.UUID(int=cast(Any, key).int), key)
     if numpy is not None and isinstance(key, numpy.generic):
-        return _if_equal(cast(Any, key).item(), key)
+        return _if_equal_to(cast(Any, key).item(), key)
     return key
 
 
-def _if_equal(plain: object, key: object) -> object:
+def _if_equal_to(plain: object, key: object) -> object:
     return plain if type(plain) is not type(key) and plain == key and hash(plain) == hash(key) else key
 
 
@@ -290,7 +292,7 @@ def _encode_datetime(moment: datetime) -> bytes:
     if moment.utcoffset() is None:
         return _tagged(_NAIVE_DATETIME, cbor2.dumps(moment.replace(tzinfo=None).isoformat()))
     # `fold` tells two readings of one wall clock apart, but counts neither in comparisons of one zone nor in hashes.
-    return _tagged(_DATETIME, cbor2.dumps(moment.replace(fold=0).astimezone(timezone.utc).isoformat()))
+    return _tagged(_DATETIME, cbor2.dumps(moment.replace(fold=0).astimezone(UTC).isoformat()))
 
 
 def _encode_number(key: Any) -> bytes | None:
@@ -306,7 +308,7 @@ def _encode_number(key: Any) -> bytes | None:
 def _encode_real(real: Any, key: Any) -> bytes | None:
     if type(real) is Decimal and (written := _encode_by_digits(real)):
         return written
-    exact = _exact(real)
+    exact = _as_fraction(real)
     if exact is None or hash(exact) != hash(key):
         return None
     if exact.denominator == 1:
@@ -323,12 +325,12 @@ def _encode_by_digits(number: Decimal) -> bytes | None:
     what is written as a fraction.
     """
     _check_places(number)
-    shortest = _EXACT.normalize(number)
-    places = -_exponent(shortest)
+    normalised = _EXACT.normalize(number)
+    places = -_exponent(normalised)
     if places <= 0:
-        return cbor2.dumps(int(shortest))
-    mantissa = int(shortest.scaleb(places, _EXACT))
-    if mantissa.bit_length() > MAX_MANTISSA_BITS or Decimal(float(shortest)) == shortest:
+        return cbor2.dumps(int(normalised))
+    mantissa = int(normalised.scaleb(places, _EXACT))
+    if mantissa.bit_length() > MAX_MANTISSA_BITS or Decimal(float(normalised)) == normalised:
         return None
     return _tagged(_DECIMAL, _array([cbor2.dumps(-places), cbor2.dumps(mantissa)]))
 
@@ -342,7 +344,7 @@ def _exponent(number: Decimal) -> int:
     return cast(int, number.as_tuple().exponent)
 
 
-def _exact(real: Any) -> Fraction | None:
+def _as_fraction(real: Any) -> Fraction | None:
     if isinstance(real, Decimal):
         _check_places(real)
         return Fraction(real)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..errors import InvalidError
-from .keys import is_segment
+from .keys import is_object_name
 
 # The id of a lifecycle rule begins with the prefix (`lifecycle.py`), and S3 allows it 255 characters.
 MAX_PREFIX_BYTES = 200
@@ -42,13 +42,13 @@ _DATA = re.compile(
 )
 
 
-def is_name(name: object) -> bool:
+def is_valid_name(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None and name not in (".", "..")
 
 
-def check_name(name: str, what: str = "Dict") -> str:
+def validate_name(name: str, what: str = "Dict") -> str:
     """The name, if it is one. Raises InvalidError otherwise."""
-    if not is_name(name):
+    if not is_valid_name(name):
         raise InvalidError(
             f"Invalid {what} name: {name!r}. "
             "Names have 1 to 64 of the characters A-Z a-z 0-9 - _ . and are not '.' or '..'"
@@ -68,7 +68,7 @@ def check_prefix(prefix: str) -> str:
     return "/".join(segments)
 
 
-def check_ttl(ttl: timedelta | None) -> timedelta | None:
+def validate_ttl(ttl: timedelta | None) -> timedelta | None:
     """The ttl, if there is a sweep class that holds it. Raises InvalidError otherwise."""
     sweep_class(ttl)
     return ttl
@@ -115,7 +115,7 @@ class DictId:
             raise InvalidError(f"Invalid Dict id: {text!r}. An id is what `Dict.object_id` gives")
         if len(parts) == 1:
             return cls(ulid)
-        return cls(ulid, check_name(parts[1], "environment"), check_name(parts[2]))
+        return cls(ulid, validate_name(parts[1], "environment"), validate_name(parts[2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Layout:
     def manifest(self, environment: str, name: str) -> str:
         return f"{self.manifests(environment)}{name}.json"
 
-    def manifest_of(self, dict_id: DictId) -> str:
+    def manifest_path(self, dict_id: DictId) -> str:
         if dict_id.environment is None or dict_id.name is None:
             return f"{self.prefix}/ephemeral/{dict_id.ulid}.json"
         return self.manifest(dict_id.environment, dict_id.name)
@@ -151,20 +151,20 @@ class Layout:
         below = "" if environment is None else f"named/{environment}/"
         return tuple(f"{self.prefix}/{name}/{below}" for name in classes)
 
-    def named_in(self, path: str, environment: str) -> str | None:
+    def dict_name_from_path(self, path: str, environment: str) -> str | None:
         """The name of the dict whose manifest lies at `path`; None for what is no manifest of the environment's."""
         folder = self.manifests(environment)
         name = path[len(folder) :].removesuffix(".json")
-        return name if path == f"{folder}{name}.json" and is_name(name) else None
+        return name if path == f"{folder}{name}.json" and is_valid_name(name) else None
 
-    def owner(self, path: str) -> tuple[DictId, DataPaths] | None:
+    def parse_data_path(self, path: str) -> tuple[DictId, DataPaths] | None:
         """The dict whose data an object at `path` is, and where all of that lies; None for what is no dict's data."""
         inside = len(self.prefix) + 1
         found = _DATA.fullmatch(path, inside)
         if found is None or not path.startswith(f"{self.prefix}/"):
             return None
         root, environment, name, ulid, segment = found.groups()
-        if not is_segment(segment) or {environment, name} & {".", ".."}:
+        if not is_object_name(segment) or {environment, name} & {".", ".."}:
             return None
         return DictId(ulid, environment, name), DataPaths(path[:inside] + root)
 

@@ -33,12 +33,12 @@ class SweepRule:
 def sweep_rules(prefix: str) -> tuple[SweepRule, ...]:
     """One rule for each class of ttl, so that any ttl works with no further provisioning, and one for the manifests of
     ephemeral dicts whose heartbeat has stopped."""
-    classes = (SweepRule(f"{_mark(prefix)}sweep-{n}d", f"{prefix}/sweep-{n}d/", n) for n in SWEEP_DAYS)
-    return (*classes, SweepRule(f"{_mark(prefix)}ephemeral", f"{prefix}/ephemeral/", EPHEMERAL_DAYS))
+    classes = (SweepRule(f"{_id_prefix(prefix)}sweep-{n}d", f"{prefix}/sweep-{n}d/", n) for n in SWEEP_DAYS)
+    return (*classes, SweepRule(f"{_id_prefix(prefix)}ephemeral", f"{prefix}/ephemeral/", EPHEMERAL_DAYS))
 
 
 def housekeeping_id(prefix: str) -> str:
-    return f"{_mark(prefix)}housekeeping"
+    return f"{_id_prefix(prefix)}housekeeping"
 
 
 def lifecycle_rules(prefix: str) -> tuple[Rule, ...]:
@@ -55,7 +55,7 @@ def lifecycle_rules(prefix: str) -> tuple[Rule, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class RulePlan:
     """The rules that a bucket shall have, and the ids of ours that differ from those it has."""
 
     rules: tuple[Rule, ...]
@@ -68,17 +68,17 @@ class Merged:
         return not (self.added or self.changed or self.removed)
 
 
-def merge(existing: Sequence[Rule], prefix: str) -> Merged:
+def merge(existing: Sequence[Rule], prefix: str) -> RulePlan:
     """Puts our rules for `prefix` in the place of what the bucket has of them. All others stay as they are spelled.
 
     Raises InvalidError when that is more than S3 allows.
     """
-    old = {rule["ID"]: rule for rule in existing if is_ours(rule, prefix)}
+    old = {rule["ID"]: rule for rule in existing if is_managed(rule, prefix)}
     new = {rule["ID"]: rule for rule in lifecycle_rules(prefix)}
-    merged = Merged(
-        rules=_joined([rule for rule in existing if not is_ours(rule, prefix)], new.values()),
+    merged = RulePlan(
+        rules=_joined([rule for rule in existing if not is_managed(rule, prefix)], new.values()),
         added=tuple(name for name in new if name not in old),
-        changed=tuple(name for name in new if name in old and _meaning(new[name]) != _meaning(old[name])),
+        changed=tuple(name for name in new if name in old and _normalised(new[name]) != _normalised(old[name])),
         removed=tuple(name for name in old if name not in new),
     )
     if len(merged.rules) > MAX_RULES:
@@ -96,30 +96,32 @@ def are_equal(some: Iterable[Rule], others: Iterable[Rule]) -> bool:
 
 def missing(existing: Iterable[Rule], prefix: str) -> tuple[str, ...]:
     """The ids of the rules that a prefix needs and nothing in the bucket does, under whatever id."""
-    return tuple(rule["ID"] for rule in lifecycle_rules(prefix) if not any(_does(other, rule) for other in existing))
+    return tuple(
+        rule["ID"] for rule in lifecycle_rules(prefix) if not any(_satisfies(other, rule) for other in existing)
+    )
 
 
-def harmful(existing: Iterable[Rule], prefix: str) -> tuple[str, ...]:
+def conflicting(existing: Iterable[Rule], prefix: str) -> tuple[str, ...]:
     """The ids of rules that delete, or put out of reach, what under this prefix may still be alive."""
-    ours = [_meaning(rule) for rule in lifecycle_rules(prefix)]
-    others = (rule for rule in existing if _meaning(rule) not in ours)
-    return tuple(str(rule.get("ID") or "(without an id)") for rule in others if _does_harm(rule, prefix))
+    ours = [_normalised(rule) for rule in lifecycle_rules(prefix)]
+    others = (rule for rule in existing if _normalised(rule) not in ours)
+    return tuple(str(rule.get("ID") or "(without an id)") for rule in others if _deletes_live_data(rule, prefix))
 
 
-def is_ours(rule: Rule, prefix: str) -> bool:
+def is_managed(rule: Rule, prefix: str) -> bool:
     """Whether the rule is one that this library, of whatever version, installed for the prefix."""
-    return str(rule.get("ID") or "").startswith(_mark(prefix))
+    return str(rule.get("ID") or "").startswith(_id_prefix(prefix))
 
 
 def describe(rule: Rule) -> str:
     """A rule on one line."""
-    meaning = _meaning(rule)
+    meaning = _normalised(rule)
     scope, status = meaning.pop("Filter", {}), meaning.pop("Status", "without a status")
     actions = ", ".join(f"{name} {value}" for name, value in meaning.items() if name != "ID")
     return f"{status}, on {scope.get('Prefix', 'everything')}: {actions or 'nothing'}".replace("'", "")
 
 
-def _mark(prefix: str) -> str:
+def _id_prefix(prefix: str) -> str:
     # No prefix has a colon in it, so no two prefixes share an id.
     return f"s3dict:{prefix}:"
 
@@ -131,20 +133,20 @@ def _enabled(name: str, prefix: str, actions: Rule) -> Rule:
 def _joined(foreign: Sequence[Rule], ours: Iterable[Rule]) -> tuple[Rule, ...]:
     """AWS refuses rules with a `Filter` beside any with the older `Prefix`: ours are spelled as the others are."""
     is_older = any("Prefix" in rule for rule in foreign) and not any("Filter" in rule for rule in foreign)
-    return (*foreign, *(map(_older, ours) if is_older else ours))
+    return (*foreign, *(map(_legacy_form, ours) if is_older else ours))
 
 
-def _older(rule: Rule) -> Rule:
+def _legacy_form(rule: Rule) -> Rule:
     return {name: value for name, value in rule.items() if name != "Filter"} | {"Prefix": rule["Filter"]["Prefix"]}
 
 
-def _does(rule: Rule, wanted: Rule) -> bool:
-    asked, there = _meaning(wanted), _meaning(rule)
+def _satisfies(rule: Rule, wanted: Rule) -> bool:
+    asked, there = _normalised(wanted), _normalised(rule)
     return all(there.get(name) == value for name, value in asked.items() if name != "ID")
 
 
-def _does_harm(rule: Rule, prefix: str) -> bool:
-    meaning = _meaning(rule)
+def _deletes_live_data(rule: Rule, prefix: str) -> bool:
+    meaning = _normalised(rule)
     scope, expiration = meaning.get("Filter", {}), meaning.get("Expiration", {})
     archives = any(to.get("StorageClass") in _ARCHIVES for to in meaning.get("Transitions", ()))
     takes_away = "Days" in expiration or "Date" in expiration or archives
@@ -161,10 +163,10 @@ def _does_harm(rule: Rule, prefix: str) -> bool:
 
 
 def _meanings(rules: Iterable[Rule]) -> list[str]:
-    return sorted(repr(_meaning(rule)) for rule in rules)
+    return sorted(repr(_normalised(rule)) for rule in rules)
 
 
-def _meaning(rule: Rule) -> dict[str, Any]:
+def _normalised(rule: Rule) -> dict[str, Any]:
     """A rule in one spelling of the many that say the same."""
     scope = dict(rule.get("Filter") or {})
     scope |= scope.pop("And", None) or {}
@@ -172,13 +174,13 @@ def _meaning(rule: Rule) -> dict[str, Any]:
     tags = [*(scope.get("Tags") or ()), *([tag] if tag else ())]
     scope["Tags"] = sorted(tags, key=lambda tag: str(tag.get("Key")))
     scope["Prefix"] = scope.get("Prefix") or rule.get("Prefix")
-    meaning: dict[str, Any] = _bare({**rule, "Filter": scope, "Prefix": None})
+    meaning: dict[str, Any] = _without_empty({**rule, "Filter": scope, "Prefix": None})
     return meaning
 
 
-def _bare(value: Any) -> Any:
+def _without_empty(value: Any) -> Any:
     """Without what is empty, false or zero, which a server may send or leave out, and in one order."""
     if isinstance(value, Mapping):
-        fields = ((name, _bare(value[name])) for name in sorted(value))
+        fields = ((name, _without_empty(value[name])) for name in sorted(value))
         return {name: field for name, field in fields if field}
-    return [_bare(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return [_without_empty(item) for item in value] if isinstance(value, (list, tuple)) else value

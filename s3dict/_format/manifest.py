@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..errors import IntegrityError
 from .capabilities import Capabilities
-from .layout import DictId, check_ttl
-from .values import codec_named
+from .layout import DictId, validate_ttl
+from .values import get_codec
 
 FORMAT = 1
 
@@ -32,7 +32,7 @@ class Manifest:
                 "id": str(self.dict_id),
                 "name": self.dict_id.name,
                 "environment": self.dict_id.environment,
-                "created_at": self.created_at.astimezone(timezone.utc).isoformat(),
+                "created_at": self.created_at.astimezone(UTC).isoformat(),
                 "created_by": self.created_by,
                 "ttl_seconds": None if self.ttl is None else self.ttl.total_seconds(),
                 "codec": self.codec,
@@ -57,7 +57,7 @@ def encode_deleted(write_id: str) -> bytes:
     return _encode({"format": FORMAT, "deleted": True, "write_id": write_id})
 
 
-def encode_store(capabilities: Capabilities) -> bytes:
+def encode_store_json(capabilities: Capabilities) -> bytes:
     return _encode({"format": FORMAT, "store": capabilities.to_json()})
 
 
@@ -78,10 +78,10 @@ def _manifest(fields: dict[str, Any]) -> Manifest:
     seconds = fields["ttl_seconds"]
     return Manifest(
         dict_id=DictId.parse(fields["id"]),
-        created_at=created_at.astimezone(timezone.utc),
+        created_at=created_at.astimezone(UTC),
         created_by=fields["created_by"],
-        ttl=check_ttl(None if seconds is None else timedelta(seconds=seconds)),
-        codec=codec_named(fields["codec"]).name,
+        ttl=validate_ttl(None if seconds is None else timedelta(seconds=seconds)),
+        codec=get_codec(fields["codec"]).name,
         capabilities=Capabilities.from_json(fields["store"]),
     )
 

@@ -7,17 +7,17 @@ that pickle protocol 5 (PEP 574) passes out of band, so that a large array is co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, Union
+from typing import Any, Protocol
 
 from ..errors import InvalidError
 
-Segment = Union[bytes, bytearray, memoryview]
+Segment = bytes | bytearray | memoryview
 
 MAX_SEGMENTS = 1 << 16
 """Further buffers stay inside of the pickle: a byte of a header can say a segment, of which a reader makes hundreds."""
 
 # What plain pickle writes exactly as cloudpickle would, without asking whether it holds code from `__main__`.
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+BUILTIN_TYPES = frozenset({type(None), bool, int, float, str, bytes})
 
 
 class Codec(Protocol):
@@ -27,7 +27,7 @@ class Codec(Protocol):
     def name(self) -> str: ...
 
     @property
-    def pickles(self) -> bool:
+    def uses_pickle(self) -> bool:
         """False when the dict never unpickles anything, keys included."""
         ...
 
@@ -40,33 +40,33 @@ class CloudpickleCodec:
     """Any value that cloudpickle takes: lambdas, classes of a notebook, arrays."""
 
     name = "cloudpickle"
-    pickles = True
+    uses_pickle = True
 
     def dumps(self, value: Any) -> list[Segment]:
         import pickle
 
-        if type(value) in _PLAIN:
+        if type(value) in BUILTIN_TYPES:
             return [pickle.dumps(value, protocol=5)]
         import cloudpickle
 
         buffers: list[pickle.PickleBuffer] = []
 
-        def stays_inside(buffer: pickle.PickleBuffer) -> bool:
+        def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
             if len(buffers) < MAX_SEGMENTS - 1:
                 buffers.append(buffer)
                 return False
             return True
 
-        head: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=stays_inside)
+        head: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
         return [head, *(buffer.raw() for buffer in buffers)]
 
     def loads(self, segments: Sequence[memoryview]) -> Any:
         import pickle
 
-        return pickle.loads(segments[0], buffers=[_own(segment) for segment in segments[1:]])
+        return pickle.loads(segments[0], buffers=[_writable(segment) for segment in segments[1:]])
 
 
-def _own(segment: memoryview) -> memoryview | bytearray:
+def _writable(segment: memoryview) -> memoryview | bytearray:
     """The buffer for a value to keep and to change.
 
     A copy, since an array over an answer's own bytes would be read-only, which the array that was put was not. Only a
@@ -80,7 +80,7 @@ class JsonCodec:
     """Whatever JSON can say. A tuple comes back as a list, and the keys of inner dicts as strings."""
 
     name = "json"
-    pickles = False
+    uses_pickle = False
 
     def dumps(self, value: Any) -> list[Segment]:
         import json
@@ -97,7 +97,7 @@ class BytesCodec:
     """Bytes as they are. A bytearray or memoryview comes back as ``bytes``."""
 
     name = "bytes"
-    pickles = False
+    uses_pickle = False
 
     def dumps(self, value: Any) -> list[Segment]:
         if not isinstance(value, (bytes, bytearray, memoryview)):
@@ -111,7 +111,7 @@ class BytesCodec:
 _CODECS: dict[str, Codec] = {codec.name: codec for codec in (CloudpickleCodec(), JsonCodec(), BytesCodec())}
 
 
-def codec_named(name: str) -> Codec:
+def get_codec(name: str) -> Codec:
     """The codec of that name. Raises InvalidError for one that does not exist."""
     if name not in _CODECS:
         raise InvalidError(f"Unknown codec {name!r}: choose one of {', '.join(sorted(_CODECS))}")

@@ -1,15 +1,19 @@
-"""The protocol that every operation is written against, and the dataclasses that cross it.
+"""The protocols that every operation is written against, and the classes that cross them.
 
-A store is async in shape. A blocking one never suspends, so its coroutines run to their end in one step on the caller's
+`ObjectStore` is the requests to one bucket; `Runtime` is how its caller waits and runs calls side by side (threads or
+tasks). A store has a runtime, and a new store is a handful of methods.
+
+Both are async in shape. A blocking store never suspends, so its coroutines run to their end in one step on the caller's
 own thread (`threads.run_blocking`); an asyncio one awaits as usual. The operations cannot tell which they have.
 
-What the protocol promises, and `s3dict.testing.StoreContract` checks:
+What the protocol promises, and `tests/stores/contract.py` checks:
 
-- A refused condition is a `Refused`, never an exception; something missing is `None`, never an exception.
-- A `put`, and whatever carries a condition, is sent exactly once. Only its sender knows what a second sending may have
-  done, so that is for the operations (`core.conditional`, `core.entries`). Everything else is retried by the store.
-- A `put` without a condition may be a `Refused` too, for a conflict: nothing was written, and it may be sent again.
-- Whatever goes wrong is one of `s3dict.errors`, raised from the vendor's own.
+- A precondition that fails is a `PreconditionFailed`, never an exception; a missing object is `None`, never an
+  exception.
+- A `put`, and every conditional request, is sent exactly once. Only its caller knows what a second attempt may have
+  done, so retries are for the operations (`_core.conditional`, `_core.entries`). The store retries everything else.
+- A `put` without a condition may be a `Conflict` too: nothing was written, and it may be retried.
+- Every failure is one of `s3dict.errors`, raised from the vendor's exception.
 """
 
 from __future__ import annotations
@@ -19,100 +23,137 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Itera
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum
-from typing import Protocol, TypeVar, Union
+from typing import Protocol, TypeVar
 
 from ..errors import Error, UnavailableError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-Body = Union[bytes, bytearray]
+Body = bytes | bytearray
 PAGE_SIZE = 1000
 
 
-class Clock(Protocol):
-    """The store's clock as it stood at an answer that did not tell: it is asked when somebody has to know.
+class ReadsServerClock(Protocol):
+    """A clock of the store that is read when its time matters, which takes a request now and then."""
 
-    That takes a request now and then. So ask `has_aged`, which can often tell without.
+    def time_at(self, moment: float) -> datetime:
+        """Return the store's time at `moment` of `monotonic_seconds`.
+
+        Raises:
+            UnavailableError: the store does not respond.
+        """
+        ...
+
+    def latest_at(self, moment: float) -> datetime:
+        """Return a time that the store's clock cannot have passed at `moment`. Sends no request."""
+        ...
+
+
+class ServerTime:
+    """The store's clock when a response arrived: known from its Date header, or read when it matters.
+
+    Args:
+        date: The time in the response's Date header; None where the driver does not show headers.
+        clock: What reads the time where there is no `date`.
+        moment: When the response arrived, in `monotonic_seconds`.
     """
 
+    __slots__ = ("_clock", "_date", "_moment")
+
+    def __init__(
+        self, date: datetime | None = None, clock: ReadsServerClock | None = None, moment: float = 0.0
+    ) -> None:
+        self._date = date
+        self._clock = clock
+        self._moment = moment
+
     def date(self) -> datetime:
-        """Raises UnavailableError when the store does not answer."""
-        ...
+        """Return the time.
 
-    def has_reached(self, moment: datetime) -> bool:
-        """Whether the clock surely stood at that moment, or later. Raises as `date` does, where it has to ask."""
-        ...
+        Raises:
+            UnavailableError: the time has to be read, and the store does not respond.
+        """
+        if self._date is not None:
+            return self._date
+        assert self._clock is not None
+        return self._clock.time_at(self._moment)
 
-    def __add__(self, later: timedelta, /) -> Clock: ...
+    def is_after(self, moment: datetime) -> bool:
+        """Return whether the clock certainly showed that moment, or later.
 
+        Raises as `date` does, but only where the answer cannot be told without reading the clock.
+        """
+        if self._date is not None:
+            return self._date >= moment
+        assert self._clock is not None
+        return self._clock.latest_at(self._moment) >= moment and self.date() >= moment
 
-Told = Union[datetime, Clock]
+    def is_older_than(self, last_modified: datetime, age: timedelta) -> bool:
+        """Return whether an object of that Last-Modified was at least so old. Raises as `is_after` does."""
+        if self._date is not None:
+            return self._date - last_modified >= age
+        return age != timedelta.max and self.is_after(last_modified + age)
 
-
-def has_aged(last_modified: datetime, age: timedelta, told: Told) -> bool:
-    """Whether an object of that time was at least so old when the store told."""
-    if isinstance(told, datetime):
-        return told - last_modified >= age
-    return age != timedelta.max and told.has_reached(last_modified + age)
-
-
-def _date(told: Told) -> datetime:
-    return told if isinstance(told, datetime) else told.date()
+    def __add__(self, later: timedelta, /) -> ServerTime:
+        if self._date is not None:
+            return ServerTime(self._date + later)
+        return ServerTime(clock=self._clock, moment=self._moment + later.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An object, or the range of it that was asked for.
+class StoredObject:
+    """An object, or the range of it that was requested.
 
-    ``last_modified`` and what was ``told`` are both read off the store's clock, so their difference is the object's age
-    however wrong the clock here is: too long by less than a second, for they are cut to seconds, or a little too short.
+    `last_modified` and `server_time` are both read off the store's clock, so their difference is the object's age
+    however wrong the clock here is: too long by less than a second, since both are truncated to seconds, or a little
+    too short.
     """
 
     body: Body = field(repr=False)
     etag: str
     size: int
     last_modified: datetime
-    told: Told = field(repr=False)
+    server_time: ServerTime = field(repr=False)
 
     @property
     def date(self) -> datetime:
-        return _date(self.told)
+        return self.server_time.date()
 
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """The object still has the ETag that was asked about."""
+    """The object still has the given ETag."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class PutResult:
     """The write took effect."""
 
     etag: str
 
 
 @dataclass(frozen=True, slots=True)
-class Deleted:
-    """The object is gone, or was not there."""
-
-
-class Reason(Enum):
-    CONDITION = "the condition did not hold, or the object was not there"
-    CONFLICT = "another conditional request was under way; nothing was written, and the same request may be sent again"
+class DeleteResult:
+    """The object does not exist any more, or did not exist."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A conditional request had no effect."""
-
-    reason: Reason
+class PreconditionFailed:
+    """A conditional request had no effect: its condition did not hold, or the object does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """One line of a listing."""
+class Conflict:
+    """A request had no effect: another conditional request was in flight. The same request may be retried."""
+
+
+Refusal = PreconditionFailed | Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    """One object of a listing."""
 
     path: str
     etag: str
@@ -122,93 +163,51 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Up to a thousand lines of a listing, in the order of their paths.
+    """Up to a thousand objects of a listing, in the order of their paths.
 
-    ``more`` says whether others may follow.
+    `is_truncated` says whether others may follow.
     """
 
-    objects: tuple[Listed, ...]
-    more: bool
-    told: Told = field(repr=False)
+    objects: tuple[ObjectMeta, ...]
+    is_truncated: bool
+    server_time: ServerTime = field(repr=False)
 
     @property
     def date(self) -> datetime:
-        return _date(self.told)
+        return self.server_time.date()
 
 
 @dataclass(frozen=True, slots=True)
-class NotDeleted:
+class DeleteFailure:
     """One object that a bulk deletion could not delete, and why."""
 
     path: str
-    why: Error
+    error: Error
 
 
-class SilenceError(UnavailableError):
-    """The store, or what leads there, said nothing for as long as it was waited for."""
+class RequestTimeoutError(UnavailableError):
+    """No response, or no further part of it, arrived within the timeout."""
 
 
 _BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-def steady_seconds() -> float:
-    """A clock that never goes back and, where the system has one, goes on while the machine is suspended."""
+def monotonic_seconds() -> float:
+    """Return seconds of a clock that never goes back and, where the system has one, goes on while suspended."""
     return time.monotonic() if _BOOT_TIME is None else time.clock_gettime(_BOOT_TIME)
 
 
-class Store(Protocol):
-    """Objects of one bucket, and the concurrency that fits the caller.
+class Runtime(Protocol):
+    """How the caller of a store waits and runs calls side by side: threads, or the tasks of one event loop."""
 
-    ``timeout`` is for how many seconds a request waits while the store says nothing.
-    """
-
-    timeout: float
-
-    def hurried(self, seconds: float) -> Store:
-        """The same, for requests that wait no longer than so many seconds: what is late then is no use any more.
-
-        It has connections of its own, and is kept for the next who is in such a hurry.
-        """
-        ...
-
-    async def get(
-        self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
-    ) -> Found | NotModified | None:
-        """The object, or its bytes from the first to the last of `byte_range` (both included, as in HTTP)."""
-        ...
-
-    async def head(self, path: str) -> Found | None:
-        """The object without its body."""
-        ...
-
-    async def put(
-        self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
-    ) -> Written | Refused:
-        """Writes the object: always, only over the ETag `if_match`, or only where there is none (`if_none_match`)."""
-        ...
-
-    async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused: ...
-
-    async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
-        """Deletes up to a thousand objects in one request; gives those that are still there."""
-        ...
-
-    async def copy(self, path: str, *, source_if_match: str, if_match: str) -> Written | Refused:
-        """Copies the object onto itself, which renews its Last-Modified."""
-        ...
-
-    async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
-        """The first objects under `prefix` whose path is greater than `after` and less than `until`."""
-        ...
-
-    def now(self) -> float:
-        """Seconds of a clock that never goes back; only differences mean anything."""
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back; only differences mean anything."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...
 
     def map(self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int) -> AsyncGenerator[R, None]:
-        """The results of `function` for each item, as they come, with at most `limit` calls under way.
+        """Yield the results of `function` for each item, as they complete, with at most `limit` calls in flight.
 
         Items are taken only as fast as calls end, or a quarter of `limit` ahead of that. The first exception ends it;
         closing it early cancels what has not begun and waits for what has. Must not be nested: `function` may not call
@@ -216,14 +215,63 @@ class Store(Protocol):
         """
         ...
 
-    def caller(self) -> Hashable:
-        """Who is calling: the thread or task, of this process."""
+    def caller_id(self) -> Hashable:
+        """Return who is calling: the thread or task, of this process."""
         ...
 
-    def exclusive(self, owner: object) -> AbstractAsyncContextManager[None]:
-        """One caller of this store at a time for each owner, among this store's threads or tasks."""
+    def lock_for(self, owner: object) -> AbstractAsyncContextManager[None]:
+        """Admit one caller at a time for each owner, among this runtime's threads or tasks."""
         ...
 
-    def every(self, seconds: float, beat: Callable[[], Awaitable[bool]]) -> AbstractAsyncContextManager[None]:
-        """Calls `beat` in the background while the context is open, until it returns False."""
+    def heartbeat(self, interval: float, callback: Callable[[], Awaitable[bool]]) -> AbstractAsyncContextManager[None]:
+        """Call `callback` in the background every `interval` seconds, until it returns False or the context ends."""
+        ...
+
+
+class ObjectStore(Protocol):
+    """The requests to one bucket.
+
+    `timeout` is for how many seconds a request waits without receiving anything.
+    """
+
+    timeout: float
+
+    @property
+    def runtime(self) -> Runtime: ...
+
+    def with_timeout(self, seconds: float) -> ObjectStore:
+        """Return a store of the same bucket whose requests wait no longer than so many seconds.
+
+        It has connections of its own, and is kept for the next call with such a timeout.
+        """
+        ...
+
+    async def get(
+        self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
+    ) -> StoredObject | NotModified | None:
+        """Return the object, or its bytes from the first to the last of `byte_range` (inclusive, as in HTTP)."""
+        ...
+
+    async def head(self, path: str) -> StoredObject | None:
+        """Return the object without its body."""
+        ...
+
+    async def put(
+        self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
+    ) -> PutResult | Refusal:
+        """Write the object: unconditionally, only over the ETag `if_match`, or only where there is none."""
+        ...
+
+    async def delete(self, path: str, *, if_match: str | None = None) -> DeleteResult | Refusal: ...
+
+    async def delete_many(self, paths: Sequence[str]) -> tuple[DeleteFailure, ...]:
+        """Delete up to a thousand objects in one request; return those that still exist."""
+        ...
+
+    async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:
+        """Copy the object onto itself, which renews its Last-Modified."""
+        ...
+
+    async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
+        """Return the first objects under `prefix` whose path is greater than `start_after`, less than `end_before`."""
         ...

@@ -12,31 +12,33 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from hashlib import md5
-from typing import Literal
+from typing import Literal, Self
 
 from ..errors import Error, UnavailableError
 from .base import (
     PAGE_SIZE,
     Body,
-    Deleted,
-    Found,
-    Listed,
-    NotDeleted,
+    DeleteFailure,
+    DeleteResult,
     NotModified,
+    ObjectMeta,
     Page,
-    Reason,
-    Refused,
-    Written,
+    PreconditionFailed,
+    PutResult,
+    Refusal,
+    Runtime,
+    ServerTime,
+    StoredObject,
 )
-from .boto.requests import Call, folder
-from .shared.access_denied import denied
-from .shared.tasks import Tasks
-from .shared.threads import Threads
+from .boto.requests import S3Request, common_folder
+from .shared.access_denied import access_denied_error
+from .shared.tasks import TaskRuntime
+from .shared.threads import ThreadRuntime
 
-_REFUSED = Refused(Reason.CONDITION)
-_FAULTY_PAUSE = 0.001
+_PRECONDITION_FAILED = PreconditionFailed()
+FAULT_BACKOFF = 0.001
 
 Operation = Literal["get", "put", "delete", "list"]
 """What a policy would allow or deny: HEAD counts as a get, a copy as a put."""
@@ -52,17 +54,17 @@ class Fault:
     kind: FaultKind
     operation: Operation | None
     times: int | None
-    struck: int = 0
+    hits: int = 0
     """How many requests it has hit."""
 
-    def concerns(self, operation: Operation) -> bool:
-        return self.operation in (None, operation) and (self.times is None or self.struck < self.times)
+    def matches(self, operation: Operation) -> bool:
+        return self.operation in (None, operation) and (self.times is None or self.hits < self.times)
 
     def error(self, operation: Operation, bucket: str, path: str) -> Error:
         said = f"said by a fault that a test injected ({self.kind})"
         if self.kind == "denied":
-            return denied(Call(_METHODS[operation], bucket, path, {}), 403, "AccessDenied", said)
-        return UnavailableError(f"{operation}: {said}", sent=self.kind != "unreachable")
+            return access_denied_error(S3Request(_METHODS[operation], bucket, path, {}), 403, "AccessDenied", said)
+        return UnavailableError(f"{operation}: {said}", maybe_applied=self.kind != "unreachable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,34 +80,34 @@ class MemoryBucket:
     def __init__(self, name: str = "memory") -> None:
         self.name = name
         self.objects: dict[str, _Object] = {}
-        self.ahead = timedelta(0)
+        self.clock_offset = timedelta(0)
         self.faults: list[Fault] = []
         self._guard = threading.Lock()
         self._paths: list[str] | None = None
 
     def advance(self, time: timedelta) -> None:
         """Makes everything in the bucket that much older."""
-        self.ahead += time
+        self.clock_offset += time
 
     def date(self) -> datetime:
-        return (datetime.now(timezone.utc) + self.ahead).replace(microsecond=0)
+        return (datetime.now(UTC) + self.clock_offset).replace(microsecond=0)
 
     @contextmanager
-    def answering(self, operation: Operation, path: str) -> Iterator[None]:
+    def handling(self, operation: Operation, path: str) -> Iterator[None]:
         """One request: atomic among threads, and ended by the first fault that concerns it. Nothing waits inside."""
         with self._guard:
-            fault = next((fault for fault in self.faults if fault.concerns(operation)), None)
+            fault = next((fault for fault in self.faults if fault.matches(operation)), None)
             if fault is not None:
-                fault.struck += 1
+                fault.hits += 1
                 if fault.kind != "lost-answer":
                     raise fault.error(operation, self.name, path)
             yield
             if fault is not None:
                 raise fault.error(operation, self.name, path)
 
-    def pause(self, seconds: float) -> float:
-        """How long to wait in earnest: a test need not sit through the pauses between attempts that are to fail."""
-        return min(seconds, _FAULTY_PAUSE) if self.faults else seconds
+    def shortened(self, seconds: float) -> float:
+        """Return how long to sleep: a test need not wait out the backoff between attempts that are to fail."""
+        return min(seconds, FAULT_BACKOFF) if self.faults else seconds
 
     def paths(self) -> list[str]:
         if self._paths is None:
@@ -137,112 +139,128 @@ def forget_memory_bucket(name: str) -> None:
     _buckets.pop(name, None)
 
 
-class _MemoryObjects:
-    """The requests of the protocol."""
+class _MemoryRequests:
+    """The requests to a bucket in memory, over any runtime."""
 
-    _bucket: MemoryBucket
     timeout = 60.0
     """Never waited for."""
 
+    def __init__(self, bucket: MemoryBucket, runtime: Runtime) -> None:
+        self._bucket = bucket
+        self.runtime = runtime
+
+    def with_timeout(self, seconds: float) -> Self:  # noqa: ARG002 (it never waits)
+        return self
+
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
-    ) -> Found | NotModified | None:
-        with self._bucket.answering("get", path):
+    ) -> StoredObject | NotModified | None:
+        with self._bucket.handling("get", path):
             found = self._find(path)
         if found is None:
             return None
         if if_none_match == found.etag:
             return NotModified()
         first, last = byte_range or (0, found.size)
-        return Found(found.body[first : last + 1], found.etag, found.size, found.last_modified, found.date)
+        return StoredObject(
+            found.body[first : last + 1], found.etag, found.size, found.last_modified, found.server_time
+        )
 
-    async def head(self, path: str) -> Found | None:
-        with self._bucket.answering("get", path):
+    async def head(self, path: str) -> StoredObject | None:
+        with self._bucket.handling("get", path):
             found = self._find(path)
-        return found and Found(b"", found.etag, found.size, found.last_modified, found.date)
+        return found and StoredObject(b"", found.etag, found.size, found.last_modified, found.server_time)
 
     async def put(
         self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
-    ) -> Written | Refused:
-        with self._bucket.answering("put", path):
-            if not self._holds(path, if_match, if_none_match):
-                return _REFUSED
-            return Written(self._bucket.write(path, body))
+    ) -> PutResult | Refusal:
+        with self._bucket.handling("put", path):
+            if not self._precondition_holds(path, if_match, if_none_match):
+                return _PRECONDITION_FAILED
+            return PutResult(self._bucket.write(path, body))
 
-    async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused:
-        with self._bucket.answering("delete", path):
-            if not self._holds(path, if_match):
-                return _REFUSED
+    async def delete(self, path: str, *, if_match: str | None = None) -> DeleteResult | Refusal:
+        with self._bucket.handling("delete", path):
+            if not self._precondition_holds(path, if_match):
+                return _PRECONDITION_FAILED
             self._bucket.remove(path)
-        return Deleted()
+        return DeleteResult()
 
-    async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
-        with self._bucket.answering("delete", folder(paths)):
+    async def delete_many(self, paths: Sequence[str]) -> tuple[DeleteFailure, ...]:
+        with self._bucket.handling("delete", common_folder(paths)):
             for path in paths:
                 self._bucket.remove(path)
         return ()
 
-    async def copy(self, path: str, *, source_if_match: str, if_match: str) -> Written | Refused:
-        with self._bucket.answering("put", path):
-            if not (self._holds(path, source_if_match) and self._holds(path, if_match)):
-                return _REFUSED
-            return Written(self._bucket.write(path, self._bucket.objects[path].body))
+    async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:
+        with self._bucket.handling("put", path):
+            if not (self._precondition_holds(path, source_if_match) and self._precondition_holds(path, if_match)):
+                return _PRECONDITION_FAILED
+            return PutResult(self._bucket.write(path, self._bucket.objects[path].body))
 
-    async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
-        with self._bucket.answering("list", prefix):
+    async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
+        with self._bucket.handling("list", prefix):
             paths = self._bucket.paths()
-            start = max(bisect_left(paths, prefix), bisect_right(paths, after))
-            end = len(paths) if until is None else bisect_left(paths, until)
+            start = max(bisect_left(paths, prefix), bisect_right(paths, start_after))
+            end = len(paths) if end_before is None else bisect_left(paths, end_before)
             under = [path for path in paths[start : min(end, start + PAGE_SIZE + 1)] if path.startswith(prefix)]
             listed = tuple(self._line(path) for path in under[:PAGE_SIZE])
-            return Page(listed, len(under) > PAGE_SIZE, self._bucket.date())
+            return Page(listed, len(under) > PAGE_SIZE, ServerTime(self._bucket.date()))
 
-    def _find(self, path: str) -> Found | None:
+    def _find(self, path: str) -> StoredObject | None:
         held = self._bucket.objects.get(path)
         if held is None:
             return None
-        return Found(held.body, held.etag, len(held.body), held.last_modified, self._bucket.date())
+        return StoredObject(held.body, held.etag, len(held.body), held.last_modified, ServerTime(self._bucket.date()))
 
-    def _holds(self, path: str, if_match: str | None, if_none_match: bool = False) -> bool:
+    def _precondition_holds(self, path: str, if_match: str | None, if_none_match: bool = False) -> bool:
         held = self._bucket.objects.get(path)
         if if_match is not None:
             return held is not None and held.etag == if_match
         return held is None or not if_none_match
 
-    def _line(self, path: str) -> Listed:
+    def _line(self, path: str) -> ObjectMeta:
         held = self._bucket.objects[path]
-        return Listed(path, held.etag, len(held.body), held.last_modified)
+        return ObjectMeta(path, held.etag, len(held.body), held.last_modified)
 
 
-class MemoryStore(_MemoryObjects, Threads):
+class MemoryStore(_MemoryRequests):
     """The bucket for blocking calls."""
 
-    def hurried(self, seconds: float) -> MemoryStore:  # noqa: ARG002 (it never waits)
-        return self
-
     def __init__(self, bucket: MemoryBucket, concurrency: int = 64) -> None:
+        super().__init__(bucket, _MovedThreads(bucket, concurrency))
+
+
+class AsyncMemoryStore(_MemoryRequests):
+    """The bucket for asyncio."""
+
+    def __init__(self, bucket: MemoryBucket) -> None:
+        super().__init__(bucket, _MovedTasks(bucket))
+
+
+class _MovedThreads(ThreadRuntime):
+    """Threads whose clock moves with the bucket's."""
+
+    def __init__(self, bucket: MemoryBucket, concurrency: int) -> None:
         super().__init__(concurrency)
         self._bucket = bucket
 
-    def now(self) -> float:
-        return super().now() + self._bucket.ahead.total_seconds()
+    def monotonic(self) -> float:
+        return super().monotonic() + self._bucket.clock_offset.total_seconds()
 
     async def sleep(self, seconds: float) -> None:
-        await super().sleep(self._bucket.pause(seconds))
+        await super().sleep(self._bucket.shortened(seconds))
 
 
-class AsyncMemoryStore(_MemoryObjects, Tasks):
-    """The bucket for asyncio."""
-
-    def hurried(self, seconds: float) -> AsyncMemoryStore:  # noqa: ARG002 (it never waits)
-        return self
+class _MovedTasks(TaskRuntime):
+    """Tasks whose clock moves with the bucket's."""
 
     def __init__(self, bucket: MemoryBucket) -> None:
         super().__init__()
         self._bucket = bucket
 
-    def now(self) -> float:
-        return super().now() + self._bucket.ahead.total_seconds()
+    def monotonic(self) -> float:
+        return super().monotonic() + self._bucket.clock_offset.total_seconds()
 
     async def sleep(self, seconds: float) -> None:
-        await super().sleep(self._bucket.pause(seconds))
+        await super().sleep(self._bucket.shortened(seconds))

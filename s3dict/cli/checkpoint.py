@@ -28,16 +28,16 @@ class Checkpoint:
         status = file.stat()
         return cls(dict_id, form, status.st_size, status.st_mtime_ns)
 
-    def reached(self, offset: int) -> Checkpoint:
+    def at_offset(self, offset: int) -> Checkpoint:
         return replace(self, offset=offset)
 
-    def resumed(self, file: Path) -> Checkpoint:
+    def loaded(self, file: Path) -> Checkpoint:
         """Where an earlier import of the same file into the same dict came to; itself if there was none.
 
         Raises:
             InvalidError: what was imported then was another file, or into another dict.
         """
-        beside = _beside(file)
+        beside = _checkpoint_path(file)
         try:
             saved = Checkpoint(**json.loads(beside.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -50,7 +50,7 @@ class Checkpoint:
 
     def save(self, file: Path) -> None:
         """Replaces the last one. Where that is not possible, resuming begins further back, which does no harm."""
-        beside = _beside(file)
+        beside = _checkpoint_path(file)
         fresh = beside.with_name(f"{beside.name}.new")
         with suppress(OSError):
             with fresh.open("w", encoding="utf-8") as sink:
@@ -62,8 +62,8 @@ class Checkpoint:
     @staticmethod
     def remove(file: Path) -> None:
         with suppress(OSError):
-            _beside(file).unlink(missing_ok=True)
+            _checkpoint_path(file).unlink(missing_ok=True)
 
 
-def _beside(file: Path) -> Path:
+def _checkpoint_path(file: Path) -> Path:
     return file.with_name(f"{file.name}.progress")

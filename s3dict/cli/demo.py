@@ -21,7 +21,7 @@ from rich.syntax import Syntax
 
 from .. import Dict
 
-__all__ = ["tell"]
+__all__ = ["run_demo"]
 
 _IMPORTS = """\
 import array, asyncio, sys
@@ -32,13 +32,13 @@ from s3dict import Dict"""
 
 @dataclass(frozen=True)
 class _Step:
-    """A function: its docstring is the prose, its body the code. ``is_right`` judges what it returns."""
+    """A function: its docstring is the prose, its body the code. ``is_expected`` judges what it returns."""
 
     function: Callable[[], Any]
-    is_right: Callable[[Any], bool]
+    is_expected: Callable[[Any], bool]
 
 
-def tell() -> bool:
+def run_demo() -> bool:
     """Run the story against the store that the environment names, and print it.
 
     Returns:
@@ -47,7 +47,7 @@ def tell() -> bool:
     console = Console(highlight=False)
     console.print("[bold]s3dict[/bold]: a Python dict that lives in an S3 bucket.\n")
     console.print(_code(_IMPORTS))
-    for number, step in enumerate(_story(), start=1):
+    for number, step in enumerate(_steps(), start=1):
         if not _show(console, number, step):
             return False
     console.print("\n[green]That is all.[/green] [bold]s3dict dev[/bold] serves an S3 like this one to try it on.")
@@ -60,10 +60,10 @@ def _show(console: Console, number: int, step: _Step) -> bool:
     console.print(_code(code))
     result = step.function()
     console.print(f"→   {pretty_repr(result)}", style="green", markup=False)
-    is_right = step.is_right(result)
-    if not is_right:
+    is_expected = step.is_expected(result)
+    if not is_expected:
         console.print("This is not what it has to be.", style="bold red")
-    return is_right
+    return is_expected
 
 
 def _read(function: Callable[[], Any]) -> tuple[str, str]:
@@ -82,7 +82,7 @@ def _code(source: str) -> Syntax:
     return Syntax(source, "python", theme="ansi_dark", background_color="default", padding=padding, word_wrap=True)
 
 
-def _story() -> list[_Step]:
+def _steps() -> list[_Step]:
     has_numpy = importlib.util.find_spec("numpy") is not None
     return [
         _Step(_first_use, lambda result: result == [("alice", 3), ("bob", 4)]),

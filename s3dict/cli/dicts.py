@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Client, Dict
-from .options import AsJson, Environment, Name, Yes, ask, environment_of, open_dict, place_of
-from .output import at_work, duration, print_fields, print_json, print_table
+from .options import AsJson, Environment, Name, Yes, confirm, environment_of, location_of, open_dict
+from .output import duration, print_fields, print_json, print_table, spinner
 
 if TYPE_CHECKING:
     from .._dict import DictInfo
@@ -54,7 +54,7 @@ def create(
 @app.command("list", rich_help_panel=_PANEL)
 def list_(env: Environment = None, as_json: AsJson = False) -> None:
     """List the dicts of an environment, newest first."""
-    with at_work("Listing"):
+    with spinner("Listing"):
         found = Dict.objects.list(environment_name=env or "")
     if as_json:
         print_json([_described(handle, env) for handle in found])
@@ -62,7 +62,7 @@ def list_(env: Environment = None, as_json: AsJson = False) -> None:
     print_table(("Name", "Created at", "Created by", "TTL", "Codec"), [_row(handle.info()) for handle in found])
     if not found:
         client = Client.from_env()
-        place = f"environment {environment_of(client, env)!r} of {place_of(client)}"
+        place = f"environment {environment_of(client, env)!r} of {location_of(client)}"
         print(f"There are no dicts in {place}: s3dict create makes one.", file=sys.stderr)
 
 
@@ -82,8 +82,8 @@ def info(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
 def clear(name: Name, env: Environment = None, yes: Yes = False) -> None:
     """Remove all entries of a dict. It asks first."""
     handle = open_dict(name, env)
-    ask(f"Remove all entries of {_called(handle, env)}?", yes)
-    with at_work("Clearing"):
+    confirm(f"Remove all entries of {_describe_dict(handle, env)}?", yes)
+    with spinner("Clearing"):
         handle.clear()
 
 
@@ -99,14 +99,14 @@ def delete(
     """Delete a dict with all its entries. It asks first."""
     if not yes and not allow_missing:
         open_dict(name, env)
-    ask(f"Delete {_called(Dict.from_name(name), env)} with all its entries?", yes)
-    with at_work("Deleting"):
+    confirm(f"Delete {_describe_dict(Dict.from_name(name), env)} with all its entries?", yes)
+    with spinner("Deleting"):
         Dict.objects.delete(name, environment_name=env, allow_missing=allow_missing)
 
 
-def _called(handle: Dict[Any, Any], env: str | None) -> str:
+def _describe_dict(handle: Dict[Any, Any], env: str | None) -> str:
     client = handle.client
-    return f"Dict {handle.name!r} in environment {environment_of(client, env)!r} of {place_of(client)}"
+    return f"Dict {handle.name!r} in environment {environment_of(client, env)!r} of {location_of(client)}"
 
 
 def _described(handle: Dict[Any, Any], env: str | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
 from .options import AsJson, Environment, Key, KeyIsJson, Name, key_of, open_dict
-from .output import at_work, print_json, print_table, print_value, to_json
+from .output import print_json, print_table, print_value, spinner, to_json
 
 app = typer.Typer()
 _PANEL = "Entries"
@@ -36,7 +36,7 @@ def get(
 
     The exit code is 1 if the key is not there.
     """
-    _one_form(as_json, raw)
+    _check_exclusive(as_json, raw)
     value = open_dict(name, env).get(key_of(key, key_json), _MISSING)
     if value is _MISSING:
         raise _no_such_key(name, key)
@@ -66,7 +66,7 @@ def put(
     ] = False,
 ) -> None:
     """Put a value. Of any number of callers with --skip-if-exists one has the exit code 0."""
-    _one_form(as_json, raw)
+    _check_exclusive(as_json, raw)
     data = _input(value, file)
     handle = open_dict(name, env)
     is_bytes = raw or (handle.info().codec == "bytes" and not as_json)
@@ -88,7 +88,7 @@ def pop(
 
     The exit code is 1 if the key is not there.
     """
-    _one_form(as_json, raw)
+    _check_exclusive(as_json, raw)
     handle, place = open_dict(name, env), key_of(key, key_json)
     try:
         value = handle.pop(place, _MISSING)
@@ -133,7 +133,7 @@ def items(
 @app.command("len", rich_help_panel=_PANEL)
 def len_(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
     """Print how many entries a dict has, exactly."""
-    with at_work("Counting"):
+    with spinner("Counting"):
         number = open_dict(name, env).len()
     if as_json:
         print_json(number)
@@ -141,7 +141,7 @@ def len_(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
         print(number)
 
 
-def _one_form(as_json: bool, raw: bool) -> None:
+def _check_exclusive(as_json: bool, raw: bool) -> None:
     if as_json and raw:
         raise typer.BadParameter("choose one of them", param_hint="--json, --raw")
 

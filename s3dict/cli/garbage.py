@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Client
-from .options import AsJson, Yes, ask, place_of
-from .output import at_work, plural, print_json, print_table
+from .options import AsJson, Yes, confirm, location_of
+from .output import plural, print_json, print_table, spinner
 
 if TYPE_CHECKING:
-    from .._admin.garbage import Garbage
+    from .._admin.garbage import OrphanedData
 
 app = typer.Typer()
 
@@ -34,33 +34,33 @@ def gc(
     from .._admin.garbage import find_garbage, remove_garbage
 
     client = Client.from_env()
-    with at_work("Looking"):
+    with spinner("Looking"):
         found = find_garbage(client, env)
     if not as_json:
         print_table(("Dict", "Environment", "Id", "Objects", "Bytes"), [_row(garbage) for garbage in found])
         print(_summary(found, client), file=sys.stderr)
-    removed: list[Garbage] = []
+    removed: list[OrphanedData] = []
     if found and not dry_run:
-        ask(f"Remove {plural(sum(garbage.objects for garbage in found), 'object')}?", yes)
-        with at_work("Removing"):
+        confirm(f"Remove {plural(sum(garbage.objects for garbage in found), 'object')}?", yes)
+        with spinner("Removing"):
             removed += (garbage for garbage in found if remove_garbage(client, garbage))
     if as_json:
         print_json({"dry_run": dry_run, "garbage": [_described(garbage, garbage in removed) for garbage in found]})
 
 
-def _summary(found: list[Garbage], client: Client) -> str:
+def _summary(found: list[OrphanedData], client: Client) -> str:
     if not found:
-        return f"Nothing is left over in {place_of(client)}."
+        return f"Nothing is left over in {location_of(client)}."
     objects, size = sum(garbage.objects for garbage in found), sum(garbage.size for garbage in found)
     return f"{plural(objects, 'object')} ({plural(size, 'byte')}) of {plural(len(found), 'dict')} that are gone."
 
 
-def _row(garbage: Garbage) -> tuple[str, ...]:
+def _row(garbage: OrphanedData) -> tuple[str, ...]:
     dict_id = garbage.dict_id
     return dict_id.name or "", dict_id.environment or "", str(dict_id), str(garbage.objects), str(garbage.size)
 
 
-def _described(garbage: Garbage, removed: bool) -> dict[str, Any]:
+def _described(garbage: OrphanedData, removed: bool) -> dict[str, Any]:
     return {
         "id": str(garbage.dict_id),
         "name": garbage.dict_id.name,

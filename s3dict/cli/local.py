@@ -54,11 +54,11 @@ def dev(
     server = LocalServer(directory, port=port, bucket=bucket)
     with server:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _announce(server)
+        _print_exports(server)
         _serve(server)
 
 
-def _announce(server: LocalServer) -> None:
+def _print_exports(server: LocalServer) -> None:
     exports = [f"export {name}={shlex.quote(value)}" for name, value in server.environment().items()]
     print(f"unset {' '.join(_UNSET)}", *exports, sep="\n", flush=True)
     prose = f"S3 is at {server.endpoint_url}, its data in {server.directory}. Ctrl-C ends it."
@@ -83,9 +83,9 @@ def demo() -> None:
         LocalServer(Path(directory)) as server,
     ):
         _point_environment_at(server)
-        from .demo import tell
+        from .demo import run_demo
 
-        right = tell()
+        right = run_demo()
         server.kill()  # sooner than a clean end, and its data goes with the folder
     if not right:
         raise typer.Exit(1)

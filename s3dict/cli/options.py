@@ -18,11 +18,11 @@ __all__ = [
     "KeyIsJson",
     "Name",
     "Yes",
-    "ask",
+    "confirm",
     "environment_of",
     "key_of",
+    "location_of",
     "open_dict",
-    "place_of",
 ]
 
 
@@ -70,12 +70,12 @@ def environment_of(client: Client, env: str | None) -> str:
     return env or client.environment_name
 
 
-def place_of(client: Client) -> str:
+def location_of(client: Client) -> str:
     """Where all is, for people."""
     return f"s3://{client.bucket}/{client.prefix}"
 
 
-def ask(question: str, yes: bool) -> None:
+def confirm(question: str, yes: bool) -> None:
     """Ends the command unless whoever is asked agrees. The question goes to stderr."""
     if not yes:
         typer.confirm(question, abort=True, err=True)

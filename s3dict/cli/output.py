@@ -12,15 +12,15 @@ from typing import Any
 from ..errors import SerializationError
 
 __all__ = [
-    "at_work",
-    "clean",
     "duration",
+    "encodable",
     "plural",
     "print_fields",
     "print_json",
     "print_table",
     "print_value",
-    "printable",
+    "spinner",
+    "strip_control_characters",
     "to_json",
 ]
 
@@ -69,18 +69,18 @@ def to_json(content: Any, *, indent: int | None = None) -> str:
     """Raises SerializationError for what JSON cannot say."""
     try:
         text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
-        return text if printable(text) == text else json.dumps(content, indent=indent, allow_nan=False)
+        return text if encodable(text) == text else json.dumps(content, indent=indent, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise SerializationError(f"JSON cannot say this: {error}. Leave --json out") from error
 
 
-def printable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text as the terminal's encoding can show it: a store's message, or a key, may hold anything."""
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def clean(text: str) -> str:
+def strip_control_characters(text: str) -> str:
     """Without what a terminal would obey: anybody may have put it there."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
@@ -105,7 +105,7 @@ def plural(number: int, what: str, many: str = "") -> str:
 def print_value(value: Any) -> None:
     """For people: a string as it is, anything else as Python writes it. All of it, on as many lines as it takes."""
     if not sys.stdout.isatty():
-        print(printable(value if isinstance(value, str) else repr(value)))
+        print(encodable(value if isinstance(value, str) else repr(value)))
         return
     from rich.highlighter import ReprHighlighter
     from rich.pretty import pretty_repr
@@ -113,13 +113,13 @@ def print_value(value: Any) -> None:
 
     console = _console()
     if isinstance(value, str):
-        console.print(Text(clean(value)))
+        console.print(Text(strip_control_characters(value)))
     else:
-        console.print(ReprHighlighter()(Text(clean(pretty_repr(value, max_width=console.width)))))
+        console.print(ReprHighlighter()(Text(strip_control_characters(pretty_repr(value, max_width=console.width)))))
 
 
 @contextmanager
-def at_work(what: str) -> Iterator[None]:
+def spinner(what: str) -> Iterator[None]:
     """Shows that something goes on, where somebody looks."""
     if not sys.stderr.isatty():
         yield
@@ -139,8 +139,8 @@ def _console() -> Any:
 def _text(content: str, style: str = "") -> Any:
     from rich.text import Text
 
-    return Text(clean(_one_line(content)), style=style)
+    return Text(strip_control_characters(_one_line(content)), style=style)
 
 
 def _one_line(cell: str) -> str:
-    return printable("".join(_ESCAPES.get(c, c) for c in cell))
+    return encodable("".join(_ESCAPES.get(c, c) for c in cell))

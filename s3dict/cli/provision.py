@@ -13,7 +13,7 @@ import typer
 
 from .._config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX, timeout_from_env
 from .options import AsJson
-from .output import printable
+from .output import encodable
 
 if TYPE_CHECKING:
     from .._admin.doctor import Check
@@ -148,19 +148,19 @@ def _print_step(step: Step) -> None:
     verb = {"planned": "would change: ", "changed": "changed: "}.get(step.outcome.value, "")
     _print_line(step.outcome.value, step.name, verb + step.detail)
     for change in step.changes:
-        print(f"    {printable(change)}")
+        print(f"    {encodable(change)}")
 
 
 def _print_lines(checks: list[Check]) -> None:
     for check in checks:
         _print_line(check.status.value, check.name, check.detail)
         if check.advice:
-            print(f"    {printable(check.advice)}")
+            print(f"    {encodable(check.advice)}")
 
 
 def _print_line(state: str, name: str, detail: str) -> None:
     mark = typer.style(_mark(state), fg=_COLOURS[_MARKS[state]])
-    typer.echo(f"{mark} {name}: {printable(detail)}")
+    typer.echo(f"{mark} {name}: {encodable(detail)}")
 
 
 def _print_table(checks: list[Check]) -> None:
@@ -172,13 +172,13 @@ def _print_table(checks: list[Check]) -> None:
     for check in checks:
         state = check.status.value
         mark = Text(_mark(state), style=_COLOURS[_MARKS[state]])
-        table.add_row(mark, check.name, Text(printable(check.detail)), Text(printable(check.advice)))
+        table.add_row(mark, check.name, Text(encodable(check.detail)), Text(encodable(check.advice)))
     Console().print(table)
 
 
 def _mark(state: str) -> str:
     mark = _MARKS[state]
-    return mark if printable(mark) == mark else _PLAIN_MARKS[mark]
+    return mark if encodable(mark) == mark else _PLAIN_MARKS[mark]
 
 
 def _print_json(client: Client, **about: Any) -> None:

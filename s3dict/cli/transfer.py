@@ -15,9 +15,9 @@ import typer
 
 from ..errors import Error
 from .checkpoint import Checkpoint
-from .options import AsJson, Environment, Name, Yes, ask, open_dict
+from .options import AsJson, Environment, Name, Yes, confirm, open_dict
 from .output import plural, print_json
-from .progress import bar, is_watched
+from .progress import is_terminal, progress_bar
 
 if TYPE_CHECKING:
     from .. import Dict
@@ -53,9 +53,9 @@ def export(
     from .._admin.transfer import Format, write_records
 
     handle = open_dict(name, env)
-    total = handle.len() if is_watched() else None
+    total = handle.len() if is_terminal() else None
     written = 0
-    with _sink(file) as sink, bar("Exporting", total) as step:
+    with _sink(file) as sink, progress_bar("Exporting", total) as step:
         for written, _ in enumerate(write_records(handle.items(), sink, Format(form.value)), start=1):
             step(written)
     if file != _STANDARD:
@@ -144,7 +144,7 @@ def _format_of(source: BufferedReader, file: Path, form: Form | None, yes: bool)
         raise typer.BadParameter(
             "these are pickles, which can run any code: say so to import them", param_hint="--format"
         )
-    ask(f"{file} holds pickles, which can run any code here. Import it?", yes)
+    confirm(f"{file} holds pickles, which can run any code here. Import it?", yes)
     return Format.PICKLE
 
 
@@ -157,13 +157,13 @@ def _import(
     checkpoint = _checkpoint(file, handle, form, resume)
     entries = skipped = 0
     try:
-        with bar("Importing", checkpoint.size if checkpoint else None) as step:
+        with progress_bar("Importing", checkpoint.size if checkpoint else None) as step:
             records = _watched(read_records(source, form, checkpoint.offset if checkpoint else 0), step)
             for batch in put_records(handle, records, skip_existing=skip_existing):
                 entries += batch.entries
                 skipped += batch.skipped
                 if checkpoint:
-                    checkpoint = checkpoint.reached(batch.end)
+                    checkpoint = checkpoint.at_offset(batch.end)
                     checkpoint.save(file)
     except Error as error:
         if checkpoint and checkpoint.offset:
@@ -180,7 +180,7 @@ def _checkpoint(file: Path, handle: Dict[Any, Any], form: Format, resume: bool) 
         return None
     start = Checkpoint.at_start(file, handle.object_id, form.value)
     if resume:
-        return start.resumed(file)
+        return start.loaded(file)
     # The dict may have been cleared since an earlier import got somewhere.
     Checkpoint.remove(file)
     return start

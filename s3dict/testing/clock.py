@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from .._client import Client
 from ..errors import InvalidError
-from .memory import bucket_of
+from .memory import memory_bucket_of
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Clock:
     """
 
     def __init__(self, client: Client) -> None:
-        self._bucket = bucket_of(client, "Clock")
+        self._bucket = memory_bucket_of(client, "Clock")
 
     def advance(self, time: timedelta) -> None:
         """Moves the time forward.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from .._client import Client
 from .._stores.memory import Fault, FaultKind, Operation
 from ..errors import InvalidError
-from .memory import bucket_of
+from .memory import memory_bucket_of
 
 __all__ = ["Fault", "faults"]
 
@@ -40,14 +40,14 @@ def faults(
             begun first comes first.
 
     Yields:
-        The fault, whose ``struck`` tells how many requests it has hit.
+        The fault, whose ``hits`` tells how many requests it has hit.
 
     Raises:
         InvalidError: the client is not in memory, or `times` is less than 1.
     """
     if times is not None and times < 1:
         raise InvalidError(f"times is 1 or more, or None for all requests; not {times}")
-    bucket, fault = bucket_of(client, "faults"), Fault(kind, operation, times)
+    bucket, fault = memory_bucket_of(client, "faults"), Fault(kind, operation, times)
     bucket.faults.append(fault)
     try:
         yield fault

@@ -11,14 +11,14 @@ from uuid import uuid4
 import pytest
 
 from .._client import Client
-from .._dict import let_go
+from .._dict import detach_env_handles
 from .._stores.memory import forget_memory_bucket
 
 if TYPE_CHECKING:
     from .seaweedfs import LocalServer
 
 # These would go with the server's credentials, or in their place.
-_STRANGE = ("AWS_SESSION_TOKEN", "AWS_PROFILE")
+CONFLICTING_VARIABLES = ("AWS_SESSION_TOKEN", "AWS_PROFILE")
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def local_client(server: LocalServer) -> Iterator[Client]:
 
 @contextmanager
 def _environment(settings: dict[str, str]) -> Iterator[Client]:
-    strange = [name for name in os.environ if name.startswith("S3DICT_") or name in _STRANGE]
+    strange = [name for name in os.environ if name.startswith("S3DICT_") or name in CONFLICTING_VARIABLES]
     with pytest.MonkeyPatch.context() as patch:
         for name in strange:
             patch.delenv(name)
@@ -52,4 +52,4 @@ def _environment(settings: dict[str, str]) -> Iterator[Client]:
             yield client
         finally:
             # A handle at module level outlives the test: the next must not find the last one's dict.
-            let_go(client)
+            detach_env_handles(client)

@@ -7,7 +7,7 @@ from .._stores.memory import MemoryBucket, memory_bucket
 from ..errors import InvalidError
 
 
-def bucket_of(client: Client, purpose: str) -> MemoryBucket:
+def memory_bucket_of(client: Client, purpose: str) -> MemoryBucket:
     """The client's bucket. Raises InvalidError for a client of a real store, which does not serve the purpose."""
     if client.driver != "memory":
         raise InvalidError(

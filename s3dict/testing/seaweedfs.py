@@ -93,7 +93,7 @@ class LocalServer:
         self._bucket = bucket
         self._access_key, self._secret_key = _credentials(self._directory / "identities.json")
         self._internal_ports: dict[str, int] = {}
-        self._weed: _GuardedProcess | None = None
+        self._weed: ParentBoundProcess | None = None
 
     @property
     def directory(self) -> Path:
@@ -148,7 +148,7 @@ class LocalServer:
                 return self
             # Somebody took one of its ports before it did, or a busy machine kept it waiting: try again.
             self.kill()
-        raise UnavailableError(f"SeaweedFS did not start:\n{self._log_tail()}", sent=False)
+        raise UnavailableError(f"SeaweedFS did not start:\n{self._log_tail()}", maybe_applied=False)
 
     def stop(self) -> None:
         """End the server in 1 to 3 s. Does nothing when it is not running."""
@@ -169,7 +169,7 @@ class LocalServer:
             raise InvalidError("The server was not started")
         self._weed.wait()
         self.kill()
-        raise UnavailableError(f"SeaweedFS has ended:\n{self._log_tail()}", sent=False)
+        raise UnavailableError(f"SeaweedFS has ended:\n{self._log_tail()}", maybe_applied=False)
 
     def __enter__(self) -> LocalServer:
         return self.start()
@@ -187,7 +187,7 @@ class LocalServer:
             command += [f"-{option}={port}" for option, port in self._internal_ports.items()]
             command += [f"-s3.port={self._port}", f"-bucket={self._bucket}"]
             (self._directory / "data").mkdir(exist_ok=True)
-            self._weed = _GuardedProcess(command, self._directory, _weed_environment(), log)
+            self._weed = ParentBoundProcess(command, self._directory, _weed_environment(), log)
 
     def _open_log(self) -> IO[bytes]:
         """The log is also the directory's lock: ``weed`` inherits it, and so holds it for as long as it lives."""
@@ -242,7 +242,7 @@ class LocalServer:
         return "\n".join(lines[-_LOG_TAIL_LINES:])
 
 
-class _GuardedProcess:
+class ParentBoundProcess:
     """A child process that ends when we do.
 
     A shell, the guard, waits at a pipe that only we hold open. It reads a line when we end the child ourselves; when
@@ -264,7 +264,7 @@ class _GuardedProcess:
             start_new_session=True,
         )
         try:
-            self._guard = self._start_guard()
+            self._watchdog = self._start_guard()
         except BaseException:
             self._child.kill()
             self._child.wait()
@@ -301,8 +301,8 @@ class _GuardedProcess:
 
     def _dismiss_guard(self) -> None:
         """Once the child is reaped its pid may be somebody else's: no guard may outlive that moment for long."""
-        if self._guard.returncode is None:
-            self._guard.communicate(b"\n")
+        if self._watchdog.returncode is None:
+            self._watchdog.communicate(b"\n")
 
 
 def _find_weed() -> str:

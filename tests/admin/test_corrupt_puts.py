@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -19,17 +19,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from s3dict import Client, UnavailableError
-from s3dict._admin.conformance import suite as examination
-from s3dict._admin.conformance.corrupt_puts import DamagedPuts
-from s3dict._admin.conformance.suite import FEATURES, Verdict, examine
+from s3dict._admin.conformance import suite
+from s3dict._admin.conformance.corrupt_puts import CorruptPuts
+from s3dict._admin.conformance.suite import FEATURES, Outcome, run_suite
 from s3dict._stores.shared.threads import run_blocking
 
 from ..support.faulty_server import MisbehavingServer
 from ..support.proxy import Fault, FaultKind, Proxy
 
 
-def damaged_puts(url: str) -> DamagedPuts:
-    puts = Client("b", endpoint_url=url, driver="boto3")._damaged_puts()
+def damaged_puts(url: str) -> CorruptPuts:
+    puts = CorruptPuts.of(Client("b", endpoint_url=url, driver="boto3"))
     assert puts is not None
     return puts
 
@@ -55,23 +55,23 @@ def test_a_put_that_cannot_be_begun_was_not_cut_off() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closing:
         url = f"http://127.0.0.1:{closing.getsockname()[1]}"
     with pytest.raises(UnavailableError):
-        run_blocking(damaged_puts(url).put_cut_off("k", bytes(10_000)))
+        run_blocking(damaged_puts(url).put_truncated("k", bytes(10_000)))
 
 
 def test_through_a_proxy_nothing_is_cut_off(server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "FEATURES", [feature for feature in FEATURES if feature.name == "whole puts"])
+    monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if feature.name == "whole puts"])
     client = Client("b", endpoint_url=server.url, driver="boto3")
     store, puts = client._store(aio=False), damaged_puts("http://store.example")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:8080")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    [finding] = run_blocking(examine(store, "scratch", puts, rounds=1))
-    assert (Verdict.NOT_TRIED, "the way to the store leads through a proxy") == (finding.verdict, finding.detail)
-    assert "" == damaged_puts(server.url).why_not_cut_off()
+    [finding] = run_blocking(run_suite(store, "scratch", puts, rounds=1))
+    assert (Outcome.SKIPPED, "the way to the store leads through a proxy") == (finding.verdict, finding.detail)
+    assert "" == damaged_puts(server.url).why_not_truncated()
 
 
 def certified(folder: Path) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that signs itself, and its key."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a private authority")])
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
@@ -115,7 +115,7 @@ def test_half_a_put_reaches_a_server_with_a_private_authority_that_is_trusted(
     if trusted:
         monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
     listener = Listener(certificate, secret)
-    putting = damaged_puts(listener.url).put_cut_off("k", bytes(10_000))
+    putting = damaged_puts(listener.url).put_truncated("k", bytes(10_000))
     try:
         if trusted:
             run_blocking(putting)

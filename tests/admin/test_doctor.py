@@ -17,7 +17,7 @@ from s3dict.cli import provision
 
 from ..conftest import SECRET_KEY
 from ..support.commands import Answer, answer
-from ..support.faulty_server import Flaw, MisbehavingServer
+from ..support.faulty_server import Deviation, MisbehavingServer
 from ..support.modes import Endpoint
 from ..support.proxy import Fault, Proxy, Request
 
@@ -198,8 +198,8 @@ def found_reading(proxy: Proxy, name: str, create: bool) -> tuple[str, str]:
     return check["status"], check["detail"]
 
 
-@pytest.mark.parametrize("flaw", [Flaw.PUT_IGNORES_IF_NONE_MATCH, Flaw.PUT_IGNORES_IF_MATCH])
-def test_a_store_that_ignores_conditions_fails(server: MisbehavingServer, name: str, flaw: Flaw) -> None:
+@pytest.mark.parametrize("flaw", [Deviation.PUT_IGNORES_IF_NONE_MATCH, Deviation.PUT_IGNORES_IF_MATCH])
+def test_a_store_that_ignores_conditions_fails(server: MisbehavingServer, name: str, flaw: Deviation) -> None:
     server.flaws.add(flaw)
     done = doctor(name, server.url, "--json")
     check = found(done)["conditional requests"]
@@ -209,7 +209,7 @@ def test_a_store_that_ignores_conditions_fails(server: MisbehavingServer, name: 
 
 
 def test_a_store_that_can_do_less_is_told_what_that_means(server: MisbehavingServer, name: str) -> None:
-    server.flaws.update([Flaw.DELETE_IGNORES_IF_MATCH, Flaw.COPY_REFUSED, Flaw.PUT_WANTS_BARE_ETAG])
+    server.flaws.update([Deviation.DELETE_IGNORES_IF_MATCH, Deviation.COPY_REFUSED, Deviation.PUT_WANTS_BARE_ETAG])
     check = found(doctor(name, server.url, "--json"))["conditional requests"]
     means = "DELETE not (removing leaves a small tombstone), COPY not (a refresh sends the body again), ETags without"
     assert ("ok", True) == (check["status"], means in check["detail"])
@@ -217,7 +217,7 @@ def test_a_store_that_can_do_less_is_told_what_that_means(server: MisbehavingSer
 
 def test_a_store_that_does_less_than_its_dicts_rely_on_fails(server: MisbehavingServer, name: str) -> None:
     Dict.objects.create("d", client=Client(name, endpoint_url=server.url))
-    server.flaws.add(Flaw.DELETE_IGNORES_IF_MATCH)
+    server.flaws.add(Deviation.DELETE_IGNORES_IF_MATCH)
     check = found(doctor(name, server.url, "--json"))["conditional requests"]
     assert "failed" == check["status"]
     assert "dicts rely on what s3dict/store.json says: PUT honoured, DELETE honoured" in check["detail"]

@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from s3dict import InvalidError
-from s3dict._admin import provision as provisioning
+from s3dict._admin import provision
 from s3dict._admin.bucket_admin import BucketAdmin, Lifecycle
 from s3dict._admin.provision import Outcome
 from s3dict._format.lifecycle import are_equal, lifecycle_rules
@@ -49,7 +49,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provisioning, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(provision, "_PAUSE_SECONDS", 0)
 
 
 @pytest.fixture

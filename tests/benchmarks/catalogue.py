@@ -24,7 +24,7 @@ class Kind:
     requirements: tuple[str, ...]
 
     @property
-    def is_ours(self) -> bool:
+    def is_managed(self) -> bool:
         return self.module.startswith("s3dict_")
 
 

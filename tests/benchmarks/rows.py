@@ -8,7 +8,7 @@ from typing import Literal
 
 from .catalogue import Kind, all_kinds, kind_named
 from .results import Line, Target, at_least, at_most
-from .runner import SLOW, Found, Job, Lab, entries_of, folder_of
+from .runner import SLOW, Job, Lab, StoredObject, entries_of, folder_of
 from .servers import DELAY, Server
 from .workers import CONCURRENCY, Crew, Medians
 
@@ -67,7 +67,7 @@ def _cpu(lab: Lab, server: Server, kinds: Iterable[Kind], repetitions: int) -> I
 def bulk(lab: Lab) -> Iterator[Line]:
     """`update` of 10,000 entries of 1 KiB, and `items` over them. The fastest of the peers over boto stands for all."""
     server, n = lab.servers.stub, 10_000
-    rivals = [kind.name for kind in all_kinds() if kind.stands_on == SLOW and not kind.is_ours]
+    rivals = [kind.name for kind in all_kinds() if kind.stands_on == SLOW and not kind.is_managed]
     with Crew(server) as crew:
         for method, task in (("update", "put_all"), ("items", "read_all")):
             job = Job("bulk", f"an entry in {method} of {lab.entries(n):,}", task, folder_of("bulk"), KIB)
@@ -118,7 +118,7 @@ def listing(lab: Lab) -> Iterator[Line]:
 def memory(lab: Lab) -> Iterator[Line]:
     """What the process grows by at most while `items` goes through 10,000 entries, and 100,000."""
     for ours in (OURS, OURS_ASYNCIO):
-        found: Found = {}
+        found: StoredObject = {}
         for n in (lab.entries(10_000), lab.entries(100_000)):
             job = Job("memory", "peak memory of items", "read_all", entries_of(lab.filled_dict(n)), KIB)
             # Each time in a process of its own: what one has grown to, it seldom gives back.
@@ -160,7 +160,7 @@ def _ours_and_raw() -> list[Kind]:
 
 
 def _compared(
-    job: Job, server: Server, found: Found, comparisons: list[Comparison], quantity: Callable[[Medians], float]
+    job: Job, server: Server, found: StoredObject, comparisons: list[Comparison], quantity: Callable[[Medians], float]
 ) -> Iterator[Line]:
     unit: Literal["s", "B"] = "B" if quantity is _peak_bytes else "s"
     for ours, other, target in comparisons:

@@ -11,12 +11,12 @@ from .results import Figure
 from .servers import Servers
 from .workers import Crew, Medians, Worker
 
-__all__ = ["Found", "Job", "Lab", "entries_of", "folder_of"]
+__all__ = ["Job", "Lab", "StoredObject", "entries_of", "folder_of"]
 
 SLOW = "botocore"
 """What stands on it takes milliseconds an entry: it is given fewer of them, and the rest is assumed to take as long."""
 
-Found = dict[str, Medians]
+StoredObject = dict[str, Medians]
 """Medians by the names of peers."""
 
 
@@ -55,7 +55,7 @@ class Lab:
         repetitions: int,
         slow_repetitions: int | None = None,
         n: int | None = None,
-    ) -> Found:
+    ) -> StoredObject:
         """Medians of the whole job, for each peer that can do it."""
         measured = self._measured(crew, job, dict.fromkeys(kinds, n), repetitions, slow_repetitions)
         found = {kind.name: Medians.of(all_of_it) for kind, all_of_it in measured.items()}
@@ -63,7 +63,7 @@ class Lab:
 
     def measure_entries(
         self, crew: Crew, job: Job, kinds: Iterable[Kind], *, repetitions: int, n: int, slow_n: int
-    ) -> Found:
+    ) -> StoredObject:
         """Medians per entry, of `n` entries or, for slow peers, of `slow_n`."""
         n_of = {kind: self.entries(slow_n if kind.stands_on == SLOW else n) for kind in kinds}
         measured = self._measured(crew, job, n_of, repetitions)
@@ -91,7 +91,7 @@ class Lab:
         times = {kind: 1 if self.quick else slow if kind.stands_on == SLOW else repetitions for kind in n_of}
         return crew.in_turn(times, lambda worker: job.work(worker, n_of[worker.kind]))
 
-    def _kept(self, crew: Crew, job: Job, found: Found, n: int | None) -> Found:
+    def _kept(self, crew: Crew, job: Job, found: StoredObject, n: int | None) -> StoredObject:
         number = n or job.size or 1
         server = crew.server.name
         self.figures += [Figure(job.row, job.what, server, peer, number, found[peer]) for peer in found]
@@ -105,4 +105,4 @@ def folder_of(name: str) -> Callable[[Kind], str]:
 
 def entries_of(name: str) -> Callable[[Kind], str]:
     """A dict of ours, for all: we call it by its name, and others by the prefix of its objects."""
-    return lambda kind: name if kind.is_ours else f"s3dict/sweep-8d/named/main/{name}"
+    return lambda kind: name if kind.is_managed else f"s3dict/sweep-8d/named/main/{name}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ..support.ceph import CephGateway
-from .environment import DAY_SECONDS, Place
+from .environment import DAY_SECONDS, Environment
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,6 @@ def gateway(
 
 
 @pytest.fixture(scope="session")
-def place(gateway: CephGateway) -> Iterator[Place]:
-    with Place(gateway) as provisioned:
+def place(gateway: CephGateway) -> Iterator[Environment]:
+    with Environment(gateway) as provisioned:
         yield provisioned

@@ -17,7 +17,7 @@ from ..support.ceph import CephGateway
 from ..support.proxy import Proxy
 from ..support.time_travel import TimeTravel
 
-__all__ = ["DAY_SECONDS", "Calendar", "Place"]
+__all__ = ["DAY_SECONDS", "Calendar", "Environment"]
 
 DAY_SECONDS = 4
 """Ceph looks at the whole second in which an object was written: the second is a quarter of a day here.
@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.5
 _BUCKET = "s3dict-lifecycle"
 
 
-class Place:
+class Environment:
     """The client goes through a proxy that makes the clock run faster; `listing` and `swept` ask Ceph itself."""
 
     def __init__(self, gateway: CephGateway) -> None:
@@ -47,7 +47,7 @@ class Place:
             assert Outcome.CHANGED == outcomes["sweep rules"], outcomes
             self._opened = opened.pop_all()
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Environment:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -15,28 +15,28 @@ from unittest.mock import patch
 import pytest
 
 from s3dict import Dict, NotFoundError
-from s3dict._core import catalog as hydration
+from s3dict._core import catalog
 from s3dict._format.entry import TOMBSTONE_BYTES
 
 from ..races.workers import KILLED, Workers
 from ..support.ceph import CephGateway
-from .environment import DAY_SECONDS, Calendar, Place
+from .environment import DAY_SECONDS, Calendar, Environment
 from .visits import Rules, Visit, violations
-from .workloads import PROCESSES, Diary, Renewal, abandon, live
+from .workloads import PROCESSES, JournalFile, Renewal, abandon, live
 
 pytestmark = pytest.mark.timeout(600)
 
 TTL, SWEEP, SIX_WEEKS = 7, 8, 42
 RULES = Rules(least=TTL - 0.6, most=SWEEP)
 ENTRIES = {n: f"value of {n}" for n in range(20)}
-Scenario = Callable[[Place], None]
+Scenario = Callable[[Environment], None]
 
 
 def data(name: str, sweep: str = "sweep-8d") -> str:
     return f"{sweep}/named/main/{name}/"
 
 
-def test_the_probe_finds_out_what_ceph_16_honours(place: Place, gateway: CephGateway) -> None:
+def test_the_probe_finds_out_what_ceph_16_honours(place: Environment, gateway: CephGateway) -> None:
     if gateway.version() != 16:
         pytest.skip(f"this is Ceph {gateway.version()}, and other versions honour more")
     place.dict("probed")
@@ -45,7 +45,7 @@ def test_the_probe_finds_out_what_ceph_16_honours(place: Place, gateway: CephGat
     assert expected == json.loads(place.read("manifests/main/probed.json"))["store"]
 
 
-def what_nobody_reads_is_swept(place: Place) -> None:
+def what_nobody_reads_is_swept(place: Environment) -> None:
     d, calendar = place.dict("unread"), Calendar()
     d.update(ENTRIES)
     calendar.wait_until(TTL)
@@ -55,7 +55,7 @@ def what_nobody_reads_is_swept(place: Place) -> None:
     assert {} == d.get_many(ENTRIES)
 
 
-def what_is_over_is_never_returned(place: Place) -> None:
+def what_is_over_is_never_returned(place: Environment) -> None:
     """Each entry is read once, each later than the one before it."""
     d, calendar = place.dict("read-once"), Calendar()
     entries = {n: n for n in range(100)}
@@ -68,7 +68,7 @@ def what_is_over_is_never_returned(place: Place) -> None:
         assert asked < written + SWEEP or found is None
 
 
-def what_is_only_read_stays(place: Place) -> None:
+def what_is_only_read_stays(place: Environment) -> None:
     reads: Mapping[str, Callable[[Dict[Any, Any]], Any]] = {
         "get": lambda d: {key: d.get(key) for key in ENTRIES},
         "contains": lambda d: {key: value for key, value in ENTRIES.items() if d.contains(key)},
@@ -85,7 +85,7 @@ def what_is_only_read_stays(place: Place) -> None:
     assert 0 == sum(place.swept(data(f"read-by-{name}")) for name in dicts)
 
 
-def what_has_no_ttl_and_all_manifests_stay(place: Place) -> None:
+def what_has_no_ttl_and_all_manifests_stay(place: Environment) -> None:
     calendar, kept = Calendar(), place.dict("kept", ttl=None)
     kept.update(ENTRIES)
     place.dict("idle")["k"] = "v"
@@ -98,7 +98,7 @@ def what_has_no_ttl_and_all_manifests_stay(place: Place) -> None:
     assert 0 == place.dict("idle").len()
 
 
-def an_open_ephemeral_dict_goes_on(place: Place) -> None:
+def an_open_ephemeral_dict_goes_on(place: Environment) -> None:
     calendar = Calendar()
     with Dict.ephemeral(client=place.client) as d:
         for day in range(0, SIX_WEEKS + 1, TTL - 1):
@@ -111,7 +111,7 @@ def an_open_ephemeral_dict_goes_on(place: Place) -> None:
     assert [0, 0] == [len(place.listing(where)) for where in (manifest, paths)]
 
 
-def what_a_dead_process_left_of_an_ephemeral_dict_is_swept(place: Place) -> None:
+def what_a_dead_process_left_of_an_ephemeral_dict_is_swept(place: Environment) -> None:
     note = place.dict("note")
     with Workers() as workers:
         assert [KILLED] == workers.run(1, abandon, note, entries=len(ENTRIES))
@@ -132,7 +132,7 @@ def manifest_and_data(object_id: str) -> tuple[str, str]:
     return f"ephemeral/{ulid}.json", f"sweep-8d/ephemeral/{ulid}/"
 
 
-def tombstones_are_swept(place: Place) -> None:
+def tombstones_are_swept(place: Environment) -> None:
     d, calendar = place.dict("popped"), Calendar()
     d.update(ENTRIES)
     assert ENTRIES == d.pop_many(ENTRIES)
@@ -158,9 +158,9 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 
 @pytest.fixture(scope="module")
-def six_weeks(place: Place) -> Iterator[Mapping[Scenario, Future[None]]]:
+def six_weeks(place: Environment) -> Iterator[Mapping[Scenario, Future[None]]]:
     """All scenarios pass these weeks at once."""
-    heartbeat = patch.object(hydration, "HEARTBEAT_SECONDS", DAY_SECONDS / 4)
+    heartbeat = patch.object(catalog, "HEARTBEAT_SECONDS", DAY_SECONDS / 4)
     with heartbeat, ThreadPoolExecutor(len(SCENARIOS)) as pool:
         yield {scenario: pool.submit(scenario, place) for scenario in SCENARIOS}
 
@@ -170,7 +170,7 @@ def test_in_six_weeks(six_weeks: Mapping[Scenario, Future[None]], scenario: Scen
     six_weeks[scenario].result()
 
 
-def visits_by_key(diaries: list[Diary]) -> dict[int, list[Visit]]:
+def visits_by_key(diaries: list[JournalFile]) -> dict[int, list[Visit]]:
     visits: dict[int, list[Visit]] = {}
     for diary in diaries:
         for key, noted in diary.visits.items():
@@ -195,7 +195,7 @@ def kept_by_reading(visits: Mapping[int, list[Visit]]) -> int:
     return len({value for value, day in sights if day > written.get(value, day) + SWEEP + 1})
 
 
-def figures(place: Place, name: str, diaries: list[Diary]) -> dict[str, int]:
+def figures(place: Environment, name: str, diaries: list[JournalFile]) -> dict[str, int]:
     visits = visits_by_key(diaries)
     return {
         "visits": sum(map(len, visits.values())),
@@ -215,18 +215,18 @@ def workers() -> Iterator[Workers]:
 
 
 def test_nothing_is_lost_and_nothing_comes_back_among_readers_writers_and_the_sweeper(
-    place: Place, workers: Workers
+    place: Environment, workers: Workers
 ) -> None:
     d = place.dict("shared")
-    diaries: list[Diary] = workers.run(PROCESSES, live, d, keys=900, days=16, renewal=Renewal.PROPER)
+    diaries: list[JournalFile] = workers.run(PROCESSES, live, d, keys=900, days=16, renewal=Renewal.PROPER)
     counts = figures(place, "shared", diaries)
     print(counts)
     assert [] == faults(visits_by_key(diaries)), story(visits_by_key(diaries))
     assert all(counts[name] > 0 for name in ("renewals", "values kept by reading", "objects swept"))
 
 
-def test_the_test_above_notices_when_reading_renews_nothing(place: Place, workers: Workers) -> None:
+def test_the_test_above_notices_when_reading_renews_nothing(place: Environment, workers: Workers) -> None:
     d = place.dict("not-renewed")
-    diaries: list[Diary] = workers.run(PROCESSES, live, d, keys=300, days=10, renewal=Renewal.NONE)
+    diaries: list[JournalFile] = workers.run(PROCESSES, live, d, keys=300, days=10, renewal=Renewal.NONE)
     print(figures(place, "not-renewed", diaries))
     assert {"lost"} == {fault.split()[2].rstrip(":") for fault in faults(visits_by_key(diaries))}

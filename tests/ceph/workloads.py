@@ -16,13 +16,13 @@ from unittest.mock import patch
 from s3dict import ConflictError, Dict, Error, UnavailableError, UncertainOutcomeError
 from s3dict._core import expiry
 from s3dict._core.expiry import Expiry
-from s3dict._stores.base import Found, Refused, Told, Written
+from s3dict._stores.base import PutResult, Refusal, ServerTime, StoredObject
 
-from ..races.workers import Seat
+from ..races.workers import Worker
 from .environment import DAY_SECONDS
 from .visits import ABSENT, PRESENT, State, Visit
 
-__all__ = ["PROCESSES", "Diary", "Renewal", "abandon", "live"]
+__all__ = ["PROCESSES", "JournalFile", "Renewal", "abandon", "live"]
 
 PROCESSES = 6
 _PAUSE_SECONDS = 0.02
@@ -39,7 +39,7 @@ class Renewal(Enum):
 
 
 @dataclass(slots=True)
-class Diary:
+class JournalFile:
     """The visits of one process, by key, and what became of its renewals."""
 
     visits: dict[int, list[Visit]] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Diary:
         self.visits.setdefault(key, []).append(visit)
 
 
-async def abandon(seat: Seat, d: Any, *, entries: int) -> None:
+async def abandon(seat: Worker, d: Any, *, entries: int) -> None:
     """Opens an ephemeral dict, writes down its id, and is gone without a word."""
     async with seat.entered(Dict.ephemeral(client=d.wrapped.client)) as opened:
         opened.update({n: n for n in range(entries)})
@@ -59,9 +59,9 @@ async def abandon(seat: Seat, d: Any, *, entries: int) -> None:
         seat.die()
 
 
-async def live(seat: Seat, d: Any, *, keys: int, days: float, renewal: Renewal) -> Diary:
+async def live(seat: Worker, d: Any, *, keys: int, days: float, renewal: Renewal) -> JournalFile:
     """Visits keys at random. All processes share them; every other one is written once, and then only read."""
-    diary = Diary()
+    diary = JournalFile()
     visitor = _Visitor(d, diary, random.Random(seat.number), (f"{seat.number}-{n}" for n in count()))
     with _renewing(renewal, diary):
         for key in range(seat.number, keys, PROCESSES):
@@ -77,7 +77,7 @@ async def live(seat: Seat, d: Any, *, keys: int, days: float, renewal: Renewal) 
 @dataclass(frozen=True, slots=True)
 class _Visitor:
     d: Any
-    diary: Diary
+    diary: JournalFile
     chance: random.Random
     values: Iterator[str]
 
@@ -159,15 +159,15 @@ _WRITES: tuple[_Write, ...] = (_put, _create, _pop, _modify)
 
 
 @contextmanager
-def _renewing(how: Renewal, diary: Diary) -> Iterator[None]:
+def _renewing(how: Renewal, diary: JournalFile) -> Iterator[None]:
     """Counts the renewals of this process, or does something else in their place."""
     proper = Expiry._renew
 
-    async def copied(self: Expiry, path: str, found: Found, _: Told) -> Written | Refused:
+    async def copied(self: Expiry, path: str, found: StoredObject, _: ServerTime) -> PutResult | Refusal:
         etag = self._capabilities.if_match(found.etag)
         return await self._store.copy(path, source_if_match=etag, if_match=etag)
 
-    async def counted(self: Expiry, path: str, found: Found, now: Told) -> Written | Refused | None:
+    async def counted(self: Expiry, path: str, found: StoredObject, now: ServerTime) -> PutResult | Refusal | None:
         if how is Renewal.NONE:
             return None
         try:
@@ -175,11 +175,11 @@ def _renewing(how: Renewal, diary: Diary) -> Iterator[None]:
         except Error:
             diary.failed_renewals += 1
             raise
-        diary.renewed += isinstance(answer, Written)
+        diary.renewed += isinstance(answer, PutResult)
         return answer
 
     # Fifteen seconds, in which no renewal is tried after one has failed, would be days here.
-    with patch.object(Expiry, "_renew", counted), patch.object(expiry, "FAILED_PAUSE", timedelta(0)):
+    with patch.object(Expiry, "_renew", counted), patch.object(expiry, "RENEWAL_BACKOFF_FAILED", timedelta(0)):
         yield
 
 

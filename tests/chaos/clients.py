@@ -19,9 +19,9 @@ import boto3
 from s3dict import AlreadyExistsError, Client, Dict, Error, LockLostError, LockTimeoutError, NotFoundError
 from s3dict._admin.garbage import find_garbage, remove_garbage
 
-from ..races.workers import KILLED, Seat
-from ..support.modes import World
-from .journal import Diary, check_diaries, value_of
+from ..races.workers import KILLED, Worker
+from ..support.modes import Harness
+from .journal import JournalFile, check_diaries, value_of
 from .results import Result
 from .runner import Lab
 from .workloads import DRIVERS, reach
@@ -45,10 +45,10 @@ _SURPRISES = (AlreadyExistsError, NotFoundError, KeyError, LockLostError, LockTi
 class _Doomed:
     """One process's doings until it is killed."""
 
-    seat: Seat
-    world: World
+    seat: Worker
+    harness: Harness
     d: Any
-    diary: Diary
+    diary: JournalFile
     names: tuple[str, ...]
     random: random.Random
 
@@ -56,20 +56,20 @@ class _Doomed:
         return self.random.choice(self.names)
 
     async def create(self) -> None:
-        await self.world.objects.create(self.name(), client=self.world.client)
+        await self.harness.objects.create(self.name(), client=self.harness.client)
 
     async def create_if_missing(self) -> None:
-        await self.world.named(self.name(), create_if_missing=True).hydrate()
+        await self.harness.named(self.name(), create_if_missing=True).hydrate()
 
     async def update(self) -> None:
         name = self.name()
-        await self.world.named(name).update((number, value_of(name, number)) for number in range(1, _ENTRIES))
+        await self.harness.named(name).update((number, value_of(name, number)) for number in range(1, _ENTRIES))
 
     async def clear(self) -> None:
-        await self.world.named(self.name()).clear()
+        await self.harness.named(self.name()).clear()
 
     async def delete(self) -> None:
-        await self.world.objects.delete(self.name(), client=self.world.client)
+        await self.harness.objects.delete(self.name(), client=self.harness.client)
 
     async def hold(self) -> None:
         lock = self.d.wrapped.lock(f"lock {self.random.randrange(LOCKS)}", lease=LEASE, timeout=0.1)
@@ -77,7 +77,7 @@ class _Doomed:
             await self.seat.work(self.random.uniform(0, 0.05))
 
     async def ephemeral(self) -> None:
-        async with self.world.ephemeral() as scratch:
+        async with self.harness.ephemeral() as scratch:
             await scratch.update((number, number) for number in range(5))
 
     async def write(self) -> None:
@@ -97,11 +97,11 @@ _ACTIONS: tuple[Callable[[_Doomed], Awaitable[None]], ...] = (
 )
 
 
-async def live_until_killed(seat: Seat, d: Any, *, directory: Path, seed: str, names: tuple[str, ...]) -> None:
+async def live_until_killed(seat: Worker, d: Any, *, directory: Path, seed: str, names: tuple[str, ...]) -> None:
     handle = reach(d.wrapped, DRIVERS[seat.number % len(DRIVERS)], 60.0)
-    world = World(handle._state.client, seat.way)
-    chance, own = random.Random(f"{seed}/{seat.number}"), world.call_in_way(handle)
-    doomed = _Doomed(seat, world, own, Diary(directory, f"{seed}.p{seat.number}"), names, chance)
+    harness = Harness(handle._state.client, seat.mode)
+    chance, own = random.Random(f"{seed}/{seat.number}"), harness.in_mode(handle)
+    doomed = _Doomed(seat, harness, own, JournalFile(directory, f"{seed}.p{seat.number}"), names, chance)
     log = (directory / f"actions-{seat.number}").open("ab", buffering=0)
     seat.meet()
     threading.Thread(target=_kill_later, args=(chance.uniform(0.05, _LATEST_DEATH_SECONDS),), daemon=True).start()

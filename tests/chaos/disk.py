@@ -17,7 +17,7 @@ from typing import Any
 from s3dict import Client, Dict, UnavailableError, UncertainOutcomeError
 from s3dict._stores.shared.threads import run_blocking
 
-from ..support.modes import InWay, Way
+from ..support.modes import AnyMode, Mode
 from .journal import value_of
 from .results import Result
 from .runner import Lab, seaweed
@@ -57,13 +57,13 @@ class _Writer:
 
     d: Any
     name: str
-    way: Way
+    mode: Mode
     acknowledged: list[int] = field(default_factory=list)
     operations: int = 0
     violations: list[str] = field(default_factory=list)
 
     def run(self, coroutine: Any) -> None:
-        run_blocking(coroutine) if self.way is Way.BLOCKING else asyncio.run(coroutine)
+        run_blocking(coroutine) if self.mode is Mode.SYNC else asyncio.run(coroutine)
 
     async def put(self, number: int, **condition: Any) -> bool:
         """Whether it was acknowledged. Nothing but the two errors that say what they mean may come."""
@@ -107,7 +107,7 @@ def disk_full(lab: Lab) -> Result:
     began, folder = time.monotonic(), lab.folder("small-disk")
     with small_disk(folder), seaweed(folder) as server:
         made: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=_client(server, "boto3")).hydrate()
-        crew = list(product(("boto3", "obstore"), Way))
+        crew = list(product(("boto3", "obstore"), Mode))
         writers = [_writer(made, server, *each) for each in (crew if lab.full else crew[1:3])]
         _all(writers, _Writer.fill)
         _all(writers, _Writer.compare)
@@ -134,6 +134,6 @@ def _client(server: Any, driver: Any) -> Client:
     return Client(server.bucket, prefix="chaos", endpoint_url=server.endpoint_url, driver=driver)
 
 
-def _writer(made: Dict[Any, Any], server: Any, driver: Any, way: Way) -> _Writer:
+def _writer(made: Dict[Any, Any], server: Any, driver: Any, mode: Mode) -> _Writer:
     d = Dict.from_id(made.object_id, _client(server, driver)).hydrate()
-    return _Writer(InWay(d, way), f"{driver}-{way.value}-{os.getpid()}", way)
+    return _Writer(AnyMode(d, mode), f"{driver}-{mode.value}-{os.getpid()}", mode)

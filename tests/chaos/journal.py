@@ -17,7 +17,7 @@ from typing import Any
 
 from s3dict import ConflictError, UnavailableError, UncertainOutcomeError
 
-__all__ = ["Diary", "Findings", "check_diaries", "value_of"]
+__all__ = ["Findings", "JournalFile", "check_diaries", "value_of"]
 
 _SUFFIX = ".diary"
 _FAILURES = (ConflictError, UnavailableError, UncertainOutcomeError)
@@ -33,7 +33,7 @@ def value_of(process: str, number: int) -> bytes:
     return random.randbytes(random.randrange(_LARGE if number % _ONE_IN == 0 else _LARGE // 100))
 
 
-class Diary:
+class JournalFile:
     """Puts entries that nobody else touches: a line before each put, and one when it has been acknowledged."""
 
     def __init__(self, directory: Path, process: str) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..support.modes import by_way_of
+from ..support.modes import client_at
 from ..support.proxy import Fault, Proxy, Request
 from .results import Result
 from .runner import Lab, Rounds
@@ -60,17 +60,17 @@ EVERYTHING = Profile("all of it at once", [fault for profile in PROFILES.values(
 def network(lab: Lab, *, profile: Profile) -> Result:
     """One profile on SeaweedFS: nothing that was acknowledged is lost, nothing is torn, one order explains it all."""
     with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
-        began, struck = time.monotonic(), Counter[str]()
-        through = by_way_of(proxy.url, direct)
+        began, hits = time.monotonic(), Counter[str]()
+        through = client_at(proxy.url, direct)
         rounds = Rounds(lab, direct, profile.timeout)
-        while not struck or time.monotonic() - began < lab.seconds:
+        while not hits or time.monotonic() - began < lab.seconds:
             with proxy.recording() as requests:
                 proxy.faults = profile.faults
                 worked = rounds.work(through, min(ROUND_SECONDS, lab.seconds))
                 proxy.faults = ()
-            struck.update(_struck(requests))
+            hits.update(_struck(requests))
             rounds.check(*worked)
-        return rounds.result(profile.name, "SeaweedFS", began, dict(struck))
+        return rounds.result(profile.name, "SeaweedFS", began, dict(hits))
 
 
 def _struck(requests: Sequence[Request]) -> list[str]:
@@ -83,7 +83,7 @@ def silence(lab: Lab) -> Result:
     timeout = seconds / 4
     with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
         began, silences = time.monotonic(), 0
-        through = by_way_of(proxy.url, direct)
+        through = client_at(proxy.url, direct)
         rounds = Rounds(lab, direct, timeout)
         while not silences or time.monotonic() - began < lab.seconds:
             falling = threading.Timer(seconds / 4, _fall_silent, (proxy, seconds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def print_table(results: Sequence[Result], console: Console) -> None:
 
 def keep(results: Sequence[Result]) -> None:
     """Beside the results of earlier runs, whose place those of the same scenario take."""
-    today = datetime.now(timezone.utc).date().isoformat()
+    today = datetime.now(UTC).date().isoformat()
     known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for result in results:
         known[f"{result.scenario}, {result.server}"] = {**asdict(result), "date": today, "machine": machine()}

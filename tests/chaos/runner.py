@@ -22,7 +22,7 @@ from ..support.linearizability import ABSENT, Get, NotLinearizableError, Operati
 from ..support.modes import Endpoint
 from .journal import check_diaries
 from .results import Result
-from .workloads import COUNTER, Counted, Course, endure
+from .workloads import COUNTER, Counted, Progress, run
 
 __all__ = ["Lab", "Rounds", "seaweed"]
 
@@ -84,17 +84,17 @@ class Rounds:
     def __post_init__(self) -> None:
         self.d = Dict.from_name("d", create_if_missing=True, client=self.client).hydrate()
 
-    def work(self, through: Client, seconds: float, **options: Any) -> tuple[Course, list[Counted]]:
+    def work(self, through: Client, seconds: float, **options: Any) -> tuple[Progress, list[Counted]]:
         """Lets the processes work through that client's endpoint for so many seconds; the options are a course's."""
         number = next(_numbers)
         keys = f"a{number}", f"b{number}"
-        course = Course(self.lab.folder("round"), f"r{number}", seconds, keys, self.timeout, **options)
+        course = Progress(self.lab.folder("round"), f"r{number}", seconds, keys, self.timeout, **options)
         handle: Dict[Any, Any] = Dict.from_id(self.d.object_id, through)
-        counted = self.lab.workers.run(PROCESSES, endure, handle, course=course)
+        counted = self.lab.workers.run(PROCESSES, run, handle, course=course)
         self.slowest = max(self.slowest, *(each.slowest for each in counted))
         return course, counted
 
-    def check(self, course: Course, counted: Sequence[Counted]) -> None:
+    def check(self, course: Progress, counted: Sequence[Counted]) -> None:
         """When all is well again: whether what is there is what the round's processes have been told."""
         with Recorder(course.directory, "at the end") as recorder:
             for key in course.keys:

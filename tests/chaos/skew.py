@@ -12,7 +12,7 @@ from typing import Any
 
 from s3dict import Dict, PermissionDeniedError
 
-from ..support.modes import by_way_of
+from ..support.modes import client_at
 from ..support.proxy import Proxy
 from ..support.time_travel import TimeTravel
 from .results import Result
@@ -33,7 +33,7 @@ def clock_skew(lab: Lab) -> Result:
     with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
         began, jumps = time.monotonic(), 0
         # All of it through the proxy: it knows when things were written by the clock that jumps.
-        client = by_way_of(proxy.url, direct)
+        client = client_at(proxy.url, direct)
         rounds = Rounds(lab, client)
         while not jumps or time.monotonic() - began < lab.seconds:
             with _jumping(TimeTravel(proxy)) as jumped:

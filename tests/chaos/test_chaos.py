@@ -20,17 +20,17 @@ from s3dict.testing import faults
 
 from ..support.history import Recorder
 from ..support.linearizability import Put
-from ..support.modes import InWay, Way
+from ..support.modes import AnyMode, Mode
 from .clients import check_dict, check_locks, clients_killed
 from .disk import NotPossibleError, disk_full
-from .journal import Diary, Findings, check_diaries, value_of
+from .journal import Findings, JournalFile, check_diaries, value_of
 from .kills import radosgw_killed, seaweed_killed
 from .network import EVERYTHING, network, silence
 from .results import Result
 from .runner import Lab, Rounds
 from .skew import clock_skew
 from .soak import Load, Sample, Soaked, growth, remnants, soak
-from .workloads import COUNTER, Counted, Course
+from .workloads import COUNTER, Counted, Progress
 
 SCENARIOS: dict[str, Callable[[Lab], Result]] = {
     "the server is killed": seaweed_killed,
@@ -84,7 +84,7 @@ def d(client: Client) -> Dict[Any, Any]:
 
 def test_what_no_order_explains_is_found(lab: Lab, client: Client, tmp_path: Path) -> None:
     """That the checker finds planted bugs is for the tests of histories; here, that it is asked, of what is there."""
-    rounds, course = Rounds(lab, client), Course(tmp_path, "r", 0, ("a",), 60)
+    rounds, course = Rounds(lab, client), Progress(tmp_path, "r", 0, ("a",), 60)
     with Recorder(tmp_path, "p") as recorder, recorder.operation("a", Put("acknowledged")) as running:
         running.result = True
     rounds.check(course, [])
@@ -100,11 +100,11 @@ def test_a_counter_that_is_not_what_was_counted_is_found(lab: Lab, d: Dict[Any, 
 
 
 def test_an_entry_that_is_lost_or_torn_is_found(d: Dict[Any, Any], client: Client, tmp_path: Path) -> None:
-    diary = Diary(tmp_path, "p")
+    diary = JournalFile(tmp_path, "p")
     for _ in range(3):
-        run_blocking(diary.write(InWay(d, Way.BLOCKING)))
+        run_blocking(diary.write(AnyMode(d, Mode.SYNC)))
     with faults(client, "unreachable", operation="put"):
-        run_blocking(diary.write(InWay(d, Way.BLOCKING)))
+        run_blocking(diary.write(AnyMode(d, Mode.SYNC)))
     diary.close()
     assert Findings(acknowledged=3, begun=4, violations=()) == check_diaries(tmp_path, d)
     del d["p", 1]

@@ -19,12 +19,12 @@ from unittest import mock
 from s3dict import Client, ConflictError, Dict, LockLostError, LockTimeoutError, UnavailableError, UncertainOutcomeError
 
 from ..linearizability.workloads import UNCERTAIN, Life
-from ..races.workers import Seat
+from ..races.workers import Worker
 from ..support.history import Recorder
-from ..support.modes import InWay
-from .journal import Diary
+from ..support.modes import AnyMode
+from .journal import JournalFile
 
-__all__ = ["COUNTER", "DRIVERS", "Counted", "Course", "endure", "reach", "skewed"]
+__all__ = ["COUNTER", "DRIVERS", "Counted", "Progress", "reach", "run", "skewed"]
 
 COUNTER = "counted under the lock"
 DRIVERS = ("boto3", "boto3", "obstore", "obstore")
@@ -36,7 +36,7 @@ _FAILURES = (ConflictError, UnavailableError, UncertainOutcomeError, LockLostErr
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Progress:
     """What the processes of one round have in common."""
 
     directory: Path
@@ -72,7 +72,7 @@ def reach(handle: Dict[Any, Any], driver: Any, timeout: float) -> Any:
         timeout=timedelta(seconds=timeout),
     )
     reached: Any = Dict.from_id(handle.object_id, patient)
-    reached._state.hydrated = known.hydrate()._state.hydrated  # so that whatever goes wrong meets what counts
+    reached._state.loaded = known.hydrate()._state.loaded  # so that whatever goes wrong meets what counts
     return reached
 
 
@@ -90,17 +90,17 @@ def skewed(seconds: float) -> Iterator[None]:
         yield
 
 
-async def endure(seat: Seat, d: Any, *, course: Course) -> Counted:
+async def run(seat: Worker, d: Any, *, course: Progress) -> Counted:
     """Works for so many seconds with one and the same client, whatever happens to the store meanwhile."""
     handle: Any = reach(d.wrapped, DRIVERS[seat.number % len(DRIVERS)], course.timeout)
-    own = InWay(handle, seat.way)
+    own = AnyMode(handle, seat.mode)
     counted, chance = Counted(), random.Random(f"{course.seed}/{seat.number}/chance")
     name = f"p{seat.number}"
     skew = course.skew if seat.number % 4 else -course.skew
     with skewed(skew), Recorder(course.directory, name, uncertain=UNCERTAIN) as recorder:
         chosen = random.Random(f"{course.seed}/{seat.number}")
         life = Life(seat, own, recorder, chosen, keys=course.keys, plain_puts=course.plain_puts)
-        diary = Diary(course.directory, f"{course.seed}.{name}")
+        diary = JournalFile(course.directory, f"{course.seed}.{name}")
         seat.meet()
         ends = time.monotonic() + course.seconds
         while (began := time.monotonic()) < ends:
@@ -110,7 +110,7 @@ async def endure(seat: Seat, d: Any, *, course: Course) -> Counted:
     return counted
 
 
-async def _act(chance: float, life: Life, diary: Diary, counted: Counted) -> None:
+async def _act(chance: float, life: Life, diary: JournalFile, counted: Counted) -> None:
     if chance < 0.6:
         await life.act()
     elif chance < _WITHOUT_LOCKS:
@@ -119,7 +119,7 @@ async def _act(chance: float, life: Life, diary: Diary, counted: Counted) -> Non
         await _count(life.seat, life.d, counted)
 
 
-async def _count(seat: Seat, d: Any, counted: Counted) -> None:
+async def _count(seat: Worker, d: Any, counted: Counted) -> None:
     """One more under the lock: a get and a put, which two at a time would spoil."""
     try:
         async with seat.entered(d.wrapped.lock(COUNTER, lease=_LEASE, timeout=_LOCK_PATIENCE)):

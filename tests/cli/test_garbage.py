@@ -9,7 +9,7 @@ import pytest
 
 from s3dict import Client, Dict, PermissionDeniedError
 from s3dict._admin.garbage import find_garbage, remove_garbage
-from s3dict._core import catalog as hydration
+from s3dict._core import catalog
 from s3dict._format.layout import SWEEP_DAYS
 from s3dict._stores.boto.requests import S3Requests
 from s3dict._stores.memory import MemoryBucket, memory_bucket
@@ -37,7 +37,7 @@ def interrupt_delete(name: str, client: Client, monkeypatch: pytest.MonkeyPatch,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as meanwhile, pytest.raises(KeyboardInterrupt):
-        meanwhile.setattr(hydration, "delete_data", die)
+        meanwhile.setattr(catalog, "delete_data", die)
         Dict.objects.delete(name, client=client, environment_name=environment)
 
 
@@ -239,5 +239,5 @@ def test_not_being_allowed_to_delete_is_an_error(configured: Client, monkeypatch
     async def refuse(*_: Any) -> Any:
         raise PermissionDeniedError("the policy says no")
 
-    monkeypatch.setattr("s3dict._stores.memory._MemoryObjects.delete_many", refuse)
+    monkeypatch.setattr("s3dict._stores.memory._MemoryRequests.delete_many", refuse)
     assert (1, "the policy says no") == ((done := answer("gc", "--yes")).exit_code, str(done.error))

@@ -176,7 +176,7 @@ def test_demo_tells_the_story() -> None:
 
 def test_demo_does_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
-    functions = [step.function for step in demo._story()]
+    functions = [step.function for step in demo._steps()]
 
     assert demo._array_values in functions
     assert demo._numpy_values not in functions
@@ -188,7 +188,7 @@ def test_demo_ends_at_a_wrong_result(monkeypatch: pytest.MonkeyPatch, capsys: py
         return 1 + 1
 
     wrong = demo._Step(one_and_one, lambda result: result == 3)
-    monkeypatch.setattr(demo, "_story", lambda: [wrong, wrong])
+    monkeypatch.setattr(demo, "_steps", lambda: [wrong, wrong])
 
-    assert not demo.tell()
+    assert not demo.run_demo()
     assert capsys.readouterr().out.count("This is not what it has to be.") == 1

@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from s3dict.errors import InvalidError, UnavailableError
-from s3dict.testing import seaweedfs as seaweed
+from s3dict.testing import seaweedfs
 from s3dict.testing.seaweedfs import LocalServer
 
 
@@ -145,7 +145,7 @@ def test_end_leaves_no_listener_and_no_sockets(server: LocalServer) -> None:
 
 
 def test_stop_kills_what_does_not_end_in_time(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seaweed, "_STOP_SECONDS", 0.0)
+    monkeypatch.setattr(seaweedfs, "_STOP_SECONDS", 0.0)
 
     server.stop()
 
@@ -156,10 +156,10 @@ def test_port_lost_between_choosing_and_binding_is_replaced(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.kill()
-    choose = seaweed._choose_internal_ports
+    choose = seaweedfs._choose_internal_ports
     with socket.create_server(("127.0.0.1", 0)) as rival:
         unlucky = iter([{"filer.port": rival.getsockname()[1]}])
-        monkeypatch.setattr(seaweed, "_choose_internal_ports", lambda port: choose(port) | next(unlucky, {}))
+        monkeypatch.setattr(seaweedfs, "_choose_internal_ports", lambda port: choose(port) | next(unlucky, {}))
         server.start()
 
     assert next(unlucky, None) is None

@@ -41,7 +41,7 @@ PLAIN: dict[Any, Any] = {
 PYTHON: dict[Any, Any] = {**PLAIN, b"bytes": b"\x00\n", frozenset({1}): {1: (2, 3)}, "array": bytearray(b"x")}
 
 
-class Colour(str, enum.Enum):
+class Colour(enum.StrEnum):
     RED = "red"
 
 
@@ -86,7 +86,7 @@ def fail_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited(self: MemoryBucket, path: str, body: Any) -> str:
         if "/entries/" in path:
             if not left[0]:
-                raise UnavailableError("gone", sent=False)
+                raise UnavailableError("gone", maybe_applied=False)
             left[0] -= 1
         return write(self, path, body)
 
@@ -307,7 +307,7 @@ def test_an_import_is_not_resumed_with_another_file_dict_or_format(
 def test_a_dict_deleted_during_an_import_is_noticed(
     d: Dict[Any, Any], skip_existing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3dict._dict.TRUSTED_SECONDS", 0)
+    monkeypatch.setattr("s3dict._dict.REVALIDATE_AFTER", 0)
     batches = put_records(d, (Record(n, n, 0) for n in range(9)), skip_existing=skip_existing)
     next(batches)
     Dict.objects.delete("d")

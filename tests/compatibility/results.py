@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from s3dict._admin.conformance.suite import Verdict
+from s3dict._admin.conformance.suite import Outcome
 
 from .suites import Counts
-from .verdicts import Sight
+from .verdicts import Observation
 
 __all__ = ["Result", "load", "save"]
 
@@ -28,7 +28,7 @@ class Result:
     date: str
     machine: str
     refusal: str | None
-    sights: Mapping[str, Sight]
+    sights: Mapping[str, Observation]
     suite: Counts | None
     races: Counts | None
 
@@ -39,7 +39,7 @@ class Result:
     @property
     def lacking(self) -> list[str]:
         """What it does not honour and a dict can do without."""
-        return [name for name, sight in self.sights.items() if sight.verdict is Verdict.NO and not sight.is_fatal]
+        return [name for name, sight in self.sights.items() if sight.verdict is Outcome.NO and not sight.is_fatal]
 
     @property
     def is_right(self) -> bool:
@@ -60,7 +60,7 @@ def save(results: Mapping[str, Result]) -> None:
     _PATH.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _plain(sights: Mapping[str, Sight]) -> dict[str, Any]:
+def _plain(sights: Mapping[str, Observation]) -> dict[str, Any]:
     return {name: {**asdict(sight), "verdict": sight.verdict.value} for name, sight in sights.items()}
 
 
@@ -74,7 +74,7 @@ def load() -> dict[str, Result]:
 
 def _result(fields: dict[str, Any]) -> Result:
     sights = {
-        name: Sight(Verdict(sight["verdict"]), sight["detail"], sight["is_fatal"])
+        name: Observation(Outcome(sight["verdict"]), sight["detail"], sight["is_fatal"])
         for name, sight in fields["sights"].items()
     }
     suite, races = _counts(fields["suite"]), _counts(fields["races"])

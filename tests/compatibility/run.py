@@ -7,19 +7,19 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from s3dict._admin.conformance.suite import Finding
+from s3dict._admin.conformance.suite import CheckResult
 
 from ..benchmarks.report import machine
 from ..support.modes import Driver, Endpoint
 from ..support.servers import ACCESS_KEY, SECRET_KEY, SERVERS, running
 from .results import Result
 from .suites import run_races, run_suite
-from .verdicts import Seat, looked_at, merged, refusal, seats
+from .verdicts import Worker, looked_at, merged, refusal, seats
 
 __all__ = ["NAMES", "seen", "tried"]
 
@@ -46,11 +46,11 @@ def tried(name: str, *, full: bool) -> Result:
     return replace(result, suite=run_suite([name, f"{name}-rust"]), races=run_races([name]))
 
 
-def seen(name: str, looks: Mapping[Seat, Sequence[Finding]]) -> Result:
+def seen(name: str, looks: Mapping[Worker, Sequence[CheckResult]]) -> Result:
     """What came of the looks, and of the first use."""
     sights = merged({str(seat): findings for seat, findings in looks.items()})
     title, release = _known(name)
-    today = datetime.now(timezone.utc).date().isoformat()
+    today = datetime.now(UTC).date().isoformat()
     return Result(title, release, today, machine(), _agreed(looks), sights, suite=None, races=None)
 
 
@@ -64,17 +64,17 @@ def _at(name: str) -> Iterator[Endpoint | None]:
         yield endpoint
 
 
-def _agreed(looking: Iterable[Seat]) -> str | None:
+def _agreed(looking: Iterable[Worker]) -> str | None:
     """Why the library does not take the store, on which all ways to it agree; None if it does."""
     said = {str(seat): refusal(seat) for seat in looking}
     assert 1 == len({why is None for why in said.values()}), f"taken in one way and not in another: {said}"
     return next(iter(said.values()))
 
 
-def _look(seat: Seat, *, thoroughly: bool) -> Sequence[Finding]:
+def _look(seat: Worker, *, thoroughly: bool) -> Sequence[CheckResult]:
     if thoroughly:
         return looked_at(seat, rounds=_FULL_ROUNDS)
-    return looked_at(seat, rounds=_SHORT_ROUNDS, leave_out=[_LONG])
+    return looked_at(seat, rounds=_SHORT_ROUNDS, exclude=[_LONG])
 
 
 def _known(name: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from s3dict._admin.conformance.suite import FEATURES, Verdict
+from s3dict._admin.conformance.suite import FEATURES, Outcome
 
 from .results import Result
 
@@ -22,7 +22,7 @@ UNTRIED = {
 
 _README = Path(__file__).parents[2] / "README.md"
 _BLOCK = re.compile(r"(<!-- server matrix: [^>]*-->\n).*?(\n<!-- end of server matrix -->)", re.DOTALL)
-_MARKS = {Verdict.YES: "✓", Verdict.NO: "✗", Verdict.UNCLEAR: "?", Verdict.NOT_TRIED: ""}
+_MARKS = {Outcome.YES: "✓", Outcome.NO: "✗", Outcome.UNCLEAR: "?", Outcome.SKIPPED: ""}
 
 
 def markdown(results: Mapping[str, Result], missing: Mapping[str, str]) -> str:
@@ -51,18 +51,18 @@ def _shown(counts: object) -> str:
 
 def _details(results: Mapping[str, Result]) -> str:
     head = ("", *(result.title for result in results.values()))
-    rows = [(_named(name, needed), *_marks(name, results)) for name, needed in _features()]
+    rows = [(_named(name, required), *_marks(name, results)) for name, required in _features()]
     notes = "\n".join(_notes(results))
     summary = "<details><summary>What each honours: ✓ yes, ✗ no, ? kept failing, blank: not tried</summary>"
     return f"{summary}\n\nA dict needs what is in bold.\n\n{_table(head, rows)}\n\n{notes}\n\n</details>"
 
 
 def _features() -> Iterable[tuple[str, bool]]:
-    return ((feature.name, feature.needed) for feature in FEATURES)
+    return ((feature.name, feature.required) for feature in FEATURES)
 
 
-def _named(name: str, needed: bool) -> str:
-    return f"**{name}**" if needed else name
+def _named(name: str, required: bool) -> str:
+    return f"**{name}**" if required else name
 
 
 def _marks(name: str, results: Mapping[str, Result]) -> Iterable[str]:
@@ -75,7 +75,7 @@ def _notes(results: Mapping[str, Result]) -> Iterable[str]:
         seen = [
             f"{name}: {_brief(sight.detail)}"
             for name, sight in result.sights.items()
-            if sight.verdict in (Verdict.NO, Verdict.UNCLEAR)
+            if sight.verdict in (Outcome.NO, Outcome.UNCLEAR)
         ]
         if seen:
             yield f"- {result.title}: {'; '.join(seen)}."

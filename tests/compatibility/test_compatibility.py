@@ -1,4 +1,4 @@
-"""The server matrix in short, on what is at hand without an installation; `python -m tests.compatibility` is the long form."""
+"""The compatibility matrix in its short form; `python -m tests.compatibility` is the long form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from s3dict._admin.conformance.suite import Verdict
+from s3dict._admin.conformance.suite import Outcome
 
 from ..support.modes import Endpoint
 from .results import Result
@@ -23,19 +23,19 @@ KEPT_BY_MOTO = ["Content-MD5", "x-amz-checksum-sha256", "whole puts"]
 def shortly(name: str, endpoint: Endpoint | None, seat: int) -> Result:
     """As one of the ways to the server sees it."""
     chosen = seats(name, endpoint, ("boto3",))[seat]
-    return seen(name, {chosen: looked_at(chosen, rounds=1, leave_out=SLOW)})
+    return seen(name, {chosen: looked_at(chosen, rounds=1, exclude=SLOW)})
 
 
 def test_memory_honours_everything() -> None:
     result = shortly("memory", None, 0)
     assert ("supported", [], True) == (result.verdict, result.lacking, result.is_right)
-    assert {Verdict.NOT_TRIED} == {result.sights[name].verdict for name in KEPT_BY_MOTO}
+    assert {Outcome.SKIPPED} == {result.sights[name].verdict for name in KEPT_BY_MOTO}
 
 
 def test_seaweedfs_honours_everything(seaweedfs: Endpoint) -> None:
     result = shortly("seaweedfs", seaweedfs, 1)
     assert ("supported", [], True) == (result.verdict, result.lacking, result.is_right)
-    assert {Verdict.YES} == {sight.verdict for sight in result.sights.values()}
+    assert {Outcome.YES} == {sight.verdict for sight in result.sights.values()}
 
 
 def test_moto_takes_what_is_damaged_and_copies_without_conditions(moto: Endpoint) -> None:
@@ -67,7 +67,7 @@ def test_the_table_has_a_row_for_each_server_and_a_column_in_the_details(result:
 
 def test_a_store_that_is_taken_and_loses_races_stands_out(result: Result) -> None:
     race = "race of PUT If-Match"
-    lost = replace(result.sights[race], verdict=Verdict.NO, is_fatal=True)
+    lost = replace(result.sights[race], verdict=Outcome.NO, is_fatal=True)
     wrong = replace(result, sights={**result.sights, race: lost})
     assert (f"taken, **wrongly**: {race}", False) == (wrong.verdict, wrong.is_right)
 

@@ -7,55 +7,56 @@ import itertools
 import os
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from s3dict import Client, Dict, UnsupportedStoreError
-from s3dict._admin.conformance.suite import Finding, Verdict, examine
+from s3dict._admin.conformance.corrupt_puts import CorruptPuts
+from s3dict._admin.conformance.suite import CheckResult, Outcome, run_suite
 from s3dict._format.layout import new_ulid
 from s3dict._stores.shared.threads import run_blocking
 
-from ..support.modes import Driver, Endpoint, Way
+from ..support.modes import Driver, Endpoint, Mode
 from ..support.servers import SERVERS
 
-__all__ = ["Seat", "Sight", "looked_at", "merged", "refusal", "seats"]
+__all__ = ["Observation", "Worker", "looked_at", "merged", "refusal", "seats"]
 
 R = TypeVar("R")
-_WORST_FIRST = (Verdict.NO, Verdict.UNCLEAR, Verdict.NOT_TRIED, Verdict.YES)
+_WORST_FIRST = (Outcome.NO, Outcome.UNCLEAR, Outcome.SKIPPED, Outcome.YES)
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Worker:
     """A client of a server, and the way to call it."""
 
     client: Client
-    way: Way
+    mode: Mode
 
     def __str__(self) -> str:
-        return f"{self.client.driver}, {self.way.value}"
+        return f"{self.client.driver}, {self.mode.value}"
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        return run_blocking(coroutine) if self.way is Way.BLOCKING else asyncio.run(coroutine)
+        return run_blocking(coroutine) if self.mode is Mode.SYNC else asyncio.run(coroutine)
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """What was seen of a feature, by all who looked."""
 
-    verdict: Verdict
+    verdict: Outcome
     detail: str
     is_fatal: bool
 
 
-def seats(name: str, endpoint: Endpoint | None, drivers: Sequence[Driver] = ("boto3", "obstore")) -> list[Seat]:
+def seats(name: str, endpoint: Endpoint | None, drivers: Sequence[Driver] = ("boto3", "obstore")) -> list[Worker]:
     """One for each driver and way, each with an empty place of its own. In memory, without an endpoint, one a way."""
     prefix = f"matrix-{os.getpid()}"
     if endpoint is None:
-        return [Seat(Client(f"{prefix}-{next(_numbers)}", driver="memory"), way) for way in Way]
+        return [Worker(Client(f"{prefix}-{next(_numbers)}", driver="memory"), mode) for mode in Mode]
     session = SERVERS[name].session()
     return [
-        Seat(
+        Worker(
             Client(
                 endpoint.bucket,
                 prefix=f"{prefix}-{next(_numbers)}",
@@ -63,19 +64,19 @@ def seats(name: str, endpoint: Endpoint | None, drivers: Sequence[Driver] = ("bo
                 session=session,
                 driver=driver,
             ),
-            way,
+            mode,
         )
         for driver in drivers
-        for way in Way
+        for mode in Mode
     ]
 
 
-def refusal(seat: Seat) -> str | None:
+def refusal(seat: Worker) -> str | None:
     """What the library says at the first use of a store that it does not take; None of one that it takes."""
 
     async def first_use() -> None:
         d: Dict[str, int] = Dict.from_name("first", create_if_missing=True, client=seat.client)
-        if seat.way is Way.BLOCKING:
+        if seat.mode is Mode.SYNC:
             d.put("k", 1)
         else:
             await d.put.aio("k", 1)
@@ -87,28 +88,28 @@ def refusal(seat: Seat) -> str | None:
     return None
 
 
-def looked_at(seat: Seat, *, rounds: int, leave_out: Iterable[str] = ()) -> tuple[Finding, ...]:
+def looked_at(seat: Worker, *, rounds: int, exclude: Iterable[str] = ()) -> tuple[CheckResult, ...]:
     """As `s3dict doctor --deep` does, in the seat's own way."""
 
-    async def look() -> tuple[Finding, ...]:
-        client, folder = seat.client, new_ulid(datetime.now(timezone.utc))
-        store, path = client._store(aio=seat.way is Way.ASYNCIO), client._layout.scratch(folder)
-        return await examine(store, path, client._damaged_puts(), rounds=rounds, leave_out=tuple(leave_out))
+    async def look() -> tuple[CheckResult, ...]:
+        client, folder = seat.client, new_ulid(datetime.now(UTC))
+        store, path = client._store(aio=seat.mode is Mode.ASYNCIO), client._layout.scratch(folder)
+        return await run_suite(store, path, CorruptPuts.of(client), rounds=rounds, exclude=tuple(exclude))
 
     return seat.run(look())
 
 
-def merged(looks: Mapping[str, Sequence[Finding]]) -> dict[str, Sight]:
+def merged(looks: Mapping[str, Sequence[CheckResult]]) -> dict[str, Observation]:
     """The worst that anybody saw of each feature, and who it was if others saw it otherwise."""
-    seen: dict[str, list[tuple[str, Finding]]] = {}
+    seen: dict[str, list[tuple[str, CheckResult]]] = {}
     for who, findings in looks.items():
         for finding in findings:
             seen.setdefault(finding.feature.name, []).append((who, finding))
     return {name: _worst(sights) for name, sights in seen.items()}
 
 
-def _worst(sights: Sequence[tuple[str, Finding]]) -> Sight:
+def _worst(sights: Sequence[tuple[str, CheckResult]]) -> Observation:
     finding = min((finding for _, finding in sights), key=lambda each: _WORST_FIRST.index(each.verdict))
     agreeing = [who for who, other in sights if other.verdict is finding.verdict]
     detail = finding.detail if len(agreeing) == len(sights) else f"{finding.detail} (with {' and '.join(agreeing)})"
-    return Sight(finding.verdict, detail, finding.is_fatal)
+    return Observation(finding.verdict, detail, finding.is_fatal)

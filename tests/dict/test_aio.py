@@ -31,18 +31,18 @@ class Suspending:
 class Counter:
     """Something with methods of both kinds, and a twin that shares its log."""
 
-    def __init__(self, way: str = "blocking", log: list[str] | None = None) -> None:
-        self.way = way
+    def __init__(self, mode: str = "blocking", log: list[str] | None = None) -> None:
+        self.mode = mode
         self.log: list[str] = [] if log is None else log
 
     @property
-    def _twin(self) -> Counter:
+    def _async_view(self) -> Counter:
         return Counter("asyncio", self.log)
 
     @method
     async def add(self, amount: int, *, times: int = 1) -> tuple[str, int]:
         """Says how it was called, and multiplies."""
-        return self.way, amount * times
+        return self.mode, amount * times
 
     @method
     async def fail(self) -> None:
@@ -65,7 +65,7 @@ class Counter:
         self.log.append("opened")
         try:
             for number in range(count):
-                yield self.way, number
+                yield self.mode, number
         finally:
             self.log.append("closed")
 

@@ -15,7 +15,7 @@ import pytest
 from s3dict import Client, ConflictError, Dict, NotFoundError, UnavailableError, UncertainOutcomeError
 
 from ..support.faulty_server import MisbehavingServer
-from ..support.modes import Endpoint, Way, World, by_way_of
+from ..support.modes import Endpoint, Harness, Mode, client_at
 from ..support.proxy import Fault, FaultKind, Proxy, Request
 
 UNSEEN: list[FaultKind] = ["lost-request", "internal-error", "slow-down", "conflict"]
@@ -39,13 +39,13 @@ def direct(client: Client) -> Client:
 
 
 @pytest.fixture
-def world(direct: Client, proxy: Proxy, way: Way, monkeypatch: pytest.MonkeyPatch) -> World:
+def harness(direct: Client, proxy: Proxy, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> Harness:
     monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
-    return World(by_way_of(proxy.url, direct), way)
+    return Harness(client_at(proxy.url, direct), mode)
 
 
 @pytest.fixture
-def other(d: Any, direct: Client, way: Way) -> Dict[Any, Any]:
+def other(d: Any, direct: Client, mode: Mode) -> Dict[Any, Any]:
     """The same dict, as another process reaches it."""
     made: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=direct).hydrate()
     return made
@@ -55,7 +55,7 @@ def is_entry(request: Request) -> bool:
     return "/entries/" in request.path
 
 
-def struck(requests: list[Request]) -> list[FaultKind | None]:
+def hits(requests: list[Request]) -> list[FaultKind | None]:
     return [request.fault for request in requests if request.fault is not None]
 
 
@@ -69,7 +69,7 @@ async def test_a_put_that_creates_wins_once_whatever_is_lost(d: Any, other: Any,
     proxy.script(fault(kind))
     with proxy.recording() as requests:
         assert await d.put("k", 1, skip_if_exists=True) is True
-    assert [kind] == struck(requests)
+    assert [kind] == hits(requests)
     assert 1 == other["k"]
     assert await d.put("k", 2, skip_if_exists=True) is False
 
@@ -93,7 +93,7 @@ async def test_a_compare_and_set_wins_once_whatever_is_lost(d: Any, other: Any, 
     proxy.script(fault(kind))
     with proxy.recording() as requests:
         assert await d.put("k", 2, if_version=version) is True
-    assert [kind] == struck(requests)
+    assert [kind] == hits(requests)
     assert 2 == other["k"]
     assert await d.put("k", 3, if_version=version) is False
 
@@ -108,11 +108,11 @@ async def test_modify_counts_once_whatever_is_lost(d: Any, other: Any, proxy: Pr
 
 
 @pytest.mark.parametrize("kind", UNSEEN)
-async def test_a_loser_whose_request_was_lost_has_lost(direct: Client, way: Way, kind: FaultKind) -> None:
+async def test_a_loser_whose_request_was_lost_has_lost(direct: Client, mode: Mode, kind: FaultKind) -> None:
     """The entry is older than the first sending, so it cannot have come after it."""
     with MisbehavingServer() as server, Proxy(server.url) as proxy:
         boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="b")
-        d = World(Client("b", endpoint_url=proxy.url, driver=direct.driver), way).named("d", create_if_missing=True)
+        d = Harness(Client("b", endpoint_url=proxy.url, driver=direct.driver), mode).named("d", create_if_missing=True)
         await d.put("k", "theirs")
         server.clock += 60
         proxy.script(fault(kind))
@@ -188,8 +188,8 @@ async def test_a_pop_whose_answer_was_lost_is_uncertain_and_keeps_the_value(
 async def test_with_tombstones_a_pop_is_certain(d: Any, proxy: Proxy, kind: FaultKind) -> None:
     await d.put("k", 1)
     state = d.wrapped._state
-    capabilities = replace(state.hydrated.manifest.capabilities, conditional_delete=False)
-    state.hydrated = replace(state.hydrated, manifest=replace(state.hydrated.manifest, capabilities=capabilities))
+    capabilities = replace(state.loaded.manifest.capabilities, conditional_delete=False)
+    state.loaded = replace(state.loaded, manifest=replace(state.loaded.manifest, capabilities=capabilities))
     proxy.script(fault(kind))
     assert 1 == await d.pop("k")
     assert 0 == await d.len()
@@ -201,7 +201,7 @@ async def test_a_pop_of_many_keeps_what_it_has_taken_when_one_fails(d: Any, prox
     proxy.script(fault("lost-answer", "DeleteObject"))
     with pytest.raises(UncertainOutcomeError) as caught:
         await d.pop_many(range(5))
-    taken = {**caught.value.done, **caught.value.uncertain}
+    taken = {**caught.value.completed, **caught.value.uncertain}
     left = {key: value async for key, value in d.items()}
     assert {n: n for n in range(5)} == {**taken, **left}
     assert set() == set(taken) & set(left)
@@ -219,20 +219,20 @@ async def test_reads_and_plain_puts_are_simply_sent_again(d: Any, proxy: Proxy, 
 
 
 @pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
-async def test_a_dict_is_created_once_whatever_is_lost(world: World, proxy: Proxy, kind: FaultKind) -> None:
-    await world.named("d", create_if_missing=True).hydrate()
+async def test_a_dict_is_created_once_whatever_is_lost(harness: Harness, proxy: Proxy, kind: FaultKind) -> None:
+    await harness.named("d", create_if_missing=True).hydrate()
     proxy.script(Fault(kind, operation="PutObject", when=lambda request: "/manifests/" in request.path))
-    await world.objects.create("made", client=world.client)
-    assert ["made", "d"] == [handle.name for handle in await world.objects.list(client=world.client)]
+    await harness.objects.create("made", client=harness.client)
+    assert ["made", "d"] == [handle.name for handle in await harness.objects.list(client=harness.client)]
 
 
 @pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
-async def test_a_dict_is_deleted_whatever_is_lost(world: World, d: Any, proxy: Proxy, kind: FaultKind) -> None:
+async def test_a_dict_is_deleted_whatever_is_lost(harness: Harness, d: Any, proxy: Proxy, kind: FaultKind) -> None:
     await d.update({n: n for n in range(3)})
     proxy.script(Fault(kind, operation="DeleteObject", when=lambda request: "/manifests/" in request.path))
-    await world.objects.delete("d", client=world.client)
+    await harness.objects.delete("d", client=harness.client)
     with pytest.raises(NotFoundError):
-        await world.named("d").get(1)
+        await harness.named("d").get(1)
 
 
 async def test_a_body_that_breaks_off_is_fetched_again(d: Any, proxy: Proxy) -> None:
@@ -281,14 +281,14 @@ async def test_a_store_that_stays_away_is_unavailable(d: Any, proxy: Proxy, monk
 
 
 async def test_a_store_that_is_gone_is_unavailable_and_not_uncertain(
-    d: Any, way: Way, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    d: Any, mode: Mode, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s3dict._core.conditional.SENDINGS", 3)
     await d.hydrate()
     with Proxy(endpoint.url) as passing:
-        gone = by_way_of(passing.url, d.client)
-    late = World(gone, way).named("d")
-    late.wrapped._state.hydrated = d.wrapped._state.hydrated
+        gone = client_at(passing.url, d.client)
+    late = Harness(gone, mode).named("d")
+    late.wrapped._state.loaded = d.wrapped._state.loaded
     with pytest.raises(UnavailableError, match="cannot be reached"):
         await late.put("k", 2, skip_if_exists=True)
 

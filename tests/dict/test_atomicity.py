@@ -17,11 +17,11 @@ from s3dict import (
     SerializationError,
     memoize,
 )
-from s3dict._core.conditional import put_if
+from s3dict._core.conditional import conditional_put
 from s3dict._format.entry import pack_tombstone
 from s3dict._stores.memory import memory_bucket
 
-from ..support.modes import Way, World, listed
+from ..support.modes import Harness, Mode, collect
 
 
 async def test_entry_tells_value_version_and_time(d: Any) -> None:
@@ -107,7 +107,7 @@ async def test_modify_passes_on_what_the_function_raises(d: Any) -> None:
 
 
 async def test_modify_gives_up_when_others_are_always_faster(d: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3dict._core.compute.CHANGES_BORNE", 3)
+    monkeypatch.setattr("s3dict._core.compute.MAX_CAS_RETRIES", 3)
     await d.put("k", 1)
 
     def never_alone(value: int) -> int:
@@ -118,8 +118,8 @@ async def test_modify_gives_up_when_others_are_always_faster(d: Any, monkeypatch
         await d.modify("k", never_alone)
 
 
-async def test_a_coroutine_function_may_modify_and_compute(world: World, d: Any) -> None:
-    if world.way is Way.BLOCKING:
+async def test_a_coroutine_function_may_modify_and_compute(harness: Harness, d: Any) -> None:
+    if harness.mode is Mode.SYNC:
         pytest.skip("a blocking call has no event loop for a coroutine function")
 
     async def double(value: int) -> int:
@@ -148,10 +148,10 @@ async def test_a_key_that_is_none_stops_many_before_anything_is_done(d: Any) -> 
     assert 1 == await d.get("k")
 
 
-async def test_handles_are_looked_up_among_many_keys(world: World, d: Any) -> None:
-    await world.objects.create("other", client=world.client)
-    await d.put(world.named("other").wrapped, 1)
-    assert [1] == list((await d.get_many([world.named("other").wrapped])).values())
+async def test_handles_are_looked_up_among_many_keys(harness: Harness, d: Any) -> None:
+    await harness.objects.create("other", client=harness.client)
+    await d.put(harness.named("other").wrapped, 1)
+    assert [1] == list((await d.get_many([harness.named("other").wrapped])).values())
 
 
 async def test_get_or_compute_computes_once(d: Any) -> None:
@@ -164,7 +164,7 @@ async def test_get_or_compute_computes_once(d: Any) -> None:
     assert "result" == await d.get_or_compute("k", compute)
     assert "result" == await d.get_or_compute("k", compute)
     assert 1 == len(calls)
-    assert ["k"] == await listed(d.keys())
+    assert ["k"] == await collect(d.keys())
     assert await d.get_or_compute("none", lambda: None) is None
     assert await d.contains("none")
 
@@ -182,14 +182,14 @@ async def test_a_computation_that_needs_itself_is_refused(d: Any) -> None:
 
 
 def _blocking(d: Any) -> bool:
-    return d._way is Way.BLOCKING
+    return d._way is Mode.SYNC
 
 
 async def _again(d: Any) -> Any:
     return await d.get_or_compute("k", lambda: 1)
 
 
-async def test_memoize_keeps_results_by_their_arguments(world: World, d: Any) -> None:
+async def test_memoize_keeps_results_by_their_arguments(harness: Harness, d: Any) -> None:
     calls = []
 
     def area(width: int, height: int = 2) -> int:
@@ -199,7 +199,7 @@ async def test_memoize_keeps_results_by_their_arguments(world: World, d: Any) ->
     async def area_aio(width: int, height: int = 2) -> int:
         return area(width, height)
 
-    if world.way is Way.BLOCKING:
+    if harness.mode is Mode.SYNC:
         memoized = memoize(d.wrapped)(area)
         assert [6, 6, 6, 12] == [memoized(3), memoized(width=3), memoized(3, 2), memoized(3, 4)]
     else:
@@ -239,8 +239,8 @@ class TestWithTombstones:
     async def _entombing(self, d: Any) -> Any:
         await d.hydrate()
         state = d.wrapped._state
-        capabilities = replace(state.hydrated.manifest.capabilities, conditional_delete=False)
-        state.hydrated = replace(state.hydrated, manifest=replace(state.hydrated.manifest, capabilities=capabilities))
+        capabilities = replace(state.loaded.manifest.capabilities, conditional_delete=False)
+        state.loaded = replace(state.loaded, manifest=replace(state.loaded.manifest, capabilities=capabilities))
         return d
 
     async def test_a_tombstone_is_absent_to_everybody(self, d: Any) -> None:
@@ -249,7 +249,7 @@ class TestWithTombstones:
         version = (await d.entry("k")).version
         assert 1 == await d.pop("k")
         assert (False, None, None, 0) == (await d.contains("k"), await d.get("k"), await d.entry("k"), await d.len())
-        assert [] == await listed(d.keys()) == await listed(d.values()) == await listed(d.items())
+        assert [] == await collect(d.keys()) == await collect(d.values()) == await collect(d.items())
         assert 5 == await d.pop("k", 5)
         assert await d.put("k", 2, if_version=version) is False
         with pytest.raises(KeyError):
@@ -273,22 +273,22 @@ class TestWithTombstones:
         assert await d.put("k", 1, skip_if_exists=True) is True
         assert await d.put("k", 2, skip_if_exists=True) is False
 
-    async def test_a_dict_can_be_deleted_and_made_again(self, world: World, d: Any) -> None:
-        store_json = f"{world.client.prefix}/store.json"
-        store = world.client._store(aio=world.way is Way.ASYNCIO)
+    async def test_a_dict_can_be_deleted_and_made_again(self, harness: Harness, d: Any) -> None:
+        store_json = f"{harness.client.prefix}/store.json"
+        store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
         await d.hydrate()
         found = await store.get(store_json)
         body = found.body.replace(b'"conditional_delete": true', b'"conditional_delete": false')  # type: ignore[union-attr]
         assert b'"conditional_delete": false' in body
         await store.put(store_json, body)
         for round_ in range(3):
-            e = world.named("e", create_if_missing=True)
+            e = harness.named("e", create_if_missing=True)
             assert await e.get("round") is None
             await e.put("round", round_)
             assert round_ == await e.pop("round")
-            await world.objects.delete("e", client=world.client)
-            assert ["d"] == [handle.name for handle in await world.objects.list(client=world.client)]
-            await world.objects.delete("e", allow_missing=True, client=world.client)
+            await harness.objects.delete("e", client=harness.client)
+            assert ["d"] == [handle.name for handle in await harness.objects.list(client=harness.client)]
+            await harness.objects.delete("e", allow_missing=True, client=harness.client)
 
 
 async def test_a_put_over_a_tombstone_that_another_replaces_first_loses() -> None:
@@ -301,12 +301,12 @@ async def test_a_put_over_a_tombstone_that_another_replaces_first_loses() -> Non
     tombstone = bucket.objects[path]
 
     async def replaced_meanwhile(*args: Any, **kwargs: Any) -> Any:
-        outcome = await put_if(*args, **kwargs)
+        outcome = await conditional_put(*args, **kwargs)
         if bucket.objects[path] is tombstone:
             d["k"] = 1
         return outcome
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s3dict._core.entries.put_if", replaced_meanwhile)
+        patch.setattr("s3dict._core.entries.conditional_put", replaced_meanwhile)
         assert d.put("k", 2, skip_if_exists=True) is False
     assert 1 == d["k"]

@@ -16,7 +16,7 @@ import pytest
 from s3dict import Client, PermissionDeniedError
 from s3dict._stores.memory import AsyncMemoryStore, MemoryStore
 
-from ..support.modes import Way, World, listed
+from ..support.modes import Harness, Mode, collect
 
 CONCURRENCY = 4
 ENTRIES = 60
@@ -76,13 +76,13 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
 
 
 @pytest.fixture
-def client(request: pytest.FixtureRequest, way: Way) -> Client:
+def client(request: pytest.FixtureRequest, mode: Mode) -> Client:
     return Client(f"bulk-{request.node.name}", driver="memory", concurrency=CONCURRENCY)
 
 
 @pytest.fixture
-def d(client: Client, way: Way) -> Any:
-    return World(client, way).named("d", create_if_missing=True)
+def d(client: Client, mode: Mode) -> Any:
+    return Harness(client, mode).named("d", create_if_missing=True)
 
 
 def pairs() -> Iterator[tuple[int, str]]:
@@ -93,8 +93,8 @@ BULK: dict[str, Callable[[Any], Any]] = {
     "update": lambda d: d.update(pairs()),
     "get_many": lambda d: d.get_many(range(ENTRIES)),
     "pop_many": lambda d: d.pop_many(range(ENTRIES)),
-    "items": lambda d: listed(d.items()),
-    "values": lambda d: listed(d.values()),
+    "items": lambda d: collect(d.items()),
+    "values": lambda d: collect(d.values()),
 }
 
 
@@ -134,17 +134,17 @@ async def test_a_failure_stops_it_and_leaves_nothing_under_way(d: Any, traffic: 
     if operation in ("update", "get_many", "pop_many"):
         assert 1 == len(caught.value.failed_keys)
     if operation == "get_many":
-        assert 0 < len(caught.value.done) < ENTRIES
+        assert 0 < len(caught.value.completed) < ENTRIES
 
 
 @pytest.mark.parametrize("operation", ["items", "values"])
 async def test_breaking_out_of_an_iteration_ends_what_is_under_way(
-    d: Any, way: Way, traffic: Traffic, operation: str
+    d: Any, mode: Mode, traffic: Traffic, operation: str
 ) -> None:
     await d.update(pairs())
     already = traffic.begun
     iterator = getattr(d.wrapped, operation)
-    if way is Way.BLOCKING:
+    if mode is Mode.SYNC:
         for _ in iterator():
             break
     else:
@@ -157,7 +157,7 @@ async def test_breaking_out_of_an_iteration_ends_what_is_under_way(
     assert traffic.begun <= already + 2 * CONCURRENCY
 
 
-@pytest.mark.parametrize("way", [Way.ASYNCIO])
+@pytest.mark.parametrize("mode", [Mode.ASYNCIO])
 async def test_a_bulk_operation_that_is_cancelled_leaves_no_task(d: Any, traffic: Traffic) -> None:
     await d.hydrate()
     task = asyncio.ensure_future(d.update((n, n) for n in range(10_000)))
@@ -170,7 +170,7 @@ async def test_a_bulk_operation_that_is_cancelled_leaves_no_task(d: Any, traffic
     assert 0 == traffic.under_way
 
 
-@pytest.mark.parametrize("way", [Way.BLOCKING])
+@pytest.mark.parametrize("mode", [Mode.SYNC])
 async def test_threads_are_kept_and_never_more_than_the_concurrency(d: Any) -> None:
     before = set(threading.enumerate())
     for _ in range(3):
@@ -192,7 +192,7 @@ class Reading:
         self.others = Reading.dicts[self.name].get_many(range(3))
 
 
-@pytest.mark.parametrize("way", [Way.BLOCKING])
+@pytest.mark.parametrize("mode", [Mode.SYNC])
 async def test_a_value_that_reads_others_as_it_loads_does_not_wait_for_itself(d: Any, client: Client) -> None:
     Reading.dicts[client.bucket] = d.wrapped
     await d.update((n, n) for n in range(3))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import pickle
 from collections import ChainMap
-from datetime import datetime, timedelta, timezone
-from enum import Enum
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,10 @@ from s3dict import (
 )
 from s3dict._core import bulk
 
-from ..support.modes import Way, World, listed
+from ..support.modes import Harness, Mode, collect
 
 
-class Colour(str, Enum):
+class Colour(StrEnum):
     RED = "red"
 
 
@@ -73,7 +73,7 @@ async def test_pop_takes_the_entry_out(d: Any) -> None:
     assert 1 == await d.pop("k")
     assert await d.contains("k") is False
     assert 0 == await d.len()
-    assert [] == await listed(d.keys())
+    assert [] == await collect(d.keys())
 
 
 async def test_pop_of_a_missing_key_raises_or_gives_the_default(d: Any) -> None:
@@ -93,34 +93,36 @@ async def test_update_takes_all_that_dict_update_takes(d: Any) -> None:
     await d.update(ChainMap({"x": 1}, {"y": 2}))
     await d.update(k=None)
     expected = {"a": 10, 2: "b", "c": 3, "e": 5, "0": 0, "1": 1, "2": 2, "x": 1, "y": 2, "k": None}
-    assert expected == dict(await listed(d.items()))
+    assert expected == dict(await collect(d.items()))
 
 
 async def test_of_equal_keys_in_one_update_the_last_counts(d: Any) -> None:
     await d.update([(1, n) for n in range(200)] + [(1.0, "float"), (True, "last")])
-    assert [(1, "last")] == await listed(d.items())
+    assert [(1, "last")] == await collect(d.items())
     await d.update({"k": 1}, k=2)
     assert 2 == await d.get("k")
 
 
 @pytest.mark.parametrize("portion", [2, 1000])
-async def test_update_takes_another_dict(world: World, d: Any, portion: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "_PORTION", portion)
-    other = world.named("other", create_if_missing=True)
+async def test_update_takes_another_dict(
+    harness: Harness, d: Any, portion: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH_SIZE", portion)
+    other = harness.named("other", create_if_missing=True)
     await other.update({n: str(n) for n in range(5)})
     await d.update(other.wrapped)
-    assert {n: str(n) for n in range(5)} == dict(await listed(d.items()))
+    assert {n: str(n) for n in range(5)} == dict(await collect(d.items()))
 
 
 async def test_update_reads_another_dict_in_its_own_way(
-    world: World, d: Any, client: Client, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, d: Any, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = world.named("other", create_if_missing=True)
+    other = harness.named("other", create_if_missing=True)
     await other.update({n: n for n in range(3)})
     await d.hydrate()
-    unused = "_make_blocking_store" if world.way is Way.ASYNCIO else "_make_asyncio_store"
+    unused = "_make_blocking_store" if harness.mode is Mode.ASYNCIO else "_make_asyncio_store"
     monkeypatch.setattr(client, unused, lambda: pytest.fail("the other way was used"))
-    client._stores.blocking = None if world.way is Way.ASYNCIO else client._stores.blocking
+    client._stores.blocking = None if harness.mode is Mode.ASYNCIO else client._stores.blocking
     await d.update(other.wrapped)
     assert 3 == await d.len()
 
@@ -149,14 +151,14 @@ async def test_update_passes_on_what_its_iterable_raises(d: Any) -> None:
 async def test_keys_values_and_items_are_plain_iterators(d: Any) -> None:
     expected = {f"k{n}": n for n in range(20)}
     await d.update(expected)
-    assert sorted(expected) == sorted(await listed(d.keys()))
-    assert sorted(expected.values()) == sorted(await listed(d.values()))
-    assert expected == dict(await listed(d.items()))
+    assert sorted(expected) == sorted(await collect(d.keys()))
+    assert sorted(expected.values()) == sorted(await collect(d.values()))
+    assert expected == dict(await collect(d.items()))
     assert 20 == await d.len()
 
 
 async def test_iterators_of_an_empty_dict_are_empty(d: Any) -> None:
-    assert [] == await listed(d.keys()) == await listed(d.values()) == await listed(d.items())
+    assert [] == await collect(d.keys()) == await collect(d.values()) == await collect(d.items())
     assert 0 == await d.len()
 
 
@@ -176,7 +178,7 @@ async def test_clear_removes_all_entries_and_leaves_the_dict(d: Any) -> None:
     assert 0 == await d.len()
     await d.clear()
     await d.put("k", 1)
-    assert [("k", 1)] == await listed(d.items())
+    assert [("k", 1)] == await collect(d.items())
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ async def test_equal_keys_are_one_key(d: Any, spellings: tuple[Any, ...], canoni
         await d.put(key, number)
     for key in spellings:
         assert len(spellings) - 1 == await d.get(key)
-    assert [canonical] == await listed(d.keys())
+    assert [canonical] == await collect(d.keys())
 
 
 async def test_keys_of_any_type_come_back(d: Any) -> None:
@@ -207,14 +209,14 @@ async def test_keys_of_any_type_come_back(d: Any) -> None:
         "",
         (1, ("two", None)),
         frozenset({1, 2}),
-        datetime(2026, 1, 2, tzinfo=timezone.utc),
+        datetime(2026, 1, 2, tzinfo=UTC),
         math.inf,
         timedelta(seconds=5),
         "long " * 200,
     }
     await d.update({key: repr(key) for key in keys})
-    assert keys == set(await listed(d.keys()))
-    assert {key: repr(key) for key in keys} == dict(await listed(d.items()))
+    assert keys == set(await collect(d.keys()))
+    assert {key: repr(key) for key in keys} == dict(await collect(d.items()))
     for key in keys:
         assert repr(key) == await d.pop(key)
     assert 0 == await d.len()
@@ -235,25 +237,25 @@ async def test_values_of_any_type_come_back(d: Any) -> None:
     assert {"list": [1, (2,), {3}], "none": None} == await d.get("nested")
 
 
-async def test_a_dict_is_a_key_and_a_value(world: World, d: Any) -> None:
+async def test_a_dict_is_a_key_and_a_value(harness: Harness, d: Any) -> None:
     handle = d.wrapped
     await d.put(handle, handle)
     again = await d.get(handle)
     assert isinstance(again, Dict)
-    assert again.client is world.client
+    assert again.client is harness.client
     assert handle.object_id == again.object_id
-    [key] = await listed(d.keys())
+    [key] = await collect(d.keys())
     assert handle.object_id == key.object_id
-    await world.call_in_way(again).put("through", "itself")
+    await harness.in_mode(again).put("through", "itself")
     assert "itself" == await d.get("through")
 
 
-async def test_a_handle_that_was_never_used_can_be_a_key(world: World, d: Any) -> None:
-    await world.objects.create("other", client=world.client)
-    fresh = world.named("other")
+async def test_a_handle_that_was_never_used_can_be_a_key(harness: Harness, d: Any) -> None:
+    await harness.objects.create("other", client=harness.client)
+    fresh = harness.named("other")
     await d.put(fresh.wrapped, 1)
-    assert 1 == await d.get(world.named("other").wrapped)
-    assert 1 == await d.get(world.with_id(fresh.wrapped.object_id).wrapped)
+    assert 1 == await d.get(harness.named("other").wrapped)
+    assert 1 == await d.get(harness.with_id(fresh.wrapped.object_id).wrapped)
 
 
 async def test_a_value_whose_module_is_missing_names_key_and_dict(d: Any, tmp_path: Any, monkeypatch: Any) -> None:
@@ -271,10 +273,10 @@ async def test_a_value_whose_module_is_missing_names_key_and_dict(d: Any, tmp_pa
     with pytest.raises(DeserializationError, match=expected):
         await d.get("foo")
     with pytest.raises(DeserializationError, match=expected):
-        await listed(d.items())
+        await collect(d.items())
     with pytest.raises(DeserializationError, match=expected):
         await d.pop("foo")
-    assert ["foo"] == await listed(d.keys())
+    assert ["foo"] == await collect(d.keys())
 
 
 async def test_a_key_whose_module_is_missing_names_the_dict(d: Any, tmp_path: Any, monkeypatch: Any) -> None:
@@ -289,75 +291,75 @@ async def test_a_key_whose_module_is_missing_names_the_dict(d: Any, tmp_path: An
     importlib.invalidate_caches()
     for iterate in (d.keys, d.items):
         with pytest.raises(DeserializationError, match=r"Failed to deserialize a key.*key_module.*\(Dict 'd'\)"):
-            await listed(iterate())
-    assert ["value"] == await listed(d.values())
+            await collect(iterate())
+    assert ["value"] == await collect(d.values())
 
 
-async def test_from_name_finds_the_same_dict_again(world: World, d: Any) -> None:
+async def test_from_name_finds_the_same_dict_again(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
-    again = world.named("d")
+    again = harness.named("d")
     assert 1 == await again.get("k")
     assert d.object_id == again.object_id
 
 
-async def test_a_dict_that_does_not_exist_is_not_found(world: World) -> None:
+async def test_a_dict_that_does_not_exist_is_not_found(harness: Harness) -> None:
     with pytest.raises(NotFoundError, match="There is no Dict 'nothing' in environment 'main'"):
-        await world.named("nothing").get("k")
+        await harness.named("nothing").get("k")
 
 
-async def test_hydrate_gives_the_handle_itself(world: World) -> None:
-    handle = world.named("made", create_if_missing=True)
+async def test_hydrate_gives_the_handle_itself(harness: Harness) -> None:
+    handle = harness.named("made", create_if_missing=True)
     assert await handle.hydrate() is handle.wrapped
     assert handle.object_id.startswith("di-")
     with pytest.raises(NotFoundError):
-        await world.named("nothing").hydrate()
+        await harness.named("nothing").hydrate()
 
 
-async def test_hydrate_takes_a_client(world: World) -> None:
-    await world.objects.create("made", client=world.client)
-    handle = world.call_in_way(Dict.from_name("made"))
-    await handle.hydrate(world.client)
-    await handle.hydrate(client=world.client)
+async def test_hydrate_takes_a_client(harness: Harness) -> None:
+    await harness.objects.create("made", client=harness.client)
+    handle = harness.in_mode(Dict.from_name("made"))
+    await handle.hydrate(harness.client)
+    await handle.hydrate(client=harness.client)
     await handle.put("k", 1)
-    assert 1 == await world.named("made").get("k")
+    assert 1 == await harness.named("made").get("k")
 
 
-async def test_from_id_finds_the_dict_and_no_successor(world: World, d: Any) -> None:
+async def test_from_id_finds_the_dict_and_no_successor(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
     old_id = d.object_id
-    assert 1 == await world.with_id(old_id).get("k")
-    await world.objects.delete("d", client=world.client)
-    await world.objects.create("d", client=world.client)
+    assert 1 == await harness.with_id(old_id).get("k")
+    await harness.objects.delete("d", client=harness.client)
+    await harness.objects.create("d", client=harness.client)
     with pytest.raises(NotFoundError, match="does not exist"):
-        await world.with_id(old_id).get("k")
-    assert await world.named("d").get("k") is None
+        await harness.with_id(old_id).get("k")
+    assert await harness.named("d").get("k") is None
 
 
 async def test_info_tells_name_time_and_creator(d: Any) -> None:
     info = await d.info()
     assert "d" == info.name
-    assert timedelta(0) <= datetime.now(timezone.utc) - info.created_at < timedelta(minutes=1)
+    assert timedelta(0) <= datetime.now(UTC) - info.created_at < timedelta(minutes=1)
     assert info.created_by
 
 
-async def test_ephemeral_lives_as_long_as_its_context(world: World) -> None:
-    async with world.ephemeral() as passing:
+async def test_ephemeral_lives_as_long_as_its_context(harness: Harness) -> None:
+    async with harness.ephemeral() as passing:
         assert passing.name is None
         await passing.update({n: n for n in range(10)})
-        same = world.with_id(passing.object_id)
+        same = harness.with_id(passing.object_id)
         assert 7 == await same.get(7)
         assert (await passing.info()).name is None
     with pytest.raises(NotFoundError, match="does not exist"):
-        await world.with_id(passing.object_id).get(7)
+        await harness.with_id(passing.object_id).get(7)
     with pytest.raises(NotFoundError, match="does not exist"):
         await passing.put("late", 1)
 
 
-async def test_ephemeral_is_deleted_also_after_an_exception(world: World) -> None:
+async def test_ephemeral_is_deleted_also_after_an_exception(harness: Harness) -> None:
     ids = []
 
     async def fail() -> None:
-        async with world.ephemeral() as passing:
+        async with harness.ephemeral() as passing:
             await passing.put("k", 1)
             ids.append(passing.object_id)
             raise LookupError
@@ -365,7 +367,7 @@ async def test_ephemeral_is_deleted_also_after_an_exception(world: World) -> Non
     with pytest.raises(LookupError):
         await fail()
     with pytest.raises(NotFoundError):
-        await world.with_id(ids[0]).get("k")
+        await harness.with_id(ids[0]).get("k")
 
 
 def test_an_ephemeral_dict_is_entered_once(client: Client) -> None:
@@ -374,110 +376,110 @@ def test_an_ephemeral_dict_is_entered_once(client: Client) -> None:
         pass
 
 
-async def test_an_ephemeral_dict_leaves_nothing_behind(world: World) -> None:
-    async with world.ephemeral() as passing:
+async def test_an_ephemeral_dict_leaves_nothing_behind(harness: Harness) -> None:
+    async with harness.ephemeral() as passing:
         await passing.update({n: n for n in range(10)})
-    store = world.client._store(aio=world.way is Way.ASYNCIO)
-    left = [line.path for line in (await store.list_page(world.client.prefix)).objects]
-    assert [f"{world.client.prefix}/store.json"] == left
+    store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
+    left = [line.path for line in (await store.list_page(harness.client.prefix)).objects]
+    assert [f"{harness.client.prefix}/store.json"] == left
 
 
-async def test_create_makes_a_dict_once(world: World) -> None:
-    assert await world.objects.create("made", client=world.client) is None
+async def test_create_makes_a_dict_once(harness: Harness) -> None:
+    assert await harness.objects.create("made", client=harness.client) is None
     with pytest.raises(AlreadyExistsError, match="A Dict 'made' already exists in environment 'main'"):
-        await world.objects.create("made", client=world.client)
-    assert await world.objects.create("made", allow_existing=True, client=world.client) is None
-    await world.named("made").put("k", 1)
+        await harness.objects.create("made", client=harness.client)
+    assert await harness.objects.create("made", allow_existing=True, client=harness.client) is None
+    await harness.named("made").put("k", 1)
 
 
-async def test_environments_are_namespaces(world: World) -> None:
+async def test_environments_are_namespaces(harness: Harness) -> None:
     for environment in ("dev", "prod"):
-        await world.objects.create("same", environment_name=environment, client=world.client)
-        await world.named("same", environment_name=environment).put("where", environment)
-    assert "dev" == await world.named("same", environment_name="dev").get("where")
-    assert "prod" == await world.named("same", environment_name="prod").get("where")
+        await harness.objects.create("same", environment_name=environment, client=harness.client)
+        await harness.named("same", environment_name=environment).put("where", environment)
+    assert "dev" == await harness.named("same", environment_name="dev").get("where")
+    assert "prod" == await harness.named("same", environment_name="prod").get("where")
     with pytest.raises(NotFoundError):
-        await world.named("same").get("where")
-    [listed_dict] = await world.objects.list(environment_name="dev", client=world.client)
-    assert "dev" == await world.call_in_way(listed_dict).get("where")
+        await harness.named("same").get("where")
+    [listed_dict] = await harness.objects.list(environment_name="dev", client=harness.client)
+    assert "dev" == await harness.in_mode(listed_dict).get("where")
 
 
-async def test_list_gives_hydrated_dicts_newest_first(world: World) -> None:
+async def test_list_gives_hydrated_dicts_newest_first(harness: Harness) -> None:
     for name in ("first", "second", "third"):
-        await world.named(name, create_if_missing=True).put("name", name)
-    found = await world.objects.list(client=world.client)
+        await harness.named(name, create_if_missing=True).put("name", name)
+    found = await harness.objects.list(client=harness.client)
     assert ["third", "second", "first"] == [handle.name for handle in found]
-    assert ["third", "second", "first"] == [await world.call_in_way(handle).get("name") for handle in found]
-    assert ["third"] == [handle.name for handle in await world.objects.list(max_objects=1, client=world.client)]
-    assert [] == await world.objects.list(max_objects=0, client=world.client)
+    assert ["third", "second", "first"] == [await harness.in_mode(handle).get("name") for handle in found]
+    assert ["third"] == [handle.name for handle in await harness.objects.list(max_objects=1, client=harness.client)]
+    assert [] == await harness.objects.list(max_objects=0, client=harness.client)
 
 
-async def test_list_takes_a_date_as_datetime_or_text(world: World) -> None:
+async def test_list_takes_a_date_as_datetime_or_text(harness: Harness) -> None:
     for name in ("first", "second"):
-        await world.objects.create(name, client=world.client)
-    newest = (await world.call_in_way(world.named("second").wrapped).info()).created_at
+        await harness.objects.create(name, client=harness.client)
+    newest = (await harness.in_mode(harness.named("second").wrapped).info()).created_at
     for before in (newest, newest.isoformat(), newest.replace(tzinfo=None)):
-        found = await world.objects.list(created_before=before, client=world.client)
+        found = await harness.objects.list(created_before=before, client=harness.client)
         assert ["first"] == [handle.name for handle in found]
-    assert [] == await world.objects.list(created_before="2020-01-01T00:00:00Z", client=world.client)
+    assert [] == await harness.objects.list(created_before="2020-01-01T00:00:00Z", client=harness.client)
 
 
-async def test_list_refuses_what_makes_no_sense(world: World) -> None:
+async def test_list_refuses_what_makes_no_sense(harness: Harness) -> None:
     with pytest.raises(InvalidError, match="max_objects cannot be negative"):
-        await world.objects.list(max_objects=-1, client=world.client)
+        await harness.objects.list(max_objects=-1, client=harness.client)
     with pytest.raises(InvalidError, match="created_before"):
-        await world.objects.list(created_before="yesterday", client=world.client)
+        await harness.objects.list(created_before="yesterday", client=harness.client)
 
 
 @pytest.mark.removes_by_delete
-async def test_delete_removes_the_dict_and_all_entries(world: World, d: Any) -> None:
+async def test_delete_removes_the_dict_and_all_entries(harness: Harness, d: Any) -> None:
     await d.update({n: n for n in range(10)})
-    assert await world.objects.delete("d", client=world.client) is None
+    assert await harness.objects.delete("d", client=harness.client) is None
     with pytest.raises(NotFoundError, match="There is no Dict 'd'"):
-        await world.named("d").get(1)
+        await harness.named("d").get(1)
     with pytest.raises(NotFoundError, match="There is no Dict 'd'"):
-        await world.objects.delete("d", client=world.client)
-    await world.objects.delete("d", allow_missing=True, client=world.client)
-    store = world.client._store(aio=world.way is Way.ASYNCIO)
-    left = [line.path for line in (await store.list_page(world.client.prefix)).objects]
-    assert [f"{world.client.prefix}/store.json"] == left
+        await harness.objects.delete("d", client=harness.client)
+    await harness.objects.delete("d", allow_missing=True, client=harness.client)
+    store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
+    left = [line.path for line in (await store.list_page(harness.client.prefix)).objects]
+    assert [f"{harness.client.prefix}/store.json"] == left
 
 
-async def test_a_dict_made_again_under_its_name_is_empty(world: World, d: Any) -> None:
+async def test_a_dict_made_again_under_its_name_is_empty(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
-    await world.objects.delete("d", client=world.client)
-    assert await world.named("d", create_if_missing=True).get("k") is None
+    await harness.objects.delete("d", client=harness.client)
+    assert await harness.named("d", create_if_missing=True).get("k") is None
 
 
-async def test_ttl_and_codec_are_chosen_at_creation(world: World) -> None:
-    await world.named("j", create_if_missing=True, codec="json", ttl=timedelta(days=1)).put("k", {"a": [1, None]})
-    plain = world.named("j")
+async def test_ttl_and_codec_are_chosen_at_creation(harness: Harness) -> None:
+    await harness.named("j", create_if_missing=True, codec="json", ttl=timedelta(days=1)).put("k", {"a": [1, None]})
+    plain = harness.named("j")
     assert {"a": [1, None]} == await plain.get("k")
     assert "di-" in plain.object_id
     with pytest.raises(InvalidError, match="was created with codec='json', not 'cloudpickle'"):
-        await world.named("j", codec="cloudpickle").get("k")
+        await harness.named("j", codec="cloudpickle").get("k")
     with pytest.raises(InvalidError, match=r"was created with ttl=1 day, 0:00:00, not 2 days"):
-        await world.named("j", create_if_missing=True, ttl=timedelta(days=2)).get("k")
+        await harness.named("j", create_if_missing=True, ttl=timedelta(days=2)).get("k")
     with pytest.raises(InvalidError, match="not None"):
-        await world.named("j", ttl=None).get("k")
+        await harness.named("j", ttl=None).get("k")
 
 
-async def test_a_bytes_dict_holds_bytes(world: World) -> None:
-    raw = world.named("raw", create_if_missing=True, codec="bytes", ttl=None)
+async def test_a_bytes_dict_holds_bytes(harness: Harness) -> None:
+    raw = harness.named("raw", create_if_missing=True, codec="bytes", ttl=None)
     await raw.put("k", bytearray(b"\x00\xff"))
     assert b"\x00\xff" == await raw.get("k")
 
 
-async def test_a_pickled_handle_reaches_the_same_dict(world: World, d: Any) -> None:
+async def test_a_pickled_handle_reaches_the_same_dict(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
     again = pickle.loads(pickle.dumps(d.wrapped))
     assert d.object_id == again.object_id
-    assert 1 == await world.call_in_way(again).get("k") or world.client.driver == "memory"
+    assert 1 == await harness.in_mode(again).get("k") or harness.client.driver == "memory"
 
 
-async def test_a_name_is_looked_up_when_it_is_used_and_pickled_as_it_is_before(world: World) -> None:
-    lazy = pickle.loads(pickle.dumps(world.named("later", create_if_missing=True).wrapped))
-    await lazy.hydrate.aio() if world.way is Way.ASYNCIO else lazy.hydrate()
+async def test_a_name_is_looked_up_when_it_is_used_and_pickled_as_it_is_before(harness: Harness) -> None:
+    lazy = pickle.loads(pickle.dumps(harness.named("later", create_if_missing=True).wrapped))
+    await lazy.hydrate.aio() if harness.mode is Mode.ASYNCIO else lazy.hydrate()
     assert "later" == lazy.name
 
 

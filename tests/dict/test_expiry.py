@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -18,14 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3dict import Client, Dict, LockLostError, LockTimeoutError, UnavailableError, memoize
-from s3dict._core import expiry
-from s3dict._core import ranged_get as fetching
+from s3dict._core import expiry, ranged_get
 from s3dict._core.entries import Entries
-from s3dict._stores.base import Found
+from s3dict._stores.base import ServerTime, StoredObject
 from s3dict._stores.memory import MemoryStore, memory_bucket
 from s3dict._stores.shared.threads import run_blocking
 
-from ..support.modes import Endpoint, World, by_way_of, listed
+from ..support.modes import Endpoint, Harness, client_at, collect
 from ..support.proxy import Fault, FaultKind, Proxy, Request
 from ..support.time_travel import TimeTravel
 
@@ -47,7 +46,7 @@ def proxy(backend: str, request: pytest.FixtureRequest) -> Iterator[Proxy | None
 
 @pytest.fixture
 def client(client: Client, proxy: Proxy | None) -> Client:
-    return by_way_of(proxy.url, client) if proxy else client
+    return client_at(proxy.url, client) if proxy else client
 
 
 @pytest.fixture
@@ -76,8 +75,8 @@ READS: dict[str, Callable[[Any], Any]] = {
     "get_many": lambda d: d.get_many(["k"]),
     "setdefault": lambda d: d.setdefault("k", "other"),
     "get_or_compute": lambda d: d.get_or_compute("k", lambda: "other"),
-    "values": lambda d: listed(d.values()),
-    "items": lambda d: listed(d.items()),
+    "values": lambda d: collect(d.values()),
+    "items": lambda d: collect(d.items()),
 }
 
 
@@ -90,9 +89,9 @@ async def test_what_nobody_reads_is_absent_everywhere(d: Any, advance: Advance) 
     assert await d.entry("k") is None
     assert {} == await d.get_many(["k"])
     assert 1 == await d.len()
-    assert ["new"] == await listed(d.keys())
-    assert ["w"] == await listed(d.values())
-    assert [("new", "w")] == await listed(d.items())
+    assert ["new"] == await collect(d.keys())
+    assert ["w"] == await collect(d.values())
+    assert [("new", "w")] == await collect(d.items())
     assert {} == await d.pop_many(["k"])
     with pytest.raises(KeyError):
         await d.pop("k")
@@ -156,7 +155,7 @@ async def test_listing_the_keys_is_not_reading_the_entries(d: Any, advance: Adva
     await d.put("k", "v")
     for _ in range(2):
         advance(4 * DAY + MINUTE)
-        await (listed(d.keys()) if look == "keys" else d.len())
+        await (collect(d.keys()) if look == "keys" else d.len())
     assert not await d.contains("k")
 
 
@@ -206,7 +205,7 @@ async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, wir
     advance(2 * DAY)
     with wire.recording() as sent:
         assert value == await d.get("k")
-    copies = d.wrapped._state.hydrated.manifest.capabilities.conditional_copy
+    copies = d.wrapped._state.loaded.manifest.capabilities.conditional_copy
     assert ["GetObject", "CopyObject" if copies else "PutObject"] == [request.operation for request in asked(sent)]
     # A body that is sent again may arrive after the end, under an ETag on which nobody else can have acted.
     assert copies == (before == (await d.entry("k")).version)
@@ -225,12 +224,12 @@ async def test_a_renewal_that_fails_never_fails_the_read(
     with wire.recording() as sent:
         assert "v" == await d.get("k")
         assert await d.contains("k")
-        assert [("k", "v")] == await listed(d.items())
+        assert [("k", "v")] == await collect(d.items())
     # After one has failed, the next is not tried at once.
     assert 1 == sum(request.method == "PUT" for request in sent)
     wire.faults = []
-    monkeypatch.setattr(expiry, "FAILED_PAUSE", timedelta(0))
-    d.wrapped._entries = d.wrapped._twin._entries = None
+    monkeypatch.setattr(expiry, "RENEWAL_BACKOFF_FAILED", timedelta(0))
+    d.wrapped._entries = d.wrapped._async_view._entries = None
     assert "v" == await d.get("k")
     advance(WEEK)
     assert "v" == await d.get("k")
@@ -280,8 +279,8 @@ async def test_an_entry_that_entry_itself_renews_is_replaced_in_one_request(
     assert 1 == len(asked(sent))
 
 
-async def test_without_a_ttl_nothing_is_ever_over_nor_renewed(world: World, advance: Advance) -> None:
-    kept = world.named("kept", create_if_missing=True, ttl=None)
+async def test_without_a_ttl_nothing_is_ever_over_nor_renewed(harness: Harness, advance: Advance) -> None:
+    kept = harness.named("kept", create_if_missing=True, ttl=None)
     await kept.put("k", "v")
     path = (await objects_of(kept))[0]
     written = last_modified(kept, path)
@@ -299,8 +298,8 @@ def last_modified(d: Any, path: str) -> Any:
     return found.last_modified
 
 
-async def test_the_shortest_ttl_is_kept_to_the_second(world: World, advance: Advance) -> None:
-    brief = world.named("brief", create_if_missing=True, ttl=MINUTE)
+async def test_the_shortest_ttl_is_kept_to_the_second(harness: Harness, advance: Advance) -> None:
+    brief = harness.named("brief", create_if_missing=True, ttl=MINUTE)
     await brief.put("k", "v")
     for _ in range(3):
         advance(59 * SECOND)
@@ -310,8 +309,8 @@ async def test_the_shortest_ttl_is_kept_to_the_second(world: World, advance: Adv
     assert await brief.put("k", "w", skip_if_exists=True)
 
 
-async def test_what_is_computed_is_computed_again_when_it_is_over(world: World, advance: Advance) -> None:
-    handle = world.named("memo", create_if_missing=True, ttl=HOUR)
+async def test_what_is_computed_is_computed_again_when_it_is_over(harness: Harness, advance: Advance) -> None:
+    handle = harness.named("memo", create_if_missing=True, ttl=HOUR)
     calls: list[int] = []
 
     @memoize(handle.wrapped)
@@ -346,17 +345,17 @@ def test_a_lock_outlives_the_entries_as_long_as_its_lease(client: Client, advanc
 
 @pytest.mark.parametrize("skew", [-2 * DAY, 2 * DAY], ids=["behind", "ahead"])
 async def test_a_client_clock_that_is_two_days_off_loses_and_resurrects_nothing(
-    world: World, advance: Advance, skew: timedelta
+    harness: Harness, advance: Advance, skew: timedelta
 ) -> None:
     # Only the difference between the store's clock and ours could do harm, and that is made here.
     advance(skew)
-    hourly = world.named("hourly", create_if_missing=True, ttl=HOUR)
+    hourly = harness.named("hourly", create_if_missing=True, ttl=HOUR)
     await hourly.put("k", "v")
     assert not await hourly.put("k", "w", skip_if_exists=True)
     for _ in range(3):
         advance(HOUR)
         assert "v" == await hourly.get("k")
-        assert [("k", "v")] == await listed(hourly.items())
+        assert [("k", "v")] == await collect(hourly.items())
     assert 1 == await hourly.len()
     advance(70 * MINUTE)
     assert await hourly.get("k") is None
@@ -384,7 +383,7 @@ def renewed_between_look_and_write(monkeypatch: pytest.MonkeyPatch) -> tuple[boo
         if not looked and asked == path:
             looked.append(found)
             # It was sent when the entry was still alive, and arrives now.
-            await entries.expiry._renew(path, seen, seen.told)  # type: ignore[arg-type, union-attr]
+            await entries.expiry._renew(path, seen, seen.server_time)  # type: ignore[arg-type, union-attr]
         return found
 
     monkeypatch.setattr(MemoryStore, "get", and_renew)
@@ -396,7 +395,7 @@ def test_a_renewal_under_way_when_the_entry_ends_is_not_undone(monkeypatch: pyte
 
 
 def test_the_test_above_would_notice_a_renewal_under_the_same_etag(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiry, "renewed", lambda body: body)
+    monkeypatch.setattr(expiry, "with_new_etag", lambda body: body)
     assert (True, "new") == renewed_between_look_and_write(monkeypatch)
 
 
@@ -407,7 +406,7 @@ def test_an_entry_that_ends_while_its_read_is_held_up_is_not_brought_back() -> N
     entries: Entries = run_blocking(d._open())
     path = entries.path(entries.keys.encode("k"))
     bucket.advance(8 * DAY - MINUTE)
-    began = entries.store.now()
+    began = entries.store.runtime.monotonic()
     seen = run_blocking(entries.store.get(path))
     bucket.advance(2 * MINUTE)
     run_blocking(entries.expiry.renew(path, seen, began))  # type: ignore[arg-type]
@@ -415,25 +414,22 @@ def test_an_entry_that_ends_while_its_read_is_held_up_is_not_brought_back() -> N
 
 
 class SilentClock:
-    """A clock that is asked about what may have come, as obstore's driver has one, and does not answer."""
+    """A server clock that does not respond."""
 
-    def date(self) -> datetime:
+    def time_at(self, moment: float) -> datetime:
         raise UnavailableError("planted")
 
-    def has_reached(self, moment: datetime) -> bool:
-        return moment < datetime.now(timezone.utc) and bool(self.date())
-
-    def __add__(self, later: timedelta, /) -> SilentClock:
-        return self
+    def latest_at(self, moment: float) -> datetime:
+        return datetime.now(UTC)
 
 
 def test_a_clock_that_does_not_answer_fails_no_read_of_what_is_due() -> None:
     client = Client("silent-clock", driver="memory")
     d = Dict.from_name("d", create_if_missing=True, client=client)
     entries: Entries = run_blocking(d._open())
-    written = datetime.now(timezone.utc) - 2 * DAY
-    found = Found(b"body", '"etag"', 4, written, SilentClock())
-    assert '"etag"' == run_blocking(entries.expiry.renew("path", found, entries.store.now()))
+    written = datetime.now(UTC) - 2 * DAY
+    found = StoredObject(b"body", '"etag"', 4, written, ServerTime(clock=SilentClock()))
+    assert '"etag"' == run_blocking(entries.expiry.renew("path", found, entries.store.runtime.monotonic()))
 
 
 class Normalised:
@@ -451,7 +447,7 @@ class Normalised:
 async def test_a_value_that_changes_its_arrays_as_it_loads_is_renewed_as_it_was_written(
     d: Any, advance: Advance, age: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "FIRST_BYTES", 1000)
+    monkeypatch.setattr(ranged_get, "FIRST_RANGE_BYTES", 1000)
     await d.put("k", Normalised(np.ones(1000)))
     advance(age)
     for _ in range(2):

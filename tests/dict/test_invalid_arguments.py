@@ -27,11 +27,11 @@ from s3dict import (
 )
 from s3dict._format.keys import KeyCodec
 
-from ..support.modes import Endpoint, Way, World, by_way_of, listed
+from ..support.modes import Endpoint, Harness, Mode, client_at, collect
 
 
-async def paths(world: World) -> list[str]:
-    page = await world.client._store(aio=world.way is Way.ASYNCIO).list_page(world.client.prefix)
+async def paths(harness: Harness) -> list[str]:
+    page = await harness.client._store(aio=harness.mode is Mode.ASYNCIO).list_page(harness.client.prefix)
     return [line.path for line in page.objects]
 
 
@@ -119,10 +119,10 @@ def test_signing_keys_are_in_no_repr() -> None:
     client = Client("signing-keys", driver="memory", signing_keys=["a signing key of some length"])
     d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
     d["k"] = 1
-    assert "signing key" not in repr((client, d, d._entries, d._state.hydrated))
+    assert "signing key" not in repr((client, d, d._entries, d._state.loaded))
 
 
-async def test_a_pickle_in_a_name_is_never_loaded(world: World, d: Any, tmp_path: Any) -> None:
+async def test_a_pickle_in_a_name_is_never_loaded(harness: Harness, d: Any, tmp_path: Any) -> None:
     """Anybody who may write to the bucket can name an object; no signature vouches for names."""
     import pathlib
 
@@ -134,20 +134,20 @@ async def test_a_pickle_in_a_name_is_never_loaded(world: World, d: Any, tmp_path
     encoded = KeyCodec(True, str).encode(Planted())
     name = f"{encoded.digest}.{base64.urlsafe_b64encode(encoded.data).rstrip(b'=').decode()}"
     await d.put("k", 1)
-    [path] = [path for path in await paths(world) if "/entries/" in path]
-    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    [path] = [path for path in await paths(harness) if "/entries/" in path]
+    store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
     await store.put(path.rpartition("/")[0] + "/" + name, b"of no importance, but longer than a tombstone")
     with pytest.raises(IntegrityError):
-        await listed(d.keys())
+        await collect(d.keys())
     assert not (tmp_path / "loaded").exists()
 
 
-async def test_what_is_no_entry_is_judged_alike(world: World, d: Any) -> None:
+async def test_what_is_no_entry_is_judged_alike(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
-    store = world.client._store(aio=world.way is Way.ASYNCIO)
-    [path] = [path for path in await paths(world) if "/entries/" in path]
+    store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
+    [path] = [path for path in await paths(harness) if "/entries/" in path]
     await store.put(path, b"cut")
-    assert (True, 1, ["k"]) == (await d.contains("k"), await d.len(), await listed(d.keys()))
+    assert (True, 1, ["k"]) == (await d.contains("k"), await d.len(), await collect(d.keys()))
     await d.clear()
     assert (False, 0) == (await d.contains("k"), await d.len())
 
@@ -178,28 +178,28 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("key", [float("nan"), ("a", float("nan")), (1, (2, float("nan")))])
-async def test_nan_is_no_key(world: World, d: Any, key: Any) -> None:
+async def test_nan_is_no_key(harness: Harness, d: Any, key: Any) -> None:
     await d.hydrate()
-    before = await paths(world)
+    before = await paths(harness)
     for use in (d.get, d.contains, d.pop, lambda k: d.put(k, 1), lambda k: d.update({k: 1})):
         with pytest.raises(InvalidError, match="NaN cannot be a key"):
             await use(key)
-    assert before == await paths(world)
+    assert before == await paths(harness)
 
 
 @pytest.mark.parametrize("key", [[], {}, ([],), {1}])
-async def test_an_unhashable_key_is_a_type_error(world: World, d: Any, key: Any) -> None:
+async def test_an_unhashable_key_is_a_type_error(harness: Harness, d: Any, key: Any) -> None:
     await d.hydrate()
-    before = await paths(world)
+    before = await paths(harness)
     for use in (d.get, d.contains, d.pop, lambda k: d.put(k, 1), lambda k: d.update([(k, 1)])):
         with pytest.raises(TypeError, match="unhashable"):
             await use(key)
-    assert before == await paths(world)
+    assert before == await paths(harness)
 
 
-async def test_what_cannot_be_serialised_is_refused(world: World, d: Any) -> None:
+async def test_what_cannot_be_serialised_is_refused(harness: Harness, d: Any) -> None:
     await d.hydrate()
-    before = await paths(world)
+    before = await paths(harness)
     for value in (threading.Lock(), (n for n in range(3)), socket.socket):
         if value is socket.socket:
             continue
@@ -209,11 +209,11 @@ async def test_what_cannot_be_serialised_is_refused(world: World, d: Any) -> Non
             await d.put("k", value, skip_if_exists=True)
     with pytest.raises(SerializationError, match="cannot be pickled"):
         await d.put(threading.Lock(), 1)
-    assert before == await paths(world)
+    assert before == await paths(harness)
 
 
-async def test_json_and_bytes_dicts_take_only_what_they_can_hold(world: World) -> None:
-    text, raw = (world.named(codec, create_if_missing=True, codec=codec) for codec in ("json", "bytes"))
+async def test_json_and_bytes_dicts_take_only_what_they_can_hold(harness: Harness) -> None:
+    text, raw = (harness.named(codec, create_if_missing=True, codec=codec) for codec in ("json", "bytes"))
     for value in ({1, 2}, b"bytes", float("nan"), object()):
         with pytest.raises(SerializationError, match="Failed to serialize"):
             await text.put("k", value)
@@ -225,30 +225,30 @@ async def test_json_and_bytes_dicts_take_only_what_they_can_hold(world: World) -
         assert 0 == await plain.len()
 
 
-async def test_a_value_over_the_limit_is_refused_before_anything_is_sent(client: Client, way: Way) -> None:
+async def test_a_value_over_the_limit_is_refused_before_anything_is_sent(client: Client, mode: Mode) -> None:
     small = pickle.loads(pickle.dumps(client))
     small._settings = replace(client._settings, max_value_bytes=1000)
-    world = World(small, way)
-    d = world.named("d", create_if_missing=True)
+    harness = Harness(small, mode)
+    d = harness.named("d", create_if_missing=True)
     await d.put("k", b"x" * 900)
-    before = await paths(world)
+    before = await paths(harness)
     with pytest.raises(RequestSizeError, match=r"takes 10\d\d bytes; max_value_bytes is 1000"):
         await d.put("big", b"x" * 1000)
     with pytest.raises(RequestSizeError) as caught:
         await d.update({"big": b"x" * 1000})
     assert ("big",) == caught.value.failed_keys
-    assert before == await paths(world)
+    assert before == await paths(harness)
 
 
-async def test_a_foreign_object_in_an_entrys_place_is_an_integrity_error(world: World, d: Any) -> None:
+async def test_a_foreign_object_in_an_entrys_place_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.put("k", "value")
-    store = world.client._store(aio=world.way is Way.ASYNCIO)
-    [path] = [path for path in await paths(world) if "/entries/" in path]
+    store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
+    [path] = [path for path in await paths(harness) if "/entries/" in path]
     whole = await store.get(path)
     assert whole is not None
     for body in (b"", b"not ours", b'{"json": "object, of some length"}', whole.body[:40], whole.body[:-1]):  # type: ignore[union-attr]
         await store.put(path, body)
-        for read in (lambda: d.get("k"), lambda: listed(d.items()), lambda: listed(d.values()), lambda: d.pop("k")):
+        for read in (lambda: d.get("k"), lambda: collect(d.items()), lambda: collect(d.values()), lambda: d.pop("k")):
             with pytest.raises(IntegrityError, match="Dict 'd'"):
                 await read()
         assert body == (await store.get(path)).body  # type: ignore[union-attr]
@@ -256,13 +256,13 @@ async def test_a_foreign_object_in_an_entrys_place_is_an_integrity_error(world: 
     assert "mended" == await d.get("k")
 
 
-async def test_a_foreign_name_among_the_entries_is_an_integrity_error(world: World, d: Any) -> None:
+async def test_a_foreign_name_among_the_entries_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
-    store = world.client._store(aio=world.way is Way.ASYNCIO)
-    [path] = [path for path in await paths(world) if "/entries/" in path]
+    store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
+    [path] = [path for path in await paths(harness) if "/entries/" in path]
     foreign = path.rpartition("/")[0] + "/.DS_Store"
     await store.put(foreign, b"a file system passed by, leaving this")
-    for read in (lambda: listed(d.keys()), d.len, lambda: listed(d.items())):
+    for read in (lambda: collect(d.keys()), d.len, lambda: collect(d.items())):
         with pytest.raises(IntegrityError, match=r"'\.DS_Store'"):
             await read()
     assert 1 == await d.get("k")
@@ -270,37 +270,37 @@ async def test_a_foreign_name_among_the_entries_is_an_integrity_error(world: Wor
     assert 1 == await d.len()
 
 
-async def test_a_moved_entry_is_an_integrity_error(world: World, d: Any) -> None:
+async def test_a_moved_entry_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.put("rich", 100)
-    [rich] = [path for path in await paths(world) if "/entries/" in path]
+    [rich] = [path for path in await paths(harness) if "/entries/" in path]
     await d.put("poor", 1)
-    [poor] = [path for path in await paths(world) if "/entries/" in path and path != rich]
-    store = world.client._store(aio=world.way is Way.ASYNCIO)
+    [poor] = [path for path in await paths(harness) if "/entries/" in path and path != rich]
+    store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
     moved = await store.get(rich)
     await store.put(poor, moved.body)  # type: ignore[union-attr]
     with pytest.raises(IntegrityError, match="another key"):
         await d.get("poor")
     with pytest.raises(IntegrityError, match="another key"):
-        await listed(d.values())
+        await collect(d.values())
 
 
-async def test_a_broken_manifest_is_an_integrity_error(world: World, d: Any) -> None:
+async def test_a_broken_manifest_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.hydrate()
-    store = world.client._store(aio=world.way is Way.ASYNCIO)
-    path = f"{world.client.prefix}/manifests/main/d.json"
+    store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
+    path = f"{harness.client.prefix}/manifests/main/d.json"
     for body in (b"", b"{}", b"[1]", b'{"format": 1}', b'{"format": 99}', b"\xff"):
         await store.put(path, body)
         with pytest.raises(IntegrityError, match=r"manifests/main/d\.json"):
-            await world.named("d", create_if_missing=True).get("k")
+            await harness.named("d", create_if_missing=True).get("k")
 
 
-async def test_a_copied_manifest_is_an_integrity_error(world: World, d: Any) -> None:
+async def test_a_copied_manifest_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.hydrate()
-    store = world.client._store(aio=world.way is Way.ASYNCIO)
-    manifest = await store.get(f"{world.client.prefix}/manifests/main/d.json")
-    await store.put(f"{world.client.prefix}/manifests/main/e.json", manifest.body)  # type: ignore[union-attr]
+    store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
+    manifest = await store.get(f"{harness.client.prefix}/manifests/main/d.json")
+    await store.put(f"{harness.client.prefix}/manifests/main/e.json", manifest.body)  # type: ignore[union-attr]
     with pytest.raises(IntegrityError, match="it was copied there"):
-        await world.named("e").get("k")
+        await harness.named("e").get("k")
 
 
 class TestWithoutAWorkingStore:
@@ -311,47 +311,47 @@ class TestWithoutAWorkingStore:
         name: str = request.param
         return name
 
-    async def _fails(self, world: World, error: type[Exception], message: str) -> None:
-        d = world.named("d", create_if_missing=True)
-        for use in (lambda: d.get("k"), lambda: d.put("k", 1, skip_if_exists=True), lambda: listed(d.items())):
+    async def _fails(self, harness: Harness, error: type[Exception], message: str) -> None:
+        d = harness.named("d", create_if_missing=True)
+        for use in (lambda: d.get("k"), lambda: d.put("k", 1, skip_if_exists=True), lambda: collect(d.items())):
             with pytest.raises(error, match=message):
                 await use()
         with pytest.raises(error, match=message):
-            await world.objects.list(client=world.client)
+            await harness.objects.list(client=harness.client)
 
-    async def test_a_missing_bucket_is_not_found(self, client: Client, way: Way) -> None:
+    async def test_a_missing_bucket_is_not_found(self, client: Client, mode: Mode) -> None:
         elsewhere = Client("no-such-bucket", endpoint_url=client.endpoint_url, driver=client.driver)
-        await self._fails(World(elsewhere, way), NotFoundError, "There is no bucket 'no-such-bucket'")
+        await self._fails(Harness(elsewhere, mode), NotFoundError, "There is no bucket 'no-such-bucket'")
 
-    async def test_wrong_credentials_are_denied(self, client: Client, way: Way) -> None:
+    async def test_wrong_credentials_are_denied(self, client: Client, mode: Mode) -> None:
         session = boto3.Session(aws_access_key_id="nobody", aws_secret_access_key="hunter2", region_name="us-east-1")
         denied = Client(client.bucket, endpoint_url=client.endpoint_url, session=session, driver=client.driver)
         with pytest.raises(PermissionDeniedError) as caught:
-            await World(denied, way).named("d").get("k")
+            await Harness(denied, mode).named("d").get("k")
         assert "hunter2" not in str(caught.value)
-        await self._fails(World(denied, way), PermissionDeniedError, "Check the credentials")
+        await self._fails(Harness(denied, mode), PermissionDeniedError, "Check the credentials")
 
-    async def test_no_credentials_are_denied(self, client: Client, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_no_credentials_are_denied(self, client: Client, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
-        lone = by_way_of(str(client.endpoint_url), client)
-        await self._fails(World(lone, way), PermissionDeniedError, "no usable credentials")
+        lone = client_at(str(client.endpoint_url), client)
+        await self._fails(Harness(lone, mode), PermissionDeniedError, "no usable credentials")
 
     async def test_a_server_that_is_down_is_unavailable(
-        self, client: Client, way: Way, nobody_listens: str, monkeypatch: pytest.MonkeyPatch
+        self, client: Client, mode: Mode, nobody_listens: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
-        gone = by_way_of(nobody_listens, client)
-        await self._fails(World(gone, way), UnavailableError, "cannot be reached")
+        gone = client_at(nobody_listens, client)
+        await self._fails(Harness(gone, mode), UnavailableError, "cannot be reached")
 
     async def test_a_server_that_hangs_up_is_unavailable(
-        self, client: Client, way: Way, hangs_up: str, monkeypatch: pytest.MonkeyPatch
+        self, client: Client, mode: Mode, hangs_up: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
-        broken = by_way_of(hangs_up, client)
-        await self._fails(World(broken, way), UnavailableError, "the connection broke|cannot be reached")
+        broken = client_at(hangs_up, client)
+        await self._fails(Harness(broken, mode), UnavailableError, "the connection broke|cannot be reached")
 
-    async def test_credentials_of_a_session_are_used(self, seaweedfs: Endpoint, client: Client, way: Way) -> None:
+    async def test_credentials_of_a_session_are_used(self, seaweedfs: Endpoint, client: Client, mode: Mode) -> None:
         own = boto3.Session()
         session = boto3.Session(
             aws_access_key_id=own.get_credentials().access_key,  # type: ignore[union-attr]
@@ -361,7 +361,7 @@ class TestWithoutAWorkingStore:
         lent = Client(
             seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url, session=session, driver=client.driver
         )
-        d = World(lent, way).named("d", create_if_missing=True)
+        d = Harness(lent, mode).named("d", create_if_missing=True)
         await d.put("self", d.wrapped)
         assert lent is (await d.get("self")).client
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from s3dict import Client, ConflictError
-from s3dict._core import ranged_get as fetching
+from s3dict._core import ranged_get
 
 from ..support.http_wire import HttpResponse
-from ..support.modes import Driver, Endpoint, Way, World, listed
+from ..support.modes import Driver, Endpoint, Harness, Mode, collect
 from ..support.proxy import Proxy, Request
 
 FIRST, PART = 64 * 1024, 32 * 1024
@@ -23,8 +23,8 @@ FIRST, PART = 64 * 1024, 32 * 1024
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that values need not be large to be read in parts."""
-    monkeypatch.setattr(fetching, "FIRST_BYTES", FIRST)
-    monkeypatch.setattr(fetching, "PART_BYTES", PART)
+    monkeypatch.setattr(ranged_get, "FIRST_RANGE_BYTES", FIRST)
+    monkeypatch.setattr(ranged_get, "PART_BYTES", PART)
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def distant(client: Client, proxy: Proxy, seaweedfs: Endpoint, driver: Driver, way: Way) -> Any:
+def distant(client: Client, proxy: Proxy, seaweedfs: Endpoint, driver: Driver, mode: Mode) -> Any:
     """A dict on a real server, with a proxy in between."""
     through = Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=driver)
-    return World(through, way).named("d", create_if_missing=True)
+    return Harness(through, mode).named("d", create_if_missing=True)
 
 
 async def test_a_value_of_any_size_around_the_parts_comes_back(d: Any) -> None:
@@ -71,7 +71,7 @@ async def test_each_further_part_is_one_request(distant: Any, proxy: Proxy) -> N
 @pytest.mark.parametrize("backend", ["memory"])
 async def test_bulk_reads_take_one_request_for_each_value(distant: Any, proxy: Proxy) -> None:
     await distant.update((n, bytes(2 * FIRST)) for n in range(3))
-    for read in (lambda: distant.get_many(range(3)), lambda: listed(distant.items())):
+    for read in (lambda: distant.get_many(range(3)), lambda: collect(distant.items())):
         with proxy.recording() as sent:
             assert 3 == len(await read())
         assert 3 == sum(request.operation == "GetObject" for request in sent)
@@ -83,7 +83,7 @@ async def test_a_value_that_is_replaced_between_the_parts_is_read_anew(
 ) -> None:
     size = 4 * FIRST
     await distant.put("k", b"a" * size)
-    other = World(Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url), Way.BLOCKING)
+    other = Harness(Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url), Mode.SYNC)
     proxy.rewrite = once_after_the_first_part(lambda: other.named("d").wrapped.put("k", b"b" * size))
     assert b"b" * size == await distant.get("k")
 
@@ -93,7 +93,7 @@ async def test_a_value_that_is_removed_between_the_parts_is_missing(
     distant: Any, proxy: Proxy, client: Client, seaweedfs: Endpoint
 ) -> None:
     await distant.put("k", bytes(4 * FIRST))
-    other = World(Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url), Way.BLOCKING)
+    other = Harness(Client(seaweedfs.bucket, prefix=client.prefix, endpoint_url=seaweedfs.url), Mode.SYNC)
     proxy.rewrite = once_after_the_first_part(lambda: other.named("d").wrapped.pop("k"))
     assert await distant.get("k") is None
 
@@ -114,7 +114,7 @@ def once_after_the_first_part(act: Callable[[], object]) -> Callable[[Request, H
 async def test_a_value_that_never_stays_the_same_is_a_conflict(
     distant: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "_BEGINNINGS", 2)
+    monkeypatch.setattr(ranged_get, "MAX_RESTARTS", 2)
     await distant.put("k", bytes(2 * FIRST))
     changes = iter(range(100))
 
@@ -161,10 +161,10 @@ asyncio.run(main())
 
 
 def test_a_large_array_takes_little_more_memory_than_itself_and_a_copy(
-    seaweedfs: Endpoint, driver: Driver, way: Way
+    seaweedfs: Endpoint, driver: Driver, mode: Mode
 ) -> None:
     for step in ("put", "get"):
-        where = (seaweedfs.bucket, f"large-{driver}-{way.value}", seaweedfs.url, driver)
-        command = [sys.executable, "-c", PROGRAM, *where, way.value, step, str(SIZE)]
+        where = (seaweedfs.bucket, f"large-{driver}-{mode.value}", seaweedfs.url, driver)
+        command = [sys.executable, "-c", PROGRAM, *where, mode.value, step, str(SIZE)]
         grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         assert grown <= ALLOWED * SIZE, f"{step}: {grown / SIZE:.2f} times the array"

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3dict import Client, Dict
-from s3dict._core.listing import MAX_RANGES, cut, scan
-from s3dict._stores.base import PAGE_SIZE, Listed, Page
+from s3dict._core.listing import MAX_RANGES, scan, split
+from s3dict._stores.base import PAGE_SIZE, ObjectMeta, Page, ServerTime
 from s3dict._stores.memory import MemoryStore, memory_bucket
 from s3dict._stores.shared.threads import run_blocking
 
-NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def page_until(name: str) -> Page:
-    return Page((Listed(f"p/{name}", "", 100, NOW),), True, NOW)
+    return Page((ObjectMeta(f"p/{name}", "", 100, NOW),), True, ServerTime(NOW))
 
 
 @given(st.integers(0, 16**8 - 2))
 def test_ranges_follow_each_other_to_the_end(last: int) -> None:
-    ranges = cut("p/", page_until(f"{last:08x}{'0' * 24}"))
+    ranges = split("p/", page_until(f"{last:08x}{'0' * 24}"))
     assert 1 <= len(ranges) <= MAX_RANGES
-    assert (f"p/{last:08x}{'0' * 24}", None) == (ranges[0].after, ranges[-1].until)
+    assert (f"p/{last:08x}{'0' * 24}", None) == (ranges[0].start_after, ranges[-1].end_before)
     for before, after in pairwise(ranges):
-        assert before.until == after.after
-        assert before.after < after.after
+        assert before.end_before == after.start_after
+        assert before.start_after < after.start_after
 
 
 def test_a_folder_of_other_names_is_one_range() -> None:
     for name in ("a_000999.json", "-0000001.json", "scores.json", "ABCDEF00.json", ""):
-        assert 1 == len(cut("p/", page_until(name)))
+        assert 1 == len(split("p/", page_until(name)))
 
 
 @settings(max_examples=10, deadline=None)
@@ -46,10 +46,10 @@ def test_a_scan_gives_every_object_once(count: int, even: bool, seed: int) -> No
     requests = 0
 
     class Counting(MemoryStore):
-        async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
+        async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
             nonlocal requests
             requests += 1
-            return await super().list_page(prefix, after=after, until=until)
+            return await super().list_page(prefix, start_after=start_after, end_before=end_before)
 
     async def all_of_them() -> list[str]:
         return [line.path[2:] async for page in scan(Counting(bucket), "p/") for line in page.objects]

@@ -13,25 +13,25 @@ import boto3
 import pytest
 
 from s3dict import Client, Dict, InvalidError, LockLostError, LockTimeoutError
-from s3dict._core.locks import Held
+from s3dict._core.locks import HeldLock
 from s3dict._stores.memory import memory_bucket
 
 from ..conftest import here
-from ..support.faulty_server import Flaw, MisbehavingServer
-from ..support.modes import Driver, Way, World, listed
+from ..support.faulty_server import Deviation, MisbehavingServer
+from ..support.modes import Driver, Harness, Mode, collect
 from ..support.modes import locked as locked_in_way
 from ..support.proxy import Fault, FaultKind, Proxy
 
 
 @asynccontextmanager
-async def locked(d: Any, name: str, **options: Any) -> AsyncIterator[Held]:
+async def locked(d: Any, name: str, **options: Any) -> AsyncIterator[HeldLock]:
     """`d.lock` in the way of the test."""
     async with locked_in_way(d.wrapped.lock(name, **options), d._way) as held:
         yield held
 
 
-def locks_of(client: Client, way: Way) -> Any:
-    return client._store(aio=way is Way.ASYNCIO)
+def locks_of(client: Client, mode: Mode) -> Any:
+    return client._store(aio=mode is Mode.ASYNCIO)
 
 
 async def test_a_lock_is_held_and_released(d: Any) -> None:
@@ -55,8 +55,8 @@ async def test_locks_are_no_entries(d: Any) -> None:
     async with locked(d, "job"):
         await d.put("k", 1)
         assert 1 == await d.len()
-        assert ["k"] == await listed(d.keys())
-        assert [("k", 1)] == await listed(d.items())
+        assert ["k"] == await collect(d.keys())
+        assert [("k", 1)] == await collect(d.items())
         await d.clear()
         with pytest.raises(LockTimeoutError):
             await _from_another_thread(d, "job")
@@ -99,13 +99,13 @@ async def test_a_lease_has_a_least_length(d: Any) -> None:
                 pass
 
 
-async def test_a_foreign_lock_object_is_refused(world: World, d: Any) -> None:
+async def test_a_foreign_lock_object_is_refused(harness: Harness, d: Any) -> None:
     from s3dict import IntegrityError
 
     async with locked(d, "job"):
         pass
-    store = locks_of(world.client, world.way)
-    page = await store.list_page(world.client.prefix)
+    store = locks_of(harness.client, harness.mode)
+    page = await store.list_page(harness.client.prefix)
     [path] = [line.path for line in page.objects if "/locks/" in line.path]
     for body in (b"", b"[]", b'{"owner": 1, "write_id": "", "lease": 1, "token": 1}', b'{"token": "x"}'):
         await store.put(path, body)
@@ -114,9 +114,9 @@ async def test_a_foreign_lock_object_is_refused(world: World, d: Any) -> None:
                 pass
 
 
-async def test_a_waiting_caller_gets_the_lock_when_it_is_released(d: Any, way: Way) -> None:
+async def test_a_waiting_caller_gets_the_lock_when_it_is_released(d: Any, mode: Mode) -> None:
     order: list[str] = []
-    if way is Way.BLOCKING:
+    if mode is Mode.SYNC:
         with d.wrapped.lock("job"):
             waiting = threading.Thread(target=lambda: _hold(d, order))
             waiting.start()
@@ -227,7 +227,7 @@ class TestTime:
         return advance
 
     async def test_a_dead_holder_is_replaced_when_its_lease_is_over(
-        self, d: Any, world: World, pass_time: Any, monkeypatch: pytest.MonkeyPatch
+        self, d: Any, harness: Harness, pass_time: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await self._abandon(d, lease=30)
         with pytest.raises(LockTimeoutError):
@@ -244,13 +244,13 @@ class TestTime:
         async with locked(d, "job", timeout=0) as held:
             assert held.token > dead.token
 
-    async def test_tokens_go_on_growing_after_the_lock_object_was_swept(self, d: Any, world: World) -> None:
+    async def test_tokens_go_on_growing_after_the_lock_object_was_swept(self, d: Any, harness: Harness) -> None:
         async with locked(d, "job") as held:
             pass
-        store = locks_of(world.client, world.way)
-        page = await store.list_page(world.client.prefix)
+        store = locks_of(harness.client, harness.mode)
+        page = await store.list_page(harness.client.prefix)
         await store.delete_many([line.path for line in page.objects if "/locks/" in line.path])
-        await store.sleep(0.002)  # a sweep comes days later; tokens begin with the time in milliseconds
+        await store.runtime.sleep(0.002)  # a sweep comes days later; tokens begin with the time in milliseconds
         async with locked(d, "job") as later:
             assert later.token > held.token
 
@@ -292,7 +292,7 @@ class TestTime:
                 assert await held.renew() is False
 
     @pytest.mark.parametrize("backend", ["memory"], indirect=True)
-    async def test_the_heartbeat_keeps_the_lock(self, d: Any, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_the_heartbeat_keeps_the_lock(self, d: Any, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("s3dict._core.locks.RENEWALS_PER_LEASE", 200)
         bucket = memory_bucket(d.client.bucket)
         async with locked(d, "job", lease=2) as held:
@@ -300,7 +300,7 @@ class TestTime:
             for _ in range(3):
                 before = bucket.objects[path]
                 while bucket.objects[path] is before:
-                    await locks_of(d.client, way).sleep(0.001)
+                    await locks_of(d.client, mode).runtime.sleep(0.001)
             assert held.lost is False
 
     async def test_a_computation_that_outlives_its_lease_gives_its_value_all_the_same(
@@ -313,18 +313,20 @@ class TestTime:
         assert 42 == await d.get_or_compute("k", slow, lease=30)
         assert 42 == await d.get("k")
 
-    async def _abandon(self, d: Any, lease: float) -> Held:
+    async def _abandon(self, d: Any, lease: float) -> HeldLock:
         """A holder that dies: it has the lock, and neither renews nor releases it."""
         from s3dict._core.locks import acquire
 
-        entries = await (d.wrapped._twin if d._way is Way.ASYNCIO else d.wrapped)._open()
-        return await acquire(d.wrapped._lock_place(entries, "lock", b"job", "The lock 'job'"), lease, None)
+        entries = await (d.wrapped._async_view if d._way is Mode.ASYNCIO else d.wrapped)._open()
+        return await acquire(d.wrapped._lock_target(entries, "lock", b"job", "The lock 'job'"), lease, None)
 
 
 class TestFaults:
     """Renewals and releases whose answers are lost, also where the same bytes get a new ETag (KMS)."""
 
-    @pytest.fixture(params=[(), (Flaw.PUT_CHANGES_ETAG,), (Flaw.PUT_WANTS_BARE_ETAG,)], ids=["md5", "kms", "bare"])
+    @pytest.fixture(
+        params=[(), (Deviation.PUT_CHANGES_ETAG,), (Deviation.PUT_WANTS_BARE_ETAG,)], ids=["md5", "kms", "bare"]
+    )
     def proxy(self, request: pytest.FixtureRequest) -> Iterator[Proxy]:
         with MisbehavingServer(*request.param) as server, Proxy(server.url) as proxy:
             boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="b")

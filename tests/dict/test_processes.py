@@ -18,7 +18,7 @@ import pytest
 
 from s3dict import Client, Dict
 
-from ..support.modes import Endpoint, by_way_of
+from ..support.modes import Endpoint, client_at
 from ..support.proxy import Proxy
 
 pytestmark = pytest.mark.backends("memory", "seaweedfs", "seaweedfs-rust")
@@ -74,7 +74,7 @@ def test_blocking_calls_inside_an_event_loop_work(d: Dict[Any, Any]) -> None:
 @on_servers
 def test_many_first_calls_look_the_dict_up_once(client: Client, endpoint: Endpoint) -> None:
     with Proxy(endpoint.url) as proxy:
-        counted = by_way_of(proxy.url, client)
+        counted = client_at(proxy.url, client)
         Dict.objects.create("d", client=client)
 
         async def many() -> None:
@@ -103,7 +103,7 @@ def test_a_loop_that_is_not_run_to_its_end_can_be_replaced(d: Dict[Any, Any]) ->
 def test_clients_that_are_dropped_inside_a_loop_close_their_connections(client: Client) -> None:
     async def many_clients() -> None:
         for number in range(5):
-            passing = by_way_of(str(client.endpoint_url), client)
+            passing = client_at(str(client.endpoint_url), client)
             d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=passing)
             await d.put.aio(number, number)
             del d, passing

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from s3dict import Client, InvalidError
-from s3dict._core import read_cache as cache
-from s3dict._core.conditional import read
-from s3dict._stores.shared.tasks import Tasks
-from s3dict._stores.shared.threads import Threads
+from s3dict._core import read_cache
+from s3dict._core.conditional import get_object
+from s3dict._stores.shared.tasks import TaskRuntime
+from s3dict._stores.shared.threads import ThreadRuntime
 
-from ..support.modes import Endpoint, Way, World, by_way_of
+from ..support.modes import Endpoint, Harness, Mode, client_at
 from ..support.proxy import Fault, Proxy
 from ..support.time_travel import TimeTravel
 
@@ -37,20 +37,20 @@ def client(client: Client, proxy: Proxy) -> Client:
 
 
 @pytest.fixture
-def others(world: World, d: Any) -> Any:
+def others(harness: Harness, d: Any) -> Any:
     """The same dict in another process."""
-    client = world.client
-    uncached = by_way_of(str(client.endpoint_url), client)
-    return World(uncached, world.way).named("d", create_if_missing=True)
+    client = harness.client
+    uncached = client_at(str(client.endpoint_url), client)
+    return Harness(uncached, harness.mode).named("d", create_if_missing=True)
 
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     """Moves the clock by which the window is measured."""
     passed = [0.0]
-    for kind in (Threads, Tasks):
-        now = kind.now
-        monkeypatch.setattr(kind, "now", lambda store, now=now: now(store) + passed[0])
+    for kind in (ThreadRuntime, TaskRuntime):
+        now = kind.monotonic
+        monkeypatch.setattr(kind, "monotonic", lambda store, now=now: now(store) + passed[0])
 
     def move(time: timedelta) -> None:
         passed[0] += time.total_seconds()
@@ -108,11 +108,11 @@ WRITES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("write", list(WRITES))
-async def test_what_this_client_writes_it_sees_at_once(d: Any, world: World, write: str) -> None:
+async def test_what_this_client_writes_it_sees_at_once(d: Any, harness: Harness, write: str) -> None:
     await d.put("k", 1)
     assert 1 == await d.get("k")
     # Another handle of the same client has the same cache.
-    await WRITES[write](world.named("d"))
+    await WRITES[write](harness.named("d"))
     assert await d.get("k") == (2 if write in ("put", "update", "modify") else None)
 
 
@@ -165,16 +165,16 @@ async def test_a_cached_entry_expires_and_is_renewed_like_any_other(
     assert await d.get("k") is None
 
 
-async def test_a_slow_older_answer_does_not_replace_a_newer_one(d: Any, others: Any, world: World) -> None:
+async def test_a_slow_older_answer_does_not_replace_a_newer_one(d: Any, others: Any, harness: Harness) -> None:
     await d.put("k", "old")
-    held = world.client._cache()
+    held = harness.client._cache()
     assert held is not None
-    store, path = world.client._store(aio=world.way is Way.ASYNCIO), (await entry_paths(d))[0]
-    with held.fetching(path) as token:
-        began, answer = store.now(), await read(store, path)
+    store, path = harness.client._store(aio=harness.mode is Mode.ASYNCIO), (await entry_paths(d))[0]
+    with held.begin_fetch(path) as token:
+        began, answer = store.runtime.monotonic(), await get_object(store, path)
         await others.put("k", "new")
         assert "new" == await d.get("k")
-        held.keep(path, answer, began, token)
+        held.put(path, answer, began, token)
     assert "new" == await d.get("k")
 
 
@@ -198,24 +198,24 @@ async def test_a_reader_that_may_not_renew_still_has_its_cache(
 
 
 async def test_an_answer_under_way_does_not_hide_a_write_of_ours(
-    d: Any, world: World, monkeypatch: pytest.MonkeyPatch
+    d: Any, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await d.put("k", "old")
-    keep_really = cache.ReadCache.keep
+    keep_really = read_cache.ReadCache.put
     wrote: list[bool] = []
 
-    def keep(held: cache.ReadCache, path: str, found: Any, read_at: float, token: object) -> None:
+    def put(held: read_cache.ReadCache, path: str, found: Any, read_at: float, token: object) -> None:
         # As a thread does that writes after our answer was sent, and is done before it arrives.
         if not wrote:
             wrote.append(True)
-            held.forget(path)
+            held.invalidate(path)
         keep_really(held, path, found, read_at, token)
 
-    monkeypatch.setattr(cache.ReadCache, "keep", keep)
+    monkeypatch.setattr(read_cache.ReadCache, "put", put)
     await d.get("k")
-    assert held_paths(world.client) == []
+    assert held_paths(harness.client) == []
     await d.get("k")
-    assert 1 == len(held_paths(world.client))
+    assert 1 == len(held_paths(harness.client))
 
 
 def held_paths(client: Client) -> list[str]:
@@ -225,20 +225,20 @@ def held_paths(client: Client) -> list[str]:
 
 
 async def test_the_cache_holds_so_many_bytes_and_no_more(
-    d: Any, world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    d: Any, harness: Harness, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await d.update((n, bytes(800)) for n in range(5))
     await d.get(0)
-    held = world.client._cache()
+    held = harness.client._cache()
     assert held is not None
-    monkeypatch.setattr(cache, "CACHE_BYTES", held._bytes * 7 // 2)
+    monkeypatch.setattr(read_cache, "MAX_BYTES", held._bytes * 7 // 2)
     for n in (1, 2, 0, 3):
         await d.get(n)
-    assert 3 == len(held_paths(world.client))
+    assert 3 == len(held_paths(harness.client))
     assert [[], [206]] == [(await requests_of(proxy, d.get(n)))[1] for n in (0, 1)]
     await d.put("large", bytes(10_000))
     await d.get("large")
-    assert 3 == len(held_paths(world.client))
+    assert 3 == len(held_paths(harness.client))
 
 
 @pytest.mark.parametrize("window", [timedelta(0), timedelta(seconds=-1), 60])

@@ -9,7 +9,7 @@ import pytest
 
 from s3dict import Client, Dict
 
-from ..support.modes import Endpoint, Way, World, by_way_of, listed
+from ..support.modes import Endpoint, Harness, Mode, client_at, collect
 from ..support.proxy import Proxy, Request
 
 GET, HEAD, PUT, DELETE, LIST, BULK = (
@@ -33,56 +33,56 @@ def proxy(endpoint: Endpoint) -> Iterator[Proxy]:
 
 @pytest.fixture
 def client(client: Client, proxy: Proxy) -> Client:
-    return by_way_of(proxy.url, client)
+    return client_at(proxy.url, client)
 
 
-def deletion(world: World) -> str:
+def deletion(harness: Harness) -> str:
     """How one object is deleted: obstore takes the request that could delete a thousand."""
-    return BULK if world.client.driver == "obstore" else DELETE
+    return BULK if harness.client.driver == "obstore" else DELETE
 
 
 def operations(requests: list[Request]) -> list[str]:
     return [request.operation for request in requests]
 
 
-async def test_a_handle_makes_no_request_until_it_is_used(world: World, proxy: Proxy) -> None:
+async def test_a_handle_makes_no_request_until_it_is_used(harness: Harness, proxy: Proxy) -> None:
     with proxy.recording() as requests:
-        Dict.from_id("di-01ARZ3NDEKTSV4RRFFQ69G5FAV", world.client)
-        world.named("d", create_if_missing=True)
+        Dict.from_id("di-01ARZ3NDEKTSV4RRFFQ69G5FAV", harness.client)
+        harness.named("d", create_if_missing=True)
     assert [] == operations(requests)
 
 
-async def test_hydrating_takes_one_request_and_is_done_once(world: World, d: Any, proxy: Proxy) -> None:
+async def test_hydrating_takes_one_request_and_is_done_once(harness: Harness, d: Any, proxy: Proxy) -> None:
     await d.hydrate()
-    handle = world.named("d")
+    handle = harness.named("d")
     with proxy.recording() as requests:
         await handle.hydrate()
         await handle.hydrate()
         await handle.info()
-        await world.call_in_way(handle.wrapped).get("k")
+        await harness.in_mode(handle.wrapped).get("k")
     assert [GET, GET] == operations(requests)
 
 
-async def test_creating_a_dict_takes_three_requests_after_the_first(world: World, d: Any, proxy: Proxy) -> None:
+async def test_creating_a_dict_takes_three_requests_after_the_first(harness: Harness, d: Any, proxy: Proxy) -> None:
     await d.hydrate()
     with proxy.recording() as requests:
-        await world.named("second", create_if_missing=True).hydrate()
+        await harness.named("second", create_if_missing=True).hydrate()
     assert [GET, GET, PUT] == operations(requests)
     with proxy.recording() as requests:
-        await world.objects.create("third", client=world.client)
+        await harness.objects.create("third", client=harness.client)
     assert [GET, PUT] == operations(requests)
 
 
-async def test_the_first_creation_under_a_prefix_probes_the_store_once(world: World, proxy: Proxy) -> None:
+async def test_the_first_creation_under_a_prefix_probes_the_store_once(harness: Harness, proxy: Proxy) -> None:
     with proxy.recording() as requests:
-        await world.named("first", create_if_missing=True).hydrate()
+        await harness.named("first", create_if_missing=True).hydrate()
     assert [GET, GET] == operations(requests)[:2]
     assert [PUT, PUT] == operations(requests)[-2:]
     probing = [request for request in requests if "/sweep-1d/probe/" in request.path or request.operation == BULK]
     assert requests[2:-2] == probing
     assert len(probing) <= 16
     with proxy.recording() as requests:
-        await world.named("second", create_if_missing=True).hydrate()
+        await harness.named("second", create_if_missing=True).hydrate()
     assert [GET, GET, PUT] == operations(requests)
 
 
@@ -183,11 +183,11 @@ async def test_many_keys_take_what_each_takes(d: Any, proxy: Proxy) -> None:
     assert [DELETE] * 10 + [GET] * 12 == sorted(operations(requests))
 
 
-async def test_a_lock_takes_two_requests_and_one_to_release_it(d: Any, way: Way, proxy: Proxy) -> None:
+async def test_a_lock_takes_two_requests_and_one_to_release_it(d: Any, mode: Mode, proxy: Proxy) -> None:
     await d.hydrate()
     lock = d.wrapped.lock("job")
     with proxy.recording() as requests:
-        if way is Way.BLOCKING:
+        if mode is Mode.SYNC:
             with lock:
                 pass
         else:
@@ -214,19 +214,19 @@ async def test_update_of_n_takes_n_requests(d: Any, proxy: Proxy) -> None:
 async def test_iterating_a_small_dict_takes_one_listing(d: Any, proxy: Proxy) -> None:
     await d.update({number: number for number in range(30)})
     with proxy.recording() as requests:
-        assert 30 == len(await listed(d.keys()))
+        assert 30 == len(await collect(d.keys()))
         assert 30 == await d.len()
     assert [LIST, LIST] == operations(requests)
     for iterate in (d.values, d.items):
         with proxy.recording() as requests:
-            assert 30 == len(await listed(iterate()))
+            assert 30 == len(await collect(iterate()))
         assert [LIST] + [GET] * 30 == operations(requests)
 
 
 async def test_a_key_too_long_for_a_name_costs_keys_one_ranged_get(d: Any, proxy: Proxy) -> None:
     await d.put("long " * 100, "v" * 100_000)
     with proxy.recording() as requests:
-        assert ["long " * 100] == await listed(d.keys())
+        assert ["long " * 100] == await collect(d.keys())
     assert [LIST, GET] == operations(requests)
     assert "bytes=0-16383" == requests[1].byte_range
 
@@ -234,7 +234,7 @@ async def test_a_key_too_long_for_a_name_costs_keys_one_ranged_get(d: Any, proxy
 async def test_a_huge_key_costs_keys_a_second_get(d: Any, proxy: Proxy) -> None:
     await d.put("long " * 10_000, 1)
     with proxy.recording() as requests:
-        assert ["long " * 10_000] == await listed(d.keys())
+        assert ["long " * 10_000] == await collect(d.keys())
     assert [LIST, GET, GET] == operations(requests)
 
 
@@ -248,10 +248,10 @@ async def test_clear_takes_the_listing_and_one_request_a_thousand(d: Any, proxy:
     assert [LIST] == operations(requests)
 
 
-@pytest.mark.parametrize(("backend", "way"), [("seaweedfs", Way.BLOCKING), ("moto", Way.ASYNCIO)])
+@pytest.mark.parametrize(("backend", "mode"), [("seaweedfs", Mode.SYNC), ("moto", Mode.ASYNCIO)])
 async def test_thousands_take_a_page_each_and_sixteen_more_at_most(d: Any, proxy: Proxy) -> None:
     await d.update((number, None) for number in range(1100))
-    for call, deletions in ((d.len, 0), (lambda: listed(d.keys()), 0), (d.clear, 2)):
+    for call, deletions in ((d.len, 0), (lambda: collect(d.keys()), 0), (d.clear, 2)):
         with proxy.recording() as requests:
             await call()
         assert 2 <= operations(requests).count(LIST) <= 2 + 16
@@ -261,25 +261,27 @@ async def test_thousands_take_a_page_each_and_sixteen_more_at_most(d: Any, proxy
 
 
 @pytest.mark.removes_by_delete
-async def test_deleting_takes_two_requests_two_listings_and_one_a_thousand(world: World, d: Any, proxy: Proxy) -> None:
+async def test_deleting_takes_two_requests_two_listings_and_one_a_thousand(
+    harness: Harness, d: Any, proxy: Proxy
+) -> None:
     await d.update({number: number for number in range(30)})
     with proxy.recording() as requests:
-        await world.objects.delete("d", client=world.client)
+        await harness.objects.delete("d", client=harness.client)
     assert [GET, DELETE, LIST, BULK, LIST] == operations(requests)
 
 
-async def test_listing_dicts_takes_a_listing_and_one_request_each(world: World, proxy: Proxy) -> None:
+async def test_listing_dicts_takes_a_listing_and_one_request_each(harness: Harness, proxy: Proxy) -> None:
     for name in "abc":
-        await world.objects.create(name, client=world.client)
+        await harness.objects.create(name, client=harness.client)
     with proxy.recording() as requests:
-        handles = await world.objects.list(client=world.client)
-        assert {"a", "b", "c"} == {(await world.call_in_way(handle).info()).name for handle in handles}
+        handles = await harness.objects.list(client=harness.client)
+        assert {"a", "b", "c"} == {(await harness.in_mode(handle).info()).name for handle in handles}
     assert [LIST, GET, GET, GET] == operations(requests)
 
 
-async def test_an_ephemeral_dict_takes_two_requests_to_open(world: World, d: Any, proxy: Proxy) -> None:
+async def test_an_ephemeral_dict_takes_two_requests_to_open(harness: Harness, d: Any, proxy: Proxy) -> None:
     await d.hydrate()
     with proxy.recording() as requests:
-        async with world.ephemeral() as passing:
+        async with harness.ephemeral() as passing:
             await passing.put("k", 1)
-    assert [GET, PUT, PUT, deletion(world), LIST, BULK, LIST] == operations(requests)
+    assert [GET, PUT, PUT, deletion(harness), LIST, BULK, LIST] == operations(requests)

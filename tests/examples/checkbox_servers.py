@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from s3dict.testing.seaweedfs import _GuardedProcess
+from s3dict.testing.seaweedfs import ParentBoundProcess
 
 __all__ = ["CheckboxServers"]
 
@@ -27,7 +27,7 @@ class CheckboxServers:
         command = [sys.executable, "-W", "error", "-m", "s3dict.examples.checkboxes", "--port=0", *arguments]
         # Its folder is none in which a first import would find the package by chance.
         with self._log_path.open("wb") as log:
-            self._process = _GuardedProcess(command, directory, {**os.environ, **environment}, log)
+            self._process = ParentBoundProcess(command, directory, {**os.environ, **environment}, log)
 
     def __enter__(self) -> CheckboxServers:
         return self

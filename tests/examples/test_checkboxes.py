@@ -171,7 +171,7 @@ async def test_pages_are_told_of_trouble_and_of_its_end(
     shared: Dict[int, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def fail(*_: Any) -> bytes:
-        raise UnavailableError("No answer", sent=True)
+        raise UnavailableError("No answer", maybe_applied=True)
 
     board = Board(Interposed(shared, modify=fail), TWO_CHUNKS)  # type: ignore[arg-type]
     with pytest.raises(UnavailableError):

@@ -133,7 +133,7 @@ class TestCrawl:
             crawl, page = Crawl(d, 2), Page("One", 0, "a", 1)
             crawl.record("/1", page)
             assert {"/1": page} == crawl.pages()
-            assert 3 == fault.struck
+            assert 3 == fault.hits
 
     def test_it_is_complete_when_two_listings_agree_that_all_is_done(self) -> None:
         half = Survey(frozenset({"/0", "/1"}), frozenset({"/0"}), False)

@@ -17,26 +17,26 @@ from s3dict._format.entry import (
     VERSION,
     WRITE_ID_BYTES,
     EntryBody,
+    EntrySigner,
     Header,
     Prelude,
-    Seal,
     pack,
     pack_tombstone,
     read_header,
     read_prelude,
-    renewed,
     unpack,
+    with_new_etag,
 )
-from s3dict._format.values import codec_named
+from s3dict._format.values import get_codec
 from s3dict.errors import IntegrityError
 
 from .conftest import PeakOf
 
 WRITE_ID = bytes(range(WRITE_ID_BYTES))
 KEY = b"\x65alice"
-OPEN = Seal("di-1")
+OPEN = EntrySigner("di-1")
 OLD_KEY, NEW_KEY = b"old-secret-of-16", b"new-secret-of-16"
-SIGNED = Seal("di-1", (NEW_KEY,))
+SIGNED = EntrySigner("di-1", (NEW_KEY,))
 
 GOLDEN = bytes.fromhex(
     "93533344 01 00 000102030405060708090a0b0c0d0e0f 00000039"  # magic, version, renewals, write id, header length
@@ -53,8 +53,8 @@ GOLDEN = bytes.fromhex(
 CRC32 = 0x3224B088
 
 
-def packed(*segments: bytes, key: bytes = KEY, codec: str = "json", seal: Seal = OPEN) -> bytes:
-    return pack(WRITE_ID, key, codec, segments, seal)
+def packed(*segments: bytes, key: bytes = KEY, codec: str = "json", signer: EntrySigner = OPEN) -> bytes:
+    return pack(WRITE_ID, key, codec, segments, signer)
 
 
 def framed(block: bytes, payload: bytes = b"", length: int | None = None) -> bytes:
@@ -63,9 +63,9 @@ def framed(block: bytes, payload: bytes = b"", length: int | None = None) -> byt
     return Prelude(0, WRITE_ID, size).encode() + block + payload
 
 
-def read(data: bytes, seal: Seal, key: bytes = KEY, codec: str = "json") -> EntryBody:
+def read(data: bytes, signer: EntrySigner, key: bytes = KEY, codec: str = "json") -> EntryBody:
     """As a reader does that knows which key it asked for and which codec the dict has."""
-    body = unpack(data, seal)
+    body = unpack(data, signer)
     assert body is not None
     if (body.header.key, body.header.codec) != (key, codec):
         raise IntegrityError("the entry is that of another key or codec")
@@ -79,9 +79,9 @@ def flips(data: bytes) -> Iterator[tuple[int, bytes]]:
             yield place, data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
 
 
-def accepted(data: bytes, seal: Seal) -> bool:
+def accepted(data: bytes, signer: EntrySigner) -> bool:
     try:
-        read(data, seal)
+        read(data, signer)
     except IntegrityError:
         return False
     return True
@@ -96,8 +96,10 @@ def accepted(data: bytes, seal: Seal) -> bool:
 )
 @example(b"", "bytes", [b""], OPEN, WRITE_ID)
 @example(b"", "bytes", [b"", b"x", b""], SIGNED, WRITE_ID)
-def test_an_entry_comes_back(key: bytes, codec: str, segments: list[bytes], seal: Seal, write_id: bytes) -> None:
-    body = unpack(pack(write_id, key, codec, segments, seal), seal)
+def test_an_entry_comes_back(
+    key: bytes, codec: str, segments: list[bytes], signer: EntrySigner, write_id: bytes
+) -> None:
+    body = unpack(pack(write_id, key, codec, segments, signer), signer)
     assert body is not None
     assert (write_id, key, codec) == (body.write_id, body.header.key, body.header.codec)
     assert segments == [bytes(segment) for segment in body.segments]
@@ -106,11 +108,11 @@ def test_an_entry_comes_back(key: bytes, codec: str, segments: list[bytes], seal
 @pytest.mark.parametrize(
     ("codec", "value"), [("cloudpickle", {"a": (1, {2})}), ("json", {"a": [1, None]}), ("bytes", b"\x00\xff")]
 )
-@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_a_value_of_every_codec_comes_back_through_an_entry(codec: str, value: Any, seal: Seal) -> None:
-    body = unpack(pack(WRITE_ID, KEY, codec, codec_named(codec).dumps(value), seal), seal)
+@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+def test_a_value_of_every_codec_comes_back_through_an_entry(codec: str, value: Any, signer: EntrySigner) -> None:
+    body = unpack(pack(WRITE_ID, KEY, codec, get_codec(codec).dumps(value), signer), signer)
     assert body is not None
-    assert value == codec_named(codec).loads(body.segments)
+    assert value == get_codec(codec).loads(body.segments)
 
 
 def test_the_bytes_of_a_known_entry_never_change() -> None:
@@ -127,9 +129,9 @@ def test_a_known_signature_never_changes() -> None:
     assert SIGNED.sign(WRITE_ID, b"header").hex() == "1ee8868ed38a2befa10e8f805fbc40f6e014b52714f71bdf37737b46e0ff3d45"
 
 
-@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_the_first_bytes_tell_the_write_and_where_the_payload_begins(seal: Seal) -> None:
-    entry = packed(b"payload", seal=seal)
+@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+def test_the_first_bytes_tell_the_write_and_where_the_payload_begins(signer: EntrySigner) -> None:
+    entry = packed(b"payload", signer=signer)
     prelude = read_prelude(entry[:PRELUDE_BYTES])
     assert WRITE_ID == prelude.write_id
     assert not prelude.is_tombstone
@@ -137,7 +139,7 @@ def test_the_first_bytes_tell_the_write_and_where_the_payload_begins(seal: Seal)
 
 
 def test_the_header_is_read_without_the_payload() -> None:
-    entry = packed(b"x" * 1000, seal=SIGNED)
+    entry = packed(b"x" * 1000, signer=SIGNED)
     prelude = read_prelude(entry)
     header = read_header(entry[: PRELUDE_BYTES + prelude.header_length], prelude, SIGNED)
     assert (KEY, (1000,)) == (header.key, header.segments)
@@ -161,40 +163,40 @@ def test_what_is_longer_than_a_tombstone_is_none(tail: bytes) -> None:
         unpack(pack_tombstone(WRITE_ID) + tail, OPEN)
 
 
-@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("segments", [(b"42",), (b"head", b"", b"buffer")], ids=["one segment", "three segments"])
-def test_every_truncation_is_an_integrity_error(seal: Seal, segments: tuple[bytes, ...]) -> None:
-    entry = packed(*segments, seal=seal)
-    assert [] == [size for size in range(len(entry)) if accepted(entry[:size], seal)]
+def test_every_truncation_is_an_integrity_error(signer: EntrySigner, segments: tuple[bytes, ...]) -> None:
+    entry = packed(*segments, signer=signer)
+    assert [] == [size for size in range(len(entry)) if accepted(entry[:size], signer)]
 
 
-@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_more_bytes_than_were_packed_are_an_integrity_error(seal: Seal) -> None:
-    assert not accepted(packed(b"42", seal=seal) + b"\0", seal)
+@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+def test_more_bytes_than_were_packed_are_an_integrity_error(signer: EntrySigner) -> None:
+    assert not accepted(packed(b"42", signer=signer) + b"\0", signer)
 
 
-@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_no_bit_of_an_entry_may_flip(seal: Seal) -> None:
-    assert [] == [place for place, flipped in flips(packed(b"42", seal=seal)) if accepted(flipped, seal)]
+@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+def test_no_bit_of_an_entry_may_flip(signer: EntrySigner) -> None:
+    assert [] == [place for place, flipped in flips(packed(b"42", signer=signer)) if accepted(flipped, signer)]
 
 
 def test_no_bit_of_a_tombstone_may_flip() -> None:
     assert [] == [place for place, flipped in flips(pack_tombstone(WRITE_ID)) if accepted(flipped, OPEN)]
 
 
-@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_a_renewed_entry_is_the_same_entry_in_other_bytes(seal: Seal) -> None:
-    entry = packed(b"4", b"2", seal=seal)
-    again = renewed(entry)
+@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+def test_a_renewed_entry_is_the_same_entry_in_other_bytes(signer: EntrySigner) -> None:
+    entry = packed(b"4", b"2", signer=signer)
+    again = with_new_etag(entry)
     assert entry != again
-    assert read(entry, seal) == read(again, seal)
-    assert [1, 2] == [read_prelude(again).renewals, read_prelude(renewed(again)).renewals]
+    assert read(entry, signer) == read(again, signer)
+    assert [1, 2] == [read_prelude(again).revision, read_prelude(with_new_etag(again)).revision]
 
 
 def test_the_count_of_renewals_begins_anew_after_256() -> None:
     entry = again = packed(b"42")
     for _ in range(256):
-        again = renewed(again)
+        again = with_new_etag(again)
     assert entry == again
 
 
@@ -213,9 +215,9 @@ def test_foreign_bytes_are_an_integrity_error(data: bytes) -> None:
 
 
 @given(st.binary(max_size=120), st.binary(max_size=20), st.sampled_from([OPEN, SIGNED]))
-def test_a_foreign_header_is_an_integrity_error(block: bytes, payload: bytes, seal: Seal) -> None:
+def test_a_foreign_header_is_an_integrity_error(block: bytes, payload: bytes, signer: EntrySigner) -> None:
     with pytest.raises(IntegrityError):
-        unpack(framed(block or b"\0", payload), seal)
+        unpack(framed(block or b"\0", payload), signer)
 
 
 def test_a_newer_format_says_that_an_upgrade_helps() -> None:
@@ -260,7 +262,7 @@ def test_a_header_field_that_is_missing_is_an_integrity_error(missing: str) -> N
     assert not accepted(framed(cbor2.dumps([cbor2.dumps(fields), b""]), b"42"), OPEN)
 
 
-@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
 @pytest.mark.parametrize(
     "forge",
     [
@@ -272,10 +274,12 @@ def test_a_header_field_that_is_missing_is_an_integrity_error(missing: str) -> N
         pytest.param(lambda: framed(cbor2.dumps([cbor2.dumps(FIELDS | {"segments": [2**40]}), b""])), id="segment"),
     ],
 )
-def test_a_length_that_is_only_claimed_takes_no_memory(seal: Seal, forge: Callable[[], bytes], peak_of: PeakOf) -> None:
+def test_a_length_that_is_only_claimed_takes_no_memory(
+    signer: EntrySigner, forge: Callable[[], bytes], peak_of: PeakOf
+) -> None:
     data = forge()
-    assert not accepted(data, seal)
-    assert peak_of(lambda: accepted(data, seal)) < 1 << 20
+    assert not accepted(data, signer)
+    assert peak_of(lambda: accepted(data, signer)) < 1 << 20
 
 
 def test_a_header_with_references_is_an_integrity_error() -> None:
@@ -291,16 +295,16 @@ def test_an_unsigned_entry_is_refused_where_keys_are_configured() -> None:
 
 def test_an_entry_signed_with_an_unknown_key_is_refused() -> None:
     with pytest.raises(IntegrityError, match="none of the signing keys"):
-        unpack(packed(b"42", seal=Seal("di-1", (OLD_KEY,))), SIGNED)
+        unpack(packed(b"42", signer=EntrySigner("di-1", (OLD_KEY,))), SIGNED)
 
 
 def test_an_entry_moved_to_another_dict_is_refused() -> None:
     with pytest.raises(IntegrityError, match="moved"):
-        unpack(packed(b"42", seal=SIGNED), Seal("di-2", (NEW_KEY,)))
+        unpack(packed(b"42", signer=SIGNED), EntrySigner("di-2", (NEW_KEY,)))
 
 
 def test_a_signed_entry_says_of_which_key_it_is() -> None:
-    entry = packed(b"42", seal=SIGNED)
+    entry = packed(b"42", signer=SIGNED)
     other = entry.replace(KEY, b"\x65bobby")
     assert other != entry
     with pytest.raises(IntegrityError, match="altered"):
@@ -310,23 +314,23 @@ def test_a_signed_entry_says_of_which_key_it_is() -> None:
 def test_a_payload_of_equal_checksum_is_refused_where_it_is_signed() -> None:
     payload, collision = bytes(8), b"forgM\xcb\x19\x93"
     assert crc32(payload) == crc32(collision)
-    forged = packed(payload, seal=SIGNED)[: -len(payload)] + collision
+    forged = packed(payload, signer=SIGNED)[: -len(payload)] + collision
     with pytest.raises(IntegrityError, match="not the one that was signed"):
         unpack(forged, SIGNED)
 
 
 def test_the_first_key_signs_and_each_of_them_verifies() -> None:
-    rotated = Seal("di-1", (NEW_KEY, OLD_KEY))
-    assert packed(b"42", seal=SIGNED) == packed(b"42", seal=rotated)
-    for entry in (packed(b"42", seal=rotated), packed(b"42", seal=Seal("di-1", (OLD_KEY,)))):
+    rotated = EntrySigner("di-1", (NEW_KEY, OLD_KEY))
+    assert packed(b"42", signer=SIGNED) == packed(b"42", signer=rotated)
+    for entry in (packed(b"42", signer=rotated), packed(b"42", signer=EntrySigner("di-1", (OLD_KEY,)))):
         assert [b"42"] == [bytes(segment) for segment in read(entry, rotated).segments]
 
 
 def test_a_reader_without_keys_takes_signed_entries() -> None:
-    assert accepted(packed(b"42", seal=SIGNED), OPEN)
+    assert accepted(packed(b"42", signer=SIGNED), OPEN)
 
 
 def test_a_signing_key_may_be_longer_than_the_hash_takes() -> None:
-    long, other = Seal("di-1", (b"k" * 65,)), Seal("di-1", (b"k" * 66,))
-    assert accepted(packed(b"42", seal=long), long)
-    assert not accepted(packed(b"42", seal=long), other)
+    long, other = EntrySigner("di-1", (b"k" * 65,)), EntrySigner("di-1", (b"k" * 66,))
+    assert accepted(packed(b"42", signer=long), long)
+    assert not accepted(packed(b"42", signer=long), other)

@@ -13,9 +13,9 @@ import threading
 from collections import namedtuple
 from collections.abc import Hashable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import Enum, IntEnum
+from enum import Enum, IntEnum, StrEnum
 from fractions import Fraction
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -30,8 +30,8 @@ from hypothesis import strategies as st
 from s3dict._format import cbor, keys
 from s3dict._format.cbor import MAX_DECIMAL_PLACES, MAX_RATIONAL_BITS
 from s3dict._format.keys import (
-    MAX_COLLIDING,
     MAX_DEPTH,
+    MAX_HASH_COLLISIONS,
     MAX_KEY_BYTES,
     MAX_SEGMENT_BYTES,
     EncodedKey,
@@ -39,7 +39,7 @@ from s3dict._format.keys import (
     digest,
     key_bytes_in,
 )
-from s3dict._format.layout import MAX_PREFIX_BYTES, DictId, Layout, check_name, check_prefix, new_ulid
+from s3dict._format.layout import MAX_PREFIX_BYTES, DictId, Layout, check_prefix, new_ulid, validate_name
 from s3dict.errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
 
 from .conftest import PeakOf
@@ -58,8 +58,8 @@ class Handle:
         return self.dict_id
 
 
-KEYS = KeyCodec(pickles=True, handle=Handle)
-PLAIN_KEYS = KeyCodec(pickles=False, handle=Handle)
+KEYS = KeyCodec(uses_pickle=True, handle=Handle)
+PLAIN_KEYS = KeyCodec(uses_pickle=False, handle=Handle)
 
 
 class Point(NamedTuple):
@@ -102,7 +102,7 @@ class Day(date):
     pass
 
 
-class Word(str, Enum):
+class Word(StrEnum):
     """What a StrEnum is, in every Python."""
 
     A = "a"
@@ -246,7 +246,7 @@ likely_equal_scalars: st.SearchStrategy[Any] = st.one_of(
         [
             datetime(2024, 5, 1, 12),
             datetime(2024, 5, 1, 12, fold=1),
-            datetime(2024, 5, 1, 12, tzinfo=timezone.utc),
+            datetime(2024, 5, 1, 12, tzinfo=UTC),
             datetime(2024, 5, 1, 12, tzinfo=ZoneInfo("UTC")),
             datetime(2024, 5, 1, 14, tzinfo=timezone(timedelta(hours=2))),
             datetime(2024, 5, 1, 14, tzinfo=ZoneInfo("Europe/Berlin")),
@@ -280,7 +280,7 @@ likely_equal_keys = st.recursive(
 @example(-(2**64) - 1)
 @example(UUID(int=7))
 @example(datetime(1, 1, 1))
-@example(datetime(9999, 12, 31, 23, 59, 59, 999999, timezone.utc))
+@example(datetime(9999, 12, 31, 23, 59, 59, 999999, UTC))
 def test_a_key_comes_back_equal_and_hashes_alike(key: Hashable) -> None:
     assert same_key(key, there_and_back(key))
 
@@ -333,7 +333,7 @@ def test_keys_of_known_types_are_never_pickled(key: Hashable) -> None:
         (np.str_("é"), "é"),
         (np.bytes_(b"\0x"), b"\0x"),
         (Moment(2024, 5, 1, 12), datetime(2024, 5, 1, 12)),
-        (Moment(2024, 5, 1, 12, tzinfo=timezone.utc), datetime(2024, 5, 1, 12, tzinfo=timezone.utc)),
+        (Moment(2024, 5, 1, 12, tzinfo=UTC), datetime(2024, 5, 1, 12, tzinfo=UTC)),
         (Day(2024, 5, 1), date(2024, 5, 1)),
     ],
     ids=lambda value: type(value).__name__,
@@ -472,11 +472,13 @@ def test_a_decimal_without_places_or_with_too_many_is_not_even_made(exponent: in
         cbor.loads(cbor2.dumps(cbor2.CBORTag(4, [exponent, mantissa])))
 
 
-LARGE = 2**MAX_RATIONAL_BITS
+STREAM_ABOVE = 2**MAX_RATIONAL_BITS
 
 
 @pytest.mark.parametrize(
-    "key", [Fraction(1, LARGE), Fraction(LARGE, 3), Fraction(-LARGE, 3)], ids=["1/l", "l/3", "-l/3"]
+    "key",
+    [Fraction(1, STREAM_ABOVE), Fraction(STREAM_ABOVE, 3), Fraction(-STREAM_ABOVE, 3)],
+    ids=["1/l", "l/3", "-l/3"],
 )
 def test_a_fraction_of_larger_numbers_is_no_key(key: Fraction) -> None:
     with pytest.raises(InvalidError, match="numbers over 70000 bits"):
@@ -488,12 +490,12 @@ def test_a_fraction_of_larger_numbers_is_no_key(key: Fraction) -> None:
 
 
 def test_an_int_may_be_larger_whatever_its_type() -> None:
-    assert LARGE == there_and_back(Number(LARGE)) == there_and_back(Fraction(LARGE, 1))
+    assert STREAM_ABOVE == there_and_back(Number(STREAM_ABOVE)) == there_and_back(Fraction(STREAM_ABOVE, 1))
 
 
 @pytest.mark.parametrize("wrap", [lambda member: member, lambda member: (member,)], ids=["ints", "tuples"])
 def test_a_set_of_members_that_were_chosen_to_collide_is_no_key(wrap: Any) -> None:
-    colliding = [wrap(number * sys.hash_info.modulus) for number in range(MAX_COLLIDING + 1)]
+    colliding = [wrap(number * sys.hash_info.modulus) for number in range(MAX_HASH_COLLISIONS + 1)]
     with pytest.raises(InvalidError, match="the same hash"):
         KEYS.encode(frozenset(colliding))
     with pytest.raises(IntegrityError, match="These bytes are not a key"):
@@ -544,8 +546,8 @@ def test_a_pickle_that_cannot_be_loaded_is_a_deserialization_error() -> None:
 
 def test_a_pickled_key_is_never_in_the_name() -> None:
     key = KEYS.encode((1, Colour.RED))
-    assert key.digest == key.segment
-    assert key_bytes_in(key.segment) is None
+    assert key.digest == key.object_name
+    assert key_bytes_in(key.object_name) is None
 
 
 @given(canonical_keys | st.text(min_size=100, max_size=300))
@@ -553,15 +555,15 @@ def test_a_pickled_key_is_never_in_the_name() -> None:
 @example("x" * 170)
 def test_a_segment_is_short_plain_and_gives_the_key_back_or_nothing(key: Hashable) -> None:
     name = KEYS.encode(key)
-    assert OBJECT_NAME.fullmatch(name.segment)
-    assert "/" not in name.segment
-    assert len(name.segment) <= MAX_SEGMENT_BYTES
-    assert name.segment.startswith(digest(name.data))
-    assert key_bytes_in(name.segment) in (name.data, None)
+    assert OBJECT_NAME.fullmatch(name.object_name)
+    assert "/" not in name.object_name
+    assert len(name.object_name) <= MAX_SEGMENT_BYTES
+    assert name.object_name.startswith(digest(name.data))
+    assert key_bytes_in(name.object_name) in (name.data, None)
 
 
 def test_keys_of_a_hundred_and_sixty_bytes_are_in_the_name_and_longer_ones_are_not() -> None:
-    sizes = {size: EncodedKey(b"k" * size, pickled=False).segment for size in range(120, 200)}
+    sizes = {size: EncodedKey(b"k" * size, pickled=False).object_name for size in range(120, 200)}
     inlined = [size for size, segment in sizes.items() if key_bytes_in(segment) is not None]
     assert list(range(120, 163)) == inlined
 
@@ -575,14 +577,14 @@ prefixes = st.lists(names, min_size=1, max_size=20).map("/".join).filter(lambda 
 def test_object_names_fit_every_store_whatever_they_are_made_of(
     prefix: str, environment: str, name: str, days: int | None, key: Hashable
 ) -> None:
-    dict_id = DictId(new_ulid(datetime.now(timezone.utc)), check_name(environment, "environment"), check_name(name))
+    dict_id = DictId(new_ulid(datetime.now(UTC)), validate_name(environment, "environment"), validate_name(name))
     ttl = None if days is None else timedelta(days=days)
-    path = Layout(check_prefix(prefix)).data(dict_id, ttl).entries + KEYS.encode(key).segment
+    path = Layout(check_prefix(prefix)).data(dict_id, ttl).entries + KEYS.encode(key).object_name
     assert OBJECT_NAME.fullmatch(path)
     assert all(part not in ("", ".", "..") and len(part) <= MAX_SEGMENT_BYTES for part in path.split("/"))
 
 
-HASHED, INLINED = KEYS.encode("key").segment.split(".")
+HASHED, INLINED = KEYS.encode("key").object_name.split(".")
 
 
 @pytest.mark.parametrize(
@@ -700,4 +702,4 @@ def test_deep_nesting_is_an_integrity_error() -> None:
 @given(plain_keys, plain_keys)
 def test_different_keys_have_different_names(a: Any, b: Any) -> None:
     assume(not same_key(a, b))
-    assert KEYS.encode(a).segment != KEYS.encode(b).segment
+    assert KEYS.encode(a).object_name != KEYS.encode(b).object_name

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,11 +18,11 @@ from s3dict._format.layout import (
     SWEEP_DAYS,
     DictId,
     Layout,
-    check_name,
     check_prefix,
-    check_ttl,
     new_ulid,
     sweep_class,
+    validate_name,
+    validate_ttl,
 )
 from s3dict.errors import InvalidError
 
@@ -30,12 +30,12 @@ ULID = "01HZX3V9J7Q8K4M2N6P0R5S1T3"
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 names = st.from_regex(r"[a-zA-Z0-9\-_.]{1,64}", fullmatch=True).filter(lambda name: name not in (".", ".."))
 ulids = st.from_regex(rf"[0-7][{CROCKFORD}]{{25}}", fullmatch=True)
-moments = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=st.just(timezone.utc))
+moments = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
 
 
 @given(names)
 def test_a_name_is_itself(name: str) -> None:
-    assert name == check_name(name)
+    assert name == validate_name(name)
 
 
 BAD_NAMES = ["", "a" * 65, ".", "..", "a/b", "a b", "a\n", "\n", "é", "٣", "a:b", "\0", "ß" * 3, None, 3, b"a"]
@@ -44,13 +44,13 @@ BAD_NAMES = ["", "a" * 65, ".", "..", "a/b", "a b", "a\n", "\n", "é", "٣", "a:
 @pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
 def test_a_bad_name_is_invalid_and_the_message_shows_it(name: Any) -> None:
     with pytest.raises(InvalidError, match=re.escape(f"Invalid Dict name: {name!r}")):
-        check_name(name)
+        validate_name(name)
 
 
 @given(st.text(max_size=70))
 def test_what_passes_for_a_name_is_safe_in_a_path(name: str) -> None:
     try:
-        check_name(name)
+        validate_name(name)
     except InvalidError:
         return
     assert re.fullmatch(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}", name)
@@ -99,7 +99,7 @@ def test_the_sweep_class_is_the_smallest_that_is_an_eighth_longer_than_the_ttl(
     ttl: timedelta | None, expected: str
 ) -> None:
     assert expected == sweep_class(ttl)
-    assert ttl == check_ttl(ttl)
+    assert ttl == validate_ttl(ttl)
 
 
 @given(st.timedeltas(timedelta(minutes=1), timedelta(days=367, hours=12)))
@@ -124,7 +124,7 @@ BAD_TTLS = [
 @pytest.mark.parametrize("ttl", BAD_TTLS, ids=repr)
 def test_a_ttl_that_no_class_holds_is_invalid(ttl: Any) -> None:
     with pytest.raises(InvalidError, match="Invalid ttl"):
-        check_ttl(ttl)
+        validate_ttl(ttl)
 
 
 @given(moments, moments)
@@ -141,12 +141,12 @@ def test_a_ulid_is_a_valid_one_that_holds_its_milliseconds(moment: datetime) -> 
     number = 0
     for character in ulid:
         number = number * 32 + CROCKFORD.index(character)
-    exact = (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
+    exact = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     assert abs((number >> 80) - exact) <= 1
 
 
 def test_ulids_of_one_moment_differ() -> None:
-    moment = datetime.now(timezone.utc)
+    moment = datetime.now(UTC)
     assert len({new_ulid(moment) for _ in range(1000)}) == 1000
 
 
@@ -202,8 +202,8 @@ def test_everything_lies_where_the_design_says() -> None:
         "scratch": f"p/q/sweep-1d/probe/{ULID}",
     } == {
         "store": layout.store,
-        "manifest": layout.manifest_of(NAMED),
-        "ephemeral manifest": layout.manifest_of(EPHEMERAL),
+        "manifest": layout.manifest_path(NAMED),
+        "ephemeral manifest": layout.manifest_path(EPHEMERAL),
         "entries": layout.data(NAMED, week).entries,
         "locks": layout.data(NAMED, week).locks,
         "kept entries": layout.data(NAMED, None).entries,
@@ -215,7 +215,7 @@ def test_everything_lies_where_the_design_says() -> None:
 @given(names, names)
 def test_no_object_is_also_a_folder_of_others(environment: str, name: str) -> None:
     layout, dict_id, other = Layout("s3dict"), DictId(ULID, environment, name), DictId(ULID, name, environment)
-    objects = [layout.store, layout.scratch(ULID), layout.manifest_of(EPHEMERAL)]
-    objects += [layout.manifest_of(an_id) for an_id in (dict_id, other)]
+    objects = [layout.store, layout.scratch(ULID), layout.manifest_path(EPHEMERAL)]
+    objects += [layout.manifest_path(an_id) for an_id in (dict_id, other)]
     objects += [layout.data(an_id, None).entries + "hash" for an_id in (dict_id, other, EPHEMERAL)]
     assert [] == [(a, b) for a in objects for b in objects if b.startswith(a + "/")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,8 +15,8 @@ from s3dict._format.lifecycle import (
     Rule,
     SweepRule,
     are_equal,
+    conflicting,
     describe,
-    harmful,
     housekeeping_id,
     lifecycle_rules,
     merge,
@@ -83,7 +83,7 @@ def test_no_rule_sweeps_what_is_kept_or_what_says_that_a_dict_exists() -> None:
     layout = Layout("p/q")
     lasting = [
         layout.store,
-        layout.manifest_of(DictId(ULID, "main", "d")),
+        layout.manifest_path(DictId(ULID, "main", "d")),
         layout.data(DictId(ULID, "main", "d"), None).entries,
         layout.data(DictId(ULID), None).entries,
     ]
@@ -222,7 +222,7 @@ def test_a_rule_counts_for_what_it_does_whatever_its_id_is() -> None:
         {**expiring("p/q/sweep-8d/", 1), "ID": "s3dict:p/q:sweep-8d"},
         expiring("p/q/sweep-8d/named/main/d/", 7),
         expiring("p/q/ephemeral/", 1),
-        rule("p/q/sweep-8d/", Expiration={"Date": datetime(2030, 1, 1, tzinfo=timezone.utc)}),
+        rule("p/q/sweep-8d/", Expiration={"Date": datetime(2030, 1, 1, tzinfo=UTC)}),
         rule("p/q/", Transitions=[{"Days": 1, "StorageClass": "DEEP_ARCHIVE"}]),
         {"ID": "theirs", "Status": "Enabled", "Prefix": "p/q/", "Expiration": {"Days": 400}},
         {"ID": "theirs", "Status": "Enabled", "Filter": {"ObjectSizeLessThan": 99}, "Expiration": {"Days": 400}},
@@ -230,7 +230,7 @@ def test_a_rule_counts_for_what_it_does_whatever_its_id_is() -> None:
     ids=describe,
 )
 def test_a_rule_that_takes_what_may_be_alive_does_harm_whoever_it_says_it_is_of(theirs: Rule) -> None:
-    assert (theirs["ID"],) == harmful([*OURS, theirs], "p/q")
+    assert (theirs["ID"],) == conflicting([*OURS, theirs], "p/q")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_rule_that_takes_what_may_be_alive_does_harm_whoever_it_says_it_is_of(
     ids=describe,
 )
 def test_a_rule_that_leaves_the_living_alone_does_none(theirs: Rule) -> None:
-    assert () == harmful([*OURS, theirs], "p/q")
+    assert () == conflicting([*OURS, theirs], "p/q")
 
 
 def test_a_rule_is_described_on_one_line() -> None:

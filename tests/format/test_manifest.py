@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from s3dict._format.manifest import (
     decode_manifest,
     decode_store,
     encode_deleted,
-    encode_store,
+    encode_store_json,
 )
 from s3dict.errors import IntegrityError
 
@@ -31,7 +31,7 @@ PATH = "s3dict/manifests/main/scores.json"
 ALL = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
 MANIFEST = Manifest(
     dict_id=DictId(ULID, "main", "scores"),
-    created_at=datetime(2024, 2, 29, 12, 30, tzinfo=timezone.utc),
+    created_at=datetime(2024, 2, 29, 12, 30, tzinfo=UTC),
     created_by="alice@host",
     ttl=timedelta(days=7),
     codec="cloudpickle",
@@ -93,7 +93,7 @@ def test_a_manifest_is_json_that_people_can_read() -> None:
 
 @given(capabilities)
 def test_what_a_store_honours_comes_back(seen: Capabilities) -> None:
-    assert seen == decode_store(encode_store(seen), PATH)
+    assert seen == decode_store(encode_store_json(seen), PATH)
 
 
 def test_the_mark_of_a_deleted_dict_is_no_manifest() -> None:

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3dict._format.values import Codec, codec_named
+from s3dict._format.values import Codec, get_codec
 from s3dict.errors import InvalidError
 
-CLOUDPICKLE, JSON, BYTES = (codec_named(name) for name in ("cloudpickle", "json", "bytes"))
+CLOUDPICKLE, JSON, BYTES = (get_codec(name) for name in ("cloudpickle", "json", "bytes"))
 
 heard: list[str] = []
 
@@ -184,10 +184,10 @@ def test_a_planted_pickle_is_never_loaded_by_json_and_bytes() -> None:
 
 
 def test_only_cloudpickle_unpickles() -> None:
-    assert [True, False, False] == [codec.pickles for codec in (CLOUDPICKLE, JSON, BYTES)]
+    assert [True, False, False] == [codec.uses_pickle for codec in (CLOUDPICKLE, JSON, BYTES)]
 
 
 @pytest.mark.parametrize("name", ["pickle", "", "JSON", "yaml"])
 def test_an_unknown_codec_is_invalid_and_the_message_names_those_there_are(name: str) -> None:
     with pytest.raises(InvalidError, match="bytes, cloudpickle, json"):
-        codec_named(name)
+        get_codec(name)

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from unittest import mock
 
@@ -27,31 +27,31 @@ from s3dict._format.entry import (
     TOMBSTONE_BYTES,
     WRITE_ID_BYTES,
     EntryBody,
+    EntrySigner,
     Prelude,
-    Seal,
     expected_size,
     pack,
     pack_tombstone,
     read_header,
     read_prelude,
-    renewed,
     unpack,
+    with_new_etag,
 )
 from s3dict._format.keys import KeyCodec, digest, key_bytes_in
 from s3dict._format.layout import DictId, Layout
 from s3dict._format.lock import LockRecord, decode_lock
-from s3dict._format.manifest import Manifest, decode_manifest, decode_store, encode_deleted, encode_store
-from s3dict._format.values import codec_named
-from s3dict._stores.base import Found
+from s3dict._format.manifest import Manifest, decode_manifest, decode_store, encode_deleted, encode_store_json
+from s3dict._format.values import get_codec
+from s3dict._stores.base import ServerTime, StoredObject
 
 WRITE_ID = bytes(range(WRITE_ID_BYTES))
 SECRET, OTHER_SECRET = "a-signing-key-of-the-tests", "a-signing-key-of-another"
 ULID = "01HZX3V9J7Q8K4M2N6P0R5S1T3"
 DICT_ID = DictId(ULID, "main", "scores")
-OPEN, SIGNED = Seal(str(DICT_ID)), Seal(str(DICT_ID), (SECRET.encode(),))
+OPEN, SIGNED = EntrySigner(str(DICT_ID)), EntrySigner(str(DICT_ID), (SECRET.encode(),))
 ALL = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
 LAYOUT = Layout("s3dict")
-MANIFEST = LAYOUT.manifest_of(DICT_ID)
+MANIFEST = LAYOUT.manifest_path(DICT_ID)
 
 Form = Literal["binary", "json", "text"]
 
@@ -84,8 +84,8 @@ def framed(data: bytes) -> bytes:
     return rest
 
 
-def sealed(codec: str, value: Any, seal: Seal, key: bytes = b"\x61k") -> bytes:
-    return pack(WRITE_ID, key, codec, codec_named(codec).dumps(value), seal)
+def sealed(codec: str, value: Any, signer: EntrySigner, key: bytes = b"\x61k") -> bytes:
+    return pack(WRITE_ID, key, codec, get_codec(codec).dumps(value), signer)
 
 
 class _Buffer(bytearray):
@@ -122,7 +122,7 @@ def check_entry(data: bytes) -> None:
         checksum = zlib.crc32(segment, checksum)
     require(checksum == entry.header.crc32, "an entry whose checksum is wrong")
     require(expected_size(body, OPEN) == len(body), "an entry of another size than it says")
-    require(unpack(renewed(body), OPEN) == entry, "an entry that changes when it is renewed")
+    require(unpack(with_new_etag(body), OPEN) == entry, "an entry that changes when it is renewed")
 
 
 def _contents(entry: EntryBody) -> tuple[Any, ...]:
@@ -154,18 +154,18 @@ def entries_of(codec: str, *signing_keys: str) -> Entries:
     """The entries of a dict in memory, whose id is that which the seeds were signed for."""
     client = Client("hostile-bytes", driver="memory", signing_keys=signing_keys)
     handle: Dict[Any, Any] = Dict.from_name("scores", client=client)
-    manifest = Manifest(DICT_ID, datetime.now(timezone.utc), None, timedelta(days=7), codec, ALL)
+    manifest = Manifest(DICT_ID, datetime.now(UTC), None, timedelta(days=7), codec, ALL)
     return handle._make_entries(client._store(aio=False), manifest)
 
 
 _LIVE = {signed: entries_of("cloudpickle", *([SECRET] if signed else [])) for signed in (True, False)}
 _KEY = _LIVE[True].keys.encode("k")
-_PICKLES = {bytes(codec_named("cloudpickle").dumps(value)[0]) for codec, value in VALUES if codec == "cloudpickle"}
+_PICKLES = {bytes(get_codec("cloudpickle").dumps(value)[0]) for codec, value in VALUES if codec == "cloudpickle"}
 
 
-def found(body: bytes) -> Found:
-    now = datetime.now(timezone.utc)
-    return Found(body, '"etag"', len(body), now, now)
+def found(body: bytes) -> StoredObject:
+    now = datetime.now(UTC)
+    return StoredObject(body, '"etag"', len(body), now, ServerTime(now))
 
 
 def check_signed_value(data: bytes) -> None:
@@ -206,18 +206,18 @@ def check_key(data: bytes) -> None:
     require(_PLAIN.encode(key).data == data, "a key in another spelling")
 
 
-def check_name(data: bytes) -> None:
+def verify_path(data: bytes) -> None:
     """A path in a listing. What is taken for ours is spelled as we spell it."""
     path = data.decode("utf-8", "replace")
     segment = path.rpartition("/")[2]
     with suppress(IntegrityError):
         key = key_bytes_in(segment)
         require(key is None or segment.startswith(digest(key) + "."), "a name that does not agree with its key")
-    owner = LAYOUT.owner(path)
+    owner = LAYOUT.parse_data_path(path)
     if owner is not None:
         require(DictId.parse(str(owner[0])) == owner[0], "the data of a dict that cannot be")
         require(path.startswith(owner[1].root), "data outside of its folder")
-    name = LAYOUT.named_in(path, "main")
+    name = LAYOUT.dict_name_from_path(path, "main")
     require(name is None or LAYOUT.manifest("main", name) == path, "a manifest elsewhere")
 
 
@@ -230,7 +230,7 @@ def check_manifest(data: bytes) -> None:
 def check_store(data: bytes) -> None:
     with suppress(IntegrityError):
         seen = decode_store(data, LAYOUT.store)
-        require(decode_store(encode_store(seen), LAYOUT.store) == seen, "other capabilities")
+        require(decode_store(encode_store_json(seen), LAYOUT.store) == seen, "other capabilities")
 
 
 def check_lock(data: bytes) -> None:
@@ -253,7 +253,7 @@ def require(holds: bool, otherwise: str) -> None:
 
 
 _MANIFESTS = tuple(
-    Manifest(dict_id, datetime(2026, 1, 2, tzinfo=timezone.utc), "alice@host", ttl, codec, ALL).encode()
+    Manifest(dict_id, datetime(2026, 1, 2, tzinfo=UTC), "alice@host", ttl, codec, ALL).encode()
     for dict_id, ttl, codec in ((DICT_ID, timedelta(days=7), "cloudpickle"), (DictId(ULID), None, "json"))
 )
 _KEYS: tuple[Any, ...] = (
@@ -269,7 +269,7 @@ _KEYS: tuple[Any, ...] = (
         "\ud800",
         Dict.from_id(str(DICT_ID), _CLIENT),
     ),
-    *(datetime(2026, 1, 2), datetime(2026, 1, 2, tzinfo=timezone.utc), datetime(2026, 1, 2).date()),  # noqa: DTZ001
+    *(datetime(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 2).date()),  # noqa: DTZ001
 )
 _ENCODED = tuple(_PLAIN.encode(key) for key in _KEYS)
 _DATA = LAYOUT.data(DICT_ID, timedelta(days=7))
@@ -293,11 +293,11 @@ TARGETS = {
         Target(
             "name in a listing",
             "text",
-            check_name,
-            (MANIFEST.encode(), *(f"{_DATA.entries}{encoded.segment}".encode() for encoded in _ENCODED)),
+            verify_path,
+            (MANIFEST.encode(), *(f"{_DATA.entries}{encoded.object_name}".encode() for encoded in _ENCODED)),
         ),
         Target("manifest", "json", check_manifest, (*_MANIFESTS, encode_deleted("0123"))),
-        Target("store.json", "json", check_store, (encode_store(ALL),)),
+        Target("store.json", "json", check_store, (encode_store_json(ALL),)),
         Target("lock", "json", check_lock, (LockRecord("f" * 32, "e" * 32, 30.0, 1790000000000).encode(),)),
         Target("id", "text", check_id, (str(DICT_ID).encode(), str(DictId(ULID)).encode())),
     )

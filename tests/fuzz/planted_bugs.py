@@ -24,16 +24,16 @@ class _Anything(bytes):
         return False
 
 
-def _unpickled_first(data: Any, seal: entry.Seal) -> entry.EntryBody | None:
-    body = entry.unpack(data, replace(seal, keys=()))
+def _unpickled_first(data: Any, signer: entry.EntrySigner) -> entry.EntryBody | None:
+    body = entry.unpack(data, replace(signer, keys=()))
     if body is not None and body.header.codec == "cloudpickle":
         pickle.loads(body.segments[0])
-    return entry.unpack(data, seal)
+    return entry.unpack(data, signer)
 
 
 PLANTS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
     "checksum-off": ("entry", lambda: mock.patch("s3dict._format.entry._crc32", return_value=_Anything())),
-    "signature-off": ("signed entry", lambda: mock.patch("s3dict._format.entry.Seal.verify", return_value=None)),
+    "signature-off": ("signed entry", lambda: mock.patch("s3dict._format.entry.EntrySigner.verify", return_value=None)),
     "signature-after-unpickling": (
         "value with signing keys",
         lambda: mock.patch("s3dict._core.entries.unpack", _unpickled_first),

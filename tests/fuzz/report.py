@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -47,7 +47,7 @@ def write_readme(outcomes: Sequence[Outcome], about: str, path: Path = README) -
 
 
 def describe(command: str) -> str:
-    return f"{datetime.now(timezone.utc):%Y-%m-%d}, {machine()}: `{command}`"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {machine()}: `{command}`"
 
 
 def _cells(outcomes: Sequence[Outcome]) -> list[list[str]]:

@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError
 
 from s3dict import Client, Dict, IntegrityError
 from s3dict._admin.garbage import find_garbage, remove_garbage
-from s3dict._format.layout import is_name
+from s3dict._format.layout import is_valid_name
 from s3dict._stores.memory import memory_bucket
 
-from ..support.modes import World, listed
+from ..support.modes import Harness, collect
 
 pytestmark = pytest.mark.backends("memory", "seaweedfs", "seaweedfs-rust")
 
@@ -84,11 +84,13 @@ def planted(bucket: Bucket, folder: str, names: Iterable[str] = NAMES) -> set[st
     return taken
 
 
-async def test_among_entries_they_are_an_error_that_names_one_and_stay(world: World, d: Any, bucket: Bucket) -> None:
+async def test_among_entries_they_are_an_error_that_names_one_and_stay(
+    harness: Harness, d: Any, bucket: Bucket
+) -> None:
     await d.update({n: n for n in range(3)})
     folder = next(path for path in bucket.paths() if "/entries/" in path).rpartition("/")[0] + "/"
     foreign = planted(bucket, folder)
-    for read in (d.len, lambda: listed(d.keys()), lambda: listed(d.values()), lambda: listed(d.items())):
+    for read in (d.len, lambda: collect(d.keys()), lambda: collect(d.values()), lambda: collect(d.items())):
         with pytest.raises(IntegrityError, match="lies among the entries, and is none"):
             await read()
     assert {0: 0, 1: 1, 2: 2} == await d.get_many(range(5))
@@ -96,14 +98,14 @@ async def test_among_entries_they_are_an_error_that_names_one_and_stay(world: Wo
     assert {} == await d.get_many(range(5))
     assert foreign == {path for path in bucket.paths() if "/entries/" in path}
     await d.put("k", 1)
-    await world.objects.delete("d", client=world.client)
+    await harness.objects.delete("d", client=harness.client)
     assert foreign == {path for path in bucket.paths() if "/sweep-8d/" in path}
 
 
 def test_among_manifests_they_are_no_dicts_and_stay(client: Client, bucket: Bucket) -> None:
     Dict.objects.create("d", client=client)
     folder = f"{client.prefix}/manifests/main/"
-    foreign = planted(bucket, folder, (*NAMES, *(f"{name}.json" for name in NAMES if not is_name(name))))
+    foreign = planted(bucket, folder, (*NAMES, *(f"{name}.json" for name in NAMES if not is_valid_name(name))))
     assert ["d"] == [handle.name for handle in Dict.objects.list(client=client)]
     Dict.objects.delete("d", client=client)
     # A store without DELETE If-Match keeps a manifest that says that the dict is deleted.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,10 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 from s3dict import Client, IntegrityError, UnavailableError, UnsupportedStoreError
-from s3dict._admin.orphans import _owners
+from s3dict._admin.garbage import _owning_dicts
 from s3dict._core.listing import scan
-from s3dict._core.ranged_get import fetch
-from s3dict._stores.base import Listed, Store
+from s3dict._core.ranged_get import parallel_get
+from s3dict._stores.base import ObjectMeta, ObjectStore
 from s3dict._stores.shared.threads import run_blocking
 
 from ..support.modes import Driver
@@ -33,8 +33,8 @@ KEY = f"<Key>{FOLDER}a</Key>"
 
 
 def page(*lines: str, more: str = "false") -> str:
-    listed = "".join(f"<Contents>{line}</Contents>" for line in lines)
-    return f'<?xml version="1.0"?><ListBucketResult><IsTruncated>{more}</IsTruncated>{listed}</ListBucketResult>'
+    collect = "".join(f"<Contents>{line}</Contents>" for line in lines)
+    return f'<?xml version="1.0"?><ListBucketResult><IsTruncated>{more}</IsTruncated>{collect}</ListBucketResult>'
 
 
 NO_LISTINGS = {
@@ -72,7 +72,7 @@ class LyingServer(AtomicServer):
 
     def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self.requests += 1
-        now = format_datetime(datetime.now(timezone.utc), usegmt=True)
+        now = format_datetime(datetime.now(UTC), usegmt=True)
         if "list-type" in Request(environ).args:
             answer = Response(self.listing, headers={"Date": now}, content_type="application/xml")
         else:
@@ -91,33 +91,33 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingServer]:
 
 
 @pytest.fixture
-def store(server: LyingServer, driver: Driver) -> Store:
+def store(server: LyingServer, driver: Driver) -> ObjectStore:
     return Client("b", endpoint_url=server.url, driver=driver)._store(aio=False)
 
 
-def everything(store: Store) -> list[Listed]:
-    async def scanned() -> list[Listed]:
+def everything(store: ObjectStore) -> list[ObjectMeta]:
+    async def scanned() -> list[ObjectMeta]:
         return [line async for found in scan(store, FOLDER) for line in found.objects]
 
     return run_blocking(scanned())
 
 
-def owners(store: Store) -> list[object]:
+def owners(store: ObjectStore) -> list[object]:
     async def found() -> list[object]:
-        return [owner async for owner in _owners(store, LAYOUT, FOLDER)]
+        return [owner async for owner in _owning_dicts(store, LAYOUT, FOLDER)]
 
     return run_blocking(found())
 
 
 @pytest.mark.parametrize("listing", NO_LISTINGS.values(), ids=NO_LISTINGS)
-def test_what_is_no_listing_is_unavailable(server: LyingServer, store: Store, listing: str) -> None:
+def test_what_is_no_listing_is_unavailable(server: LyingServer, store: ObjectStore, listing: str) -> None:
     server.listing = listing
     with pytest.raises(UnavailableError):
         everything(store)
 
 
 @pytest.mark.parametrize("listing", BELIEVED.values(), ids=BELIEVED)
-def test_a_listing_is_an_error_or_of_what_was_asked_for(server: LyingServer, store: Store, listing: str) -> None:
+def test_a_listing_is_an_error_or_of_what_was_asked_for(server: LyingServer, store: ObjectStore, listing: str) -> None:
     server.listing = listing
     try:
         lines = everything(store)
@@ -126,7 +126,7 @@ def test_a_listing_is_an_error_or_of_what_was_asked_for(server: LyingServer, sto
     assert all(line.path.startswith(FOLDER) and line.last_modified.tzinfo is not None for line in lines)
 
 
-def test_a_listing_that_begins_again_comes_to_an_end(server: LyingServer, store: Store) -> None:
+def test_a_listing_that_begins_again_comes_to_an_end(server: LyingServer, store: ObjectStore) -> None:
     names = (f"<Key>{FOLDER}named/main/d/{number:026}/entries/{number:032x}</Key>" for number in range(1000))
     server.listing = page(*(f"{name}{DATED}<Size>1</Size>" for name in names), more="true")
     for read in (everything, owners):
@@ -148,11 +148,11 @@ def test_a_listing_that_begins_again_comes_to_an_end(server: LyingServer, store:
     ids=json.dumps,
 )
 def test_headers_that_lie_take_no_memory_and_are_an_error_or_overlooked(
-    server: LyingServer, store: Store, headers: dict[str, str]
+    server: LyingServer, store: ObjectStore, headers: dict[str, str]
 ) -> None:
     server.headers, server.status = headers, 206 if "Content-Range" in headers else 200
     entries = entries_of("json")
-    for read in (store.head, lambda path: fetch(store, path, entries._check_size)):
+    for read in (store.head, lambda path: parallel_get(store, path, entries._check_size)):
         try:
             found: Any = run_blocking(read("k"))
         except (IntegrityError, UnavailableError):
@@ -160,7 +160,7 @@ def test_headers_that_lie_take_no_memory_and_are_an_error_or_overlooked(
         assert found.body in (b"", b"x" * 100)
 
 
-def test_a_date_that_is_none_tells_no_time(server: LyingServer, store: Store) -> None:
+def test_a_date_that_is_none_tells_no_time(server: LyingServer, store: ObjectStore) -> None:
     server.headers = {"Date": "whenever"}
     with pytest.raises((UnsupportedStoreError, UnavailableError)):
         _ = run_blocking(store.head("k")).date  # type: ignore[union-attr]

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 
 from s3dict import IntegrityError
-from s3dict._core.iteration import HEADER_GUESS, iterate_keys
+from s3dict._core.iteration import HEADER_READ_BYTES, iterate_keys
 from s3dict._format.entry import MAX_HEADER_BYTES, Prelude, pack, unpack
 from s3dict._format.values import MAX_SEGMENTS
-from s3dict._stores.base import Found, NotModified
+from s3dict._stores.base import NotModified, StoredObject
 from s3dict._stores.memory import AsyncMemoryStore, MemoryBucket
 
 from .fuzz_targets import OPEN, SIGNED, TARGETS, WRITE_ID, entries_of, framed
@@ -68,10 +68,10 @@ BOMBS = {
 
 @pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_a_reader_takes_little_more_memory_than_what_it_reads(bomb: bytes, seal: object) -> None:
+def test_a_reader_takes_little_more_memory_than_what_it_reads(bomb: bytes, signer: object) -> None:
     def read() -> None:
         with pytest.raises(IntegrityError):
-            unpack(bomb, SIGNED if seal is SIGNED else OPEN)
+            unpack(bomb, SIGNED if signer is SIGNED else OPEN)
 
     read()
     assert peak_of(read) <= TIMES * len(bomb) + BESIDES
@@ -104,7 +104,7 @@ class Recording(AsyncMemoryStore):
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
-    ) -> Found | NotModified | None:
+    ) -> StoredObject | NotModified | None:
         self.ranges.append(byte_range)
         return await super().get(path, if_none_match=if_none_match, byte_range=byte_range)
 
@@ -120,7 +120,7 @@ def test_a_listing_of_keys_reads_no_more_of_an_entry_than_a_header_may_take() ->
     bucket.write(entries.paths.entries + "0" * 32, claim + bytes(MAX_HEADER_BYTES + 1))
     with pytest.raises(IntegrityError, match="claims a header of 2097153 bytes"):
         asyncio.run(keys())
-    assert [(0, HEADER_GUESS - 1)] == store.ranges
+    assert [(0, HEADER_READ_BYTES - 1)] == store.ranges
 
 
 LIMITED = """

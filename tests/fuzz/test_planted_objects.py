@@ -16,7 +16,7 @@ from s3dict._admin.garbage import find_garbage
 from s3dict._format.entry import MAGIC, Prelude, pack_tombstone
 from s3dict._stores.memory import memory_bucket
 
-from ..support.modes import Way, World, listed
+from ..support.modes import Harness, Mode, collect
 from .fuzz_targets import SECRET, TARGETS, WRITE_ID, framed
 from .strategies import WHATEVER_THEY_TAKE, hostile
 
@@ -41,24 +41,24 @@ READS: dict[str, Callable[[Any], Coroutine[Any, Any, Any]]] = {
     "pop_many": lambda d: d.pop_many(["k"]),
     "modify": lambda d: d.modify("k", lambda value: value),
     "setdefault": lambda d: d.setdefault("k", 1),
-    "items": lambda d: listed(d.items()),
-    "values": lambda d: listed(d.values()),
+    "items": lambda d: collect(d.items()),
+    "values": lambda d: collect(d.values()),
 }
 
 
-async def store_of(world: World) -> Any:
-    return world.client._store(aio=world.way is Way.ASYNCIO)
+async def store_of(harness: Harness) -> Any:
+    return harness.client._store(aio=harness.mode is Mode.ASYNCIO)
 
 
-async def path_of_entry(world: World) -> str:
-    page = await (await store_of(world)).list_page(world.client.prefix + "/sweep-8d/")
+async def path_of_entry(harness: Harness) -> str:
+    page = await (await store_of(harness)).list_page(harness.client.prefix + "/sweep-8d/")
     [path] = [line.path for line in page.objects if "/entries/" in line.path]
     return str(path)
 
 
-async def test_no_hostile_bytes_in_an_entrys_place_are_a_value(world: World, d: Any) -> None:
+async def test_no_hostile_bytes_in_an_entrys_place_are_a_value(harness: Harness, d: Any) -> None:
     await d.put("k", "value")
-    store, path = await store_of(world), await path_of_entry(world)
+    store, path = await store_of(harness), await path_of_entry(harness)
     for body in BODIES.values():
         await store.put(path, body)
         listing = len(body) == len(pack_tombstone(WRITE_ID))
@@ -72,11 +72,11 @@ async def test_no_hostile_bytes_in_an_entrys_place_are_a_value(world: World, d: 
     assert "mended" == await d.get("k")
 
 
-async def test_what_asks_only_whether_an_entry_is_there_does_not_fail(world: World, d: Any) -> None:
+async def test_what_asks_only_whether_an_entry_is_there_does_not_fail(harness: Harness, d: Any) -> None:
     await d.put("k", "value")
-    store, path = await store_of(world), await path_of_entry(world)
+    store, path = await store_of(harness), await path_of_entry(harness)
     await store.put(path, BODIES["web page"])
-    assert (True, 1, ["k"]) == (await d.contains("k"), await d.len(), await listed(d.keys()))
+    assert (True, 1, ["k"]) == (await d.contains("k"), await d.len(), await collect(d.keys()))
     with pytest.raises(IntegrityError):
         await d.put("k", "other", skip_if_exists=True)
     with pytest.raises(IntegrityError):
@@ -88,39 +88,39 @@ async def test_what_asks_only_whether_an_entry_is_there_does_not_fail(world: Wor
 NO_MANIFESTS = [b"", b"[]", b'{"format": 1}', b"[" * 100_000, b'{"format": ' + b"9" * 5000 + b"}"]
 
 
-def uses_of_the_manifest(world: World, d: Any) -> tuple[Callable[[], Coroutine[Any, Any, Any]], ...]:
-    fresh, by_id = world.named("d", create_if_missing=True), world.with_id(d.object_id)
+def uses_of_the_manifest(harness: Harness, d: Any) -> tuple[Callable[[], Coroutine[Any, Any, Any]], ...]:
+    fresh, by_id = harness.named("d", create_if_missing=True), harness.with_id(d.object_id)
     return (
         lambda: fresh.get("k"),
         lambda: fresh.put("k", 2),
         fresh.info,
         fresh.hydrate,
         by_id.len,
-        lambda: world.objects.list(client=world.client),
-        lambda: world.objects.delete("d", client=world.client),
-        lambda: world.objects.create("d", client=world.client, allow_existing=True),
+        lambda: harness.objects.list(client=harness.client),
+        lambda: harness.objects.delete("d", client=harness.client),
+        lambda: harness.objects.create("d", client=harness.client, allow_existing=True),
     )
 
 
-async def test_no_hostile_bytes_in_a_manifests_place_are_a_dict(world: World, d: Any) -> None:
+async def test_no_hostile_bytes_in_a_manifests_place_are_a_dict(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
     for body in NO_MANIFESTS:
-        await (await store_of(world)).put(f"{world.client.prefix}/manifests/main/d.json", body)
-        for use in uses_of_the_manifest(world, d):
+        await (await store_of(harness)).put(f"{harness.client.prefix}/manifests/main/d.json", body)
+        for use in uses_of_the_manifest(harness, d):
             with pytest.raises(IntegrityError, match=r"manifests/main/d\.json"):
                 await use()
     assert 1 == await d.get("k")
 
 
-async def test_no_hostile_bytes_in_the_place_of_store_json_are_capabilities(world: World, d: Any) -> None:
+async def test_no_hostile_bytes_in_the_place_of_store_json_are_capabilities(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
-    store, path = await store_of(world), f"{world.client.prefix}/store.json"
+    store, path = await store_of(harness), f"{harness.client.prefix}/store.json"
     nested = b"[" * 300 + b"]" * 300
     for body in (b"", b"{}", b'{"format": 1, "store": ' + nested + b"}", b'{"format": 1, "store": {}}'):
         await store.put(path, body)
         with pytest.raises(IntegrityError, match=r"store\.json"):
-            await world.objects.create("e", client=world.client)
-        assert 1 == await world.named("d").get("k")
+            await harness.objects.create("e", client=harness.client)
+        assert 1 == await harness.named("d").get("k")
 
 
 def test_a_token_that_nobody_can_count_on_from_is_no_lock(configured: Client) -> None:
@@ -156,17 +156,17 @@ def test_any_bytes_in_an_entrys_place_are_an_error_or_absent(configured: Client,
         if read is READS["setdefault"]:
             continue
         with suppress(IntegrityError, DeserializationError, KeyError):
-            assert asyncio.run(read(World(client, Way.ASYNCIO).call_in_way(d))) in (None, {}, [])
+            assert asyncio.run(read(Harness(client, Mode.ASYNCIO).in_mode(d))) in (None, {}, [])
 
 
-async def test_an_altered_manifest_is_noticed_by_those_who_know_the_dict(world: World, d: Any) -> None:
+async def test_an_altered_manifest_is_noticed_by_those_who_know_the_dict(harness: Harness, d: Any) -> None:
     """A manifest of the same id could say that values are to be unpickled, or lie elsewhere."""
     await d.put("k", 1)
-    store, path = await store_of(world), f"{world.client.prefix}/manifests/main/d.json"
+    store, path = await store_of(harness), f"{harness.client.prefix}/manifests/main/d.json"
     manifest = (await store.get(path)).body
     await store.put(path, manifest.replace(b'"cloudpickle"', b'"json"'))
     state = d.wrapped._state
-    state.hydrated = replace(state.hydrated, seen_at=float("-inf"))
+    state.loaded = replace(state.loaded, seen_at=float("-inf"))
     with pytest.raises(IntegrityError, match="it was altered"):
         await d.get("k")
     await store.put(path, manifest)

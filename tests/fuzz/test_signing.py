@@ -19,7 +19,7 @@ import pytest
 from s3dict import Client, DeserializationError, Dict, IntegrityError, InvalidError, memoize
 from s3dict._admin.transfer import Format, write_records
 from s3dict._format import entry
-from s3dict._format.entry import Seal, pack, unpack
+from s3dict._format.entry import EntrySigner, pack, unpack
 from s3dict._format.keys import KeyCodec
 from s3dict._stores.memory import MemoryBucket, memory_bucket
 
@@ -176,7 +176,7 @@ def replayed_from_before_the_dict_was_made_again(signed: Dict[Any, Any], bucket:
     [path] = entries_in(bucket, signed)
     before = bucket.objects[path].body
     Dict.objects.delete("scores", client=place)
-    signed._state.hydrated = None
+    signed._state.loaded = None
     signed["k"] = "mine, again"
     [path] = entries_in(bucket, signed.hydrate())
     bucket.write(path, before)
@@ -292,10 +292,13 @@ def test_signatures_and_digests_are_compared_in_constant_time_with_every_key(mon
 
     monkeypatch.setattr(entry, "hmac", Spy)
     keys = (SECRET.encode(), OTHER_SECRET.encode())
-    assert unpack(pack(WRITE_ID, b"\x61k", "bytes", [b"x"], Seal("di", keys[:1])), Seal("di", keys)) is not None
+    assert (
+        unpack(pack(WRITE_ID, b"\x61k", "bytes", [b"x"], EntrySigner("di", keys[:1])), EntrySigner("di", keys))
+        is not None
+    )
     assert [(32, 32)] * 3 == compared
     with pytest.raises(IntegrityError):
-        unpack(pack(WRITE_ID, b"\x61k", "bytes", [b"x"], Seal("di", keys[:1])), Seal("di", keys[1:] * 2))
+        unpack(pack(WRITE_ID, b"\x61k", "bytes", [b"x"], EntrySigner("di", keys[:1])), EntrySigner("di", keys[1:] * 2))
     assert [(32, 32)] * 5 == compared
 
 
@@ -309,7 +312,7 @@ def test_a_dict_that_unpickles_nothing_loads_no_planted_pickle(
     [path] = entries_in(bucket, d)
     planted = pickle.dumps(Planted(trace), protocol=5)
     key = KeyCodec(False, str).encode("k").data
-    bucket.write(path, pack(WRITE_ID, key, claimed or codec, [planted], Seal(d.object_id)))
+    bucket.write(path, pack(WRITE_ID, key, claimed or codec, [planted], EntrySigner(d.object_id)))
     for read in (d.get, lambda _: next(d.values()), d.pop):
         if codec == "bytes" and claimed is None:
             # It is taken for the bytes that it is.
@@ -328,8 +331,8 @@ def test_a_dict_that_unpickles_nothing_loads_no_planted_key(
     d["k"] = b"0" if codec == "bytes" else 0
     [path] = entries_in(bucket, d)
     key = KeyCodec(True, str).encode(Planted(trace))
-    body = pack(WRITE_ID, key.data, codec, [b"0"], Seal(d.object_id))
-    bucket.write(path.rpartition("/")[0] + "/" + key.segment, body)
+    body = pack(WRITE_ID, key.data, codec, [b"0"], EntrySigner(d.object_id))
+    bucket.write(path.rpartition("/")[0] + "/" + key.object_name, body)
     for read in (d.keys, d.items):
         with pytest.raises(IntegrityError, match="never unpickles"):
             list(read())
@@ -345,7 +348,7 @@ class TestOfAManifestThatIsAltered:
             path = next(path for path in bucket.paths() if path.endswith("manifests/main/scores.json"))
             bucket.write(path, bucket.objects[path].body.replace(b'"json"', b'"cloudpickle"'))
             scores(client(configured))["k"] = Planted(trace)
-            assert d._state.hydrated is not None
+            assert d._state.loaded is not None
 
         return alter
 

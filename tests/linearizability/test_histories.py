@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ..races.environment import Place, faulty
+from ..races.environment import Environment, faulty
 from ..races.workers import Workers
 from ..support.history import load_history
 from ..support.linearizability import NotLinearizableError, Operation, assert_linearizable
@@ -34,21 +34,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(params=["conditional delete", "tombstones"])
-def _removal(request: pytest.FixtureRequest, place: Place) -> None:
+def _removal(request: pytest.FixtureRequest, place: Environment) -> None:
     if request.param == "tombstones":
         place.without_conditional_delete()
 
 
 @pytest.mark.usefixtures("_removal")
-def test_one_order_explains_what_all_saw(place: Place, workers: Workers, tmp_path: Path, seed: int) -> None:
+def test_one_order_explains_what_all_saw(place: Environment, workers: Workers, tmp_path: Path, seed: int) -> None:
     history = _record(place, workers, tmp_path, seed)
     assert PROCESSES * OPERATIONS <= len(history)
     assert_linearizable(history)
 
 
-@pytest.mark.parametrize("raced_on", ["ministack"])
+@pytest.mark.parametrize("race_backend", ["ministack"])
 @pytest.mark.parametrize("bug", [bug for bug in BUGS if bug])
-def test_a_planted_bug_is_found(place: Place, workers: Workers, tmp_path: Path, bug: str) -> None:
+def test_a_planted_bug_is_found(place: Environment, workers: Workers, tmp_path: Path, bug: str) -> None:
     """The checker can fail, and does, for each of the mistakes that would be easiest to make."""
     for seed in range(TRIES):
         directory = tmp_path / str(seed)
@@ -60,14 +60,16 @@ def test_a_planted_bug_is_found(place: Place, workers: Workers, tmp_path: Path, 
     pytest.fail(f"{bug}: not found in {TRIES} histories")
 
 
-def _record(place: Place, workers: Workers, directory: Path, seed: int, bug: str | None = None) -> list[Operation]:
+def _record(
+    place: Environment, workers: Workers, directory: Path, seed: int, bug: str | None = None
+) -> list[Operation]:
     with Proxy(place.endpoint.url, seed=seed) as proxy:
         d = place.make(proxy)
-        with faulty(proxy) as struck:
+        with faulty(proxy) as hits:
             workers.run(
                 PROCESSES, live, d, directory=directory, seed=f"{place.label}/{seed}", operations=OPERATIONS, bug=bug
             )
     history = [understood(operation) for operation in load_history(directory)]
     outcomes = Counter("certain" if each.returned_at else "uncertain" for each in history)
-    print(f"{len(history)} operations, {dict(outcomes)}, {struck.total()} faults: {dict(struck)}")
+    print(f"{len(history)} operations, {dict(outcomes)}, {hits.total()} faults: {dict(hits)}")
     return history

@@ -13,7 +13,7 @@ import pytest
 
 from s3dict import Client, Dict, UncertainOutcomeError
 
-from ..support.modes import Endpoint, by_way_of
+from ..support.modes import Endpoint, client_at
 from ..support.proxy import Fault, Proxy, Request
 
 
@@ -36,7 +36,7 @@ def direct(client: Client) -> Dict[str, Any]:
 @pytest.fixture
 def d(direct: Dict[str, Any], client: Client, proxy: Proxy) -> Dict[str, Any]:
     """The same dict, through the proxy."""
-    handle: Dict[str, Any] = Dict.from_id(direct.object_id, by_way_of(proxy.url, client))
+    handle: Dict[str, Any] = Dict.from_id(direct.object_id, client_at(proxy.url, client))
     return handle.hydrate()
 
 
@@ -119,7 +119,7 @@ def test_every_value_that_pop_many_took_out_is_handed_over(d: Dict[str, Any], pr
     proxy.script(Fault("lost-answer", "DeleteObject"), times=len(entries))
     with pytest.raises(UncertainOutcomeError) as caught:
         d.pop_many(entries)
-    assert entries == {**caught.value.done, **caught.value.uncertain}
+    assert entries == {**caught.value.completed, **caught.value.uncertain}
 
 
 def test_a_plain_put_that_is_refused_is_not_taken_for_done(

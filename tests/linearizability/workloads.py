@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from s3dict import ConflictError, UnavailableError, UncertainOutcomeError
-from s3dict._core.conditional import Lost, Removal, delete_if, read
+from s3dict._core.conditional import DeleteOutcome, Rejected, conditional_delete, get_object
 from s3dict._stores.boto.requests import S3Requests
 
-from ..races.workers import Seat
+from ..races.workers import Worker
 from ..support.history import Recorder
 from ..support.linearizability import (
     ABSENT,
@@ -31,21 +31,21 @@ from ..support.linearizability import (
     Versioned,
 )
 
-__all__ = ["BUGS", "KEYS", "UNCERTAIN", "Life", "Written", "live", "understood"]
+__all__ = ["BUGS", "KEYS", "UNCERTAIN", "Life", "PutResult", "live", "understood"]
 
 KEYS = ("a", "b")
 UNCERTAIN = (UncertainOutcomeError, UnavailableError, ConflictError)
 
 
-class Written(NamedTuple):
+class PutResult(NamedTuple):
     """A value: who wrote it, and over whose value, where that counts."""
 
     writer: str
     over: str | None = None
 
 
-def _rewritten(writer: str, before: Written) -> Written:
-    return Written(writer, before.writer)
+def _rewritten(writer: str, before: PutResult) -> PutResult:
+    return PutResult(writer, before.writer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def understood(operation: Operation) -> Operation:
     if not isinstance(operation.call, SetDefault):
         return operation
     put = Put(operation.call.value, skip_if_exists=True)
-    if not isinstance(operation.result, Written):
+    if not isinstance(operation.result, PutResult):
         return replace(operation, call=put)
     if operation.result == put.value:
         return replace(operation, call=put, result=True)
@@ -71,7 +71,7 @@ def understood(operation: Operation) -> Operation:
 class Life:
     """One process's doings; versions that it has seen, it uses once more later."""
 
-    seat: Seat
+    seat: Worker
     d: Any
     recorder: Recorder
     random: random.Random
@@ -85,8 +85,8 @@ class Life:
         action = self.random.choice([each for each in _ACTIONS if self.plain_puts or each is not Life.put])
         await action(self, self.random.choice(self.keys))
 
-    def value(self) -> Written:
-        return Written(f"{self.seat.number}.{next(self.numbers)}")
+    def value(self) -> PutResult:
+        return PutResult(f"{self.seat.number}.{next(self.numbers)}")
 
     async def record(self, key: str, call: Call, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What was answered, or what would have been, or UNKNOWN."""
@@ -161,7 +161,7 @@ _ACTIONS = (
 )
 
 
-async def live(seat: Seat, d: Any, *, directory: Path, seed: str, operations: int, bug: str | None = None) -> None:
+async def live(seat: Worker, d: Any, *, directory: Path, seed: str, operations: int, bug: str | None = None) -> None:
     """Does that many operations and records them, perhaps with a bug planted in this process's s3dict."""
     with BUGS[bug](), Recorder(directory, f"p{seat.number}", uncertain=UNCERTAIN) as recorder:
         life = Life(seat, d, recorder, random.Random(f"{seed}/{seat.number}"))
@@ -191,10 +191,10 @@ def _dropping(method: str, **dropped: Any) -> Iterator[None]:
 def _own_refusal_is_a_loss() -> Iterator[None]:
     """A 412 to a request that was sent again is taken for somebody else's doing."""
 
-    async def verdict(store: Any, path: str, *_marks_and_time: Any) -> Lost:
-        return Lost(await read(store, path))
+    async def verdict(store: Any, path: str, *_marks_and_time: Any) -> Rejected:
+        return Rejected(await get_object(store, path))
 
-    with mock.patch("s3dict._core.conditional._verdict", verdict):
+    with mock.patch("s3dict._core.conditional._resolve_ambiguity", verdict):
         yield
 
 
@@ -202,11 +202,11 @@ def _own_refusal_is_a_loss() -> Iterator[None]:
 def _missing_is_removed() -> Iterator[None]:
     """An entry that is gone after a lost answer is taken for removed by ourselves."""
 
-    async def hasty(*args: Any) -> Removal:
-        removal = await delete_if(*args)
-        return Removal.DELETED if removal is Removal.UNKNOWN else removal
+    async def hasty(*args: Any) -> DeleteOutcome:
+        removal = await conditional_delete(*args)
+        return DeleteOutcome.APPLIED if removal is DeleteOutcome.UNKNOWN else removal
 
-    with mock.patch("s3dict._core.entries.delete_if", hasty):
+    with mock.patch("s3dict._core.entries.conditional_delete", hasty):
         yield
 
 

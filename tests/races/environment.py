@@ -15,7 +15,7 @@ from s3dict._stores.shared.threads import run_blocking
 from ..support.modes import Endpoint
 from ..support.proxy import Fault, FaultKind, Proxy, Request
 
-__all__ = ["FAULTS", "Place", "Scale", "faulty"]
+__all__ = ["FAULTS", "Environment", "RunSize", "faulty"]
 
 
 def _is_conditional(request: Request) -> bool:
@@ -39,7 +39,7 @@ FAULTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class RunSize:
     """How much is raced for."""
 
     full: bool
@@ -51,7 +51,7 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Environment:
     """An empty prefix on a server."""
 
     name: str
@@ -90,14 +90,14 @@ def faulty(proxy: Proxy) -> Iterator[Counter[FaultKind]]:
 
     The first conditional writes get one fault of each kind, so that none is missing in a short run.
     """
-    struck: Counter[FaultKind] = Counter()
+    hits: Counter[FaultKind] = Counter()
     with proxy.recording() as requests:
         for fault in {fault.kind: fault for fault in FAULTS}.values():
             proxy.script(replace(fault, when=_is_conditional))
         proxy.faults = FAULTS
         try:
-            yield struck
+            yield hits
         finally:
             proxy.faults = ()
-            struck.update(request.fault for request in requests if request.fault)
-    assert {fault.kind for fault in FAULTS} == set(struck)
+            hits.update(request.fault for request in requests if request.fault)
+    assert {fault.kind for fault in FAULTS} == set(hits)

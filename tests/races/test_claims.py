@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .environment import Place, Scale
+from .environment import Environment, RunSize
 from .workers import Workers
 from .workloads import claim
 
 
-def test_one_of_sixteen_wins_each_round(place: Place, scale: Scale, workers: Workers) -> None:
+def test_one_of_sixteen_wins_each_round(place: Environment, scale: RunSize, workers: Workers) -> None:
     d, rounds = place.make(), scale.of(200, 5)
     won = workers.run(16, claim, d, rounds=rounds)
     winners = [[number for number, mine in enumerate(won) if mine[n]] for n in range(rounds)]

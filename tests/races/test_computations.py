@@ -8,44 +8,44 @@ from typing import Any
 
 import pytest
 
-from .environment import Place, Scale
+from .environment import Environment, RunSize
 from .workers import KILLED, Workers
-from .workloads import Fate, compute
+from .workloads import Failure, compute
 
 CALLERS = 8
 
-Ask = Callable[[Fate, int], list[Any]]
+Ask = Callable[[Failure, int], list[Any]]
 
 
 @pytest.fixture
-def ask(place: Place, workers: Workers, tmp_path: Path) -> Ask:
+def ask(place: Environment, workers: Workers, tmp_path: Path) -> Ask:
     """What each of the callers was told, round by round."""
 
-    def ask(fate: Fate, rounds: int) -> list[Any]:
+    def ask(fate: Failure, rounds: int) -> list[Any]:
         return workers.run(CALLERS, compute, place.make(), directory=tmp_path, rounds=rounds, fate=fate)
 
     return ask
 
 
-def test_one_computes_for_all(scale: Scale, ask: Ask, tmp_path: Path) -> None:
+def test_one_computes_for_all(scale: RunSize, ask: Ask, tmp_path: Path) -> None:
     rounds = scale.of(50, 5)
-    told = ask(Fate.WELL, rounds)
+    told = ask(Failure.WELL, rounds)
     for number in range(rounds):
         assert 1 == len({answers[number] for answers in told})
         assert 1 == len(_computers(tmp_path, number))
 
 
 def test_one_that_is_killed_is_replaced(ask: Ask, tmp_path: Path) -> None:
-    told = ask(Fate.KILLED, 1)
+    told = ask(Failure.KILLED, 1)
     computers = _computers(tmp_path, 0)
     assert 2 == len(computers)
     assert [computers[0]] == [number for number, answers in enumerate(told) if answers is KILLED]
     assert 1 == len({answers[0] for answers in told if answers is not KILLED})
 
 
-def test_an_exception_reaches_its_caller_and_another_computes(scale: Scale, ask: Ask, tmp_path: Path) -> None:
+def test_an_exception_reaches_its_caller_and_another_computes(scale: RunSize, ask: Ask, tmp_path: Path) -> None:
     rounds = scale.of(50, 5)
-    told = ask(Fate.RAISES, rounds)
+    told = ask(Failure.RAISES, rounds)
     for number in range(rounds):
         computers = _computers(tmp_path, number)
         assert 2 == len(computers)

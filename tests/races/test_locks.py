@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from .environment import Place, Scale
+from .environment import Environment, RunSize
 from .workers import KILLED, Workers
-from .workloads import DYING, LEASE, Holding, Ledger, hold
+from .workloads import DYING, LEASE, LockInterval, Log, hold
 
 
 @pytest.mark.timeout(900)
-def test_holders_never_overlap(place: Place, scale: Scale, workers: Workers, tmp_path: Path) -> None:
+def test_holders_never_overlap(place: Environment, scale: RunSize, workers: Workers, tmp_path: Path) -> None:
     d, fives = place.make(), scale.of(2, 1)
     for wave in range(scale.of(10, 1)):
         path = tmp_path / f"ledger-{wave}"
         told = workers.run(5 * fives, hold, d, path=path, times=3)
         killed = [number for number, each in enumerate(told) if each is KILLED]
         assert [number for number in range(5 * fives) if number % 5 == DYING] == killed
-        _check(Ledger(path).lines(), [each for each in told if each is not KILLED], killed=len(killed))
+        _check(Log(path).lines(), [each for each in told if each is not KILLED], killed=len(killed))
 
 
-def _check(lines: list[tuple[int, str, float]], holdings: list[Holding], *, killed: int) -> None:
+def _check(lines: list[tuple[int, str, float]], holdings: list[LockInterval], *, killed: int) -> None:
     assert (0, 0) == (sum(each.fenced for each in holdings), sum(each.lost for each in holdings))
     visits = list(zip(lines[::2], lines[1::2], strict=True))
     assert ["enter"] * len(visits) == [enter for (_, enter, _), _ in visits]

@@ -24,9 +24,9 @@ from typing import Any, Final, NoReturn
 from s3dict import Dict
 from s3dict._stores.shared.threads import run_blocking
 
-from ..support.modes import InWay, Way
+from ..support.modes import AnyMode, Mode
 
-__all__ = ["KILLED", "Job", "Seat", "Workers"]
+__all__ = ["KILLED", "Job", "Worker", "Workers"]
 
 _SILENCE_SECONDS = 100.0
 """How long a run may go without a word from any worker."""
@@ -48,7 +48,7 @@ KILLED: Final = _Word.KILLED
 """What a worker "returned" that was killed with SIGKILL."""
 
 Job = Callable[..., Awaitable[Any]]
-"""A module's coroutine function, which is called with a `Seat`, a Dict (as an `InWay`), and keyword arguments."""
+"""A module's coroutine function, which is called with a `Worker`, a Dict (as an `AnyMode`), and keyword arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class _Raised:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Worker:
     """What a job knows of the worker that runs it."""
 
     number: int
-    way: Way
+    mode: Mode
     connection: Connection
 
     def meet(self) -> None:
@@ -84,7 +84,7 @@ class Seat:
 
     async def work(self, seconds: float) -> None:
         """Takes time."""
-        if self.way is Way.BLOCKING:
+        if self.mode is Mode.SYNC:
             time.sleep(seconds)  # noqa: ASYNC251 (no event loop runs here)
         else:
             await asyncio.sleep(seconds)
@@ -92,7 +92,7 @@ class Seat:
     @asynccontextmanager
     async def entered(self, context: Any) -> AsyncIterator[Any]:
         """A context that is both ``with`` and ``async with``, entered in this worker's way."""
-        if self.way is Way.BLOCKING:
+        if self.mode is Mode.SYNC:
             blocking: AbstractContextManager[Any] = context
             with blocking as entered:
                 yield entered
@@ -219,7 +219,7 @@ def _collect(workers: list[_Worker]) -> list[Any]:
 def _serve(number: int, connection: Connection) -> None:
     """A worker's life: task after task, until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test process, whose end we notice
-    seat = Seat(number, Way.ASYNCIO if number % 2 else Way.BLOCKING, connection)
+    seat = Worker(number, Mode.ASYNCIO if number % 2 else Mode.SYNC, connection)
     while True:
         try:
             task = connection.recv()
@@ -228,10 +228,10 @@ def _serve(number: int, connection: Connection) -> None:
         connection.send(_perform(seat, task))
 
 
-def _perform(seat: Seat, task: _Task) -> _Returned | _Raised:
+def _perform(seat: Worker, task: _Task) -> _Returned | _Raised:
     os.environ.update(task.environment)
-    coroutine: Any = task.job(seat, InWay(task.handle, seat.way), **task.arguments)
+    coroutine: Any = task.job(seat, AnyMode(task.handle, seat.mode), **task.arguments)
     try:
-        return _Returned(run_blocking(coroutine) if seat.way is Way.BLOCKING else asyncio.run(coroutine))
+        return _Returned(run_blocking(coroutine) if seat.mode is Mode.SYNC else asyncio.run(coroutine))
     except BaseException:
         return _Raised(traceback.format_exc())

@@ -14,8 +14,8 @@ from typing import Any
 
 from s3dict import LockLostError, UnavailableError, UncertainOutcomeError, memoize
 
-from ..support.modes import Way
-from .workers import Seat
+from ..support.modes import Mode
+from .workers import Worker
 
 LEASE = 2.0
 """Seconds: the shortest that there is."""
@@ -25,7 +25,7 @@ STAYING, DYING = 0, 2
 """Which of five lock holders stays for longer than its lease, and which is killed."""
 
 
-class Fate(Enum):
+class Failure(Enum):
     """What becomes of the first that computes a value."""
 
     WELL = "it does"
@@ -33,7 +33,7 @@ class Fate(Enum):
     RAISES = "it raises an exception"
 
 
-async def claim(seat: Seat, d: Any, *, rounds: int) -> list[bool]:
+async def claim(seat: Worker, d: Any, *, rounds: int) -> list[bool]:
     """Round by round, everybody puts his number on a key that is not there. Which rounds were won?"""
     won = []
     for number in range(rounds):
@@ -50,7 +50,7 @@ class Increments:
     uncertain: int
 
 
-async def increment(seat: Seat, d: Any, *, times: int) -> Increments:
+async def increment(seat: Worker, d: Any, *, times: int) -> Increments:
     uncertain = 0
     seat.meet()
     for _ in range(times):
@@ -62,7 +62,7 @@ async def increment(seat: Seat, d: Any, *, times: int) -> Increments:
 
 
 @dataclass(slots=True)
-class Loot:
+class Popped:
     """The entries that one popper got, as pairs, and those that it may have taken out."""
 
     certain: list[tuple[Any, Any]] = field(default_factory=list)
@@ -70,9 +70,9 @@ class Loot:
     unavailable: int = 0
 
 
-async def pop_all(seat: Seat, d: Any, *, entries: int, seed: int) -> Loot:
+async def pop_all(seat: Worker, d: Any, *, entries: int, seed: int) -> Popped:
     """Everybody pops every key, each in an order of his own, so that some are ahead on some keys."""
-    loot = Loot()
+    loot = Popped()
     seat.meet()
     for key in _shuffled(entries, f"{seed}/{seat.number // 2}"):
         try:
@@ -86,8 +86,8 @@ async def pop_all(seat: Seat, d: Any, *, entries: int, seed: int) -> Loot:
     return loot
 
 
-async def pop_in_batches(seat: Seat, d: Any, *, entries: int, seed: int, batch: int) -> Loot:
-    loot = Loot()
+async def pop_in_batches(seat: Worker, d: Any, *, entries: int, seed: int, batch: int) -> Popped:
+    loot = Popped()
     seat.meet()
     keys = _shuffled(entries, f"{seed}/{seat.number // 2}")
     for start in range(0, entries, batch):
@@ -100,7 +100,7 @@ def _shuffled(count: int, seed: str) -> Sequence[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class Log:
     """The resource that a lock protects: it takes a line with a token unless it has seen a greater one."""
 
     path: Path
@@ -122,7 +122,7 @@ class Ledger:
 
 
 @dataclass(slots=True)
-class Holding:
+class LockInterval:
     """What one holder saw."""
 
     tokens: list[int] = field(default_factory=list)
@@ -130,9 +130,9 @@ class Holding:
     lost: int = 0
 
 
-async def hold(seat: Seat, d: Any, *, path: Path, times: int) -> Holding:
+async def hold(seat: Worker, d: Any, *, path: Path, times: int) -> LockInterval:
     """Takes the lock again and again. Of five, one is killed inside, and one stays for longer than the lease once."""
-    ledger, holding = Ledger(path), Holding()
+    ledger, holding = Log(path), LockInterval()
     seat.meet()
     for turn in range(times):
         try:
@@ -150,7 +150,7 @@ async def hold(seat: Seat, d: Any, *, path: Path, times: int) -> Holding:
     return holding
 
 
-async def compute(seat: Seat, d: Any, *, directory: Path, rounds: int, fate: Fate) -> list[Any]:
+async def compute(seat: Worker, d: Any, *, directory: Path, rounds: int, fate: Failure) -> list[Any]:
     """Round by round, everybody asks for the same value; gives it, or the exception's name."""
     results: list[Any] = []
     for number in range(rounds):
@@ -165,9 +165,9 @@ async def compute(seat: Seat, d: Any, *, directory: Path, rounds: int, fate: Fat
 
 @dataclass(frozen=True, slots=True)
 class _Computation:
-    seat: Seat
+    seat: Worker
     log: Path
-    fate: Fate
+    fate: Failure
 
     def begin(self) -> float:
         """Notes who computes, and lets the first meet its fate; gives how long it takes otherwise."""
@@ -176,14 +176,14 @@ class _Computation:
             file.seek(0)
             is_first = not file.read()
             file.write(f"{self.seat.number}\n")
-        if is_first and self.fate is Fate.KILLED:
+        if is_first and self.fate is Failure.KILLED:
             self.seat.die()
-        if is_first and self.fate is Fate.RAISES:
+        if is_first and self.fate is Failure.RAISES:
             raise ZeroDivisionError
         return 0.05
 
 
-async def _ask(seat: Seat, d: Any, number: int, computation: _Computation) -> Any:
+async def _ask(seat: Worker, d: Any, number: int, computation: _Computation) -> Any:
     """Two in four call a memoized function, the others ask for the very key of that call: they all wait for one."""
 
     async def answer_aio(number: int) -> tuple[int, int]:
@@ -194,9 +194,9 @@ async def _ask(seat: Seat, d: Any, number: int, computation: _Computation) -> An
         time.sleep(computation.begin())
         return number, os.getpid()
 
-    function: Any = answer if seat.way is Way.BLOCKING else answer_aio
+    function: Any = answer if seat.mode is Mode.SYNC else answer_aio
     function.__qualname__ = "answer"
     memoized: Any = memoize(d.wrapped, lease=LEASE)(function)
     if seat.number % 4 < 2:
         return await d.get_or_compute(memoized.key(number), lambda: function(number), LEASE)
-    return memoized(number) if seat.way is Way.BLOCKING else await memoized(number)
+    return memoized(number) if seat.mode is Mode.SYNC else await memoized(number)

@@ -11,27 +11,27 @@ import pytest
 
 from s3dict import Client, Dict, PermissionDeniedError
 from s3dict._format.keys import KeyCodec, digest
-from s3dict._stores.boto.requests import Call, judge
-from s3dict._stores.shared.access_denied import NOT_ACCEPTED, POLICIES
+from s3dict._stores.boto.requests import S3Request, classify_status
+from s3dict._stores.shared.access_denied import CREDENTIAL_ERRORS, MIN_POLICY
 
-from ..support.modes import Driver, Endpoint, Way, World, hold, listed
+from ..support.modes import Driver, Endpoint, Harness, Mode, collect, hold
 from ..support.proxy import Fault, Proxy
 from ..terraform.policies import Policy
 
-CALL = Call("put_object", "b", "s3dict/sweep-8d/named/prod/d/01ARZ3NDEKTSV4RRFFQ69G5FAV/entries/00", {})
+CALL = S3Request("put_object", "b", "s3dict/sweep-8d/named/prod/d/01ARZ3NDEKTSV4RRFFQ69G5FAV/entries/00", {})
 OBJECT = f"arn:aws:s3:::b/{CALL.path}"
 WHO = "User: arn:aws:sts::123456789012:assumed-role/orders/f is not authorized to perform"
 KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-def judged(call: Call, code: str = "AccessDenied", message: str = "Access Denied", status: int = 403) -> Any:
-    error = judge(status, code, message, call)
+def judged(call: S3Request, code: str = "AccessDenied", message: str = "Access Denied", status: int = 403) -> Any:
+    error = classify_status(status, code, message, call)
     assert isinstance(error, PermissionDeniedError)
     return error
 
 
-async def be_ephemeral(world: World) -> None:
-    async with world.ephemeral():
+async def be_ephemeral(harness: Harness) -> None:
+    async with harness.ephemeral():
         pass
 
 
@@ -39,32 +39,32 @@ GET, HEAD, PUT, LIST = "GetObject", "HeadObject", "PutObject", "ListObjectsV2"
 BULK = "DeleteObjects"
 READ, WRITE, DELETE = ("s3:GetObject", "reader"), ("s3:PutObject", "writer"), ("s3:DeleteObject", "writer")
 SEE = ("s3:ListBucket", "reader")
-Use = Callable[[World, Any], Awaitable[Any]]
+Use = Callable[[Harness, Any], Awaitable[Any]]
 USES: dict[str, tuple[Use, str, tuple[str, str]]] = {
-    "hydrate": (lambda world, d: world.named("d").hydrate(), GET, READ),
-    "create": (lambda world, d: world.objects.create("new", client=world.client), PUT, WRITE),
-    "list": (lambda world, d: world.objects.list(client=world.client), LIST, SEE),
-    "delete": (lambda world, d: world.objects.delete("d", client=world.client), GET, READ),
-    "from_id": (lambda world, d: world.with_id(d.object_id).hydrate(), GET, READ),
-    "get": (lambda world, d: d.get("k"), GET, READ),
-    "contains": (lambda world, d: d.contains("k"), HEAD, READ),
-    "entry": (lambda world, d: d.entry("k"), GET, READ),
-    "len": (lambda world, d: d.len(), LIST, SEE),
-    "keys": (lambda world, d: listed(d.keys()), LIST, SEE),
-    "values": (lambda world, d: listed(d.values()), GET, READ),
-    "items": (lambda world, d: listed(d.items()), LIST, SEE),
-    "get_many": (lambda world, d: d.get_many(["k"]), GET, READ),
-    "put": (lambda world, d: d.put("k", 1), PUT, WRITE),
-    "put skip_if_exists": (lambda world, d: d.put("k", 1, skip_if_exists=True), PUT, WRITE),
-    "setdefault": (lambda world, d: d.setdefault("new", 1), PUT, WRITE),
-    "modify": (lambda world, d: d.modify("k", lambda n: n), PUT, WRITE),
-    "get_or_compute": (lambda world, d: d.get_or_compute("new", lambda: 1), PUT, WRITE),
-    "update": (lambda world, d: d.update(k=1), PUT, WRITE),
-    "pop": (lambda world, d: d.pop("k"), "DeleteObject", DELETE),
-    "pop_many": (lambda world, d: d.pop_many(["k"]), "DeleteObject", DELETE),
-    "clear": (lambda world, d: d.clear(), BULK, DELETE),
-    "lock": (lambda world, d: hold(d.lock("l"), world.way), PUT, WRITE),
-    "ephemeral": (lambda world, d: be_ephemeral(world), PUT, WRITE),
+    "hydrate": (lambda harness, d: harness.named("d").hydrate(), GET, READ),
+    "create": (lambda harness, d: harness.objects.create("new", client=harness.client), PUT, WRITE),
+    "list": (lambda harness, d: harness.objects.list(client=harness.client), LIST, SEE),
+    "delete": (lambda harness, d: harness.objects.delete("d", client=harness.client), GET, READ),
+    "from_id": (lambda harness, d: harness.with_id(d.object_id).hydrate(), GET, READ),
+    "get": (lambda harness, d: d.get("k"), GET, READ),
+    "contains": (lambda harness, d: d.contains("k"), HEAD, READ),
+    "entry": (lambda harness, d: d.entry("k"), GET, READ),
+    "len": (lambda harness, d: d.len(), LIST, SEE),
+    "keys": (lambda harness, d: collect(d.keys()), LIST, SEE),
+    "values": (lambda harness, d: collect(d.values()), GET, READ),
+    "items": (lambda harness, d: collect(d.items()), LIST, SEE),
+    "get_many": (lambda harness, d: d.get_many(["k"]), GET, READ),
+    "put": (lambda harness, d: d.put("k", 1), PUT, WRITE),
+    "put skip_if_exists": (lambda harness, d: d.put("k", 1, skip_if_exists=True), PUT, WRITE),
+    "setdefault": (lambda harness, d: d.setdefault("new", 1), PUT, WRITE),
+    "modify": (lambda harness, d: d.modify("k", lambda n: n), PUT, WRITE),
+    "get_or_compute": (lambda harness, d: d.get_or_compute("new", lambda: 1), PUT, WRITE),
+    "update": (lambda harness, d: d.update(k=1), PUT, WRITE),
+    "pop": (lambda harness, d: d.pop("k"), "DeleteObject", DELETE),
+    "pop_many": (lambda harness, d: d.pop_many(["k"]), "DeleteObject", DELETE),
+    "clear": (lambda harness, d: d.clear(), BULK, DELETE),
+    "lock": (lambda harness, d: hold(d.lock("l"), harness.mode), PUT, WRITE),
+    "ephemeral": (lambda harness, d: be_ephemeral(harness), PUT, WRITE),
 }
 
 
@@ -75,30 +75,30 @@ def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
 
 
 async def test_every_operation_says_which_action_on_what_was_denied_and_who_grants_it(
-    driver: Driver, way: Way, seaweedfs: Endpoint, proxy: Proxy
+    driver: Driver, mode: Mode, seaweedfs: Endpoint, proxy: Proxy
 ) -> None:
-    prefix = f"denials-{driver}-{way.value}"
-    world = World(Client(seaweedfs.bucket, prefix=prefix, endpoint_url=proxy.url, driver=driver), way)
-    d = world.named("d", create_if_missing=True)
+    prefix = f"denials-{driver}-{mode.value}"
+    harness = Harness(Client(seaweedfs.bucket, prefix=prefix, endpoint_url=proxy.url, driver=driver), mode)
+    d = harness.named("d", create_if_missing=True)
     await d.put("k", 1)
-    told = {}
-    for name, (use, denied, _) in USES.items():
-        proxy.faults = [Fault("denied", operation=denied)]
+    server_time = {}
+    for name, (use, access_denied_error, _) in USES.items():
+        proxy.faults = [Fault("denied", operation=access_denied_error)]
         with pytest.raises(PermissionDeniedError) as caught:
-            await use(world, d)
+            await use(harness, d)
         proxy.faults = []
         error = caught.value
-        told[name] = (error.action, error.policy)
+        server_time[name] = (error.action, error.policy)
         place = "" if error.action == "s3:ListBucket" else f"/{prefix}/"
         assert str(error.resource).startswith(f"arn:aws:s3:::{seaweedfs.bucket}{place}"), name
         assert f"{error.action}" in str(error)
         assert f"the {error.policy} policy of the Terraform module grants it" in str(error)
-    assert {name: expected for name, (_, _, expected) in USES.items()} == told
+    assert {name: expected for name, (_, _, expected) in USES.items()} == server_time
 
 
-async def test_what_was_denied_survives_pickling_and_bulk_operations(way: Way, driver: Driver, proxy: Proxy) -> None:
-    world = World(Client("s3dict-tests", prefix="denied-bulk", endpoint_url=proxy.url, driver=driver), way)
-    d = world.named("d", create_if_missing=True)
+async def test_what_was_denied_survives_pickling_and_bulk_operations(mode: Mode, driver: Driver, proxy: Proxy) -> None:
+    harness = Harness(Client("s3dict-tests", prefix="denied-bulk", endpoint_url=proxy.url, driver=driver), mode)
+    d = harness.named("d", create_if_missing=True)
     await d.hydrate()
     proxy.faults = [Fault("denied", operation="PutObject")]
     with pytest.raises(PermissionDeniedError) as caught:
@@ -129,40 +129,64 @@ def test_the_policies_are_those_of_the_terraform_module() -> None:
     for name in ("admin", "writer-prod", "reader-prod"):
         grants = {grant.action for service in ("s3", "kms") for grant in Policy(name).grants(service)}
         least |= dict.fromkeys(grants, name.removesuffix("-prod"))
-    assert least == POLICIES
+    assert least == MIN_POLICY
 
 
 @pytest.mark.parametrize(
     ("call", "action", "resource", "policy", "output"),
     [
         (CALL, "s3:PutObject", OBJECT, "writer", 'writer_policy_arns["prod"]'),
-        (Call("head_object", "b", CALL.path, {}), "s3:GetObject", OBJECT, "reader", 'reader_policy_arns["prod"]'),
-        (Call("copy_object", "b", CALL.path, {}), "s3:PutObject", OBJECT, "writer", "also needs s3:GetObject"),
-        (Call("delete_object", "b", CALL.path, {"IfMatch": "1"}), "s3:DeleteObject", OBJECT, "writer", "also needs"),
-        (Call("list_objects_v2", "b", "p/manifests/dev/", {}), "s3:ListBucket", "arn:aws:s3:::b", "reader", '["dev"]'),
-        (Call("list_objects_v2", "b", "p/sweep-8d/", {}), "s3:ListBucket", "arn:aws:s3:::b", "admin", "admin_policy"),
-        (Call("head_bucket", "b", "", {}), "s3:ListBucket", "arn:aws:s3:::b", "admin", "admin_policy_arn"),
+        (S3Request("head_object", "b", CALL.path, {}), "s3:GetObject", OBJECT, "reader", 'reader_policy_arns["prod"]'),
+        (S3Request("copy_object", "b", CALL.path, {}), "s3:PutObject", OBJECT, "writer", "also needs s3:GetObject"),
         (
-            Call("put_bucket_lifecycle_configuration", "b", "", {}),
+            S3Request("delete_object", "b", CALL.path, {"IfMatch": "1"}),
+            "s3:DeleteObject",
+            OBJECT,
+            "writer",
+            "also needs",
+        ),
+        (
+            S3Request("list_objects_v2", "b", "p/manifests/dev/", {}),
+            "s3:ListBucket",
+            "arn:aws:s3:::b",
+            "reader",
+            '["dev"]',
+        ),
+        (
+            S3Request("list_objects_v2", "b", "p/sweep-8d/", {}),
+            "s3:ListBucket",
+            "arn:aws:s3:::b",
+            "admin",
+            "admin_policy",
+        ),
+        (S3Request("head_bucket", "b", "", {}), "s3:ListBucket", "arn:aws:s3:::b", "admin", "admin_policy_arn"),
+        (
+            S3Request("put_bucket_lifecycle_configuration", "b", "", {}),
             *("s3:PutLifecycleConfiguration", "arn:aws:s3:::b", "admin", "admin_policy_arn"),
         ),
-        (Call("create_bucket", "b", "", {}), "s3:CreateBucket", "arn:aws:s3:::b", None, "only who sets a bucket up"),
         (
-            Call("get_object", "b", "p/sweep-1d/probe/01", {}),
+            S3Request("create_bucket", "b", "", {}),
+            "s3:CreateBucket",
+            "arn:aws:s3:::b",
+            None,
+            "only who sets a bucket up",
+        ),
+        (
+            S3Request("get_object", "b", "p/sweep-1d/probe/01", {}),
             *("s3:GetObject", "arn:aws:s3:::b/p/sweep-1d/probe/01", "writer", "writer_policy_arns)"),
         ),
         (
-            Call("put_object", "b", "p/ephemeral/01.json", {}),
+            S3Request("put_object", "b", "p/ephemeral/01.json", {}),
             *("s3:PutObject", "arn:aws:s3:::b/p/ephemeral/01.json", "writer", "for one of ephemeral_environments"),
         ),
         (
-            Call("delete_objects", "b", "p/keep/named/prod/d/01/entries/", {}),
+            S3Request("delete_objects", "b", "p/keep/named/prod/d/01/entries/", {}),
             *("s3:DeleteObject", "arn:aws:s3:::b/p/keep/named/prod/d/01/entries/*", "writer", "writer_policy_arns"),
         ),
     ],
 )
 def test_each_request_lacks_one_action_on_one_resource(
-    call: Call, action: str, resource: str, policy: str | None, output: str
+    call: S3Request, action: str, resource: str, policy: str | None, output: str
 ) -> None:
     for code, message in (("AccessDenied", "Access Denied"), ("403", "Forbidden"), ("", "")):
         error = judged(call, code, message)
@@ -192,35 +216,35 @@ def test_an_explicit_denial_is_granted_by_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [*((code, 403) for code in NOT_ACCEPTED), ("ExpiredToken", 400), ("Unauthorized", 401)]
+    ("code", "status"), [*((code, 403) for code in CREDENTIAL_ERRORS), ("ExpiredToken", 400), ("Unauthorized", 401)]
 )
 def test_credentials_that_are_not_accepted_are_no_matter_of_policies(code: str, status: int) -> None:
     error = judged(CALL, code, "so it says", status)
     assert (None, None, None) == (error.action, error.resource, error.policy)
     assert f"{status} {code} so it says. Check the credentials" in str(error)
-    assert NOT_ACCEPTED.get(code, "mend AWS_ACCESS_KEY_ID") in str(error)
+    assert CREDENTIAL_ERRORS.get(code, "mend AWS_ACCESS_KEY_ID") in str(error)
 
 
 @pytest.mark.parametrize(
     ("key", "code"), [("tests-access-key", "SignatureDoesNotMatch"), ("AKIAIOSFODNN7EXAMPLE", "InvalidAccessKeyId")]
 )
 async def test_a_real_server_that_does_not_accept_the_credentials(
-    key: str, code: str, driver: Driver, way: Way, seaweedfs: Endpoint
+    key: str, code: str, driver: Driver, mode: Mode, seaweedfs: Endpoint
 ) -> None:
     session = boto3.Session(aws_access_key_id=key, aws_secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
     client = Client(seaweedfs.bucket, endpoint_url=seaweedfs.url, session=session, driver=driver)
-    d = World(client, way).named("d")
-    with pytest.raises(PermissionDeniedError, match=NOT_ACCEPTED[code]) as caught:
+    d = Harness(client, mode).named("d")
+    with pytest.raises(PermissionDeniedError, match=CREDENTIAL_ERRORS[code]) as caught:
         await d.get("k")
     assert (None, None, None) == (caught.value.action, caught.value.resource, caught.value.policy)
 
 
 async def test_no_credentials_are_no_matter_of_policies(
-    driver: Driver, way: Way, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, mode: Mode, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     client = Client(seaweedfs.bucket, endpoint_url=seaweedfs.url, driver=driver)
     with pytest.raises(PermissionDeniedError, match="no usable credentials") as caught:
-        await World(client, way).named("d").get("k")
+        await Harness(client, mode).named("d").get("k")
     assert (None, None, None) == (caught.value.action, caught.value.resource, caught.value.policy)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from s3dict import Client
-from s3dict._stores.base import Store
+from s3dict._stores.base import ObjectStore
 from s3dict.testing import AsyncStoreContract, StoreContract
 
 
@@ -25,13 +25,13 @@ class _Own:
 
 class _Blocking(_Own, StoreContract):
     @pytest.fixture
-    def make_store(self, client: Client) -> Callable[[], Store]:
+    def make_store(self, client: Client) -> Callable[[], ObjectStore]:
         return lambda: client._store(aio=False)
 
 
 class _Asyncio(_Own, AsyncStoreContract):
     @pytest.fixture
-    def make_store(self, client: Client) -> Callable[[], Store]:
+    def make_store(self, client: Client) -> Callable[[], ObjectStore]:
         return lambda: client._store(aio=True)
 
 

@@ -15,7 +15,7 @@ from s3dict._format.keys import KeyCodec, digest
 from s3dict._stores.boto.requests import SENDINGS
 from s3dict._stores.shared import request_log as log
 
-from ..support.modes import Driver, Endpoint, Way, World, listed
+from ..support.modes import Driver, Endpoint, Harness, Mode, collect
 from ..support.proxy import Fault, FaultKind, Proxy, Request
 
 KEY, VALUE = "a-key-that-is-nobodys-business", "a-value-that-is-nobodys-business"
@@ -28,11 +28,11 @@ def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def world(proxy: Proxy, seaweedfs: Endpoint, driver: Driver, way: Way, monkeypatch: pytest.MonkeyPatch) -> World:
+def harness(proxy: Proxy, seaweedfs: Endpoint, driver: Driver, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> Harness:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     monkeypatch.setattr("s3dict._stores.boto.requests.FIRST_PAUSE", 0)
-    prefix = f"log-{driver}-{way.value}"
-    return World(Client(seaweedfs.bucket, prefix=prefix, endpoint_url=proxy.url, driver=driver), way)
+    prefix = f"log-{driver}-{mode.value}"
+    return Harness(Client(seaweedfs.bucket, prefix=prefix, endpoint_url=proxy.url, driver=driver), mode)
 
 
 class Collector(logging.Handler):
@@ -60,31 +60,31 @@ def asked(requests: list[Request]) -> list[tuple[str, Any]]:
     return [(request.operation, request.status) for request in requests]
 
 
-def told(lines: list[Any]) -> list[tuple[str, Any]]:
+def server_time(lines: list[Any]) -> list[tuple[str, Any]]:
     return [(line.operation, line.status) for line in lines]
 
 
-async def use_it(world: World) -> None:
-    d = world.named("d", create_if_missing=True)
+async def use_it(harness: Harness) -> None:
+    d = harness.named("d", create_if_missing=True)
     await d.put(KEY, VALUE)
     await d.get(KEY)
     await d.get("missing")
     await d.contains(KEY)
     await d.put(KEY, VALUE, skip_if_exists=True)
     await d.entry(KEY)
-    await listed(d.items())
+    await collect(d.items())
     await d.pop(KEY)
     await d.clear()
-    await world.objects.delete("d", client=world.client)
+    await harness.objects.delete("d", client=harness.client)
 
 
 async def test_each_request_is_one_line_that_has_the_keys_hash_and_neither_key_nor_value(
-    world: World, proxy: Proxy, lines: list[Any]
+    harness: Harness, proxy: Proxy, lines: list[Any]
 ) -> None:
     with proxy.recording() as requests:
-        await use_it(world)
+        await use_it(harness)
     assert len(requests) > 20
-    assert asked(requests) == told(lines)
+    assert asked(requests) == server_time(lines)
     assert {("s3dict", logging.DEBUG, 0)} == {(line.name, line.levelno, line.retries) for line in lines}
     hashed = digest(KeyCodec(True, str).encode(KEY).data)
     assert any(f"/entries/{hashed}: 200, " in line.getMessage() for line in lines)
@@ -95,26 +95,26 @@ async def test_each_request_is_one_line_that_has_the_keys_hash_and_neither_key_n
 
 @pytest.mark.parametrize("kind", ["internal-error", "lost-answer"])
 async def test_a_request_that_is_sent_again_is_one_line(
-    kind: FaultKind, world: World, proxy: Proxy, lines: list[Any]
+    kind: FaultKind, harness: Harness, proxy: Proxy, lines: list[Any]
 ) -> None:
-    d = await world.named("d", create_if_missing=True).hydrate()
+    d = await harness.named("d", create_if_missing=True).hydrate()
     lines.clear()
     proxy.script(Fault(kind, operation="GetObject"), times=2)
-    await world.call_in_way(d).get("k")
+    await harness.in_mode(d).get("k")
     # aiohttp repeats a read whose connection broke by itself, once, and nobody can see it.
-    unseen = kind == "lost-answer" and world.client.driver == "boto3" and world.way is Way.ASYNCIO
+    unseen = kind == "lost-answer" and harness.client.driver == "boto3" and harness.mode is Mode.ASYNCIO
     assert [("GetObject", 404, 2 - unseen)] == [(line.operation, line.status, line.retries) for line in lines]
 
 
 @pytest.mark.parametrize(("kind", "status"), [("internal-error", 500), ("lost-answer", "no answer")])
 async def test_a_request_that_fails_says_how(
-    kind: FaultKind, status: object, world: World, proxy: Proxy, lines: list[Any]
+    kind: FaultKind, status: object, harness: Harness, proxy: Proxy, lines: list[Any]
 ) -> None:
-    d = await world.named("d", create_if_missing=True).hydrate()
+    d = await harness.named("d", create_if_missing=True).hydrate()
     lines.clear()
     proxy.faults = [Fault(kind)]
     with pytest.raises(UnavailableError):
-        await world.call_in_way(d).get("k")
+        await harness.in_mode(d).get("k")
     assert [("GetObject", status, SENDINGS - 1)] == [(line.operation, line.status, line.retries) for line in lines]
 
 
@@ -132,15 +132,15 @@ def test_a_request_that_is_given_up_has_had_no_answer(
             await asyncio.wait_for(d.get.aio("k"), 0.1)
 
     asyncio.run(give_up())
-    assert [("GetObject", "no answer")] == told(lines)
+    assert [("GetObject", "no answer")] == server_time(lines)
 
 
 async def test_nothing_is_put_together_where_nobody_listens(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="s3dict")
     monkeypatch.setattr("s3dict._stores.shared.request_log.write", lambda *_: pytest.fail("a line was written"))
-    await use_it(world)
+    await use_it(harness)
     assert 0.0 == log.start()
 
 

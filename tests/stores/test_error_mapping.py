@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -31,12 +31,19 @@ from s3dict import (
     UncertainOutcomeError,
     UnsupportedStoreError,
 )
-from s3dict._stores.boto.requests import Answer, Call, Declined, S3Requests, decline, parse_time
-from s3dict._stores.shared.threads import run_blocking
+from s3dict._stores.boto.requests import (
+    ExpectedFailure,
+    S3Request,
+    S3Requests,
+    S3Response,
+    parse_time,
+    translate_exception,
+)
+from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
 
-from ..support.modes import Driver, Endpoint, Way, World, listed
+from ..support.modes import Driver, Endpoint, Harness, Mode, collect
 
-CALL = Call("get_object", "bucket", "path", {})
+CALL = S3Request("get_object", "bucket", "path", {})
 
 
 def said(status: int, code: str, operation: str = "GetObject") -> ClientError:
@@ -57,7 +64,7 @@ def said(status: int, code: str, operation: str = "GetObject") -> ClientError:
     ],
 )
 def test_what_is_no_failure_is_an_answer(status: int, code: str) -> None:
-    assert Declined(status, code) == decline(said(status, code), CALL)
+    assert ExpectedFailure(status, code) == translate_exception(said(status, code), CALL)
 
 
 @pytest.mark.parametrize("fields", [{}, {"CopyObjectResult": {}}])
@@ -65,17 +72,15 @@ def test_a_copy_that_tells_no_etag_is_no_answer_of_s3(fields: dict[str, Any]) ->
     """`rclone serve s3` gives one: the copy is there, but under which ETag nobody knows."""
 
     class Telling(S3Requests):
-        bucket = "bucket"
-
-        async def send(self, call: Call) -> Answer | Declined:
-            return Answer(fields)
+        async def send(self, call: S3Request) -> S3Response | ExpectedFailure:
+            return S3Response(fields)
 
     with pytest.raises(UnavailableError, match="is not one of S3"):
-        run_blocking(Telling().copy("path", source_if_match="e", if_match="e"))
+        run_blocking(Telling("bucket", ThreadRuntime(1), 1).copy("path", source_if_match="e", if_match="e"))
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind", "sent"),
+    ("status", "code", "kind", "maybe_applied"),
     [
         (404, "NoSuchBucket", NotFoundError, None),
         (403, "AccessDenied", PermissionDeniedError, None),
@@ -96,12 +101,14 @@ def test_a_copy_that_tells_no_etag_is_no_answer_of_s3(fields: dict[str, Any]) ->
         (400, "InvalidArgument", Error, None),
     ],
 )
-def test_every_refusal_is_an_error_of_ours(status: int, code: str, kind: type[Error], sent: bool | None) -> None:
+def test_every_refusal_is_an_error_of_ours(
+    status: int, code: str, kind: type[Error], maybe_applied: bool | None
+) -> None:
     with pytest.raises(kind) as caught:
-        decline(said(status, code), CALL)
+        translate_exception(said(status, code), CALL)
     assert kind is type(caught.value)
     assert isinstance(caught.value.__cause__, ClientError)
-    assert sent == getattr(caught.value, "sent", None)
+    assert maybe_applied == getattr(caught.value, "maybe_applied", None)
 
 
 @pytest.mark.parametrize("aio", [False, True])
@@ -114,31 +121,31 @@ def test_a_host_that_botocore_does_not_take_is_invalid_and_nothing_was_sent(aio:
 def test_a_clock_that_is_wrong_is_named() -> None:
     """The credentials are not what has to be looked at."""
     with pytest.raises(PermissionDeniedError, match="The clock here is too far from the store's: set it right"):
-        decline(said(403, "RequestTimeTooSkewed"), CALL)
+        translate_exception(said(403, "RequestTimeTooSkewed"), CALL)
 
 
 def test_what_a_credential_provider_says_is_not_what_the_store_says() -> None:
     """SSO answers 404 when a role is not assigned: that is no missing key."""
     with pytest.raises(PermissionDeniedError, match="no usable credentials"):
-        decline(said(404, "ResourceNotFoundException", "GetRoleCredentials"), CALL)
+        translate_exception(said(404, "ResourceNotFoundException", "GetRoleCredentials"), CALL)
     with pytest.raises(PermissionDeniedError, match="no usable credentials"):
-        decline(SSOTokenLoadError(error_msg="log in first"), CALL)
+        translate_exception(SSOTokenLoadError(error_msg="log in first"), CALL)
 
 
 def test_a_body_that_breaks_off_is_unavailable() -> None:
     with pytest.raises(UnavailableError, match="the connection broke"):
-        decline(ResponseStreamingError(error="gone"), CALL)
+        translate_exception(ResponseStreamingError(error="gone"), CALL)
 
 
 def test_a_mistake_of_ones_own_stays_what_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
-        decline(ZeroDivisionError(), CALL)
+        translate_exception(ZeroDivisionError(), CALL)
 
 
 def test_an_answer_without_a_date_tells_no_time() -> None:
     for headers in ({}, {"date": "yesterday"}):
         with pytest.raises(UnsupportedStoreError, match="The store tells no time"):
-            _ = Answer({"ResponseMetadata": {"HTTPHeaders": headers}}).date
+            _ = S3Response({"ResponseMetadata": {"HTTPHeaders": headers}}).date
 
 
 @contextmanager
@@ -172,12 +179,12 @@ def http(status: str, body: str, *headers: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-@pytest.mark.parametrize("way", list(Way), ids=lambda way: way.value)
+@pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.value)
 async def test_an_error_names_dict_and_key_and_keeps_the_vendors_as_its_cause(
-    way: Way, driver: Driver, seaweedfs: Endpoint
+    mode: Mode, driver: Driver, seaweedfs: Endpoint
 ) -> None:
     client = Client(seaweedfs.bucket, prefix="causes", endpoint_url=seaweedfs.url, driver=driver)
-    d = World(client, way).named("d", create_if_missing=True)
+    d = Harness(client, mode).named("d", create_if_missing=True)
     await d.hydrate()
     client._settings = replace(client._settings, bucket="gone")
     client._stores = type(client._stores)()
@@ -192,12 +199,12 @@ async def test_an_error_names_dict_and_key_and_keeps_the_vendors_as_its_cause(
         assert isinstance(caught.value.__cause__, ClientError if driver == "boto3" else FileNotFoundError)
 
 
-@pytest.mark.parametrize("way", list(Way), ids=lambda way: way.value)
+@pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.value)
 class TestBehindSomethingElse:
     """A handle that has found its dict, and something that is not S3 in its place from then on."""
 
     async def _handle(
-        self, url: str, way: Way, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+        self, url: str, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> Any:
         monkeypatch.setattr("s3dict._core.conditional.SENDINGS", 2)
         monkeypatch.setattr("s3dict._core.entries.SENDINGS", 2)
@@ -206,47 +213,47 @@ class TestBehindSomethingElse:
             "d", create_if_missing=True, client=Client(seaweedfs.bucket, prefix="behind", endpoint_url=seaweedfs.url)
         )
         made.hydrate()
-        late = World(Client(seaweedfs.bucket, prefix="behind", endpoint_url=url, driver=driver), way).named("d")
-        late.wrapped._state.hydrated = made._state.hydrated
+        late = Harness(Client(seaweedfs.bucket, prefix="behind", endpoint_url=url, driver=driver), mode).named("d")
+        late.wrapped._state.loaded = made._state.loaded
         return late
 
     async def test_a_404_of_a_proxy_is_no_successful_put(
-        self, way: Way, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+        self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with speaking(http("404 Not Found", "404 page not found")) as url:
-            d = await self._handle(url, way, driver, seaweedfs, monkeypatch)
+            d = await self._handle(url, mode, driver, seaweedfs, monkeypatch)
             with pytest.raises(UnavailableError, match="was answered 404"):
                 await d.put("k", 1)
 
     async def test_a_read_that_is_put_off_has_not_found_nothing(
-        self, way: Way, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+        self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         body = "<Error><Code>OperationAborted</Code><Message>try again</Message></Error>"
         with speaking(http("409 Conflict", body)) as url:
-            d = await self._handle(url, way, driver, seaweedfs, monkeypatch)
+            d = await self._handle(url, mode, driver, seaweedfs, monkeypatch)
             with pytest.raises(UnavailableError, match="was answered 409 OperationAborted"):
                 await d.get("k", "default")
 
     async def test_a_page_is_no_answer_of_s3_and_no_missing_key(
-        self, way: Way, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+        self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with speaking(http("200 OK", "<html><br>welcome</html>", "Date: Sun, 22 Nov 2026 00:00:00 GMT")) as url:
-            d = await self._handle(url, way, driver, seaweedfs, monkeypatch)
+            d = await self._handle(url, mode, driver, seaweedfs, monkeypatch)
             for use in (
                 lambda: d.put("k", 1),
                 lambda: d.get("k"),
                 lambda: d.contains("k"),
                 d.len,
-                lambda: listed(d.keys()),
+                lambda: collect(d.keys()),
             ):
                 with pytest.raises(UnavailableError):
                     await use()
 
     async def test_a_connection_that_is_reset_after_the_request_may_have_done_it(
-        self, way: Way, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
+        self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with speaking(b"") as url:
-            d = await self._handle(url, way, driver, seaweedfs, monkeypatch)
+            d = await self._handle(url, mode, driver, seaweedfs, monkeypatch)
             with pytest.raises(UncertainOutcomeError):
                 await d.put("k", 1, skip_if_exists=True)
 
@@ -282,7 +289,7 @@ def test_a_conditional_request_is_sent_without_asking_first(seaweedfs: Endpoint)
 @given(st.integers(10**11, 7 * 10**15), st.integers(0, 9))
 @example(1_772_323_199_999_000, 3)
 def test_times_are_read_as_botocore_reads_them(microseconds: int, digits: int) -> None:
-    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=microseconds)
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
     fraction = f".{moment.microsecond:06}000"[: digits + 1] if digits else ""
     iso = f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}"
     http = format_datetime(moment, usegmt=True)
@@ -291,7 +298,7 @@ def test_times_are_read_as_botocore_reads_them(microseconds: int, digits: int) -
 
 
 def test_a_time_without_a_zone_is_in_utc() -> None:
-    assert datetime(2026, 2, 28, 12, tzinfo=timezone.utc) == parse_time("2026-02-28T12:00:00")
+    assert datetime(2026, 2, 28, 12, tzinfo=UTC) == parse_time("2026-02-28T12:00:00")
 
 
 def test_a_time_that_is_none_is_refused_as_by_botocore() -> None:
@@ -326,7 +333,7 @@ async def test_what_was_refused_is_not_kept_until_the_next_collection(
     gc.garbage.clear()
     assert await d.get("missing") is None
     assert not await d.put("k", b"v" * 1000, skip_if_exists=True)
-    assert [] == [found for found in collected() if type(found) is Call or _is_of_a_driver(found)]
+    assert [] == [found for found in collected() if type(found) is S3Request or _is_of_a_driver(found)]
 
 
 def _is_of_a_driver(found: object) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from s3dict import Client, UnavailableError
 
-from ..support.modes import Endpoint, Way, World, by_way_of
+from ..support.modes import Endpoint, Harness, Mode, client_at
 
 
 class Guillotine:
@@ -61,14 +61,14 @@ def guillotine(endpoint: Endpoint) -> Iterator[Guillotine]:
 @pytest.mark.backends("seaweedfs", "seaweedfs-rust")
 @pytest.mark.puts_whole_objects
 async def test_the_old_value_stays(
-    client: Client, way: Way, guillotine: Guillotine, monkeypatch: pytest.MonkeyPatch
+    client: Client, mode: Mode, guillotine: Guillotine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s3dict._core.entries.SENDINGS", 2)
-    d = World(client, way).named("d", create_if_missing=True)
+    d = Harness(client, mode).named("d", create_if_missing=True)
     await d.put("k", "old")
-    dying = World(client, way).with_id(d.object_id)
+    dying = Harness(client, mode).with_id(d.object_id)
     await dying.hydrate()  # so that nothing but the put meets its end
-    dying.wrapped._state.client = by_way_of(guillotine.url, client)
+    dying.wrapped._state.client = client_at(guillotine.url, client)
     with pytest.raises(UnavailableError):
         await dying.put("k", "new")
     assert 2 == guillotine.passed_on

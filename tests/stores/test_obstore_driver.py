@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -24,24 +24,24 @@ from obstore.exceptions import PermissionDeniedError as ObstorePermissionDeniedE
 
 from s3dict import Client, Dict, Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError
 from s3dict import UnsupportedStoreError as Unsupported
-from s3dict._stores.base import PAGE_SIZE, Reason, Refused, SilenceError, Store, Written
-from s3dict._stores.boto.requests import SENDINGS, Call, Declined
+from s3dict._stores.base import PAGE_SIZE, ObjectStore, PreconditionFailed, PutResult, RequestTimeoutError
+from s3dict._stores.boto.requests import SENDINGS, ExpectedFailure, S3Request
 from s3dict._stores.obstore.clients import (
     MEGABYTE,
-    address_of,
-    lent_by,
-    patience,
-    region_of,
+    boto_credential_provider,
+    read_timeout,
+    region_from_env,
+    resolve_endpoint,
     static_credentials,
 )
-from s3dict._stores.obstore.errors import UnclearError, declined
+from s3dict._stores.obstore.errors import UnrecognisedResponseError, translate_obstore_exception
 
 from ..support.http_wire import HttpResponse
-from ..support.modes import Endpoint, Way, World, by_way_of
+from ..support.modes import Endpoint, Harness, Mode, client_at
 from ..support.proxy import Fault, FaultKind, Proxy, Request
 from ..support.time_travel import TimeTravel
 
-CALL = Call("put_object", "bucket", "path", {})
+CALL = S3Request("put_object", "bucket", "path", {})
 
 
 def said(kind: type[Exception], status: str, code: str, details: str = "") -> Exception:
@@ -68,11 +68,11 @@ def broken(details: str) -> Exception:
     ],
 )
 def test_what_is_no_failure_is_an_answer(kind: type[Exception], status: str, code: str, number: int) -> None:
-    assert Declined(number, code) == declined(said(kind, status, code), CALL)
+    assert ExpectedFailure(number, code) == translate_obstore_exception(said(kind, status, code), CALL)
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "sent"),
+    ("error", "kind", "maybe_applied"),
     [
         (said(FileNotFoundError, "404 Not Found", "NoSuchBucket"), NotFoundError, None),
         (said(ObstorePermissionDeniedError, "403 Forbidden", "AccessDenied"), PermissionDeniedError, None),
@@ -85,25 +85,29 @@ def test_what_is_no_failure_is_an_answer(kind: type[Exception], status: str, cod
         (GenericError("Received redirect without LOCATION, this normally indicates …"), InvalidError, None),
         (GenericError("Server returned error response: <Code>InternalError</Code>"), UnavailableError, True),
         (broken('client::legacy::Error(\n   Connect,\n  message: "Connection refused"'), UnavailableError, False),
-        (broken("client::legacy::Error(\n   Connect,\n  Custom { kind: TimedOut, error: Elapsed"), SilenceError, False),
+        (
+            broken("client::legacy::Error(\n   Connect,\n  Custom { kind: TimedOut, error: Elapsed"),
+            RequestTimeoutError,
+            False,
+        ),
         (broken("client::legacy::Error(\n   SendRequest, hyper::Error( IncompleteMessage"), UnavailableError, True),
-        (broken("kind: Timeout, source: TimedOut"), SilenceError, True),
-        (GenericError("Unable to extract metadata from headers: ETag Header missing"), UnclearError, True),
+        (broken("kind: Timeout, source: TimedOut"), RequestTimeoutError, True),
+        (GenericError("Unable to extract metadata from headers: ETag Header missing"), UnrecognisedResponseError, True),
         (InvalidPathError('Path "a//b" contained empty path segment'), InvalidError, None),
         (UnauthenticatedError("… External AWS credential provider: SSOError: log in"), PermissionDeniedError, None),
     ],
 )
-def test_every_failure_is_an_error_of_ours(error: Exception, kind: type[Error], sent: bool | None) -> None:
+def test_every_failure_is_an_error_of_ours(error: Exception, kind: type[Error], maybe_applied: bool | None) -> None:
     with pytest.raises(kind) as caught:
-        declined(error, CALL)
+        translate_obstore_exception(error, CALL)
     assert kind is type(caught.value)
     assert error is caught.value.__cause__
-    assert sent == getattr(caught.value, "sent", None)
+    assert maybe_applied == getattr(caught.value, "maybe_applied", None)
 
 
 def test_a_mistake_of_ones_own_stays_what_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
-        declined(ZeroDivisionError(), CALL)
+        translate_obstore_exception(ZeroDivisionError(), CALL)
 
 
 class TestTheWayThere:
@@ -116,7 +120,7 @@ class TestTheWayThere:
                 client = session.client("s3", region_name=region)
                 if region == "us-east-1":
                     continue  # boto3 takes the name without a region, which leads there too
-                assert client.meta.endpoint_url == address_of("a.b", None, region, {}).endpoint
+                assert client.meta.endpoint_url == resolve_endpoint("a.b", None, region, {}).endpoint
                 client.close()
 
     @pytest.mark.parametrize(
@@ -128,11 +132,11 @@ class TestTheWayThere:
         ],
     )
     def test_a_bucket_is_part_of_the_hosts_name_where_it_can_be(self, environment: dict[str, str], host: str) -> None:
-        assert f"https://bucket.{host}" == address_of("bucket", None, "eu-west-1", environment).url
-        assert f"https://{host}/buc.ket" == address_of("buc.ket", None, "eu-west-1", environment).url
+        assert f"https://bucket.{host}" == resolve_endpoint("bucket", None, "eu-west-1", environment).url
+        assert f"https://{host}/buc.ket" == resolve_endpoint("buc.ket", None, "eu-west-1", environment).url
 
     def test_a_custom_endpoint_is_addressed_by_path(self) -> None:
-        assert "http://host:1/base/bucket" == address_of("bucket", "http://host:1/base/", "r", {}).url
+        assert "http://host:1/base/bucket" == resolve_endpoint("bucket", "http://host:1/base/", "r", {}).url
 
     @pytest.mark.parametrize(
         ("environment", "token"),
@@ -170,22 +174,22 @@ class TestTheWayThere:
         assert static_credentials(environment) is None
 
     def test_the_region_in_the_environment(self) -> None:
-        assert region_of({}) is None
-        assert "a" == region_of({"AWS_REGION": "b", "AWS_DEFAULT_REGION": "a"})
-        assert "b" == region_of({"AWS_REGION": "b", "AWS_DEFAULT_REGION": ""})
+        assert region_from_env({}) is None
+        assert "a" == region_from_env({"AWS_REGION": "b", "AWS_DEFAULT_REGION": "a"})
+        assert "b" == region_from_env({"AWS_REGION": "b", "AWS_DEFAULT_REGION": ""})
 
     def test_a_session_lends_its_credentials_for_as_long_as_they_surely_last(self) -> None:
         session = boto3.Session(aws_access_key_id="key", aws_secret_access_key="secret", aws_session_token="token")
-        given = lent_by(session)()
+        given = boto_credential_provider(session)()
         assert ("key", "secret", "token") == (given["access_key_id"], given["secret_access_key"], given["token"])
-        left = given["expires_at"] - datetime.now(timezone.utc)  # type: ignore[operator]
+        left = given["expires_at"] - datetime.now(UTC)  # type: ignore[operator]
         assert timedelta(minutes=5) < left <= timedelta(minutes=10)
 
     def test_a_larger_body_is_waited_for_longer(self) -> None:
-        assert 60.0 == patience(0, 60.0) == patience(MEGABYTE, 60.0)
-        assert 60.0 < patience(MEGABYTE + 1, 60.0) < patience(100 * MEGABYTE, 60.0)
-        assert patience(65 * MEGABYTE, 60.0) == patience(100 * MEGABYTE, 60.0)
-        assert 100 * 8 <= patience(100 * MEGABYTE, 0.5) <= 100 * 8 * 4
+        assert 60.0 == read_timeout(0, 60.0) == read_timeout(MEGABYTE, 60.0)
+        assert 60.0 < read_timeout(MEGABYTE + 1, 60.0) < read_timeout(100 * MEGABYTE, 60.0)
+        assert read_timeout(65 * MEGABYTE, 60.0) == read_timeout(100 * MEGABYTE, 60.0)
+        assert 100 * 8 <= read_timeout(100 * MEGABYTE, 0.5) <= 100 * 8 * 4
 
 
 def test_stray_variables_of_obstore_lead_nowhere_else(seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,26 +244,26 @@ class TestOnTheWire:
 
     @pytest.fixture
     def client(self, client: Client, proxy: Proxy) -> Client:
-        return by_way_of(proxy.url, client)
+        return client_at(proxy.url, client)
 
     @pytest.fixture
-    def store(self, client: Client, way: Way) -> Callable[[], Store]:
-        return lambda: client._store(aio=way is Way.ASYNCIO)
+    def store(self, client: Client, mode: Mode) -> Callable[[], ObjectStore]:
+        return lambda: client._store(aio=mode is Mode.ASYNCIO)
 
     @pytest.mark.parametrize("kind", ["lost-request", "lost-answer", "internal-error", "slow-down"])
     @pytest.mark.parametrize("condition", [{}, {"if_none_match": True}, {"if_match": '"e"'}])
     async def test_a_put_is_sent_once(
-        self, store: Callable[[], Store], client: Client, proxy: Proxy, kind: FaultKind, condition: Any
+        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy, kind: FaultKind, condition: Any
     ) -> None:
         await store().head(f"{client.prefix}/k")  # a connection is open, and may be used again
         proxy.faults = [Fault(kind, operation="PutObject")]
         with proxy.recording() as requests, pytest.raises(UnavailableError) as caught:
             await store().put(f"{client.prefix}/k", b"1", **condition)
         assert ["PutObject"] == [request.operation for request in requests]
-        assert (kind != "slow-down") is caught.value.sent
+        assert (kind != "slow-down") is caught.value.maybe_applied
 
     async def test_what_may_be_sent_again_is(
-        self, store: Callable[[], Store], client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("s3dict._stores.boto.requests.FIRST_PAUSE", 0.001)
         path = f"{client.prefix}/k"
@@ -279,29 +283,31 @@ class TestOnTheWire:
                 await call()
             assert SENDINGS == len(requests)
 
-    async def test_a_large_body_is_one_put(self, store: Callable[[], Store], client: Client, proxy: Proxy) -> None:
+    async def test_a_large_body_is_one_put(
+        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
+    ) -> None:
         path, body = f"{client.prefix}/large", bytes(range(256)) * 4096 * 12
         with proxy.recording() as requests:
-            assert isinstance(await store().put(path, body, if_none_match=True), Written)
+            assert isinstance(await store().put(path, body, if_none_match=True), PutResult)
             found: Any = await store().get(path)
         assert ["PutObject", "GetObject"] == [request.operation for request in requests]
         assert body == found.body
 
     async def test_a_page_is_one_request_and_nothing_is_read_ahead(
-        self, store: Callable[[], Store], client: Client, proxy: Proxy
+        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
     ) -> None:
         paths = [f"{client.prefix}/in/{number:04}" for number in range(PAGE_SIZE + 1)]
-        async for _ in store().map(lambda path: store().put(path, b""), paths, 16):
+        async for _ in store().runtime.map(lambda path: store().put(path, b""), paths, 16):
             pass
         with proxy.recording() as requests:
             page = await store().list_page(f"{client.prefix}/in/")
-            assert (PAGE_SIZE, True) == (len(page.objects), page.more)
-            rest = await store().list_page(f"{client.prefix}/in/", after=page.objects[-1].path)
-            assert (1, False) == (len(rest.objects), rest.more)
+            assert (PAGE_SIZE, True) == (len(page.objects), page.is_truncated)
+            rest = await store().list_page(f"{client.prefix}/in/", start_after=page.objects[-1].path)
+            assert (1, False) == (len(rest.objects), rest.is_truncated)
         assert 2 == len(requests)
 
     async def test_foreign_names_that_obstore_refuses_are_listed_all_the_same(
-        self, store: Callable[[], Store], client: Client, proxy: Proxy
+        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
     ) -> None:
         raw = boto3.client("s3", endpoint_url=client.endpoint_url)
         names = ["a", "a//b", "a/../b", "ü %41"]
@@ -311,7 +317,7 @@ class TestOnTheWire:
         assert {f"{client.prefix}/in/{name}" for name in names} == {line.path for line in page.objects}
 
     async def test_a_prefix_that_is_no_folder_is_one_all_the_same(
-        self, store: Callable[[], Store], client: Client
+        self, store: Callable[[], ObjectStore], client: Client
     ) -> None:
         await store().put(f"{client.prefix}/inside", b"")
         assert [f"{client.prefix}/inside"] == [
@@ -319,7 +325,7 @@ class TestOnTheWire:
         ]
 
     async def test_what_a_bulk_deletion_leaves_is_told_in_full(
-        self, store: Callable[[], Store], client: Client, proxy: Proxy
+        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
     ) -> None:
         paths = [f"{client.prefix}/{name}" for name in "ab"]
 
@@ -334,16 +340,16 @@ class TestOnTheWire:
         kept = await store().delete_many(paths)
         assert paths == [left.path for left in kept]
         for left in kept:
-            assert isinstance(left.why, PermissionDeniedError)
-            assert f"arn:aws:s3:::{client.bucket}/{left.path}" == left.why.resource
+            assert isinstance(left.error, PermissionDeniedError)
+            assert f"arn:aws:s3:::{client.bucket}/{left.path}" == left.error.resource
 
     async def test_deletion_and_copy_on_a_condition_go_through_boto3(
-        self, store: Callable[[], Store], client: Client, proxy: Proxy
+        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
     ) -> None:
         path = f"{client.prefix}/k"
         written: Any = await store().put(path, b"1")
         with proxy.recording() as requests:
-            assert Refused(Reason.CONDITION) == await store().delete(path, if_match='"wrong"')
+            assert PreconditionFailed() == await store().delete(path, if_match='"wrong"')
             await store().copy(path, source_if_match=written.etag, if_match=written.etag)
         assert [('"wrong"', "DeleteObject"), (written.etag, "CopyObject")] == [
             (request.if_match, request.operation) for request in requests
@@ -357,17 +363,17 @@ class TestOnTheWire:
         assert 1 == len(client._stores.connection._stores)  # type: ignore[union-attr]
 
     def test_so_do_those_of_requests_in_a_hurry_and_credentials_are_found_once(self, client: Client) -> None:
-        async def hurried() -> Any:
+        async def with_timeout() -> Any:
             store: Any = client._store(aio=True)
-            return store.hurried(8.0)._connection
+            return store.with_timeout(8.0)._connection
 
-        quick: Any = client._store(aio=False).hurried(8.0)
-        assert quick._connection is asyncio.run(hurried()) is asyncio.run(hurried())
+        quick: Any = client._store(aio=False).with_timeout(8.0)
+        assert quick._connection is asyncio.run(with_timeout()) is asyncio.run(with_timeout())
         assert client._stores.connection is not None
         assert client._stores.connection.clock is quick._connection.clock
 
     async def test_the_date_is_the_stores_own(
-        self, store: Callable[[], Store], client: Client, proxy: Proxy, jumping_clock: None
+        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy, jumping_clock: None
     ) -> None:
         clock = TimeTravel(proxy)
         await store().put(f"{client.prefix}/k", b"1")
@@ -384,17 +390,17 @@ def test_what_the_store_repeats_is_not_in_the_exception_behind_an_error() -> Non
     error = said(GenericError, "400 Bad Request", "ExpiredToken", f'body: Some("<Token-0>{token}</Token-0>")')
     error.args = (str(error).replace("</Error>", f"<Token-0>{token}</Token-0></Error>"),)
     with pytest.raises(PermissionDeniedError, match="400 ExpiredToken so it says") as caught:
-        declined(error, CALL)
+        translate_obstore_exception(error, CALL)
     assert error is caught.value.__cause__
     assert token not in f"{caught.value} {error}"
     assert str(error).endswith("Server returned non-2xx status code: 400 Bad Request")
 
 
-async def test_no_secret_is_in_an_error(way: Way, seaweedfs: Endpoint) -> None:
+async def test_no_secret_is_in_an_error(mode: Mode, seaweedfs: Endpoint) -> None:
     session = boto3.Session(aws_access_key_id="nobody", aws_secret_access_key="hunter2", aws_session_token="tok3n")
     client = Client(seaweedfs.bucket, endpoint_url=seaweedfs.url, session=session, driver="obstore")
     with pytest.raises(PermissionDeniedError) as caught:
-        await World(client, way).named("d").get("k")
+        await Harness(client, mode).named("d").get("k")
     assert isinstance(caught.value.__cause__, BaseError)
     for secret in ("hunter2", "tok3n"):
         assert secret not in f"{caught.value} {caught.value.__cause__}"

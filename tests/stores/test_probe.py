@@ -16,8 +16,8 @@ from s3dict import Client, Dict, IntegrityError, UnsupportedStoreError
 from s3dict._format.capabilities import Capabilities
 from s3dict._stores.memory import memory_bucket
 
-from ..support.faulty_server import Flaw, MisbehavingServer
-from ..support.modes import Driver, Endpoint, Way, World, listed
+from ..support.faulty_server import Deviation, MisbehavingServer
+from ..support.modes import Driver, Endpoint, Harness, Mode, collect
 from ..support.proxy import Fault, FaultKind, Proxy, Request
 
 RIGHT = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
@@ -49,9 +49,9 @@ def store_json(server: MisbehavingServer) -> Any:
     return load
 
 
-async def _story(world: World) -> None:
+async def _story(harness: Harness) -> None:
     """What every accepted store must carry, whatever its capabilities."""
-    d = world.named("d", create_if_missing=True)
+    d = harness.named("d", create_if_missing=True)
     assert await d.put("k", 1, skip_if_exists=True) is True
     assert await d.put("k", 2, skip_if_exists=True) is False
     version = (await d.entry("k")).version
@@ -62,55 +62,55 @@ async def _story(world: World) -> None:
     assert 9 == await d.pop("k", 9)
     assert 0 == await d.len()
     assert await d.put("k", 5, skip_if_exists=True) is True
-    assert [("k", 5)] == await listed(d.items())
+    assert [("k", 5)] == await collect(d.items())
     assert 5 == await d.pop("k")
-    await world.objects.delete("d", client=world.client)
-    assert [] == await world.objects.list(client=world.client)
-    assert await world.named("d", create_if_missing=True).len() == 0
+    await harness.objects.delete("d", client=harness.client)
+    assert [] == await harness.objects.list(client=harness.client)
+    assert await harness.named("d", create_if_missing=True).len() == 0
 
 
 @pytest.mark.parametrize(
     ("flaws", "expected"),
     [
         ([], RIGHT),
-        ([Flaw.MISSING_IS_412], RIGHT),
-        ([Flaw.PUT_CHANGES_ETAG], RIGHT),
-        ([Flaw.PUT_WANTS_BARE_ETAG], Capabilities(False, True, True)),
-        ([Flaw.DELETE_IGNORES_IF_MATCH], Capabilities(True, False, True)),
-        ([Flaw.DELETE_REFUSES_IF_MATCH], Capabilities(True, False, True)),
-        ([Flaw.DELETE_MISSING_IS_204], Capabilities(True, False, True)),
-        ([Flaw.COPY_IGNORES_SOURCE_IF_MATCH], Capabilities(True, True, False)),
-        ([Flaw.COPY_IGNORES_IF_MATCH], Capabilities(True, True, False)),
-        ([Flaw.COPY_REFUSED], Capabilities(True, True, False)),
+        ([Deviation.MISSING_IS_412], RIGHT),
+        ([Deviation.PUT_CHANGES_ETAG], RIGHT),
+        ([Deviation.PUT_WANTS_BARE_ETAG], Capabilities(False, True, True)),
+        ([Deviation.DELETE_IGNORES_IF_MATCH], Capabilities(True, False, True)),
+        ([Deviation.DELETE_REFUSES_IF_MATCH], Capabilities(True, False, True)),
+        ([Deviation.DELETE_MISSING_IS_204], Capabilities(True, False, True)),
+        ([Deviation.COPY_IGNORES_SOURCE_IF_MATCH], Capabilities(True, True, False)),
+        ([Deviation.COPY_IGNORES_IF_MATCH], Capabilities(True, True, False)),
+        ([Deviation.COPY_REFUSED], Capabilities(True, True, False)),
         (
-            [Flaw.PUT_WANTS_BARE_ETAG, Flaw.DELETE_IGNORES_IF_MATCH, Flaw.COPY_IGNORES_IF_MATCH],
+            [Deviation.PUT_WANTS_BARE_ETAG, Deviation.DELETE_IGNORES_IF_MATCH, Deviation.COPY_IGNORES_IF_MATCH],
             Capabilities(False, False, False),
         ),
     ],
     ids=lambda value: "+".join(flaw.name for flaw in value) or "right" if isinstance(value, list) else "",
 )
 async def test_what_a_store_honours_is_found_out_and_worked_with(
-    server: MisbehavingServer, world: World, store_json: Any, flaws: list[Flaw], expected: Capabilities
+    server: MisbehavingServer, harness: Harness, store_json: Any, flaws: list[Deviation], expected: Capabilities
 ) -> None:
     server.flaws.update(flaws)
-    await _story(world)
+    await _story(harness)
     assert expected.to_json() == store_json()["store"]
 
 
 @pytest.mark.parametrize(
     ("flaw", "message"),
     [
-        (Flaw.PUT_IGNORES_IF_NONE_MATCH, r"answered 200 to 'PUT If-None-Match: \*' for an object that exists"),
-        (Flaw.PUT_IGNORES_IF_MATCH, "answered 200 to 'PUT If-Match' with an ETag that the object does not have"),
+        (Deviation.PUT_IGNORES_IF_NONE_MATCH, r"answered 200 to 'PUT If-None-Match: \*' for an object that exists"),
+        (Deviation.PUT_IGNORES_IF_MATCH, "answered 200 to 'PUT If-Match' with an ETag that the object does not have"),
     ],
 )
 async def test_a_store_without_conditional_puts_is_refused_and_told_why(
-    server: MisbehavingServer, world: World, flaw: Flaw, message: str
+    server: MisbehavingServer, harness: Harness, flaw: Deviation, message: str
 ) -> None:
     server.flaws.add(flaw)
     uses: list[Callable[[], Any]] = [
-        lambda: world.named("d", create_if_missing=True).put("k", 1),
-        lambda: world.objects.create("d", client=world.client),
+        lambda: harness.named("d", create_if_missing=True).put("k", 1),
+        lambda: harness.objects.create("d", client=harness.client),
     ]
     for use in uses:
         with pytest.raises(UnsupportedStoreError, match=message):
@@ -121,7 +121,7 @@ async def test_a_store_without_conditional_puts_is_refused_and_told_why(
 
 @pytest.mark.parametrize("kind", ["lost-answer", "lost-request", "slow-down", "internal-error-after", "conflict"])
 async def test_what_is_lost_on_the_way_says_nothing_about_the_store(
-    server: MisbehavingServer, way: Way, store_json: Any, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
+    server: MisbehavingServer, mode: Mode, store_json: Any, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each conditional request of the probe is struck in turn: the verdict must be the same."""
     monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
@@ -129,10 +129,10 @@ async def test_what_is_lost_on_the_way_says_nothing_about_the_store(
         fault = Fault(kind, when=_the_nth(turn, _is_conditional))
         with Proxy(server.url) as proxy:
             proxy.faults = [fault]
-            world = World(Client("b", prefix=f"turn-{turn}", endpoint_url=proxy.url), way)
-            d = world.named("d", create_if_missing=True)
+            harness = Harness(Client("b", prefix=f"turn-{turn}", endpoint_url=proxy.url), mode)
+            d = harness.named("d", create_if_missing=True)
             await d.hydrate()
-            assert RIGHT == d.wrapped._state.hydrated.manifest.capabilities
+            assert RIGHT == d.wrapped._state.loaded.manifest.capabilities
 
 
 def _the_nth(number: int, wanted: Callable[[Request], bool]) -> Callable[[Request], bool]:
@@ -144,20 +144,20 @@ def _is_conditional(request: Request) -> bool:
     return "/probe/" in request.path and bool(request.if_match or request.if_none_match or request.copy_source)
 
 
-async def test_a_loser_that_is_answered_500_has_lost(server: MisbehavingServer, world: World) -> None:
-    d = world.named("d", create_if_missing=True)
+async def test_a_loser_that_is_answered_500_has_lost(server: MisbehavingServer, harness: Harness) -> None:
+    d = harness.named("d", create_if_missing=True)
     await d.put("k", 1)
     server.clock += 60  # so that the entry is surely older than what follows
-    server.flaws.add(Flaw.PUT_LOSER_GETS_500)
+    server.flaws.add(Deviation.PUT_LOSER_GETS_500)
     for _ in range(4):
         assert await d.put("k", 2, skip_if_exists=True) is False
     assert 1 == await d.get("k")
 
 
-async def test_a_refresh_under_a_new_etag_is_no_change(server: MisbehavingServer, world: World) -> None:
+async def test_a_refresh_under_a_new_etag_is_no_change(server: MisbehavingServer, harness: Harness) -> None:
     """As on a bucket encrypted with KMS: the same bytes have another ETag after each write."""
-    server.flaws.add(Flaw.PUT_CHANGES_ETAG)
-    d = world.named("d", create_if_missing=True)
+    server.flaws.add(Deviation.PUT_CHANGES_ETAG)
+    d = harness.named("d", create_if_missing=True)
     await d.put("k", 1)
     version = (await d.entry("k")).version
     plain = raw(server.url)
@@ -168,26 +168,26 @@ async def test_a_refresh_under_a_new_etag_is_no_change(server: MisbehavingServer
     assert 2 == await d.get("k")
 
 
-async def test_the_capabilities_travel_in_the_manifest(server: MisbehavingServer, world: World) -> None:
-    server.flaws.add(Flaw.DELETE_IGNORES_IF_MATCH)
-    await world.named("d", create_if_missing=True).put("k", 1)
+async def test_the_capabilities_travel_in_the_manifest(server: MisbehavingServer, harness: Harness) -> None:
+    server.flaws.add(Deviation.DELETE_IGNORES_IF_MATCH)
+    await harness.named("d", create_if_missing=True).put("k", 1)
     raw(server.url).delete_object(Bucket="b", Key="s3dict/store.json")
-    d = world.named("d")
+    d = harness.named("d")
     assert 1 == await d.pop("k")
-    assert d.wrapped._state.hydrated.manifest.capabilities.conditional_delete is False
+    assert d.wrapped._state.loaded.manifest.capabilities.conditional_delete is False
 
 
-async def test_nothing_of_the_probe_is_left(server: MisbehavingServer, world: World) -> None:
-    await world.named("d", create_if_missing=True).hydrate()
+async def test_nothing_of_the_probe_is_left(server: MisbehavingServer, harness: Harness) -> None:
+    await harness.named("d", create_if_missing=True).hydrate()
     listing = raw(server.url).list_objects_v2(Bucket="b")
     assert ["s3dict/manifests/main/d.json", "s3dict/store.json"] == [line["Key"] for line in listing["Contents"]]
 
 
-async def test_a_store_json_that_is_not_ours_is_an_integrity_error(client: Client, way: Way) -> None:
+async def test_a_store_json_that_is_not_ours_is_an_integrity_error(client: Client, mode: Mode) -> None:
     for body in (b"", b"[]", b'{"format": 1}', b'{"format": 1, "store": {"quoted_etags": "yes"}}', b'{"format": 2}'):
         raw(client.endpoint_url).put_object(Bucket="b", Key="s3dict/store.json", Body=body)
         with pytest.raises(IntegrityError):
-            await World(client, way).objects.create("d", client=client)
+            await Harness(client, mode).objects.create("d", client=client)
 
 
 def test_first_creations_at_once_agree() -> None:
@@ -210,10 +210,10 @@ class TestRealServers:
         endpoint = request.getfixturevalue(backend)
         client = Client(endpoint.bucket, prefix=f"probe-{os.getpid()}", endpoint_url=endpoint.url)
         d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
-        seen = d._state.hydrated.manifest.capabilities  # type: ignore[union-attr]
+        seen = d._state.loaded.manifest.capabilities  # type: ignore[union-attr]
         assert Capabilities(True, True, conditional_copy=backend == "seaweedfs") == seen
 
-    async def test_one_that_ignores_conditions_is_refused(self, nanio: Endpoint, way: Way) -> None:
-        world = World(Client(nanio.bucket, prefix=way.value, endpoint_url=nanio.url), way)
+    async def test_one_that_ignores_conditions_is_refused(self, nanio: Endpoint, mode: Mode) -> None:
+        harness = Harness(Client(nanio.bucket, prefix=mode.value, endpoint_url=nanio.url), mode)
         with pytest.raises(UnsupportedStoreError, match=r"answered 200 to 'PUT If-None-Match: \*'"):
-            await world.named("d", create_if_missing=True).put("k", 1)
+            await harness.named("d", create_if_missing=True).put("k", 1)

@@ -21,15 +21,15 @@ from botocore.exceptions import (
 )
 
 from s3dict import Client, Dict, Error, InvalidError, UnavailableError
-from s3dict._config import check_endpoint
-from s3dict._stores.boto.requests import Answer, Call, S3Requests, checked_code, decline
-from s3dict._stores.obstore.server_clock import StoreClock
-from s3dict._stores.shared.redaction import LONGEST, made_harmless, redacted
-from s3dict._stores.shared.threads import run_blocking
+from s3dict._config import validate_endpoint
+from s3dict._stores.boto.requests import S3Request, S3Requests, S3Response, safe_error_code, translate_exception
+from s3dict._stores.obstore.server_clock import ServerClock
+from s3dict._stores.shared.redaction import MAX_LENGTH, redacted, sanitised
+from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
 
 from ..support.commands import answer
 from ..support.faulty_server import MisbehavingServer
-from ..support.modes import Driver, Way, World, hold, listed
+from ..support.modes import Driver, Harness, Mode, collect, hold
 from ..support.secret_scan import Evidence, forms
 
 if TYPE_CHECKING:
@@ -46,9 +46,11 @@ Hostility = Callable[[Mapping[str, str]], tuple[str, str]]
 
 def sent(headers: Mapping[str, str]) -> str:
     """Everything secret that the server was told, and the same as others would write it."""
-    told = [headers.get(name, "") for name in ("HTTP_AUTHORIZATION", "HTTP_X_AMZ_SECURITY_TOKEN", "QUERY_STRING")]
-    signed_by = [*re.findall(r"Credential=([^/]+)/", told[0]), *re.findall(r"Signature=(\w+)", told[0])]
-    return " ".join(spelled for secret in (*told, *signed_by) if secret for spelled in sorted(forms(secret)))
+    server_time = [
+        headers.get(name, "") for name in ("HTTP_AUTHORIZATION", "HTTP_X_AMZ_SECURITY_TOKEN", "QUERY_STRING")
+    ]
+    signed_by = [*re.findall(r"Credential=([^/]+)/", server_time[0]), *re.findall(r"Signature=(\w+)", server_time[0])]
+    return " ".join(spelled for secret in (*server_time, *signed_by) if secret for spelled in sorted(forms(secret)))
 
 
 def error(code: str, message: str, *more: str) -> str:
@@ -118,8 +120,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EchoingServer]:
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("S3DICT_SIGNING_KEYS", ",".join(SIGNING_KEYS))
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    for place in ("stores.s3", "core.conditional", "core.entries"):
-        monkeypatch.setattr(f"s3dict.{place}.SENDINGS", 2)
+    for module in ("_stores.boto.requests", "_core.conditional", "_core.entries"):
+        monkeypatch.setattr(f"s3dict.{module}.SENDINGS", 2)
     monkeypatch.setattr("s3dict._stores.boto.requests.FIRST_PAUSE", 0)
     with EchoingServer() as echoing:
         client = boto3.client("s3", endpoint_url=echoing.url)
@@ -133,67 +135,75 @@ def secrets(server: EchoingServer) -> set[str]:
     return {ACCESS_KEY, SECRET_KEY, TOKEN, PASSWORD, *SIGNING_KEYS, *server.seen.values()}
 
 
-def uses(world: World, d: Any) -> dict[str, Callable[[], Any]]:
+def uses(harness: Harness, d: Any) -> dict[str, Callable[[], Any]]:
     return {
-        "hydrate": lambda: world.named("other").hydrate(),
-        "create": lambda: world.objects.create("new", client=world.client),
-        "list": lambda: world.objects.list(client=world.client),
+        "hydrate": lambda: harness.named("other").hydrate(),
+        "create": lambda: harness.objects.create("new", client=harness.client),
+        "list": lambda: harness.objects.list(client=harness.client),
         "get": lambda: d.get("k"),
         "contains": lambda: d.contains("k"),
         "put": lambda: d.put("k", 1),
         "put skip_if_exists": lambda: d.put("k", 1, skip_if_exists=True),
         "update": lambda: d.update(a=1, b=2),
         "get_many": lambda: d.get_many(["a", "b"]),
-        "items": lambda: listed(d.items()),
+        "items": lambda: collect(d.items()),
         "len": d.len,
         "pop": lambda: d.pop("k", None),
-        "lock": lambda: hold(d.lock("l"), world.way),
+        "lock": lambda: hold(d.lock("l"), harness.mode),
         "clear": d.clear,
-        "delete": lambda: world.objects.delete("d", client=world.client),
+        "delete": lambda: harness.objects.delete("d", client=harness.client),
     }
 
 
-async def use(world: World, d: Any, evidence: Evidence, where: str) -> None:
-    for name, call in uses(world, d).items():
+async def use(harness: Harness, d: Any, evidence: Evidence, where: str) -> None:
+    for name, call in uses(harness, d).items():
         try:
             evidence.add_object(f"{where}: {name}", await call())
         except (Error, KeyError) as caught:
             evidence.add_error(f"{where}: {name}", caught, with_variables=where not in IN_BODIES)
 
 
-def gather_handles(evidence: Evidence, world: World, d: Any) -> None:
+def gather_handles(evidence: Evidence, harness: Harness, d: Any) -> None:
     handle: Dict[Any, Any] = d.wrapped
-    store = world.client._store(aio=False)
-    things = (world.client, handle, Dict.objects, handle.lock("l"), world.client._settings, store, handle.as_mapping())
+    store = harness.client._store(aio=False)
+    things = (
+        harness.client,
+        handle,
+        Dict.objects,
+        handle.lock("l"),
+        harness.client._settings,
+        store,
+        handle.as_mapping(),
+    )
     for thing in things:
         evidence.add_object(type(thing).__name__, thing)
-    for thing in (world.client, handle):
+    for thing in (harness.client, handle):
         evidence.add_pickle(type(thing).__name__, thing)
     evidence.add_object("connection", getattr(store, "_connection", None))
     evidence.add_object("entries", handle._entries)
 
 
-async def test_no_secret_is_anywhere(server: EchoingServer, driver: Driver, way: Way) -> None:
+async def test_no_secret_is_anywhere(server: EchoingServer, driver: Driver, mode: Mode) -> None:
     evidence = Evidence()
-    session = boto3.Session(ACCESS_KEY, SECRET_KEY, TOKEN) if way is Way.ASYNCIO else None
+    session = boto3.Session(ACCESS_KEY, SECRET_KEY, TOKEN) if mode is Mode.ASYNCIO else None
     way_there: dict[str, Any] = {"endpoint_url": server.url, "driver": driver, "session": session}
-    world = World(Client("b", signing_keys=SIGNING_KEYS, **way_there), way)
+    harness = Harness(Client("b", signing_keys=SIGNING_KEYS, **way_there), mode)
     with evidence.logging():
-        await use(world, world.named("d", create_if_missing=True), evidence, "well")
-        d = world.named("d", create_if_missing=True)
+        await use(harness, harness.named("d", create_if_missing=True), evidence, "well")
+        d = harness.named("d", create_if_missing=True)
         await d.put("k", 1)
         for name, server.hostility in HOSTILITIES.items():
-            await use(world, d, evidence, name)
+            await use(harness, d, evidence, name)
         server.hostility = None
         for name, elsewhere in {
             "no such bucket": Client("nowhere", **way_there),
             "unreachable": Client("b", endpoint_url="http://127.0.0.1:9", driver=driver, session=session),
         }.items():
-            await use(World(elsewhere, way), World(elsewhere, way).named("d"), evidence, name)
+            await use(Harness(elsewhere, mode), Harness(elsewhere, mode).named("d"), evidence, name)
     info = await d.info()
     evidence.add_object("info", info)
     evidence.add_pickle("info", info)
-    gather_handles(evidence, world, d)
+    gather_handles(evidence, harness, d)
     for path, body in server.objects():
         evidence.add(f"object {path}", path.encode() + body)
     assert len(evidence.about("log")) > 100
@@ -234,22 +244,22 @@ PLANTS: dict[str, tuple[str, Callable[..., Any]]] = {
 def test_a_planted_secret_is_found(where: str, server: EchoingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = Evidence()
     client = Client("b", endpoint_url=server.url, driver="boto3")
-    world = World(client, Way.BLOCKING)
-    d = world.named("d", create_if_missing=True)
+    harness = Harness(client, Mode.SYNC)
+    d = harness.named("d", create_if_missing=True)
     d.wrapped.put("k", 1)
     monkeypatch.setattr(*PLANTS[where])
 
     async def live() -> None:
         server.hostility = HOSTILITIES["message of a 403"]
         with suppress(Error):
-            await world.objects.create("planted", client=client)
-        await use(world, d, evidence, "message of a 403")
+            await harness.objects.create("planted", client=client)
+        await use(harness, d, evidence, "message of a 403")
         server.hostility = None
-        await world.objects.create("planted", client=client)
+        await harness.objects.create("planted", client=client)
 
     with evidence.logging():
         asyncio.run(live())
-    gather_handles(evidence, world, d)
+    gather_handles(evidence, harness, d)
     for path, body in server.objects():
         evidence.add(f"object {path}", body)
     assert any(found.startswith(where) for found in evidence.leaks(secrets(server)))
@@ -264,7 +274,7 @@ def test_a_secret_is_found_however_it_is_spelled(secret: str) -> None:
     assert [] == Evidence().leaks({secret})
 
 
-CALL = Call("get_object", "b", "p", {})
+CALL = S3Request("get_object", "b", "p", {})
 URL = f"http://user:{PASSWORD}@proxy.example.com:3128/b/k?X-Amz-Signature={'0f' * 32}&X-Amz-Security-Token={TOKEN}"
 
 
@@ -283,7 +293,7 @@ URL = f"http://user:{PASSWORD}@proxy.example.com:3128/b/k?X-Amz-Signature={'0f' 
 def test_what_a_driver_says_of_its_way_there_has_no_secret(vendors: Exception) -> None:
     evidence = Evidence()
     with pytest.raises(Error) as caught:
-        decline(vendors, CALL)
+        translate_exception(vendors, CALL)
     evidence.add_object("error", caught.value)
     evidence.add("traceback", "".join(traceback.format_exception(caught.value)))
     assert [] == evidence.leaks({SECRET_KEY, TOKEN, PASSWORD, "0f" * 32})
@@ -294,7 +304,7 @@ def test_an_error_has_nothing_of_the_drivers_functions_behind_it() -> None:
     with pytest.raises(OSError, match="it broke") as drivers:
         raise OSError("it broke")
     with pytest.raises(UnavailableError) as caught:
-        decline(drivers.value, CALL)
+        translate_exception(drivers.value, CALL)
     assert drivers.value is caught.value.__cause__
     assert drivers.value.__traceback__ is None
 
@@ -302,7 +312,7 @@ def test_an_error_has_nothing_of_the_drivers_functions_behind_it() -> None:
 def test_the_signed_url_that_the_clock_asks_is_in_no_error_and_no_line() -> None:
     evidence, signed = Evidence(), f"http://127.0.0.1:9/b/s3dict-clock?X-Amz-Signature={'0f' * 32}"
     with evidence.logging(), pytest.raises(UnavailableError) as caught:
-        StoreClock("http://127.0.0.1:9/b", lambda: signed).at(0)
+        ServerClock("http://127.0.0.1:9/b", lambda: signed).time_at(0)
     evidence.add_error("error", caught.value)
     assert 2 == len(evidence.about("log"))
     assert [] == evidence.leaks({"0f" * 32})
@@ -321,7 +331,7 @@ def test_the_signed_url_that_the_clock_asks_is_in_no_error_and_no_line() -> None
 )
 def test_an_endpoint_with_a_secret_is_refused_without_showing_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = Evidence()
-    for refuse in (lambda: check_endpoint(url), lambda: Client("b", endpoint_url=url)):
+    for refuse in (lambda: validate_endpoint(url), lambda: Client("b", endpoint_url=url)):
         with pytest.raises(InvalidError) as caught:
             refuse()
         evidence.add_object("argument", caught.value)
@@ -359,7 +369,7 @@ def test_what_others_say_is_shown_but_for_what_may_be_secret(text: str, shown: s
 
 
 def test_no_more_is_shown_than_a_message_should_have() -> None:
-    assert LONGEST + 5 == len(redacted("word " * 1000))
+    assert MAX_LENGTH + 5 == len(redacted("word " * 1000))
 
 
 def test_a_cause_that_cannot_be_made_harmless_is_left_out() -> None:
@@ -367,10 +377,10 @@ def test_a_cause_that_cannot_be_made_harmless_is_left_out() -> None:
         def __str__(self) -> str:
             return TOKEN
 
-    assert made_harmless(StubbornError()) is None
+    assert sanitised(StubbornError()) is None
     with pytest.raises(ValueError, match="outer") as caught:
         raise ValueError("outer") from StubbornError()
-    assert made_harmless(caught.value) is None
+    assert sanitised(caught.value) is None
 
 
 def test_a_cause_that_is_left_out_is_no_context_either() -> None:
@@ -381,13 +391,11 @@ def test_a_cause_that_is_left_out_is_no_context_either() -> None:
             return TOKEN
 
     class Broken(S3Requests):
-        bucket = "bucket"
-
-        async def exchange(self, call: Call) -> Answer:
+        async def _execute(self, call: S3Request) -> S3Response:
             raise StubbornError
 
     with pytest.raises(UnavailableError) as caught:
-        run_blocking(Broken().get("path"))
+        run_blocking(Broken("bucket", ThreadRuntime(1), 1).get("path"))
     assert (None, None) == (caught.value.__cause__, caught.value.__context__)
 
 
@@ -399,4 +407,4 @@ def test_a_cause_that_is_left_out_is_no_context_either() -> None:
     ],
 )
 def test_a_code_is_shown_if_it_looks_like_one(code: str, shown: str) -> None:
-    assert shown == checked_code(code)
+    assert shown == safe_error_code(code)

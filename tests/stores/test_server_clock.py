@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,9 +12,9 @@ import boto3
 import pytest
 
 from s3dict import Client, UnavailableError, UnsupportedStoreError
-from s3dict._stores.base import has_aged, steady_seconds
-from s3dict._stores.obstore import server_clock as clocks
-from s3dict._stores.obstore.server_clock import Answered, StoreClock
+from s3dict._stores.base import ServerTime, monotonic_seconds
+from s3dict._stores.obstore import server_clock
+from s3dict._stores.obstore.server_clock import ServerClock
 
 from ..support.faulty_server import MisbehavingServer
 from ..support.http_wire import HttpResponse
@@ -38,77 +38,77 @@ def proxy(server: MisbehavingServer) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def clock(proxy: Proxy) -> StoreClock:
-    return StoreClock(f"{proxy.url}/b", lambda: f"{proxy.url}/b/signed")
+def clock(proxy: Proxy) -> ServerClock:
+    return ServerClock(f"{proxy.url}/b", lambda: f"{proxy.url}/b/signed")
 
 
 def shown(server: MisbehavingServer) -> datetime:
-    return datetime.fromtimestamp(time.time() + server.clock, timezone.utc)
+    return datetime.fromtimestamp(time.time() + server.clock, UTC)
 
 
 @pytest.mark.parametrize("ahead", [-2 * DAY, timedelta(0), 2 * DAY])
 def test_it_is_the_stores_own_and_a_little_behind(
-    server: MisbehavingServer, clock: StoreClock, ahead: timedelta
+    server: MisbehavingServer, clock: ServerClock, ahead: timedelta
 ) -> None:
     server.clock = ahead.total_seconds()
-    told = clock.at(steady_seconds())
-    assert timedelta(0) <= shown(server) - told < 2 * SECOND
+    server_time = clock.time_at(monotonic_seconds())
+    assert timedelta(0) <= shown(server) - server_time < 2 * SECOND
 
 
-def test_it_is_asked_once_a_minute(clock: StoreClock, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = steady_seconds()
+def test_it_is_asked_once_a_minute(clock: ServerClock, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = monotonic_seconds()
     with proxy.recording() as requests:
-        first = clock.at(now)
-        assert first + 10 * SECOND - SECOND < clock.at(now + 10) < first + 10 * SECOND
-        assert first - 10 * SECOND - SECOND < clock.at(now - 10) < first - 10 * SECOND
+        first = clock.time_at(now)
+        assert first + 10 * SECOND - SECOND < clock.time_at(now + 10) < first + 10 * SECOND
+        assert first - 10 * SECOND - SECOND < clock.time_at(now - 10) < first - 10 * SECOND
     assert ["HeadBucket"] == [request.operation for request in requests]
     with proxy.recording() as requests:
-        monkeypatch.setattr(clocks, "steady_seconds", lambda: steady_seconds() + 61)
-        clock.at(now)
+        monkeypatch.setattr(server_clock, "monotonic_seconds", lambda: monotonic_seconds() + 61)
+        clock.time_at(now)
     assert 1 == len(requests)
 
 
-@pytest.mark.parametrize("name", ["steady_seconds", "wall"])
+@pytest.mark.parametrize("name", ["monotonic", "wall"])
 def test_it_is_asked_again_when_the_clocks_here_have_parted(
-    clock: StoreClock, proxy: Proxy, name: str, monkeypatch: pytest.MonkeyPatch
+    clock: ServerClock, proxy: Proxy, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The machine slept, and its steady clock with it; or somebody set the wall clock."""
-    clock.at(steady_seconds())
+    clock.time_at(monotonic_seconds())
     real = time.time
     if name == "wall":
         monkeypatch.setattr(time, "time", lambda: real() + 5)
     else:
-        monkeypatch.setattr(clocks, "steady_seconds", lambda: steady_seconds() + 5)
+        monkeypatch.setattr(server_clock, "monotonic_seconds", lambda: monotonic_seconds() + 5)
     with proxy.recording() as requests:
-        clock.at(steady_seconds())
+        clock.time_at(monotonic_seconds())
     assert 1 == len(requests)
 
 
-def test_what_the_signature_rules_out_is_not_asked_for(clock: StoreClock, proxy: Proxy) -> None:
-    now, answered = datetime.now(timezone.utc), Answered(clock, steady_seconds())
+def test_what_the_signature_rules_out_is_not_asked_for(clock: ServerClock, proxy: Proxy) -> None:
+    now, answered = datetime.now(UTC), ServerTime(clock=clock, moment=monotonic_seconds())
     with proxy.recording() as requests:
-        assert not has_aged(now - DAY, 2 * DAY, answered)
-        assert not has_aged(now, HOUR, answered)
-        assert not has_aged(now - DAY, timedelta.max, answered)
+        assert not answered.is_older_than(now - DAY, 2 * DAY)
+        assert not answered.is_older_than(now, HOUR)
+        assert not answered.is_older_than(now - DAY, timedelta.max)
     assert [] == requests
     with proxy.recording() as requests:
-        assert has_aged(now - DAY, HOUR, answered)
-        assert not has_aged(now, 5 * SECOND, answered)
-        assert has_aged(now, 5 * SECOND, answered + 10 * SECOND)
+        assert answered.is_older_than(now - DAY, HOUR)
+        assert not answered.is_older_than(now, 5 * SECOND)
+        assert (answered + 10 * SECOND).is_older_than(now, 5 * SECOND)
     assert 1 == len(requests)
 
 
-def test_a_clock_that_is_days_off_ages_nothing_too_early(server: MisbehavingServer, clock: StoreClock) -> None:
+def test_a_clock_that_is_days_off_ages_nothing_too_early(server: MisbehavingServer, clock: ServerClock) -> None:
     """Ours is two days ahead of the store's."""
     server.clock = -2 * DAY.total_seconds()
-    answered = Answered(clock, steady_seconds())
-    assert not has_aged(shown(server), HOUR, answered)
-    assert has_aged(shown(server) - 2 * HOUR, HOUR, answered)
+    answered = ServerTime(clock=clock, moment=monotonic_seconds())
+    assert not answered.is_older_than(shown(server), HOUR)
+    assert answered.is_older_than(shown(server) - 2 * HOUR, HOUR)
 
 
-def test_one_that_fails_once_is_asked_once_more(clock: StoreClock, proxy: Proxy) -> None:
+def test_one_that_fails_once_is_asked_once_more(clock: ServerClock, proxy: Proxy) -> None:
     proxy.script(Fault("internal-error"))
-    clock.at(steady_seconds())
+    clock.time_at(monotonic_seconds())
 
 
 @pytest.mark.skipif(find_spec("obstore") is None, reason="obstore is for Python 3.11 and later")
@@ -118,23 +118,23 @@ def test_where_unsigned_requests_get_no_answer_a_signed_one_is_sent(seaweedfs: E
         client = Client(seaweedfs.bucket, prefix="signed-clock", endpoint_url=dropping.url, driver="obstore")
         store: Any = client._store(aio=False)
         with dropping.recording() as requests:
-            told = store._connection.clock.at(steady_seconds())
+            server_time = store._connection.clock.time_at(monotonic_seconds())
         assert [("HeadBucket", None), ("HeadObject", 404)] == [(sent.operation, sent.status) for sent in requests]
-        assert abs(datetime.now(timezone.utc) - told) < 3 * SECOND
+        assert abs(datetime.now(UTC) - server_time) < 3 * SECOND
 
 
-def test_one_that_does_not_answer_is_unavailable(clock: StoreClock, proxy: Proxy) -> None:
+def test_one_that_does_not_answer_is_unavailable(clock: ServerClock, proxy: Proxy) -> None:
     for kind in ("lost-answer", "internal-error"):
         proxy.faults = [Fault(kind)]
         with pytest.raises(UnavailableError, match="clock cannot be read"):
-            clock.at(steady_seconds())
+            clock.time_at(monotonic_seconds())
 
 
-def test_one_that_tells_no_time_is_not_supported(clock: StoreClock, proxy: Proxy) -> None:
+def test_one_that_tells_no_time_is_not_supported(clock: ServerClock, proxy: Proxy) -> None:
     def timeless(_: Request, answer: HttpResponse) -> HttpResponse:
         headers = tuple(header for header in answer.headers if header[0].lower() != "date")
         return HttpResponse(answer.status, answer.reason, headers, answer.body)
 
     proxy.rewrite = timeless
     with pytest.raises(UnsupportedStoreError, match="tells no time"):
-        clock.at(steady_seconds())
+        clock.time_at(monotonic_seconds())

@@ -13,18 +13,19 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from s3dict import Client, Dict, InvalidError, LockLostError, UnavailableError, UncertainOutcomeError
+from s3dict._admin.bucket_admin import BucketAdmin
 from s3dict._config import DEFAULT_TIMEOUT
-from s3dict._core.conditional import SENDINGS, SILENT_SENDINGS, Won
-from s3dict._core.locks import Held, LockPlace
+from s3dict._core.conditional import SENDINGS, SILENT_SENDINGS, Applied
+from s3dict._core.locks import HeldLock, LockTarget
 from s3dict._format.capabilities import Capabilities
 from s3dict._format.lock import LockRecord
-from s3dict._stores.base import SilenceError, Store
-from s3dict._stores.boto.requests import Call, decline
+from s3dict._stores.base import ObjectStore, RequestTimeoutError
+from s3dict._stores.boto.requests import S3Request, translate_exception
 from s3dict._stores.memory import Operation
 from s3dict._stores.shared.threads import run_blocking
 from s3dict.testing import Clock, faults
 
-from ..support.modes import Endpoint, Way, World
+from ..support.modes import Endpoint, Harness, Mode
 from ..support.proxy import Fault, Proxy
 from ..support.servers import ACCESS_KEY, SECRET_KEY
 
@@ -59,21 +60,21 @@ def impatient(client: Client, proxy: Proxy) -> Client:
 
 
 @pytest.fixture
-def d(client: Client, impatient: Client, way: Way) -> Any:
+def d(client: Client, impatient: Client, mode: Mode) -> Any:
     """A dict with one entry, through the proxy."""
     made: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
     made["k"] = "v" * 1000
-    handle = World(impatient, way).with_id(made.object_id)
-    handle.wrapped._state.hydrated = made._state.hydrated
+    handle = Harness(impatient, mode).with_id(made.object_id)
+    handle.wrapped._state.loaded = made._state.loaded
     return handle
 
 
-def silence(operation: str | None = None) -> Fault:
+def timeout_error(operation: str | None = None) -> Fault:
     return Fault("lost-request", operation, seconds=FOR_EVER)
 
 
 async def test_a_read_gives_up(d: Any, proxy: Proxy) -> None:
-    proxy.faults = [silence()]
+    proxy.faults = [timeout_error()]
     reads: list[Callable[[], Any]] = [lambda: d.get("k"), lambda: d.contains("k"), d.len]
     for read in reads:
         with pytest.raises(UnavailableError, match=SAID):
@@ -81,8 +82,8 @@ async def test_a_read_gives_up(d: Any, proxy: Proxy) -> None:
 
 
 async def test_a_plain_put_gives_up_and_may_be_repeated(d: Any, proxy: Proxy) -> None:
-    proxy.faults = [silence()]
-    with pytest.raises(SilenceError, match=SAID):
+    proxy.faults = [timeout_error()]
+    with pytest.raises(RequestTimeoutError, match=SAID):
         await d.put("k", 1)
     proxy.faults = []
     await d.put("k", 1)
@@ -91,7 +92,7 @@ async def test_a_plain_put_gives_up_and_may_be_repeated(d: Any, proxy: Proxy) ->
 
 async def test_a_write_on_a_condition_is_uncertain_and_says_why(d: Any, proxy: Proxy) -> None:
     version = (await d.entry("k")).version
-    proxy.faults = [silence("PutObject"), silence("DeleteObject")]
+    proxy.faults = [timeout_error("PutObject"), timeout_error("DeleteObject")]
     writes: list[Callable[[], Any]] = [lambda: d.put("k", 1, if_version=version), lambda: d.pop("k")]
     for write in writes:
         with pytest.raises(UncertainOutcomeError, match=SAID):
@@ -101,9 +102,9 @@ async def test_a_write_on_a_condition_is_uncertain_and_says_why(d: Any, proxy: P
 
 
 def test_a_connection_that_does_not_come_about_in_time_is_silence_that_wrote_nothing() -> None:
-    with pytest.raises(SilenceError, match="cannot be reached") as caught:
-        decline(ConnectTimeoutError(endpoint_url="http://s"), Call("put_object", "b", "k", {}))
-    assert caught.value.sent is False
+    with pytest.raises(RequestTimeoutError, match="cannot be reached") as caught:
+        translate_exception(ConnectTimeoutError(endpoint_url="http://s"), S3Request("put_object", "b", "k", {}))
+    assert caught.value.maybe_applied is False
 
 
 async def test_an_answer_that_stops_in_the_middle_is_no_answer(d: Any, proxy: Proxy) -> None:
@@ -115,15 +116,15 @@ async def test_an_answer_that_stops_in_the_middle_is_no_answer(d: Any, proxy: Pr
 async def test_one_silent_request_is_sent_again(d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 2)
     for operation, ask in (("GetObject", d.get), ("HeadObject", d.contains)):
-        proxy.script(silence(operation))
+        proxy.script(timeout_error(operation))
         assert await ask("k")
 
 
-async def test_what_comes_in_time_is_waited_for(client: Client, proxy: Proxy, way: Way) -> None:
+async def test_what_comes_in_time_is_waited_for(client: Client, proxy: Proxy, mode: Mode) -> None:
     """Longer than the impatient would."""
     Dict.objects.create("d", client=client)
     patient = Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=client.driver)
-    d = World(patient, way).named("d")
+    d = Harness(patient, mode).named("d")
     proxy.script(Fault("delay", "PutObject", seconds=2 * QUICK.total_seconds()))
     with proxy.recording() as requests:
         await d.put("k", 1)
@@ -132,11 +133,11 @@ async def test_what_comes_in_time_is_waited_for(client: Client, proxy: Proxy, wa
 
 @pytest.mark.parametrize("backend", ["memory"], indirect=True)
 async def test_a_store_that_stays_silent_is_not_sent_a_write_again_and_again(
-    client: Client, way: Way, monkeypatch: pytest.MonkeyPatch
+    client: Client, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    d = World(client, way).named("d", create_if_missing=True)
+    d = Harness(client, mode).named("d", create_if_missing=True)
     version = [await d.put("k", 1), str((await d.entry("k")).version)][1]
-    monkeypatch.setattr("s3dict._stores.memory.UnavailableError", SilenceError)
+    monkeypatch.setattr("s3dict._stores.memory.UnavailableError", RequestTimeoutError)
     writes: list[Callable[[], Any]] = [
         lambda: d.put("k", 1),
         lambda: d.put("k", 1, if_version=version),
@@ -148,15 +149,15 @@ async def test_a_store_that_stays_silent_is_not_sent_a_write_again_and_again(
             pytest.raises((UnavailableError, UncertainOutcomeError), match=r"No answer came|said by a fault"),
         ):
             await write()
-        assert SILENT_SENDINGS == fault.struck
+        assert SILENT_SENDINGS == fault.hits
 
 
 @pytest.mark.parametrize("backend", ["memory"], indirect=True)
 async def test_a_write_that_takes_long_and_then_fails_is_sent_again(
-    client: Client, way: Way, monkeypatch: pytest.MonkeyPatch
+    client: Client, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a large body on a slow link: the store was never silent."""
-    d = World(client, way).named("d", create_if_missing=True)
+    d = Harness(client, mode).named("d", create_if_missing=True)
     await d.put("k", 1)
     writes: list[Callable[[], Any]] = [
         lambda: d.put("k", 2),
@@ -164,11 +165,11 @@ async def test_a_write_that_takes_long_and_then_fails_is_sent_again(
         lambda: d.pop("k"),
     ]
     # Any time at all is more than a few timeouts.
-    monkeypatch.setattr("s3dict._stores.memory._MemoryObjects.timeout", 0.0)
+    monkeypatch.setattr("s3dict._stores.memory._MemoryRequests.timeout", 0.0)
     for operation, write in zip(WRITES, writes, strict=True):
         with faults(client, "lost-request", operation=operation, times=SENDINGS - 1) as fault:
             await write()
-        assert SENDINGS - 1 == fault.struck
+        assert SENDINGS - 1 == fault.hits
 
 
 @pytest.mark.parametrize("backend", ["memory"], indirect=True)
@@ -177,28 +178,28 @@ async def test_a_renewal_is_not_sent_again_when_its_lease_is_over(client: Client
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
     with pytest.raises(LockLostError), d.lock("job", lease=2) as held, faults(client, "lost-request") as fault:
         clock = Clock(client)
-        store: Any = held._place.store
-        sleep = store.sleep
+        runtime: Any = held._target.store.runtime
+        sleep = runtime.sleep
 
         async def long_sleep(seconds: float) -> None:
             clock.advance(timedelta(seconds=3))
             await sleep(seconds)
 
-        store.sleep = long_sleep
+        runtime.sleep = long_sleep
         assert run_blocking(held.renew()) is True
-        assert 2 == fault.struck
+        assert 2 == fault.hits
         assert held.lost
 
 
 @pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
-async def test_a_lock_is_released_over_the_connection_that_took_it(client: Client, proxy: Proxy, way: Way) -> None:
+async def test_a_lock_is_released_over_the_connection_that_took_it(client: Client, proxy: Proxy, mode: Mode) -> None:
     usual = Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=client.driver)
-    d = World(usual, way).named("d", create_if_missing=True)
+    d = Harness(usual, mode).named("d", create_if_missing=True)
     await d.hydrate()
     lock = d.wrapped.lock("job")
-    await _enter(lock, way)
+    await _enter(lock, mode)
     connections = set(proxy._conversations)
-    await _leave(lock, way)
+    await _leave(lock, mode)
     assert connections >= set(proxy._conversations)
 
 
@@ -210,47 +211,51 @@ def test_how_long_renewals_and_releases_wait(
 ) -> None:
     waited: list[float] = []
 
-    async def write(self: Held, store: Store, *, owner: str | None) -> Won:
+    async def write(self: HeldLock, store: ObjectStore, *, owner: str | None) -> Applied:
         waited.append(store.timeout)
-        return Won("etag")
+        return Applied("etag")
 
-    monkeypatch.setattr(Held, "_write", write)
-    place = LockPlace(Client("b", driver="boto3")._store(aio=False), Capabilities(True, True, True), "path", "The lock")
-    held = Held(place, LockRecord("owner", "write", lease, 1), "etag", place.store.now())
+    monkeypatch.setattr(HeldLock, "_write", write)
+    place = LockTarget(
+        Client("b", driver="boto3")._store(aio=False), Capabilities(True, True, True), "path", "The lock"
+    )
+    held = HeldLock(place, LockRecord("owner", "write", lease, 1), "etag", place.store.runtime.monotonic())
     run_blocking(held.renew())
     run_blocking(held.release())
     assert [renewed, released] == waited
 
 
 @pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
-async def test_a_renewal_waits_for_less_than_what_is_left_of_its_lease(client: Client, proxy: Proxy, way: Way) -> None:
+async def test_a_renewal_waits_for_less_than_what_is_left_of_its_lease(
+    client: Client, proxy: Proxy, mode: Mode
+) -> None:
     """One that is lost on the way, as on a connection that broke without a word, must not cost the lock."""
     patient = Client(client.bucket, prefix=client.prefix, endpoint_url=proxy.url, driver=client.driver)
-    d = World(patient, way).named("d", create_if_missing=True)
+    d = Harness(patient, mode).named("d", create_if_missing=True)
     lock = d.wrapped.lock("job", lease=4)
-    held = await _enter(lock, way)
-    proxy.script(silence("PutObject"))
-    assert await _renew(held, way) is True
+    held = await _enter(lock, mode)
+    proxy.script(timeout_error("PutObject"))
+    assert await _renew(held, mode) is True
     assert held.lost is False
-    await _leave(lock, way)
+    await _leave(lock, mode)
 
 
-async def _enter(lock: Any, way: Way) -> Held:
-    held: Held = lock.__enter__() if way is Way.BLOCKING else await lock.__aenter__()
+async def _enter(lock: Any, mode: Mode) -> HeldLock:
+    held: HeldLock = lock.__enter__() if mode is Mode.SYNC else await lock.__aenter__()
     return held
 
 
-async def _renew(held: Held, way: Way) -> bool:
-    return run_blocking(held.renew()) if way is Way.BLOCKING else await held.renew()
+async def _renew(held: HeldLock, mode: Mode) -> bool:
+    return run_blocking(held.renew()) if mode is Mode.SYNC else await held.renew()
 
 
-async def _leave(lock: Any, way: Way) -> None:
-    lock.__exit__(None, None, None) if way is Way.BLOCKING else await lock.__aexit__(None, None, None)
+async def _leave(lock: Any, mode: Mode) -> None:
+    lock.__exit__(None, None, None) if mode is Mode.SYNC else await lock.__aexit__(None, None, None)
 
 
 @pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
 async def test_a_renewal_finds_no_credentials_anew(
-    client: Client, way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a role or SSO that would be a request, and with MFA a question, from the thread of the heartbeat."""
     Dict.objects.create("d", client=client)
@@ -262,34 +267,34 @@ async def test_a_renewal_finds_no_credentials_anew(
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/config")
     asking = Client(client.bucket, prefix=client.prefix, endpoint_url=client.endpoint_url, driver=client.driver)
-    lock = World(asking, way).named("d").wrapped.lock("job", lease=4)
-    held = await _enter(lock, way)
-    assert await _renew(held, way) is True
-    await _leave(lock, way)
+    lock = Harness(asking, mode).named("d").wrapped.lock("job", lease=4)
+    held = await _enter(lock, mode)
+    assert await _renew(held, mode) is True
+    await _leave(lock, mode)
     assert "asked\n" == (tmp_path / "log").read_text()
 
 
 def test_a_shorter_timeout_has_a_store_of_its_own(client: Client) -> None:
     store = client._store(aio=False)
-    assert store is store.hurried(store.timeout)
-    quick = store.hurried(10.0)
-    assert (8.0, quick) == (quick.timeout, store.hurried(15.9))
-    assert 0.5 == store.hurried(0.7).timeout
+    assert store is store.with_timeout(store.timeout)
+    quick = store.with_timeout(10.0)
+    assert (8.0, quick) == (quick.timeout, store.with_timeout(15.9))
+    assert 0.5 == store.with_timeout(0.7).timeout
 
 
 def test_the_stores_clock_is_waited_for_no_longer(impatient: Client, proxy: Proxy) -> None:
     if impatient.driver != "obstore":
         pytest.skip("boto3 reads the time in the answer itself")
     store: Any = impatient._store(aio=False)
-    proxy.faults = [silence()]
+    proxy.faults = [timeout_error()]
     with pytest.raises(UnavailableError, match=r"clock cannot be read.*timed out"):
         store._connection.clock.at(0.0)
 
 
 def test_so_are_the_buckets_own_settings(impatient: Client, proxy: Proxy) -> None:
-    proxy.faults = [silence()]
+    proxy.faults = [timeout_error()]
     with pytest.raises(UnavailableError, match=SAID):
-        impatient._bucket_admin().look()
+        BucketAdmin.of(impatient).look()
 
 
 def test_it_can_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from .servers import SERVERS
 
 __all__ = ["add_servers", "pytest_collection_modifyitems", "pytest_generate_tests"]
 
-_SERVED_BY = ("memory", "moto", "seaweedfs", "seaweedfs-rust")
-_RACED_ON = ("ministack", "seaweedfs")
+_BACKENDS = ("memory", "moto", "seaweedfs", "seaweedfs-rust")
+_RACE_BACKENDS = ("ministack", "seaweedfs")
 """Both let contenders overlap, as neither moto, which is behind a lock, nor memory does."""
 
 
@@ -35,7 +35,7 @@ def _checked(said: str) -> tuple[str, ...]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for argument, usual in (("served_by", _SERVED_BY), ("raced_on", _RACED_ON)):
+    for argument, usual in (("backend_name", _BACKENDS), ("race_backend", _RACE_BACKENDS)):
         if argument in metafunc.fixturenames and not _is_given(metafunc, argument):
             metafunc.parametrize(argument, _chosen(metafunc, usual))
 
@@ -76,5 +76,5 @@ def _names(config: pytest.Config) -> tuple[str, ...]:
 
 def _place(item: pytest.Item) -> str | None:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    place: str | None = parameters.get("served_by") or parameters.get("raced_on")
+    place: str | None = parameters.get("backend_name") or parameters.get("race_backend")
     return place

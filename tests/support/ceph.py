@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from s3dict.testing.seaweedfs import _free_port, _GuardedProcess
+from s3dict.testing.seaweedfs import ParentBoundProcess, _free_port
 
 __all__ = ["CephGateway"]
 
@@ -171,9 +171,9 @@ class CephGateway:
         self._run("monmaptool", "--create", "--fsid", self._cluster, "--addv", "a", addresses, *release, monmap)
         self._run("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap)
 
-    def _launch(self, daemons: ExitStack, *command: str) -> _GuardedProcess:
+    def _launch(self, daemons: ExitStack, *command: str) -> ParentBoundProcess:
         with self._log(command[0]).open("ab") as log:
-            process = _GuardedProcess([*command, "-f"], self._directory, self._environment(), log)
+            process = ParentBoundProcess([*command, "-f"], self._directory, self._environment(), log)
         daemons.callback(process.end, signal.SIGKILL)
         return process
 
@@ -186,7 +186,7 @@ class CephGateway:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("CEPH_", "PYTHON"))}
         return kept | {"CEPH_CONF": str(self._configuration)}
 
-    def _wait_until_ready(self, gateway: _GuardedProcess) -> None:
+    def _wait_until_ready(self, gateway: ParentBoundProcess) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not self._is_ready():
             if not gateway.is_running() or time.monotonic() > deadline:

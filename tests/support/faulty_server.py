@@ -14,7 +14,7 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING
@@ -29,17 +29,17 @@ from .wsgi_server import AtomicServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-    from typing_extensions import Self
 
-__all__ = ["Flaw", "MisbehavingServer"]
+__all__ = ["Deviation", "MisbehavingServer"]
 
 _LARGEST_PAGE = 1000
 _CONTENT_TYPE = "binary/octet-stream"
 
 
-class Flaw(Enum):
+class Deviation(Enum):
     """A way to be wrong, or only different."""
 
     PUT_IGNORES_IF_NONE_MATCH = "PUT If-None-Match: * overwrites"
@@ -59,7 +59,7 @@ class Flaw(Enum):
 class MisbehavingServer(AtomicServer):
     """The server, on a free port of 127.0.0.1; `flaws` and `clock` may be changed while it runs."""
 
-    def __init__(self, *flaws: Flaw) -> None:
+    def __init__(self, *flaws: Deviation) -> None:
         self._store = _Store(set(flaws))
         super().__init__(self._serve)
 
@@ -70,7 +70,7 @@ class MisbehavingServer(AtomicServer):
         self.close()
 
     @property
-    def flaws(self) -> set[Flaw]:
+    def flaws(self) -> set[Deviation]:
         return self._store.flaws
 
     @property
@@ -117,7 +117,7 @@ _Bucket = dict[str, _Object]
 class _Store:
     """The buckets, and the state of what is wrong with them."""
 
-    flaws: set[Flaw]
+    flaws: set[Deviation]
     clock: float = 0.0
     buckets: dict[str, _Bucket] = field(default_factory=dict)
     writes: count[int] = field(default_factory=count)
@@ -149,20 +149,20 @@ class _Call:
     def found(self) -> _Object | None:
         return self.objects.get(self.key)
 
-    def suffers(self, flaw: Flaw) -> bool:
+    def suffers(self, flaw: Deviation) -> bool:
         return flaw in self.store.flaws
 
-    def condition(self, header: str, ignored_by: Flaw) -> str | None:
+    def condition(self, header: str, ignored_by: Deviation) -> str | None:
         return None if self.suffers(ignored_by) else self.request.headers.get(header)
 
     def require_match(self, etag: str) -> None:
-        if self.found is None and not self.suffers(Flaw.MISSING_IS_412):
+        if self.found is None and not self.suffers(Deviation.MISSING_IS_412):
             raise _no_such_key()
         if self.found is None or not self.found.matches(etag):
             raise _precondition_failed()
 
     def write(self, body: bytes) -> _Object:
-        salt = str(next(self.store.writes)).encode() if self.suffers(Flaw.PUT_CHANGES_ETAG) else b""
+        salt = str(next(self.store.writes)).encode() if self.suffers(Deviation.PUT_CHANGES_ETAG) else b""
         etag = hashlib.md5(body + salt, usedforsecurity=False).hexdigest()
         written = self.objects[self.key] = _Object(body, f'"{etag}"', self.store.now())
         return written
@@ -205,20 +205,20 @@ def _put(call: _Call) -> Response:
 
 
 def _gets_500(call: _Call) -> bool:
-    return call.suffers(Flaw.PUT_LOSER_GETS_500) and next(call.store.losers) % 2 == 0
+    return call.suffers(Deviation.PUT_LOSER_GETS_500) and next(call.store.losers) % 2 == 0
 
 
 def _require_for_put(call: _Call) -> None:
-    if call.found and call.condition("If-None-Match", Flaw.PUT_IGNORES_IF_NONE_MATCH):
+    if call.found and call.condition("If-None-Match", Deviation.PUT_IGNORES_IF_NONE_MATCH):
         raise _precondition_failed()
-    if etag := call.condition("If-Match", Flaw.PUT_IGNORES_IF_MATCH):
+    if etag := call.condition("If-Match", Deviation.PUT_IGNORES_IF_MATCH):
         call.require_match(etag)
-        if '"' in etag and call.suffers(Flaw.PUT_WANTS_BARE_ETAG):
+        if '"' in etag and call.suffers(Deviation.PUT_WANTS_BARE_ETAG):
             raise _precondition_failed()
 
 
 def _copy(call: _Call) -> Response:
-    if call.suffers(Flaw.COPY_REFUSED):
+    if call.suffers(Deviation.COPY_REFUSED):
         return _refuse(call)
     _require_for_copy(call)
     source = _source(call)
@@ -237,19 +237,19 @@ def _source(call: _Call) -> _Call:
 
 
 def _require_for_copy(call: _Call) -> None:
-    if etag := call.condition("x-amz-copy-source-if-match", Flaw.COPY_IGNORES_SOURCE_IF_MATCH):
+    if etag := call.condition("x-amz-copy-source-if-match", Deviation.COPY_IGNORES_SOURCE_IF_MATCH):
         _source(call).require_match(etag)
-    if call.found and call.condition("If-None-Match", Flaw.COPY_IGNORES_IF_MATCH):
+    if call.found and call.condition("If-None-Match", Deviation.COPY_IGNORES_IF_MATCH):
         raise _precondition_failed()
-    if etag := call.condition("If-Match", Flaw.COPY_IGNORES_IF_MATCH):
+    if etag := call.condition("If-Match", Deviation.COPY_IGNORES_IF_MATCH):
         call.require_match(etag)
 
 
 def _delete(call: _Call) -> Response:
-    if "If-Match" in call.request.headers and call.suffers(Flaw.DELETE_REFUSES_IF_MATCH):
+    if "If-Match" in call.request.headers and call.suffers(Deviation.DELETE_REFUSES_IF_MATCH):
         return _refuse(call)
-    excused = call.found is None and call.suffers(Flaw.DELETE_MISSING_IS_204)
-    if not excused and (etag := call.condition("If-Match", Flaw.DELETE_IGNORES_IF_MATCH)):
+    excused = call.found is None and call.suffers(Deviation.DELETE_MISSING_IS_204)
+    if not excused and (etag := call.condition("If-Match", Deviation.DELETE_IGNORES_IF_MATCH)):
         call.require_match(etag)
     call.objects.pop(call.key, None)
     return Response(status=204)
@@ -339,7 +339,7 @@ def _precondition_failed() -> _RefusedError:
 
 
 def _last_modified(written: _Object) -> str:
-    moment = datetime.fromtimestamp(written.modified, timezone.utc)
+    moment = datetime.fromtimestamp(written.modified, UTC)
     return _element("LastModified", f"{moment:%Y-%m-%dT%H:%M:%S.000Z}")
 
 

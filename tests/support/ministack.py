@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from s3dict.testing.seaweedfs import _free_port, _GuardedProcess
+from s3dict.testing.seaweedfs import ParentBoundProcess, _free_port
 
 from .server_packages import python_package
 
@@ -45,7 +45,7 @@ class MiniStack:
         self.url = f"http://{_HOST}:{port}"
         with self._log_path.open("ab") as log:
             command = [str(python_package("ministack", VERSION) / "python"), "-m", "ministack"]
-            self._process = _GuardedProcess(command, directory, _environment(directory, port), log)
+            self._process = ParentBoundProcess(command, directory, _environment(directory, port), log)
         try:
             self._wait_until_ready()
         except BaseException:

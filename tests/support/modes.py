@@ -9,17 +9,17 @@ from enum import Enum
 from typing import Any, Literal
 
 from s3dict import Client, Dict
-from s3dict._core.locks import Held
+from s3dict._core.locks import HeldLock
 from s3dict._lock import Lock
 
-__all__ = ["Driver", "Endpoint", "InWay", "Way", "World", "by_way_of", "hold", "listed", "locked"]
+__all__ = ["AnyMode", "Driver", "Endpoint", "Harness", "Mode", "client_at", "collect", "hold", "locked"]
 
 
 Driver = Literal["boto3", "obstore"]
 
 
-class Way(Enum):
-    BLOCKING = "blocking"
+class Mode(Enum):
+    SYNC = "blocking"
     ASYNCIO = "asyncio"
 
 
@@ -31,12 +31,12 @@ class Endpoint:
     bucket: str
 
 
-class InWay:
+class AnyMode:
     """An object of ours whose methods are all awaited, and whose iterators are all asynchronous, in either way."""
 
-    def __init__(self, wrapped: Any, way: Way) -> None:
+    def __init__(self, wrapped: Any, mode: Mode) -> None:
         self.wrapped = wrapped
-        self._way = way
+        self._way = mode
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.wrapped, name)
@@ -47,12 +47,12 @@ class InWay:
         return lambda *args, **kwargs: self._call(attribute, args, kwargs)
 
     async def _call(self, method: Any, args: Any, kwargs: Any) -> Any:
-        if self._way is Way.BLOCKING:
+        if self._way is Mode.SYNC:
             return method(*args, **kwargs)
         return await method.aio(*args, **kwargs)
 
     async def _iterate(self, method: Any) -> AsyncIterator[Any]:
-        if self._way is Way.BLOCKING:
+        if self._way is Mode.SYNC:
             for item in method():
                 yield item
         else:
@@ -61,39 +61,39 @@ class InWay:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Harness:
     """A client, and the way to call what it reaches."""
 
     client: Client
-    way: Way
+    mode: Mode
 
-    def call_in_way(self, wrapped: Any) -> Any:
-        return InWay(wrapped, self.way)
+    def in_mode(self, wrapped: Any) -> Any:
+        return AnyMode(wrapped, self.mode)
 
     @property
     def objects(self) -> Any:
-        return InWay(Dict.objects, self.way)
+        return AnyMode(Dict.objects, self.mode)
 
     def named(self, name: str, **options: Any) -> Any:
-        return self.call_in_way(Dict.from_name(name, client=self.client, **options))
+        return self.in_mode(Dict.from_name(name, client=self.client, **options))
 
     def with_id(self, dict_id: str) -> Any:
-        return self.call_in_way(Dict.from_id(dict_id, self.client))
+        return self.in_mode(Dict.from_id(dict_id, self.client))
 
     @asynccontextmanager
     async def ephemeral(self) -> AsyncIterator[Any]:
-        if self.way is Way.BLOCKING:
+        if self.mode is Mode.SYNC:
             with Dict.ephemeral(client=self.client) as made:
-                yield self.call_in_way(made)
+                yield self.in_mode(made)
         else:
             async with Dict.ephemeral(client=self.client) as made:
-                yield self.call_in_way(made)
+                yield self.in_mode(made)
 
 
 @asynccontextmanager
-async def locked(lock: Lock, way: Way) -> AsyncIterator[Held]:
+async def locked(lock: Lock, mode: Mode) -> AsyncIterator[HeldLock]:
     """The lock, held in either way."""
-    if way is Way.BLOCKING:
+    if mode is Mode.SYNC:
         with lock as held:
             yield held
     else:
@@ -101,17 +101,17 @@ async def locked(lock: Lock, way: Way) -> AsyncIterator[Held]:
             yield held
 
 
-async def hold(lock: Lock, way: Way) -> None:
+async def hold(lock: Lock, mode: Mode) -> None:
     """Takes the lock and lets it go."""
-    async with locked(lock, way):
+    async with locked(lock, mode):
         pass
 
 
-def by_way_of(url: str, client: Client) -> Client:
+def client_at(url: str, client: Client) -> Client:
     """The same place and driver, through another address."""
     return Client(client.bucket, prefix=client.prefix, endpoint_url=url, driver=client.driver)
 
 
-async def listed(iterator: AsyncIterator[Any]) -> list[Any]:
+async def collect(iterator: AsyncIterator[Any]) -> list[Any]:
     """All that an iterator gives."""
     return [item async for item in iterator]

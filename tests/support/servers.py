@@ -27,7 +27,7 @@ from pathlib import Path
 
 import boto3
 
-from s3dict.testing.seaweedfs import LocalServer, _free_port, _GuardedProcess
+from s3dict.testing.seaweedfs import LocalServer, ParentBoundProcess, _free_port
 
 from . import ministack
 from .ceph import CephGateway
@@ -187,7 +187,7 @@ def _launched(
     path, url = directory / "server.log", f"http://{_HOST}:{port}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3_"))}
     with path.open("ab") as log:
-        process = _GuardedProcess(command, directory, {**kept, **(variables or {})}, log)
+        process = ParentBoundProcess(command, directory, {**kept, **(variables or {})}, log)
     try:
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(url):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import unquote
 
@@ -40,7 +40,7 @@ class TimeTravel:
     """The clock that the proxy's clients see. `scale` makes it run so many times faster than the server's own."""
 
     def __init__(self, proxy: Proxy, *, scale: float = 1) -> None:
-        self._began = datetime.now(timezone.utc)
+        self._began = datetime.now(UTC)
         self._scale = scale
         self._ahead = timedelta(0)
         self._guard = threading.Lock()
@@ -52,14 +52,14 @@ class TimeTravel:
         self._ahead += time
 
     def now(self) -> datetime:
-        return self._shown(datetime.now(timezone.utc))
+        return self._shown(datetime.now(UTC))
 
     def _shown(self, real: datetime) -> datetime:
         return self._began + (real - self._began) * self._scale + self._ahead
 
     def _rewrite(self, request: Request, answer: HttpResponse) -> HttpResponse:
         if request.operation in _WRITES and answer.status == 200:
-            real = datetime.now(timezone.utc)
+            real = datetime.now(UTC)
             with self._guard:
                 self._writes[request.path] = _Write(real, self._shown(real))
         if request.operation == "ListObjectsV2":

@@ -54,7 +54,7 @@ class Simulation:
         values: int | None = None,
         bug: Bug | None = None,
     ) -> None:
-        self._random = Random(seed)
+        self._new_id = Random(seed)
         self._numbers = iter(range(1, operations + 1))
         self._uncertain, self._repeated = uncertain, repeated
         self._values, self._bug = values, bug
@@ -78,10 +78,10 @@ class Simulation:
             return
 
     def _wait(self) -> int:
-        return self._random.randrange(1, 1000)
+        return self._new_id.randrange(1, 1000)
 
     def _happens(self, probability: float) -> bool:
-        return self._random.random() < probability
+        return self._new_id.random() < probability
 
     def _process(self, name: str) -> Generator[int, None, None]:
         seen: Hashable = None
@@ -118,7 +118,7 @@ class Simulation:
         return result
 
     def _draw_call(self, number: int, seen: Hashable) -> Call:
-        value = f"v{number}" if self._values is None else self._random.randrange(self._values)
+        value = f"v{number}" if self._values is None else self._new_id.randrange(self._values)
         change = partial(_follow, number) if self._values is None else partial(_add, self._values)
         calls = {
             Get(): 4,
@@ -131,7 +131,7 @@ class Simulation:
             Modify(change): 1,
             Modify(change, default=0): 1,
         }
-        return self._random.choices(list(calls), list(calls.values()))[0]
+        return self._new_id.choices(list(calls), list(calls.values()))[0]
 
 
 class _Register:

@@ -14,7 +14,7 @@ import aioboto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.faulty_server import Flaw, MisbehavingServer
+from tests.support.faulty_server import Deviation, MisbehavingServer
 
 from .conftest import Connect, answer_of
 
@@ -195,80 +195,80 @@ def contend(client: Any, wins: list[int]) -> None:
 
 class TestFlaws:
     def test_put_ignores_if_none_match(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.PUT_IGNORES_IF_NONE_MATCH)
+        server.flaws.add(Deviation.PUT_IGNORES_IF_NONE_MATCH)
         put(client)
         put(client, body=b"other", IfNoneMatch="*")
         assert b"other" == body(client)
         assert 412 == refusal(put, client, IfMatch=WRONG)
 
     def test_put_ignores_if_match(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.PUT_IGNORES_IF_MATCH)
+        server.flaws.add(Deviation.PUT_IGNORES_IF_MATCH)
         put(client, IfMatch=WRONG)
         put(client, body=b"other", IfMatch=WRONG)
         assert b"other" == body(client)
         assert 412 == refusal(put, client, IfNoneMatch="*")
 
     def test_put_wants_the_etag_without_its_quotes(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.PUT_WANTS_BARE_ETAG)
+        server.flaws.add(Deviation.PUT_WANTS_BARE_ETAG)
         etag = put(client)
         assert 412 == refusal(put, client, IfMatch=etag)
         assert 412 == refusal(put, client, IfMatch=WRONG.strip('"'))
         assert etag == put(client, IfMatch=etag.strip('"'))
 
     def test_every_other_loser_is_told_500(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.PUT_LOSER_GETS_500)
+        server.flaws.add(Deviation.PUT_LOSER_GETS_500)
         put(client)
         assert [500, 412, 500] == [refusal(put, client, body=b"other", IfNoneMatch="*") for _ in range(3)]
         assert 412 == refusal(put, client, body=b"other", IfMatch=WRONG)
         assert b"body" == body(client)
 
     def test_every_write_has_a_new_etag(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.PUT_CHANGES_ETAG)
+        server.flaws.add(Deviation.PUT_CHANGES_ETAG)
         etags = [put(client), put(client), copy(client, key="key", MetadataDirective="REPLACE")]
         assert 3 == len(set(etags))
         assert etags[-1] == client.head_object(Bucket="bucket", Key="key")["ETag"]
 
     def test_if_match_on_a_missing_key_is_412(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.MISSING_IS_412)
+        server.flaws.add(Deviation.MISSING_IS_412)
         assert 412 == refusal(put, client, IfMatch=WRONG)
         assert 412 == refusal(delete, client, IfMatch=WRONG)
 
     def test_delete_ignores_if_match(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.DELETE_IGNORES_IF_MATCH)
+        server.flaws.add(Deviation.DELETE_IGNORES_IF_MATCH)
         put(client)
         assert 204 == delete(client, IfMatch=WRONG)
         assert 0 == client.list_objects_v2(Bucket="bucket")["KeyCount"]
 
     def test_delete_refuses_if_match(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.DELETE_REFUSES_IF_MATCH)
+        server.flaws.add(Deviation.DELETE_REFUSES_IF_MATCH)
         etag = put(client)
         assert 501 == refusal(delete, client, IfMatch=etag)
         assert 204 == delete(client)
 
     def test_delete_of_a_missing_key_succeeds(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.DELETE_MISSING_IS_204)
+        server.flaws.add(Deviation.DELETE_MISSING_IS_204)
         assert 204 == delete(client, IfMatch=WRONG)
         put(client)
         assert 412 == refusal(delete, client, IfMatch=WRONG)
 
     def test_copy_ignores_the_condition_on_its_source(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.COPY_IGNORES_SOURCE_IF_MATCH)
+        server.flaws.add(Deviation.COPY_IGNORES_SOURCE_IF_MATCH)
         put(client)
         copy(client, CopySourceIfMatch=WRONG)
         assert 412 == refusal(copy, client, IfMatch=WRONG)
 
     def test_copy_ignores_the_conditions_on_its_destination(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.COPY_IGNORES_IF_MATCH)
+        server.flaws.add(Deviation.COPY_IGNORES_IF_MATCH)
         put(client)
         copy(client, IfMatch=WRONG)
         copy(client, IfNoneMatch="*")
         assert 412 == refusal(copy, client, CopySourceIfMatch=WRONG)
 
     def test_copy_is_refused(self, server: MisbehavingServer, client: Any) -> None:
-        server.flaws.add(Flaw.COPY_REFUSED)
+        server.flaws.add(Deviation.COPY_REFUSED)
         put(client)
         assert 501 == refusal(copy, client)
 
     def test_a_flaw_can_be_there_from_the_start(self, connect: Connect) -> None:
-        with MisbehavingServer(Flaw.COPY_REFUSED) as server:
-            assert {Flaw.COPY_REFUSED} == server.flaws
+        with MisbehavingServer(Deviation.COPY_REFUSED) as server:
+            assert {Deviation.COPY_REFUSED} == server.flaws

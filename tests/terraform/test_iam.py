@@ -284,7 +284,7 @@ def test_a_writer_reaches_the_paths_of_its_own_environment_alone(action: str, tt
 def _paths(dict_id: DictId, ttl: timedelta | None) -> tuple[str, ...]:
     layout = Layout("s3dict")
     data = layout.data(dict_id, ttl)
-    return layout.manifest_of(dict_id), f"{data.entries}00", f"{data.locks}00"
+    return layout.manifest_path(dict_id), f"{data.entries}00", f"{data.locks}00"
 
 
 def test_other_prefixes_are_out_of_reach() -> None:

@@ -82,7 +82,7 @@ class TestFaults:
             for use in uses:
                 with pytest.raises(UnavailableError):
                     use()
-        assert fault.struck > 4  # a put is sent again
+        assert fault.hits > 4  # a put is sent again
         assert (2 if kind == "lost-answer" else 1) == d["a"]
 
     def test_asyncio_meets_them_too(self, d: Dict[str, int]) -> None:
@@ -94,7 +94,7 @@ class TestFaults:
         with faults(d.client, "lost-answer", operation="put", times=1) as fault:
             d["a"] = 2
             assert d.put("b", 3, skip_if_exists=True)
-        assert 1 == fault.struck
+        assert 1 == fault.hits
         assert {"a": 2, "b": 3} == dict(d.items())
 
     def test_a_conditional_put_without_any_answer_is_uncertain(self, d: Dict[str, int]) -> None:
@@ -137,7 +137,7 @@ class TestFaults:
                     d.get("a")
                 with pytest.raises(UnavailableError):
                     d.get("a")
-            assert (1, 1) == (first.struck, second.struck)
+            assert (1, 1) == (first.hits, second.hits)
             assert 1 == d["a"]
 
     def test_equal_faults_are_told_apart(self, d: Dict[str, int]) -> None:

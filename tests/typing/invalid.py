@@ -45,7 +45,7 @@ def writing(d: Dict[str, int]) -> None:
     d.update(a="b")  # wrong
 
 
-def changing(d: Dict[str, int]) -> None:
+def invalidating_cache(d: Dict[str, int]) -> None:
     d.put("a", 1, if_version=7)  # wrong
     d.setdefault("a", "b")  # wrong
     d.modify("a", str)  # wrong

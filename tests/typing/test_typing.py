@@ -24,7 +24,7 @@ Check = Callable[[str], Complaints]
 
 
 def mypy(folder: Path, name: str) -> Complaints:
-    command = [sys.executable, "-m", "mypy", "--strict", "--python-version", "3.10", "--config-file=", "--no-pretty"]
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-version", "3.11", "--config-file=", "--no-pretty"]
     command += ["--hide-error-context", "--no-error-summary", "--cache-dir", str(folder / "cache"), name]
     environment = os.environ | {"MYPYPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -34,7 +34,7 @@ def mypy(folder: Path, name: str) -> Complaints:
 
 
 def pyright(folder: Path, name: str) -> Complaints:
-    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.10", "extraPaths": [str(ROOT)], "include": [name]}
+    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "extraPaths": [str(ROOT)], "include": [name]}
     (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, ItemsView, Iterator, MutableMapping, ValuesView
 from datetime import datetime, timedelta
-from typing import Any
-
-from typing_extensions import assert_type
+from typing import Any, assert_type
 
 from s3dict import Client, Dict, DictInfo, Entry, InvalidError, memoize
 
@@ -81,7 +79,7 @@ async def putting_in_asyncio(d: Dict[str, int], other: Dict[str, int]) -> None:
     await d.clear.aio()
 
 
-def changing(d: Dict[str, int]) -> None:
+def invalidating_cache(d: Dict[str, int]) -> None:
     entry = d.entry("a")
     assert_type(entry, Entry[str, int] | None)
     if entry is not None:

@@ -11,11 +11,12 @@ from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..._client import Client
 from ..._stores.boto.blocking import BotoStore
-from ..._stores.boto.requests import Answer, Call
+from ..._stores.boto.requests import S3Request, S3Response
 from ...errors import Error, UnavailableError
 
-_PATIENCE_SECONDS = 5.0
+MAX_SECONDS = 5.0
 """How long to wait for what a server does with half a request."""
 _WRONG_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="
 _WRONG_SHA256 = "A" * 43 + "="
@@ -29,8 +30,18 @@ class _CutOffError(Exception):
     """Half of the request was sent, as was intended."""
 
 
-class DamagedPuts(BotoStore):
-    """No retries: each is one request. Raises UnavailableError where the store did not judge what it was sent."""
+class CorruptPuts(BotoStore):
+    """Puts that no store should accept, each one request without retries.
+
+    Raises UnavailableError where the store did not judge what it received.
+    """
+
+    @classmethod
+    def of(cls, client: Client) -> CorruptPuts | None:
+        """Return those for the client's bucket; None in memory, where nothing is sent."""
+        if client.driver == "memory":
+            return None
+        return cls(client.bucket, concurrency=client._settings.concurrency, **client._connection_options())
 
     async def put_with_wrong_md5(self, path: str, body: bytes) -> bool:
         """Whether the store took a body with the digest of another."""
@@ -40,16 +51,16 @@ class DamagedPuts(BotoStore):
         """As with MD5, but as newer clients send it."""
         return await self._is_taken(path, body, ChecksumSHA256=_WRONG_SHA256)
 
-    def why_not_cut_off(self) -> str:
-        """What keeps `put_cut_off` from being sent; empty where nothing does."""
+    def why_not_truncated(self) -> str:
+        """What keeps `put_truncated` from being sent; empty where nothing does."""
         from botocore.utils import get_environ_proxies
 
-        url = self._client(once=True).meta.endpoint_url
+        url = self._client(no_retry=True).meta.endpoint_url
         return "the way to the store leads through a proxy" if urlsplit(url).scheme in get_environ_proxies(url) else ""
 
-    async def put_cut_off(self, path: str, body: bytes) -> None:
+    async def put_truncated(self, path: str, body: bytes) -> None:
         """Sends half of the body, and then ends the connection as the sender's death would. Not through a proxy."""
-        events, send_half = self._client(once=True).meta.events, _sender(self._ca_bundle())
+        events, send_half = self._client(no_retry=True).meta.events, _sender(self._ca_bundle())
         events.register("before-send.s3.PutObject", send_half)
         try:
             with suppress(_CutOffError):
@@ -57,11 +68,11 @@ class DamagedPuts(BotoStore):
         finally:
             events.unregister("before-send.s3.PutObject", send_half)
 
-    async def exchange(self, call: Call) -> Answer:
+    async def _execute(self, call: S3Request) -> S3Response:
         from botocore.exceptions import ClientError
 
         try:
-            return await super().exchange(call)
+            return await super()._execute(call)
         except ClientError as error:
             # To others a reason to send the same again.
             if error.response.get("Error", {}).get("Code") == "BadDigest":
@@ -70,14 +81,16 @@ class DamagedPuts(BotoStore):
 
     async def _is_taken(self, path: str, body: bytes, **digest: str) -> bool:
         try:
-            return isinstance(await self.send(self._call(path, body, **digest)), Answer)
+            return isinstance(await self.send(self._call(path, body, **digest)), S3Response)
         except UnavailableError:
             raise
         except (_RefusedError, Error):
             return False
 
-    def _call(self, path: str, body: bytes, **digest: str) -> Call:
-        return Call("put_object", self.bucket, path, {"Bucket": self.bucket, "Key": path, "Body": body, **digest}, True)
+    def _call(self, path: str, body: bytes, **digest: str) -> S3Request:
+        return S3Request(
+            "put_object", self.bucket, path, {"Bucket": self.bucket, "Key": path, "Body": body, **digest}, True
+        )
 
     def _ca_bundle(self) -> str | None:
         """The certificates that botocore trusts here instead of the usual ones."""
@@ -90,9 +103,9 @@ def _sender(ca_bundle: str | None) -> Callable[..., None]:
 
     def connected(scheme: str, host: str, port: int | None) -> HTTPConnection:
         if scheme != "https":
-            return HTTPConnection(host, port, timeout=_PATIENCE_SECONDS)
+            return HTTPConnection(host, port, timeout=MAX_SECONDS)
         trusting = ssl.create_default_context(cafile=ca_bundle)
-        return HTTPSConnection(host, port, timeout=_PATIENCE_SECONDS, context=trusting)
+        return HTTPSConnection(host, port, timeout=MAX_SECONDS, context=trusting)
 
     def send_half(request: Any, **_: Any) -> None:
         url, body = urlsplit(request.url), request.body if isinstance(request.body, bytes) else request.body.read()

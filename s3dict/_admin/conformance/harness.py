@@ -7,16 +7,26 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..._core.conditional import before
-from ..._stores.base import Body, Deleted, Found, NotModified, Reason, Refused, Store, Written
+from ..._stores.base import (
+    Body,
+    Conflict,
+    DeleteResult,
+    NotModified,
+    ObjectStore,
+    PreconditionFailed,
+    PutResult,
+    Refusal,
+    StoredObject,
+)
 from ...errors import UnavailableError
 
-WRONG = '"00000000000000000000000000000000"'
+MISMATCHED_ETAG = '"00000000000000000000000000000000"'
 """An ETag that no object of the trials has."""
 
-_ASKINGS = 8
+MAX_ATTEMPTS = 8
 
 
-class DamagedPuts(Protocol):
+class CorruptPuts(Protocol):
     """Puts that no store should take. The first two tell whether it took them; the third breaks the connection, unless
     there is a reason why it cannot.
     """
@@ -25,90 +35,90 @@ class DamagedPuts(Protocol):
 
     async def put_with_wrong_sha256(self, path: str, body: bytes) -> bool: ...
 
-    def why_not_cut_off(self) -> str: ...
+    def why_not_truncated(self) -> str: ...
 
-    async def put_cut_off(self, path: str, body: bytes) -> None: ...
+    async def put_truncated(self, path: str, body: bytes) -> None: ...
 
 
-class FlawError(Exception):
+class ConformanceError(Exception):
     """The store did what it should not; the message says what."""
 
 
-class NotTriedError(Exception):
+class SkippedError(Exception):
     """The feature cannot be tried from here; the message says why."""
 
 
-def require(holds: bool, otherwise: str) -> None:
+def expect(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise FlawError(otherwise)
+        raise ConformanceError(otherwise)
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Sandbox:
     """A place of its own for one trial: all its objects lie under `path`, which ends with a slash."""
 
-    store: Store
+    store: ObjectStore
     path: str
     rounds: int
     """How often what depends on timing is tried."""
-    damaged: DamagedPuts | None
+    corrupt_puts: CorruptPuts | None
     quoted_etags: bool
 
-    def spelled(self, etag: str) -> str:
+    def format_etag(self, etag: str) -> str:
         """The ETag in the spelling that this store compares."""
         return etag if self.quoted_etags else etag.strip('"')
 
     async def put(self, name: str, body: Body) -> str:
         """Writes the object, whatever is there; its ETag."""
         written = await self.store.put(self.path + name, body)
-        if isinstance(written, Refused):
+        if isinstance(written, (PreconditionFailed, Conflict)):
             raise UnavailableError("The store answered 409 to a PUT without a condition")
-        return self.spelled(written.etag)
+        return self.format_etag(written.etag)
 
-    async def put_over(self, name: str, body: Body, etag: str | None) -> bool:
+    async def put_if_match(self, name: str, body: Body, etag: str | None) -> bool:
         """Whether the store says that it wrote over that ETag, or over nothing where it is None."""
         path, creates = self.path + name, etag is None
         return await _accepted(self.store, lambda: self.store.put(path, body, if_match=etag, if_none_match=creates))
 
-    async def delete_over(self, name: str, etag: str) -> bool:
+    async def delete_if_match(self, name: str, etag: str) -> bool:
         """Whether the store says that it deleted the object with that ETag."""
         return await _accepted(self.store, lambda: self.store.delete(self.path + name, if_match=etag))
 
-    async def copy_over(self, name: str, source: str, target: str) -> bool:
+    async def copy_if_match(self, name: str, source: str, target: str) -> bool:
         """Whether the store says that it copied the object onto itself, under both conditions."""
         path = self.path + name
         return await _accepted(self.store, lambda: self.store.copy(path, source_if_match=source, if_match=target))
 
-    async def get(self, name: str, byte_range: tuple[int, int] | None = None) -> Found | None:
+    async def get(self, name: str, byte_range: tuple[int, int] | None = None) -> StoredObject | None:
         found = await self.store.get(self.path + name, byte_range=byte_range)
         if isinstance(found, NotModified):
-            raise FlawError("answered 304 to a GET without a condition")
+            raise ConformanceError("answered 304 to a GET without a condition")
         return found
 
-    async def found(self, name: str, byte_range: tuple[int, int] | None = None) -> Found:
+    async def found(self, name: str, byte_range: tuple[int, int] | None = None) -> StoredObject:
         """The object that was put there. Raises FlawError where the store shows none."""
         found = await self.get(name, byte_range)
         if found is None:
-            raise FlawError("what was put is not found")
+            raise ConformanceError("what was put is not found")
         return found
 
     async def body(self, name: str) -> bytes | None:
         found = await self.get(name)
         return None if found is None else bytes(found.body)
 
-    async def listed(self, under: str = "", after: str = "") -> list[str]:
+    async def list_names(self, under: str = "", start_after: str = "") -> list[str]:
         """The names of the first page."""
-        page = await self.store.list_page(self.path + under, after=after and self.path + after)
+        page = await self.store.list_page(self.path + under, start_after=start_after and self.path + start_after)
         return [line.path.removeprefix(self.path) for line in page.objects]
 
 
-async def _accepted(store: Store, ask: Callable[[], Awaitable[Written | Deleted | Refused]]) -> bool:
+async def _accepted(store: ObjectStore, ask: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]) -> bool:
     """A 409 says nothing about the condition, so it is asked again."""
-    for attempt in range(_ASKINGS):
+    for attempt in range(MAX_ATTEMPTS):
         await before(store, attempt)
         answer = await ask()
-        if not (isinstance(answer, Refused) and answer.reason is Reason.CONFLICT):
-            return not isinstance(answer, Refused)
+        if not (isinstance(answer, Conflict)):
+            return not isinstance(answer, (PreconditionFailed, Conflict))
     raise UnavailableError("The store kept answering 409 to conditional requests for one object")
 
 
@@ -116,14 +126,14 @@ async def _accepted(store: Store, ask: Callable[[], Awaitable[Written | Deleted 
 class Feature:
     """What a store may honour, and how that is tried.
 
-    ``without`` says what it means for a dict where it is missing. What is ``needed`` decides whether the store will do.
+    ``impact`` says what it means for a dict where it is missing. What is ``expectd`` decides whether the store will do.
     """
 
     name: str
-    needed: bool
-    without: str
-    trial: Callable[[Bench], Awaitable[str]]
+    required: bool
+    impact: str
+    check: Callable[[Sandbox], Awaitable[str]]
     """Gives what else is to be said of it, mostly nothing. Raises FlawError when the feature is not there."""
     depends_on: str | None = None
     """Another feature, without which there is nothing to try."""
-    sends_damaged: bool = False
+    needs_corrupt_puts: bool = False

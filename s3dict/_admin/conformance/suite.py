@@ -13,128 +13,130 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..._core.conditional import before
-from ..._stores.base import Store
+from ..._stores.base import ObjectStore
 from ...errors import Error, NotFoundError, PermissionDeniedError, UnavailableError
 from . import features
 from . import races as contention
-from .harness import Bench, DamagedPuts, Feature, FlawError, NotTriedError
+from .harness import ConformanceError, CorruptPuts, Feature, Sandbox, SkippedError
 
 ROUNDS = 20
 FEATURES = (*features.FEATURES, *contention.FEATURES)
 
-_TRIES = 4
-_PATIENCE_SECONDS = 60.0
+MAX_ATTEMPTS = 4
+MAX_SECONDS = 60.0
 """A trial that took longer to fail is not tried anew."""
-_PAGES = 4
+MAX_PAGES = 4
 """More than any trial leaves to clean; a store whose listings never end must not keep us."""
-_MANY_AT_ONCE = 16
+CONCURRENCY = 16
 
 
-class Verdict(Enum):
+class Outcome(Enum):
     YES = "yes"
     NO = "no"
     UNCLEAR = "unclear"
     """The store kept failing to answer."""
-    NOT_TRIED = "not tried"
+    SKIPPED = "not tried"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What was seen of a feature, and what else is to be said of it."""
 
     feature: Feature
-    verdict: Verdict
+    verdict: Outcome
     detail: str
 
     @property
     def is_fatal(self) -> bool:
-        return self.feature.needed and self.verdict in (Verdict.NO, Verdict.UNCLEAR)
+        return self.feature.required and self.verdict in (Outcome.NO, Outcome.UNCLEAR)
 
 
-async def examine(
-    store: Store,
+async def run_suite(
+    store: ObjectStore,
     path: str,
-    damaged: DamagedPuts | None,
+    corrupt_puts: CorruptPuts | None,
     *,
     rounds: int = ROUNDS,
-    leave_out: Collection[str] = (),
-) -> tuple[Finding, ...]:
+    exclude: Collection[str] = (),
+) -> tuple[CheckResult, ...]:
     """Tries all features with objects under the folder `path`, and removes them.
 
-    `damaged` sends what the store's driver would not; without it, that is not tried. About 3,000 requests with the
-    usual number of rounds, a third of them for the feature "listing in pages"; `leave_out` names features to leave out.
+    `corrupt_puts` sends what the store's driver would not; without it, that is not tried. About 3,000 requests with the
+    usual number of rounds, a third of them for the feature "listing in pages"; `exclude` names features to leave out.
     Raises PermissionDeniedError when writing is not allowed, NotFoundError when there is no bucket.
     """
-    found: dict[str, Finding] = {}
-    quoted = await _takes_quotes(Bench(store, f"{path}/quotes/", rounds, damaged, True))
+    found: dict[str, CheckResult] = {}
+    quoted = await _detect_etag_quoting(Sandbox(store, f"{path}/quotes/", rounds, corrupt_puts, True))
     for number, feature in enumerate(FEATURES):
-        if feature.name not in leave_out:
-            bench = Bench(store, f"{path}/{number:02}/", rounds, damaged, quoted)
-            found[feature.name] = _not_tried(feature, found, damaged) or await _found(bench, feature)
+        if feature.name not in exclude:
+            bench = Sandbox(store, f"{path}/{number:02}/", rounds, corrupt_puts, quoted)
+            found[feature.name] = _not_tried(feature, found, corrupt_puts) or await _run_check(bench, feature)
     return tuple(found.values())
 
 
-async def _takes_quotes(bench: Bench) -> bool:
+async def _detect_etag_quoting(bench: Sandbox) -> bool:
     """Whether If-Match takes the ETag as it was given. A store that ignores it or fails needs no other spelling."""
     try:
         etag = await bench.put("k", b"first")
-        return await bench.put_over("k", b"second", etag) or not await bench.put_over("k", b"second", etag.strip('"'))
+        return await bench.put_if_match("k", b"second", etag) or not await bench.put_if_match(
+            "k", b"second", etag.strip('"')
+        )
     except (PermissionDeniedError, NotFoundError):
         raise
     except Error:
         return True
     finally:
-        await _clean(bench)
+        await _clean_up(bench)
 
 
-def _not_tried(feature: Feature, found: dict[str, Finding], damaged: DamagedPuts | None) -> Finding | None:
-    if feature.sends_damaged and damaged is None:
-        return Finding(feature, Verdict.NOT_TRIED, "nothing is sent here that could be damaged")
+def _not_tried(feature: Feature, found: dict[str, CheckResult], corrupt_puts: CorruptPuts | None) -> CheckResult | None:
+    if feature.needs_corrupt_puts and corrupt_puts is None:
+        return CheckResult(feature, Outcome.SKIPPED, "nothing is sent here that could be damaged")
     first = found.get(feature.depends_on or "")
-    if first is not None and first.verdict is not Verdict.YES:
-        return Finding(feature, Verdict.NOT_TRIED, f"{feature.depends_on} is not honoured in the first place")
+    if first is not None and first.verdict is not Outcome.YES:
+        return CheckResult(feature, Outcome.SKIPPED, f"{feature.depends_on} is not honoured in the first place")
     return None
 
 
-async def _found(bench: Bench, feature: Feature) -> Finding:
+async def _run_check(bench: Sandbox, feature: Feature) -> CheckResult:
     """A request that fails on the way says nothing about the feature: the trial begins anew."""
-    began, failure = bench.store.now(), ""
-    for attempt in range(_TRIES):
-        if bench.store.now() - began > _PATIENCE_SECONDS:
+    began, failure = bench.store.runtime.monotonic(), ""
+    for attempt in range(MAX_ATTEMPTS):
+        if bench.store.runtime.monotonic() - began > MAX_SECONDS:
             break
         await before(bench.store, attempt)
         try:
-            return Finding(feature, Verdict.YES, await feature.trial(bench))
-        except FlawError as flaw:
-            return Finding(feature, Verdict.NO, str(flaw))
-        except NotTriedError as obstacle:
-            return Finding(feature, Verdict.NOT_TRIED, str(obstacle))
+            return CheckResult(feature, Outcome.YES, await feature.check(bench))
+        except ConformanceError as flaw:
+            return CheckResult(feature, Outcome.NO, str(flaw))
+        except SkippedError as obstacle:
+            return CheckResult(feature, Outcome.SKIPPED, str(obstacle))
         except UnavailableError as error:
             failure = str(error)
         except (PermissionDeniedError, NotFoundError):
             raise
         except Error as error:
-            return Finding(feature, Verdict.NO, str(error))
+            return CheckResult(feature, Outcome.NO, str(error))
         finally:
-            await _clean(bench)
-    return Finding(feature, Verdict.UNCLEAR, failure)
+            await _clean_up(bench)
+    return CheckResult(feature, Outcome.UNCLEAR, failure)
 
 
-async def _clean(bench: Bench) -> None:
+async def _clean_up(bench: Sandbox) -> None:
     """What cannot be removed now is swept within two days."""
     with suppress(Error):
-        for _ in range(_PAGES):
+        for _ in range(MAX_PAGES):
             page = await bench.store.list_page(bench.path)
             await _delete(bench.store, [line.path for line in page.objects])
-            if not page.more:
+            if not page.is_truncated:
                 return
 
 
-async def _delete(store: Store, paths: Sequence[str]) -> None:
+async def _delete(store: ObjectStore, paths: Sequence[str]) -> None:
     if not paths:
         return
     try:
         await store.delete_many(paths)
     except Error:
-        async for _ in store.map(store.delete, paths, _MANY_AT_ONCE):
+        async for _ in store.runtime.map(store.delete, paths, CONCURRENCY):
             pass

@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 from ..base import Body
-from ..shared.tasks import Tasks
-from ..shared.timeouts import Hurried
-from .requests import SENDINGS, Answer, Call, S3Requests, count_sendings, options, region, send_at_once, tune
+from ..shared.tasks import TaskRuntime
+from ..shared.timeouts import TimeoutVariants
+from .requests import (
+    SENDINGS,
+    S3Request,
+    S3Requests,
+    S3Response,
+    disable_expect_continue,
+    options,
+    record_attempts,
+    region,
+    speed_up,
+)
 
 if TYPE_CHECKING:
     import aioboto3
@@ -21,10 +31,10 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 
-_PIECE_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
-class AioBotoStore(S3Requests, Tasks):
+class AioBotoStore(S3Requests):
     """One bucket through aioboto3, in one event loop, whose end closes its connections."""
 
     def __init__(
@@ -37,23 +47,21 @@ class AioBotoStore(S3Requests, Tasks):
         concurrency: int,
         timeout: float,
     ) -> None:
-        super().__init__()
-        self.bucket = bucket
-        self.timeout = timeout
-        self._hurried = Hurried[AioBotoStore]()
+        super().__init__(bucket, TaskRuntime(), timeout)
+        self._hurried = TimeoutVariants[AioBotoStore]()
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
         self._aio_session: aioboto3.Session | None = None
         self._concurrency = concurrency
-        self._opening = asyncio.Lock()
+        self._connect_lock = asyncio.Lock()
         self._clients: dict[bool, S3Client] = {}
 
-    def hurried(self, seconds: float) -> AioBotoStore:
+    def with_timeout(self, seconds: float) -> AioBotoStore:
         return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
 
     def _with_timeout(self, timeout: float) -> AioBotoStore:
-        hurried = AioBotoStore(
+        with_timeout = AioBotoStore(
             self.bucket,
             endpoint_url=self._endpoint_url,
             region_name=self._region_name,
@@ -61,15 +69,15 @@ class AioBotoStore(S3Requests, Tasks):
             concurrency=self._concurrency,
             timeout=timeout,
         )
-        hurried._aio_session = self._made_session()
-        return hurried
+        with_timeout._aio_session = self._get_session()
+        return with_timeout
 
-    async def exchange(self, call: Call) -> Answer:
+    async def _execute(self, call: S3Request) -> S3Response:
         for again in range(SENDINGS):
-            client = await self._client(call.once)
-            fields = await getattr(client, call.method)(**_sendable(call.parameters))
+            client = await self._client(call.no_retry)
+            fields = await getattr(client, call.method)(**_with_chunked_body(call.parameters))
             try:
-                return Answer(fields, await _read(fields), again)
+                return S3Response(fields, await _read(fields), again)
             except Exception:
                 # botocore retries until the headers are there; a body that breaks off after them is ours to fetch
                 # again.
@@ -77,12 +85,12 @@ class AioBotoStore(S3Requests, Tasks):
                     raise
         raise AssertionError("unreachable")
 
-    async def _client(self, once: bool) -> S3Client:
+    async def _client(self, no_retry: bool) -> S3Client:
         if not self._clients:
-            async with self._opening:
+            async with self._connect_lock:
                 if not self._clients:
                     self._clients = await self._connect()
-        return self._clients[once]
+        return self._clients[no_retry]
 
     async def _connect(self) -> dict[bool, S3Client]:
         """The clients, which are closed when the event loop ends, or when this store is no longer needed.
@@ -91,18 +99,18 @@ class AioBotoStore(S3Requests, Tasks):
         which `asyncio.run` calls), and so what `_open` holds: nobody has to close a Dict, nothing stays open.
         The finalizer keeps the generator alive for that, and closes it in its loop when the store goes first.
         """
-        session, custom = self._made_session(), self._endpoint_url is not None
-        signed_for = region(self._region_name, session, custom_endpoint=custom)
-        lifetime = _open(
+        session, custom = self._get_session(), self._endpoint_url is not None
+        signing_region = region(self._region_name, session, custom_endpoint=custom)
+        clients_generator = _open(
             session,
-            {"endpoint_url": self._endpoint_url, "region_name": signed_for},
+            {"endpoint_url": self._endpoint_url, "region_name": signing_region},
             {"custom_endpoint": custom, "concurrency": self._concurrency, "timeout": self.timeout},
         )
-        clients = await anext(lifetime)
-        finalize(self, _close, asyncio.get_running_loop(), lifetime).atexit = False
+        clients = await anext(clients_generator)
+        finalize(self, _close, asyncio.get_running_loop(), clients_generator).atexit = False
         return clients
 
-    def _made_session(self) -> aioboto3.Session:
+    def _get_session(self) -> aioboto3.Session:
         """The session, which finds credentials once for this store and those in a hurry."""
         if self._aio_session is None:
             self._aio_session = _aio_session(self._session)
@@ -118,31 +126,31 @@ async def _open(
 
     async with AsyncExitStack() as stack:
         clients: dict[bool, S3Client] = {}
-        for once, session_class in ((False, AIOHTTPSession), (True, _once_session())):
-            config = AioConfig(http_session_cls=session_class, **options(once=once, **how))
+        for no_retry, session_class in ((False, AIOHTTPSession), (True, _no_retry_session_class())):
+            config = AioConfig(http_session_cls=session_class, **options(no_retry=no_retry, **how))
             opening: Any = session.client("s3", config=config, **where)
-            clients[once] = await stack.enter_async_context(opening)
-            send_at_once(clients[once])
-            count_sendings(clients[once])
+            clients[no_retry] = await stack.enter_async_context(opening)
+            disable_expect_continue(clients[no_retry])
+            record_attempts(clients[no_retry])
         yield clients
 
 
-def _close(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[Any, None]) -> None:
+def _close(loop: asyncio.AbstractEventLoop, clients_generator: AsyncGenerator[Any, None]) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(loop.create_task, lifetime.aclose())
+        loop.call_soon_threadsafe(loop.create_task, clients_generator.aclose())
 
 
-def _aio_session(lender: boto3.Session | None) -> aioboto3.Session:
+def _aio_session(boto_session: boto3.Session | None) -> aioboto3.Session:
     import aioboto3
 
-    session = aioboto3.Session(region_name=lender.region_name if lender else None)
-    tune(session._session)
-    if lender is not None:
-        session._session.register_component("credential_provider", _Credentials(lender))
+    session = aioboto3.Session(region_name=boto_session.region_name if boto_session else None)
+    speed_up(session._session)
+    if boto_session is not None:
+        session._session.register_component("credential_provider", BotoCredentialProvider(boto_session))
     return session
 
 
-def _once_session() -> type[AIOHTTPSession]:
+def _no_retry_session_class() -> type[AIOHTTPSession]:
     """A session that sends a request once: also below botocore's retries, aiohttp sends a PUT or DELETE again.
 
     When a kept-alive connection breaks before the answer, aiohttp takes the request for idempotent (RFC 9112, section
@@ -151,16 +159,16 @@ def _once_session() -> type[AIOHTTPSession]:
     """
     from aiobotocore.httpsession import AIOHTTPSession
 
-    class OnceSession(AIOHTTPSession):
+    class NoRetrySession(AIOHTTPSession):
         async def _get_session(self, proxy_url: Any) -> Any:
             session = await super()._get_session(proxy_url)  # type: ignore[misc] # the stubs leave it out
             session._retry_connection = False
             return session
 
-    return OnceSession
+    return NoRetrySession
 
 
-class _Credentials:
+class BotoCredentialProvider:
     """Lets an asyncio session ask a boto3 one for its credentials at every request, so that refreshed ones count."""
 
     def __init__(self, session: boto3.Session) -> None:
@@ -173,14 +181,14 @@ class _Credentials:
         if lent is None:
             return None
 
-        class Lent(AioCredentials):
+        class SharedCredentials(AioCredentials):
             async def get_frozen_credentials(self) -> Any:  # type: ignore[override] # that of aiobotocore is async
                 return lent.get_frozen_credentials()
 
-        return Lent(*lent.get_frozen_credentials())
+        return SharedCredentials(*lent.get_frozen_credentials())
 
 
-class _Stream(RawIOBase):
+class _ChunkedBody(RawIOBase):
     """A large body that is sent piece by piece, and never copied as a whole.
 
     The event loop's transport copies whatever the socket does not take at once; aiohttp reads all of a file whose
@@ -205,15 +213,15 @@ class _Stream(RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        wanted = len(self._body) if size is None or size < 0 else min(size, _PIECE_BYTES)
+        wanted = len(self._body) if size is None or size < 0 else min(size, CHUNK_BYTES)
         piece = bytes(self._body[self._position : self._position + wanted])
         self._position += len(piece)
         return piece
 
 
-def _sendable(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_chunked_body(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     body = parameters.get("Body", b"")
-    return {**parameters, "Body": _Stream(body)} if len(body) > _PIECE_BYTES else parameters
+    return {**parameters, "Body": _ChunkedBody(body)} if len(body) > CHUNK_BYTES else parameters
 
 
 async def _read(fields: Any) -> bytes:

@@ -1,7 +1,7 @@
 """S3 as calls and answers: what each request of the protocol is in botocore's words, written once for boto3 and
 aioboto3.
 
-Nothing here does I/O: a store made of this sends a `Call` and hands back an `Answer`, or the vendor's exception,
+Nothing here does I/O: a store made of this sends an `S3Request` and returns an `S3Response`, or the vendor's exception,
 which is translated into one of ours in this one place.
 """
 
@@ -12,13 +12,28 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import md5
 from typing import Any
 
 from ...errors import Error, InvalidError, NotFoundError, UnavailableError, UnsupportedStoreError
-from ..base import Body, Deleted, Found, Listed, NotDeleted, NotModified, Page, Reason, Refused, SilenceError, Written
+from ..base import (
+    Body,
+    Conflict,
+    DeleteFailure,
+    DeleteResult,
+    NotModified,
+    ObjectMeta,
+    Page,
+    PreconditionFailed,
+    PutResult,
+    Refusal,
+    RequestTimeoutError,
+    Runtime,
+    ServerTime,
+    StoredObject,
+)
 from ..shared import request_log as log
 
 SENDINGS = 4
@@ -26,37 +41,37 @@ SENDINGS = 4
 CONNECT_SECONDS = 5.0
 """How long a connection is waited for, at most; an answer, for the client's `timeout`."""
 FIRST_PAUSE = 0.25
-LONGEST_CODE = 48
+MAX_CODE_LENGTH = 48
 
-_TRY_AGAIN = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+_CONFLICT_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 _THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
-_BROKEN_OFF = frozenset({"RequestTimeout", "IncompleteBody", "BadDigest"})
+_INCOMPLETE_REQUEST_CODES = frozenset({"RequestTimeout", "IncompleteBody", "BadDigest"})
 _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"}
     | {"SSOError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "LoginRefreshRequired", "NoAuthTokenError"}
 )
-_NEVER_SENT = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
-_SILENCE = frozenset(
+_CONNECT_EXCEPTIONS = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
+_TIMEOUT_EXCEPTIONS = frozenset(
     {"ReadTimeoutError", "AioReadTimeoutError", "SocketTimeoutError", "ServerTimeoutError", "TimeoutError"}
 )
-_STATUS_OF_LINES = {
+_STATUS_BY_CODE = {
     "AccessDenied": 403,
     "InternalError": 500,
     **dict.fromkeys(("ServiceUnavailable", "SlowDownWrite"), 503),
 }
 _SIZE = re.compile(r"[0-9]{1,19}")
-_NO_S3_ANSWER = frozenset({"ResponseParserError", "FlexibleChecksumError"})
+_MALFORMED_RESPONSE_EXCEPTIONS = frozenset({"ResponseParserError", "FlexibleChecksumError"})
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class S3Request:
     """One request: botocore's name for the method, its parameters, and whether it must not be sent twice."""
 
     method: str
     bucket: str
     path: str
     parameters: Mapping[str, Any] = field(repr=False)
-    once: bool = False
+    no_retry: bool = False
 
     @property
     def operation(self) -> str:
@@ -71,7 +86,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class S3Response:
     """A 2xx answer: botocore's parsed fields, and the body read to its end, for which it was asked `again`."""
 
     fields: Mapping[str, Any] = field(repr=False)
@@ -91,7 +106,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Declined:
+class ExpectedFailure:
     """An answer that is no failure, only not a 2xx: nothing there, not modified, a condition that did not hold."""
 
     status: int
@@ -118,10 +133,10 @@ def parse_date(header: str | None) -> datetime:
         raise UnsupportedStoreError("The store tells no time: leases and ages are counted by its Date header") from None
 
 
-def options(*, custom_endpoint: bool, concurrency: int, timeout: float, once: bool) -> dict[str, Any]:
+def options(*, custom_endpoint: bool, concurrency: int, timeout: float, no_retry: bool) -> dict[str, Any]:
     """Arguments of botocore's Config. AWS keeps botocore's defaults; many other servers cannot take two of them."""
     chosen: dict[str, Any] = {
-        "retries": {"mode": "standard", "total_max_attempts": 1 if once else SENDINGS},
+        "retries": {"mode": "standard", "total_max_attempts": 1 if no_retry else SENDINGS},
         "max_pool_connections": concurrency,
         "connect_timeout": min(CONNECT_SECONDS, timeout),
         "read_timeout": timeout,
@@ -141,24 +156,24 @@ def region(chosen: str | None, session: Any, *, custom_endpoint: bool) -> str | 
     return known or ((os.environ.get("AWS_REGION") or "us-east-1") if custom_endpoint else None)
 
 
-def send_at_once(client: Any) -> None:
+def disable_expect_continue(client: Any) -> None:
     """Lets a PUT carry its body along, instead of asking the server first (Expect: 100-continue) and waiting."""
     from botocore.handlers import add_expect_header
 
     client.meta.events.unregister("before-call.s3", add_expect_header)
 
 
-def count_sendings(client: Any) -> None:
+def record_attempts(client: Any) -> None:
     """Has exceptions know how often the request was sent; botocore tells that only with an answer."""
-    client.meta.events.register("needs-retry.s3", _note_sendings)
+    client.meta.events.register("needs-retry.s3", _record_attempts)
 
 
-def _note_sendings(attempts: int, caught_exception: Any, **_: Any) -> None:
+def _record_attempts(attempts: int, caught_exception: Any, **_: Any) -> None:
     if caught_exception is not None:
-        caught_exception.sendings = attempts
+        caught_exception.attempts = attempts
 
 
-def tune(session: Any) -> None:
+def speed_up(session: Any) -> None:
     """Makes a botocore session of our own quicker, in two ways that it has hooks for.
 
     All sessions of this process share its model of S3: to read it is nine tenths of what a client costs to make (80
@@ -182,7 +197,7 @@ def parse_time(value: Any) -> datetime:
     from botocore.utils import parse_timestamp
 
     parsed: datetime = parse_timestamp(value)
-    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=timezone.utc)
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
 
 
 @lru_cache(maxsize=256)
@@ -200,130 +215,132 @@ def _loader(data_path: str | None) -> Any:
 
 
 class S3Requests:
-    """The requests of the protocol over any way of sending a `Call`."""
+    """The requests of the protocol over any way of sending a `S3Request`."""
 
-    bucket: str
-    timeout: float
+    def __init__(self, bucket: str, runtime: Runtime, timeout: float) -> None:
+        self.bucket = bucket
+        self.runtime = runtime
+        self.timeout = timeout
 
-    async def exchange(self, call: Call) -> Answer:
+    async def _execute(self, call: S3Request) -> S3Response:
         """Sends the request, and gives a 2xx answer. Raises the vendor's exception for any other, and for none."""
         raise NotImplementedError
 
-    async def send(self, call: Call) -> Answer | Declined:
+    async def send(self, call: S3Request) -> S3Response | ExpectedFailure:
         """The answer to the request. Raises one of our errors where there is none, or one that will not do."""
-        began, told = log.start(), (log.NO_ANSWER, 0)
+        began, server_time = log.start(), (log.NO_ANSWER, 0)
         try:
-            answer = await self.exchange(call)
-            told = _told(answer.fields, answer.again) if began else told
+            answer = await self._execute(call)
+            server_time = _log_status(answer.fields, answer.again) if began else server_time
             return answer
         except Exception as error:
-            told = _told_by(error) if began else told
+            server_time = _log_status_of_error(error) if began else server_time
             failure = error
         finally:
             if began:
-                log.write(call.operation, call.url, began, *told)
+                log.write(call.operation, call.url, began, *server_time)
         try:
             # Out here ours has no context: a driver's exception that cannot be shown must not hang on there either.
-            return decline(failure, call)
+            return translate_exception(failure, call)
         finally:
             # Its traceback leads back here: together they would keep the request's body until the next collection.
             del failure
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
-    ) -> Found | NotModified | None:
+    ) -> StoredObject | NotModified | None:
         parameters: dict[str, Any] = {}
         if if_none_match is not None:
             parameters["IfNoneMatch"] = if_none_match
         if byte_range is not None:
             parameters["Range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
         answer = await self._send("get_object", path, parameters)
-        if isinstance(answer, Answer):
+        if isinstance(answer, S3Response):
             return _found(answer)
         if answer.status == 416:
             # The object ends before the range begins: it is shorter than anything of ours, and the caller judges that.
             return await self.get(path, if_none_match=if_none_match)
         if answer.status == 304:
             return NotModified()
-        check_absent(answer, path)
+        require_not_found(answer, path)
         return None
 
-    async def head(self, path: str) -> Found | None:
+    async def head(self, path: str) -> StoredObject | None:
         answer = await self._send("head_object", path, {})
-        if isinstance(answer, Answer):
+        if isinstance(answer, S3Response):
             return _found(answer)
-        check_absent(answer, path)
+        require_not_found(answer, path)
         return None
 
     async def put(
         self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
-    ) -> Written | Refused:
+    ) -> PutResult | Refusal:
         # Without a digest, SeaweedFS takes a PUT whose sender dies between head and body for one of an empty object.
         parameters: dict[str, Any] = {"Body": body, "ContentMD5": _content_md5(body)}
         if if_match is not None:
             parameters["IfMatch"] = if_match
         if if_none_match:
             parameters["IfNoneMatch"] = "*"
-        answer = await self._send("put_object", path, parameters, once=True)
-        if isinstance(answer, Answer):
-            return Written(answer.field("ETag"))
+        answer = await self._send("put_object", path, parameters, no_retry=True)
+        if isinstance(answer, S3Response):
+            return PutResult(answer.field("ETag"))
         if if_match is None and not if_none_match:
-            check_conflict(answer, path)
-        return refused(answer)
+            require_conflict(answer, path)
+        return to_precondition_result(answer)
 
-    async def delete(self, path: str, *, if_match: str | None = None) -> Deleted | Refused:
+    async def delete(self, path: str, *, if_match: str | None = None) -> DeleteResult | Refusal:
         if if_match is None:
             answer = await self._send("delete_object", path, {})
-            if isinstance(answer, Declined) and answer.status == 409:
+            if isinstance(answer, ExpectedFailure) and answer.status == 409:
                 raise UnavailableError(f"DeleteObject on s3://{self.bucket}/{path} was answered {answer}")
-            return Deleted()
-        answer = await self._send("delete_object", path, {"IfMatch": if_match}, once=True)
-        return Deleted() if isinstance(answer, Answer) else refused(answer)
+            return DeleteResult()
+        answer = await self._send("delete_object", path, {"IfMatch": if_match}, no_retry=True)
+        return DeleteResult() if isinstance(answer, S3Response) else to_precondition_result(answer)
 
-    async def delete_many(self, paths: Sequence[str]) -> tuple[NotDeleted, ...]:
+    async def delete_many(self, paths: Sequence[str]) -> tuple[DeleteFailure, ...]:
         objects = [{"Key": path} for path in paths]
         answer = await self._send(
-            "delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}}, where=folder(paths)
+            "delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}}, where=common_folder(paths)
         )
-        if isinstance(answer, Declined):
+        if isinstance(answer, ExpectedFailure):
             raise UnavailableError(f"DeleteObjects was answered {answer}")
         return tuple(_not_deleted(line, self.bucket) for line in answer.fields.get("Errors", ()))
 
-    async def copy(self, path: str, *, source_if_match: str, if_match: str) -> Written | Refused:
+    async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:
         parameters = {
             "CopySource": {"Bucket": self.bucket, "Key": path},
             "CopySourceIfMatch": source_if_match,
             "IfMatch": if_match,
             "MetadataDirective": "REPLACE",
         }
-        answer = await self._send("copy_object", path, parameters, once=True)
-        if isinstance(answer, Answer):
-            return Written(Answer(answer.field("CopyObjectResult")).field("ETag"))
-        return refused(answer)
+        answer = await self._send("copy_object", path, parameters, no_retry=True)
+        if isinstance(answer, S3Response):
+            return PutResult(S3Response(answer.field("CopyObjectResult")).field("ETag"))
+        return to_precondition_result(answer)
 
-    async def list_page(self, prefix: str, *, after: str = "", until: str | None = None) -> Page:
-        parameters = {"Prefix": prefix, "StartAfter": after} if after else {"Prefix": prefix}
+    async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
+        parameters = {"Prefix": prefix, "StartAfter": start_after} if start_after else {"Prefix": prefix}
         answer = await self._send("list_objects_v2", None, parameters, where=prefix)
-        if isinstance(answer, Declined):
+        if isinstance(answer, ExpectedFailure):
             raise UnavailableError(f"ListObjectsV2 was answered {answer}")
         listed = tuple(_listed(line, prefix) for line in answer.fields.get("Contents", ()))
-        wanted = listed if until is None else tuple(line for line in listed if line.path < until)
+        wanted = listed if end_before is None else tuple(line for line in listed if line.path < end_before)
         truncated = answer.field("IsTruncated")
         if truncated and not listed:
             raise UnavailableError(
                 f"A listing of s3://{self.bucket}/{prefix} says that more follows, and shows nothing"
             )
-        return Page(wanted, truncated and len(wanted) == len(listed), answer.date)
+        return Page(wanted, truncated and len(wanted) == len(listed), ServerTime(answer.date))
 
     async def _send(
-        self, method: str, path: str | None, parameters: dict[str, Any], *, where: str = "", once: bool = False
-    ) -> Answer | Declined:
+        self, method: str, path: str | None, parameters: dict[str, Any], *, where: str = "", no_retry: bool = False
+    ) -> S3Response | ExpectedFailure:
         """Sends a request about an object, or, where there is no `path`, about what lies at `where`."""
         addressed = {"Bucket": self.bucket} if path is None else {"Bucket": self.bucket, "Key": path}
-        return await self.send(Call(method, self.bucket, path or where, addressed | parameters, once))
+        return await self.send(S3Request(method, self.bucket, path or where, addressed | parameters, no_retry))
 
 
-def folder(paths: Sequence[str]) -> str:
+def common_folder(paths: Sequence[str]) -> str:
     """Where the objects of a bulk deletion lie."""
     return paths[0].rpartition("/")[0] + "/" if paths else ""
 
@@ -332,34 +349,34 @@ def _content_md5(body: Body) -> str:
     return b64encode(md5(body, usedforsecurity=False).digest()).decode()
 
 
-def _found(answer: Answer) -> Found:
+def _found(answer: S3Response) -> StoredObject:
     fields = answer.fields
     whole = fields.get("ContentRange", "").rpartition("/")[2]
     size = int(whole) if _SIZE.fullmatch(whole) else fields.get("ContentLength", len(answer.body))
-    return Found(answer.body, answer.field("ETag"), size, answer.field("LastModified"), answer.date)
+    return StoredObject(answer.body, answer.field("ETag"), size, answer.field("LastModified"), ServerTime(answer.date))
 
 
-def check_absent(answer: Declined, path: str) -> None:
+def require_not_found(answer: ExpectedFailure, path: str) -> None:
     """Only a 404 says that nothing is there; a 409 or 412 to a read says nothing of the kind."""
     if answer.status != 404:
         raise UnavailableError(f"A read of {path!r} was answered {answer}")
 
 
-def _not_deleted(line: Mapping[str, Any], bucket: str) -> NotDeleted:
-    path, code = line.get("Key", ""), checked_code(line.get("Code", ""))
-    call = Call("delete_objects", bucket, path, {})
-    return NotDeleted(path, refusal(_STATUS_OF_LINES.get(code, 400), code, line.get("Message", ""), call))
+def _not_deleted(line: Mapping[str, Any], bucket: str) -> DeleteFailure:
+    path, code = line.get("Key", ""), safe_error_code(line.get("Code", ""))
+    call = S3Request("delete_objects", bucket, path, {})
+    return DeleteFailure(path, error_for_status(_STATUS_BY_CODE.get(code, 400), code, line.get("Message", ""), call))
 
 
-def check_conflict(answer: Declined, path: str) -> None:
+def require_conflict(answer: ExpectedFailure, path: str) -> None:
     """Nothing was asked that could fail to hold: other than a 409, this is not S3 speaking, but what stands before."""
     if answer.status != 409:
-        raise UnavailableError(f"A put of {path!r} was answered {answer}", sent=False)
+        raise UnavailableError(f"A put of {path!r} was answered {answer}", maybe_applied=False)
 
 
-def _listed(line: Mapping[str, Any], prefix: str) -> Listed:
+def _listed(line: Mapping[str, Any], prefix: str) -> ObjectMeta:
     try:
-        listed = Listed(line["Key"], line.get("ETag", ""), line["Size"], line["LastModified"])
+        listed = ObjectMeta(line["Key"], line.get("ETag", ""), line["Size"], line["LastModified"])
     except KeyError as error:
         raise UnavailableError(f"A listing without {error} is not one of S3: what stands between?") from None
     if not listed.path.startswith(prefix):
@@ -367,74 +384,76 @@ def _listed(line: Mapping[str, Any], prefix: str) -> Listed:
     return listed
 
 
-def refused(answer: Declined) -> Refused:
+def to_precondition_result(answer: ExpectedFailure) -> Refusal:
     # "If-Match on a missing object" is 404 on some servers and 412 on others; both mean that it is not there.
-    return Refused(Reason.CONFLICT if answer.status == 409 else Reason.CONDITION)
+    return Conflict() if answer.status == 409 else PreconditionFailed()
 
 
-def _told(fields: Mapping[str, Any], again: int = 0) -> tuple[log.Status, int]:
+def _log_status(fields: Mapping[str, Any], again: int = 0) -> tuple[log.Status, int]:
     """The status of an answer, and how often the request was sent again."""
     about = fields.get("ResponseMetadata", {})
-    return about.get("HTTPStatusCode", log.NOT_CLEAR), about.get("RetryAttempts", 0) + again
+    return about.get("HTTPStatusCode", log.UNKNOWN), about.get("RetryAttempts", 0) + again
 
 
-def _told_by(error: Exception) -> tuple[log.Status, int]:
+def _log_status_of_error(error: Exception) -> tuple[log.Status, int]:
     response = getattr(error, "response", None)
     if isinstance(response, dict):
-        return _told(response)
+        return _log_status(response)
     if type(error).__name__ in _NO_CREDENTIALS:
         return log.NOT_SENT, 0
-    return log.NO_ANSWER, getattr(error, "sendings", 1) - 1
+    return log.NO_ANSWER, getattr(error, "attempts", 1) - 1
 
 
-def decline(error: Exception, call: Call) -> Declined:
+def translate_exception(error: Exception, call: S3Request) -> ExpectedFailure:
     """What the vendor's exception says where it is no failure. Raises one of ours, from it, for everything else."""
-    verdict = _verdict(error, call)
+    verdict = _classify_exception(error, call)
     if verdict is None:
         raise error
-    if isinstance(verdict, Declined):
+    if isinstance(verdict, ExpectedFailure):
         return verdict
-    from ..shared.redaction import made_harmless
+    from ..shared.redaction import sanitised
 
-    raise verdict from made_harmless(error)
+    raise verdict from sanitised(error)
 
 
-def _verdict(error: Exception, call: Call) -> Declined | Error | None:
+def _classify_exception(error: Exception, call: S3Request) -> ExpectedFailure | Error | None:
     """None for what is no vendor's exception but a mistake of somebody's."""
     response = getattr(error, "response", None)
     if not isinstance(response, dict) or "Error" not in response:
-        return _failure(error, call)
+        return _transport_error(error, call)
     if getattr(error, "operation_name", call.operation) not in (call.operation, "CreateSession", "HeadBucket"):
         # A provider of credentials (SSO, STS) asked a service of its own: its 404 is not the store's.
-        from ..shared.access_denied import no_credentials
+        from ..shared.access_denied import missing_credentials_error
 
-        return no_credentials(call, str(error))
+        return missing_credentials_error(call, str(error))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return judge(status, str(response["Error"].get("Code", "")), str(response["Error"].get("Message", "")), call)
+    return classify_status(
+        status, str(response["Error"].get("Code", "")), str(response["Error"].get("Message", "")), call
+    )
 
 
-def judge(status: int, code: str, message: str, call: Call) -> Declined | Error:
+def classify_status(status: int, code: str, message: str, call: S3Request) -> ExpectedFailure | Error:
     """What an answer other than 2xx is: no failure, or this error of ours."""
-    code = checked_code(code)
+    code = safe_error_code(code)
     missing = status == 404 and code != "NoSuchBucket"
-    if status in (304, 412, 416) or missing or (status == 409 and code in _TRY_AGAIN):
-        return Declined(status, code)
-    return refusal(status, code, message, call)
+    if status in (304, 412, 416) or missing or (status == 409 and code in _CONFLICT_CODES):
+        return ExpectedFailure(status, code)
+    return error_for_status(status, code, message, call)
 
 
-def checked_code(code: str) -> str:
+def safe_error_code(code: str) -> str:
     """An error's code as S3 has them, such as NoSuchKey; empty for what is none, whatever that may be."""
-    is_name = code[:1].isupper() and not code.isupper() and code.replace(".", "").isalnum()
-    return code if (is_name and len(code) <= LONGEST_CODE) or (code.isdigit() and len(code) == 3) else ""
+    is_valid_name = code[:1].isupper() and not code.isupper() and code.replace(".", "").isalnum()
+    return code if (is_valid_name and len(code) <= MAX_CODE_LENGTH) or (code.isdigit() and len(code) == 3) else ""
 
 
-def refusal(status: int, code: str, message: str, call: Call) -> Error:
+def error_for_status(status: int, code: str, message: str, call: S3Request) -> Error:
     """An answer that says no, as one of ours."""
-    from ..shared.access_denied import NOT_ACCEPTED, denied
+    from ..shared.access_denied import CREDENTIAL_ERRORS, access_denied_error
     from ..shared.redaction import redacted
 
-    if status in (401, 403) or code in NOT_ACCEPTED:
-        return denied(call, status, code, message)
+    if status in (401, 403) or code in CREDENTIAL_ERRORS:
+        return access_denied_error(call, status, code, message)
     said = f"{call}: {status} {code} {redacted(message)}".rstrip()
     if code == "NoSuchBucket":
         return NotFoundError(
@@ -445,25 +464,25 @@ def refusal(status: int, code: str, message: str, call: Call) -> Error:
     if status in (301, 307):
         return InvalidError(f"The bucket {call.bucket!r} is in another region or behind another endpoint. {said}")
     if status == 429 or code in _THROTTLED:
-        return UnavailableError(f"The store asks to slow down. {said}", sent=False)
-    if status >= 500 or status == 408 or code in _BROKEN_OFF:
+        return UnavailableError(f"The store asks to slow down. {said}", maybe_applied=False)
+    if status >= 500 or status == 408 or code in _INCOMPLETE_REQUEST_CODES:
         return UnavailableError(f"The store failed to answer. {said}")
     return Error(f"The store refused the request. {said}")
 
 
-def _failure(error: Exception, call: Call) -> Error | None:
+def _transport_error(error: Exception, call: S3Request) -> Error | None:
     """No answer at all, as one of ours; None for what is no vendor's exception but a mistake of somebody's."""
-    from ..shared.access_denied import no_credentials
+    from ..shared.access_denied import missing_credentials_error
     from ..shared.redaction import redacted
 
     kind = type(error).__name__
     if kind in _NO_CREDENTIALS:
-        return no_credentials(call, str(error))
-    if kind in _SILENCE:
-        return silence(call)
-    if kind in _NEVER_SENT and _never_connected(error):
-        failed = SilenceError if kind == "ConnectTimeoutError" else UnavailableError
-        return failed(f"{call}: the store cannot be reached: {redacted(str(error))}", sent=False)
+        return missing_credentials_error(call, str(error))
+    if kind in _TIMEOUT_EXCEPTIONS:
+        return timeout_error(call)
+    if kind in _CONNECT_EXCEPTIONS and _never_connected(error):
+        failed = RequestTimeoutError if kind == "ConnectTimeoutError" else UnavailableError
+        return failed(f"{call}: the store cannot be reached: {redacted(str(error))}", maybe_applied=False)
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "urllib3"):
         return UnavailableError(f"{call}: the connection broke: {redacted(repr(error))}")
     if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
@@ -478,9 +497,11 @@ def _failure(error: Exception, call: Call) -> Error | None:
     return None
 
 
-def silence(call: Call) -> SilenceError:
+def timeout_error(call: S3Request) -> RequestTimeoutError:
     """The error for a request that was sent, and got no answer, or no more of it, for as long as it was waited for."""
-    return SilenceError(f"{call}: no answer in time. Client(timeout=...) or S3DICT_TIMEOUT sets how long is waited")
+    return RequestTimeoutError(
+        f"{call}: no answer in time. Client(timeout=...) or S3DICT_TIMEOUT sets how long is waited"
+    )
 
 
 def _never_connected(error: Exception) -> bool:
@@ -493,13 +514,13 @@ def _never_connected(error: Exception) -> bool:
     return isinstance(cause, ClientConnectorError)
 
 
-def _botocore_failure(error: Exception, call: Call) -> Error:
+def _botocore_failure(error: Exception, call: S3Request) -> Error:
     from botocore.exceptions import ConnectionError as NoConnection
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
     from ..shared.redaction import redacted
 
     broken = isinstance(error, (HTTPClientError, NoConnection, IncompleteReadError))
-    if broken or type(error).__name__ in _NO_S3_ANSWER:
+    if broken or type(error).__name__ in _MALFORMED_RESPONSE_EXCEPTIONS:
         return UnavailableError(f"{call}: the connection broke: {redacted(str(error))}")
     return InvalidError(f"{call}: {redacted(str(error))}")

@@ -13,17 +13,17 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.store import S3Store
 
 from ...errors import InvalidError, PermissionDeniedError
-from ..boto.requests import CONNECT_SECONDS, Call
-from ..shared.timeouts import Hurried
-from .errors import declined
-from .server_clock import StoreClock
+from ..boto.requests import CONNECT_SECONDS, S3Request
+from ..shared.timeouts import TimeoutVariants
+from .errors import translate_obstore_exception
+from .server_clock import ServerClock
 
 if TYPE_CHECKING:
     import boto3
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
     Provider = Callable[[], S3Credential]
 
-OLDEST = (0, 12)
+MIN_VERSION = (0, 12)
 """Earlier releases tell less of what a server answered, and in other words."""
 MEGABYTE = 1 << 20
 SECONDS_PER_MEGABYTE = 8
 IDLE_SECONDS = 4
 """Servers keep an idle connection for five seconds at least."""
-LENT_FOR = timedelta(minutes=10)
+CREDENTIAL_TTL = timedelta(minutes=10)
 """obstore asks again five minutes before that; boto3 gives nothing that ends within ten."""
 _DOMAINS = {
     "cn-": "amazonaws.com.cn",
@@ -49,19 +49,19 @@ _DOMAINS = {
 }
 
 
-_started_in: int | None = None
+_runtime_pid: int | None = None
 
 
-def works_here() -> bool:
+def usable_in_this_process() -> bool:
     """False in a child that was forked after its parent had sent requests.
 
     The threads of obstore's runtime are not forked with it: the first request would wait for them for ever.
     """
-    return _started_in in (None, os.getpid())
+    return _runtime_pid in (None, os.getpid())
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class BucketEndpoint:
     """Where the bucket is, and whether its name is part of the host's."""
 
     bucket: str
@@ -73,7 +73,7 @@ class Address:
         return self.endpoint if self.virtual_hosted else f"{self.endpoint}/{self.bucket}"
 
 
-class Connection:
+class ObstoreClients:
     """The stores of obstore for one bucket, and its clock. Threads and event loops share it; a forked child must not.
 
     Making one reads nothing and connects to nothing.
@@ -93,70 +93,74 @@ class Connection:
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
-        self._hurried = Hurried[Connection]()
-        self._making = threading.Lock()
-        self._common: dict[str, Any] = {}
+        self._hurried = TimeoutVariants[ObstoreClients]()
+        self._lock = threading.Lock()
+        self._store_options: dict[str, Any] = {}
         self._stores: dict[float, S3Store] = {}
-        self._clock: StoreClock | None = None
+        self._clock: ServerClock | None = None
 
-    def with_timeout(self, timeout: float) -> Connection:
+    def with_timeout(self, timeout: float) -> ObstoreClients:
         """The way to the same bucket, with that timeout: by the same credentials, and the same clock."""
         return self._hurried.of(timeout, self._with_timeout)
 
-    def _with_timeout(self, timeout: float) -> Connection:
+    def _with_timeout(self, timeout: float) -> ObstoreClients:
         # To find credentials may take a request, or ask somebody for a code: once is enough.
-        self._set_up()
-        hurried = Connection(
+        self._init()
+        with_timeout = ObstoreClients(
             self.bucket,
             endpoint_url=self._endpoint_url,
             region_name=self._region_name,
             session=self._session,
             timeout=timeout,
         )
-        hurried._common, hurried._clock = self._common, self._clock
-        return hurried
+        with_timeout._store_options, with_timeout._clock = self._store_options, self._clock
+        return with_timeout
 
     @property
-    def clock(self) -> StoreClock:
+    def clock(self) -> ServerClock:
         if self._clock is None:
-            self._set_up()
+            self._init()
         assert self._clock is not None
         return self._clock
 
     def store(self, size: int = 0) -> S3Store:
         """The store for a request with a body of that size: larger ones are waited for longer."""
-        seconds = patience(size, self.timeout)
+        seconds = read_timeout(size, self.timeout)
         found = self._stores.get(seconds)
         return found if found is not None else self._make(seconds)
 
     def _make(self, seconds: float) -> S3Store:
-        global _started_in  # noqa: PLW0603 (the runtime is one for the process)
-        self._set_up()
-        _started_in = os.getpid()
-        with self._making:
+        global _runtime_pid  # noqa: PLW0603 (the runtime is one for the process)
+        self._init()
+        _runtime_pid = os.getpid()
+        with self._lock:
             if seconds not in self._stores:
-                self._stores[seconds] = S3Store(client_options=_client_options(seconds), **self._common)
+                self._stores[seconds] = S3Store(client_options=_client_options(seconds), **self._store_options)
             return self._stores[seconds]
 
-    def _set_up(self) -> None:
-        with self._making:
+    def _init(self) -> None:
+        with self._lock:
             if self._clock is not None:
                 return
-            _check_release()
-            lender = self._session
-            given = None if lender is not None else static_credentials(os.environ)
-            signed_for = self._region_name or (lender.region_name if lender is not None else region_of(os.environ))
-            if (lender is None and given is None) or (signed_for is None and _has_profiles(os.environ)):
+            _check_version()
+            boto_session = self._session
+            given = None if boto_session is not None else static_credentials(os.environ)
+            signing_region = self._region_name or (
+                boto_session.region_name if boto_session is not None else region_from_env(os.environ)
+            )
+            if (boto_session is None and given is None) or (signing_region is None and _has_aws_config(os.environ)):
                 import boto3
 
-                lender = lender or boto3.Session()
-                signed_for = signed_for or lender.region_name
-            signed_for = signed_for or "us-east-1"
-            address = address_of(self.bucket, self._endpoint_url, signed_for, os.environ)
-            provider = lent_by(lender) if lender is not None and given is None else lambda: given
-            self._common = _store_arguments(address, signed_for, provider)
+                boto_session = boto_session or boto3.Session()
+                signing_region = signing_region or boto_session.region_name
+            signing_region = signing_region or "us-east-1"
+            address = resolve_endpoint(self.bucket, self._endpoint_url, signing_region, os.environ)
+            provider = (
+                boto_credential_provider(boto_session) if boto_session is not None and given is None else lambda: given
+            )
+            self._store_options = _store_arguments(address, signing_region, provider)
             bundle = os.environ.get("AWS_CA_BUNDLE")
-            self._clock = StoreClock(address.url, self._signed_url, ca_bundle=bundle, timeout=self.timeout)
+            self._clock = ServerClock(address.url, self._signed_url, ca_bundle=bundle, timeout=self.timeout)
 
     def _signed_url(self) -> str:
         """Of an object that need not be there: whatever the answer is, it has a Date."""
@@ -164,11 +168,11 @@ class Connection:
         try:
             return obstore.sign(self.store(), "HEAD", path, timedelta(minutes=1))
         except Exception as error:
-            declined(error, Call("head_object", self.bucket, path, {}))
+            translate_obstore_exception(error, S3Request("head_object", self.bucket, path, {}))
             raise
 
 
-def _store_arguments(address: Address, region: str, provider: Any) -> dict[str, Any]:
+def _store_arguments(address: BucketEndpoint, region: str, provider: Any) -> dict[str, Any]:
     return {
         "bucket": address.bucket,
         "region": region,
@@ -217,7 +221,7 @@ def _certificates(bundle: str) -> bytes:
         raise InvalidError(f"AWS_CA_BUNDLE names a file that cannot be read: {error}") from error
 
 
-def patience(size: int, timeout: float) -> float:
+def read_timeout(size: int, timeout: float) -> float:
     """How many seconds an answer to a body of that size is waited for, where the client has that timeout.
 
     obstore's read timeout counts from the beginning of the request, with the time to send the body; it is fixed for a
@@ -228,20 +232,22 @@ def patience(size: int, timeout: float) -> float:
     return timeout + SECONDS_PER_MEGABYTE * (1 << (size // MEGABYTE).bit_length())
 
 
-def address_of(bucket: str, endpoint_url: str | None, region: str, environment: Mapping[str, str]) -> Address:
+def resolve_endpoint(
+    bucket: str, endpoint_url: str | None, region: str, environment: Mapping[str, str]
+) -> BucketEndpoint:
     """By path on a custom endpoint; on AWS by the host's name where the bucket's may be part of it, as boto3 does."""
     if endpoint_url is not None:
-        return Address(bucket, endpoint_url.rstrip("/"), False)
+        return BucketEndpoint(bucket, endpoint_url.rstrip("/"), False)
     service = "s3-fips" if _is_on(environment, "AWS_USE_FIPS_ENDPOINT") else "s3"
     dualstack = ".dualstack" if _is_on(environment, "AWS_USE_DUALSTACK_ENDPOINT") else ""
     domain = next((domain for prefix, domain in _DOMAINS.items() if region.startswith(prefix)), "amazonaws.com")
     host = f"{service}{dualstack}.{region}.{domain}"
     if re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
-        return Address(bucket, f"https://{bucket}.{host}", True)
-    return Address(bucket, f"https://{host}", False)
+        return BucketEndpoint(bucket, f"https://{bucket}.{host}", True)
+    return BucketEndpoint(bucket, f"https://{host}", False)
 
 
-def region_of(environment: Mapping[str, str]) -> str | None:
+def region_from_env(environment: Mapping[str, str]) -> str | None:
     return environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION") or None
 
 
@@ -254,7 +260,7 @@ def static_credentials(environment: Mapping[str, str]) -> S3Credential | None:
     return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
 
 
-def lent_by(session: boto3.Session) -> Provider:
+def boto_credential_provider(session: boto3.Session) -> Provider:
     """The credentials of a boto3 session, which keeps them fresh. Raises PermissionDeniedError when it has none."""
     lent = session.get_credentials()
     if lent is None:
@@ -268,13 +274,13 @@ def lent_by(session: boto3.Session) -> Provider:
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            "expires_at": datetime.now(timezone.utc) + LENT_FOR,
+            "expires_at": datetime.now(UTC) + CREDENTIAL_TTL,
         }
 
     return provide
 
 
-def _has_profiles(environment: Mapping[str, str]) -> bool:
+def _has_aws_config(environment: Mapping[str, str]) -> bool:
     return os.path.isfile(os.path.expanduser(environment.get("AWS_CONFIG_FILE") or "~/.aws/config"))
 
 
@@ -282,9 +288,9 @@ def _is_on(environment: Mapping[str, str], name: str) -> bool:
     return environment.get(name, "").lower() == "true"
 
 
-def _check_release() -> None:
+def _check_version() -> None:
     release = getattr(obstore, "__version__", "0")
-    if tuple(int(number) for number in re.findall(r"\d+", release)[:2]) < OLDEST:
+    if tuple(int(number) for number in re.findall(r"\d+", release)[:2]) < MIN_VERSION:
         raise InvalidError(
             f"obstore {release} is too old: pip install -U 's3-shared-dict[fast]', or set the driver to 'boto3'"
         )

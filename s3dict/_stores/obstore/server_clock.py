@@ -22,11 +22,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ...errors import UnavailableError
-from ..base import steady_seconds
+from ..base import monotonic_seconds
 from ..boto import requests as s3
 from ..shared import request_log as log
 
@@ -34,35 +34,17 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage, HTTPResponse
     from urllib.request import Request
 
-SIGNED_WITHIN = timedelta(minutes=15)
-TRUSTED_SECONDS = 60.0
-PARTED_SECONDS = 1.0
+MAX_SIGNATURE_SKEW = timedelta(minutes=15)
+RESYNC_AFTER = 60.0
+MAX_DIVERGENCE = 1.0
 DRIFT = 0.0005
 """How much faster or slower one clock may run than another: what NTP slews at most."""
-PATIENCE_SECONDS = 2.0
+TIMEOUT = 2.0
 """How long its answer is waited for, at most: an event loop stands still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The store's clock when an answer of it arrived, which was at `steady` here."""
-
-    clock: StoreClock
-    steady: float
-
-    def date(self) -> datetime:
-        return self.clock.at(self.steady)
-
-    def has_reached(self, moment: datetime) -> bool:
-        wall = datetime.fromtimestamp(time.time() - steady_seconds() + self.steady, timezone.utc)
-        return wall + SIGNED_WITHIN >= moment and self.date() >= moment
-
-    def __add__(self, later: timedelta, /) -> Answered:
-        return Answered(self.clock, self.steady + later.total_seconds())
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Sample:
     """The store's clock showed at least `date` when the clocks here showed `steady` and `wall`."""
 
     date: datetime
@@ -70,15 +52,15 @@ class _Reading:
     wall: float
 
     def is_current(self) -> bool:
-        passed = steady_seconds() - self.steady
-        return 0 <= passed < TRUSTED_SECONDS and abs(time.time() - self.wall - passed) < PARTED_SECONDS
+        passed = monotonic_seconds() - self.steady
+        return 0 <= passed < RESYNC_AFTER and abs(time.time() - self.wall - passed) < MAX_DIVERGENCE
 
     def at(self, moment: float) -> datetime:
         passed = moment - self.steady
         return self.date + timedelta(seconds=passed - DRIFT * abs(passed))
 
 
-class StoreClock:
+class ServerClock:
     """The clock of the store that serves the bucket at `url`. It is asked when somebody wants to know the time."""
 
     def __init__(
@@ -87,32 +69,37 @@ class StoreClock:
         signed_url: Callable[[], str],
         *,
         ca_bundle: str | None = None,
-        timeout: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT,
     ) -> None:
         self._url = url
         self._signed_url = signed_url
         self._ca_bundle = ca_bundle
-        self._timeout = min(PATIENCE_SECONDS, timeout)
-        self._asking = threading.Lock()
-        self._reading: _Reading | None = None
+        self._timeout = min(TIMEOUT, timeout)
+        self._sync_lock = threading.Lock()
+        self._sample: _Sample | None = None
 
-    def at(self, moment: float) -> datetime:
-        """What the store's clock showed, at least, when `steady_seconds` gave `moment`. At times this takes a request.
+    def time_at(self, moment: float) -> datetime:
+        """Return what the store's clock showed, at least, at `moment` of `monotonic_seconds`. May take a request.
 
         Raises UnavailableError, and UnsupportedStoreError for a store that tells no time.
         """
-        reading = self._reading
-        if reading is None or not reading.is_current():
-            with self._asking:
-                reading = self._reading
-                if reading is None or not reading.is_current():
-                    reading = self._reading = self._ask()
-        return reading.at(moment)
+        sample = self._sample
+        if sample is None or not sample.is_current():
+            with self._sync_lock:
+                sample = self._sample
+                if sample is None or not sample.is_current():
+                    sample = self._sample = self._sync()
+        return sample.at(moment)
 
-    def _ask(self) -> _Reading:
+    def latest_at(self, moment: float) -> datetime:
+        """Return a time that the store's clock cannot have passed at `moment`: S3 refuses signatures that are off."""
+        wall = time.time() - monotonic_seconds() + moment
+        return datetime.fromtimestamp(wall, UTC) + MAX_SIGNATURE_SKEW
+
+    def _sync(self) -> _Sample:
         headers = self._head()
         # After the answer: the store's clock showed its Date before.
-        return _Reading(s3.parse_date(headers.get("Date")), steady_seconds(), time.time())
+        return _Sample(s3.parse_date(headers.get("Date")), monotonic_seconds(), time.time())
 
     def _head(self) -> HTTPMessage:
         from http.client import HTTPException
@@ -121,9 +108,9 @@ class StoreClock:
         from ..shared.redaction import redacted
 
         opened, failure = _opener(self._ca_bundle, self._timeout), ""
-        ways: tuple[tuple[str, Callable[[], str]], ...]
-        ways = (("HeadBucket", lambda: self._url), ("HeadObject", self._signed_url))
-        for operation, address in ways:
+        attempts: tuple[tuple[str, Callable[[], str]], ...]
+        attempts = (("HeadBucket", lambda: self._url), ("HeadObject", self._signed_url))
+        for operation, address in attempts:
             began, status = log.start(), log.NO_ANSWER
             try:
                 with opened(Request(address(), method="HEAD")) as answer:  # noqa: S310 (http or https, as was checked)
@@ -136,7 +123,9 @@ class StoreClock:
             finally:
                 if began:
                     log.write(operation, self._url, began, status, 0)
-        raise UnavailableError(f"The store's clock cannot be read with HEAD {self._url}: {failure}", sent=False)
+        raise UnavailableError(
+            f"The store's clock cannot be read with HEAD {self._url}: {failure}", maybe_applied=False
+        )
 
 
 def _opener(ca_bundle: str | None, timeout: float) -> Callable[[Request], HTTPResponse]:
@@ -144,11 +133,11 @@ def _opener(ca_bundle: str | None, timeout: float) -> Callable[[Request], HTTPRe
     from ssl import create_default_context
     from urllib.request import HTTPErrorProcessor, HTTPSHandler, build_opener
 
-    class AsItComes(HTTPErrorProcessor):
+    class AcceptAnyStatus(HTTPErrorProcessor):
         def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:  # noqa: ARG002 (its name)
             return response
 
         https_response = http_response
 
-    opener = build_opener(AsItComes, HTTPSHandler(context=create_default_context(cafile=ca_bundle)))
+    opener = build_opener(AcceptAnyStatus, HTTPSHandler(context=create_default_context(cafile=ca_bundle)))
     return lambda request: opener.open(request, timeout=timeout)

@@ -12,9 +12,9 @@ from ...errors import PermissionDeniedError, PolicyName
 from .redaction import redacted
 
 if TYPE_CHECKING:
-    from ..boto.requests import Call
+    from ..boto.requests import S3Request
 
-ACTIONS = {
+IAM_ACTIONS = {
     "HeadObject": "s3:GetObject",
     "ListObjectsV2": "s3:ListBucket",
     "CopyObject": "s3:PutObject",
@@ -30,7 +30,7 @@ ACTIONS = {
 }
 """What a policy calls the operations that it does not call by their own names."""
 
-POLICIES: dict[str, PolicyName] = {
+MIN_POLICY: dict[str, PolicyName] = {
     "kms:Decrypt": "reader",
     "kms:GenerateDataKey": "writer",
     "s3:DeleteObject": "writer",
@@ -50,7 +50,7 @@ _EPHEMERAL = re.compile(r"/ephemeral/")
 _SCRATCH = re.compile(r"/sweep-1d/probe/")
 _STORE = re.compile(r"/store\.json$")
 
-NOT_ACCEPTED = {
+CREDENTIAL_ERRORS = {
     "AuthorizationHeaderMalformed": "mend the region, or AWS_ACCESS_KEY_ID",
     "ExpiredToken": "the session token has expired: sign in again, or renew it",
     "InvalidAccessKeyId": "the store does not know this access key: mend AWS_ACCESS_KEY_ID, or the endpoint",
@@ -60,43 +60,45 @@ NOT_ACCEPTED = {
 }
 """The codes by which S3 says that it is the credentials, and what to do."""
 
-_SENTENCE = re.compile(r"not authorized to perform: ((?:s3|kms):[A-Za-z]{1,64}) on")
+_AWS_DENIAL = re.compile(r"not authorized to perform: ((?:s3|kms):[A-Za-z]{1,64}) on")
 _KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[\w-]+:\d{12}:key/[\w-]{1,40}")
 
 
-def denied(call: Call, status: int, code: str, message: str) -> PermissionDeniedError:
+def access_denied_error(call: S3Request, status: int, code: str, message: str) -> PermissionDeniedError:
     """The error for an answer that is 401 or 403, or has a code that speaks of credentials."""
     said = f"{status} {code} {redacted(message)}".strip()
     if code == "RequestTimeTooSkewed":
         return PermissionDeniedError(
             f"{call}: {said}. The clock here is too far from the store's: set it right, by NTP"
         )
-    if status == 401 or code in NOT_ACCEPTED:
-        advice = NOT_ACCEPTED.get(code, "mend AWS_ACCESS_KEY_ID and the rest, or the endpoint")
+    if status == 401 or code in CREDENTIAL_ERRORS:
+        advice = CREDENTIAL_ERRORS.get(code, "mend AWS_ACCESS_KEY_ID and the rest, or the endpoint")
         return PermissionDeniedError(f"{call}: {said}. Check the credentials, which are not accepted: {advice}")
-    spelled_out = _SENTENCE.search(message)
+    spelled_out = _AWS_DENIAL.search(message)
     action = spelled_out[1] if spelled_out else action_of(call.operation)
     resource, policy = _resource(call, action, message), _policy(call, action)
-    lacking = f"{call} was denied: {said}. Lacking is {_needs(call, action)} on {resource or 'the key of KMS'}"
+    lacking = (
+        f"{call} was denied: {said}. Lacking is {_required_actions(call, action)} on {resource or 'the key of KMS'}"
+    )
     explicit = "explicit deny" in message
-    grant = "a policy denies it explicitly, and no other can grant it" if explicit else _grant(call, policy)
+    grant = "a policy denies it explicitly, and no other can grant it" if explicit else _granting_policy(call, policy)
     unsaid = ". It may also be the credentials: an answer to HEAD does not say" if "Head" in call.operation else ""
     return PermissionDeniedError(f"{lacking}: {grant}{unsaid}", action=action, resource=resource, policy=policy)
 
 
-def no_credentials(call: Call, why: str) -> PermissionDeniedError:
+def missing_credentials_error(call: S3Request, error: str) -> PermissionDeniedError:
     """The error where there is nothing to sign a request with."""
     return PermissionDeniedError(
-        f"{call}: no usable credentials: {redacted(why)}. Set AWS_ACCESS_KEY_ID and the rest, or a profile or role"
+        f"{call}: no usable credentials: {redacted(error)}. Set AWS_ACCESS_KEY_ID and the rest, or a profile or role"
     )
 
 
 def action_of(operation: str) -> str:
     """What a policy calls the operation."""
-    return ACTIONS.get(operation, f"s3:{operation}")
+    return IAM_ACTIONS.get(operation, f"s3:{operation}")
 
 
-def _resource(call: Call, action: str, message: str) -> str | None:
+def _resource(call: S3Request, action: str, message: str) -> str | None:
     if action.startswith("kms:"):
         key = _KMS_KEY.search(message)
         return key[0] if key else None
@@ -106,8 +108,8 @@ def _resource(call: Call, action: str, message: str) -> str | None:
     return f"{bucket}/{call.path}" + ("*" if call.path.endswith("/") else "")
 
 
-def _policy(call: Call, action: str) -> PolicyName | None:
-    least = POLICIES.get(action)
+def _policy(call: S3Request, action: str) -> PolicyName | None:
+    least = MIN_POLICY.get(action)
     if least in (None, "admin") or action.startswith("kms:"):
         return least
     if any(place.search(call.path) for place in (_ENVIRONMENT, _EPHEMERAL, _STORE)):
@@ -115,7 +117,7 @@ def _policy(call: Call, action: str) -> PolicyName | None:
     return "writer" if _SCRATCH.search(call.path) else "admin"
 
 
-def _needs(call: Call, action: str) -> str:
+def _required_actions(call: S3Request, action: str) -> str:
     """The action, and what else the request may have failed for."""
     if call.operation == "CopyObject" or "IfMatch" in call.parameters:
         return f"{action} (this request also needs s3:GetObject)" if action != "s3:GetObject" else action
@@ -126,7 +128,7 @@ def _needs(call: Call, action: str) -> str:
     return action
 
 
-def _grant(call: Call, policy: PolicyName | None) -> str:
+def _granting_policy(call: S3Request, policy: PolicyName | None) -> str:
     if policy is None:
         return "no policy of the Terraform module grants it, since only who sets a bucket up needs it"
     if policy == "admin":

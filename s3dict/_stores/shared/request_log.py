@@ -11,16 +11,16 @@ from __future__ import annotations
 import re
 import sys
 from time import perf_counter
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from logging import Logger
 
-Status = Union[int, str]
+Status = int | str
 """Of HTTP, or what came in its place."""
 NO_ANSWER: Status = "no answer"
 NOT_SENT: Status = "not sent"
-NOT_CLEAR: Status = "not clear"
+UNKNOWN: Status = "not clear"
 
 _DEBUG = 10
 _HASH = r"/([0-9a-f]{32})(?:\.[\w-]*)?$"

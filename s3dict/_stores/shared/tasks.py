@@ -10,21 +10,21 @@ from itertools import islice
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from ..base import steady_seconds
+from ..base import monotonic_seconds
 from . import request_log as log
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Tasks:
-    """What an asyncio store inherits: `map`, `sleep`, `exclusive` and `every` over tasks of one event loop."""
+class TaskRuntime:
+    """The runtime of an asyncio store: tasks of one event loop."""
 
     def __init__(self) -> None:
         self._locks: WeakKeyDictionary[object, asyncio.Lock] = WeakKeyDictionary()
 
-    def now(self) -> float:
-        return steady_seconds()
+    def monotonic(self) -> float:
+        return monotonic_seconds()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -35,33 +35,33 @@ class Tasks:
         async def call(item: T) -> R:
             return await function(item)
 
-        source, ended = iter(items), asyncio.Queue[asyncio.Task[R]]()
-        under_way: set[asyncio.Task[R]] = set()
+        source, finished = iter(items), asyncio.Queue[asyncio.Task[R]]()
+        in_flight: set[asyncio.Task[R]] = set()
         try:
             while True:
-                for item in islice(source, limit - len(under_way)):
+                for item in islice(source, limit - len(in_flight)):
                     task = asyncio.create_task(call(item))
-                    under_way.add(task)
-                    task.add_done_callback(ended.put_nowait)
-                if not under_way:
+                    in_flight.add(task)
+                    task.add_done_callback(finished.put_nowait)
+                if not in_flight:
                     return
-                task = await ended.get()
-                under_way.discard(task)
+                task = await finished.get()
+                in_flight.discard(task)
                 yield task.result()
         finally:
-            await _cancel(under_way)
+            await _cancel(in_flight)
 
-    def caller(self) -> Hashable:
+    def caller_id(self) -> Hashable:
         return os.getpid(), id(asyncio.current_task())
 
     @asynccontextmanager
-    async def exclusive(self, owner: object) -> AsyncIterator[None]:
+    async def lock_for(self, owner: object) -> AsyncIterator[None]:
         async with self._locks.setdefault(owner, asyncio.Lock()):
             yield
 
     @asynccontextmanager
-    async def every(self, seconds: float, beat: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
-        task = asyncio.create_task(_beat(seconds, beat), name="s3dict heartbeat")
+    async def heartbeat(self, interval: float, callback: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
+        task = asyncio.create_task(_heartbeat_loop(interval, callback), name="s3dict heartbeat")
         try:
             yield
         finally:
@@ -74,11 +74,11 @@ async def _cancel(tasks: Iterable[asyncio.Task[R]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _beat(seconds: float, beat: Callable[[], Awaitable[bool]]) -> None:
+async def _heartbeat_loop(interval: float, callback: Callable[[], Awaitable[bool]]) -> None:
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(interval)
         try:
-            if not await beat():
+            if not await callback():
                 return
         except Exception:
-            log.logger().exception("a heartbeat failed; it is tried again in %.1f s", seconds)
+            log.logger().exception("a heartbeat failed; retrying in %.1f s", interval)

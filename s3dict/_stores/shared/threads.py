@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from ..base import steady_seconds
+from ..base import monotonic_seconds
 from . import request_log as log
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
     raise RuntimeError("a blocking store suspended")
 
 
-class Threads:
-    """What a blocking store inherits: `map`, `sleep`, `exclusive` and `every` over threads."""
+class ThreadRuntime:
+    """The runtime of a blocking store: the caller's thread, and a bounded pool of others."""
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
@@ -45,8 +45,8 @@ class Threads:
         self._pool: ThreadPoolExecutor | None = None
         self._locks: WeakKeyDictionary[object, threading.Lock] = WeakKeyDictionary()
 
-    def now(self) -> float:
-        return steady_seconds()
+    def monotonic(self) -> float:
+        return monotonic_seconds()
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 (no event loop runs under a blocking store)
@@ -57,36 +57,38 @@ class Threads:
         async def call(item: T) -> R:
             return await function(item)
 
-        crew: _Crew[T, R] = _Crew(lambda item: run_blocking(call(item)), limit, self._threads)
+        workers: _WorkerGroup[T, R] = _WorkerGroup(lambda item: run_blocking(call(item)), limit, self._threads)
         try:
             # The items are taken here, on the caller's thread: what gives them may be bound to it. The few ahead are
             # for a thread that ends a call before the caller has come back for its result.
             for item in items:
-                crew.give(item)
-                if crew.given - crew.taken == limit + limit // 4:
-                    yield crew.take()
-            while crew.given > crew.taken:
-                yield crew.take()
+                workers.submit(item)
+                if workers.submitted - workers.collected == limit + limit // 4:
+                    yield workers.next_result()
+            while workers.submitted > workers.collected:
+                yield workers.next_result()
         finally:
-            crew.dismiss()
+            workers.shutdown()
 
-    def caller(self) -> Hashable:
+    def caller_id(self) -> Hashable:
         return os.getpid(), threading.get_ident()
 
     @asynccontextmanager
-    async def exclusive(self, owner: object) -> AsyncIterator[None]:
+    async def lock_for(self, owner: object) -> AsyncIterator[None]:
         with self._guard:
             lock = self._locks.setdefault(owner, threading.Lock())
         with lock:
             yield
 
     @asynccontextmanager
-    async def every(self, seconds: float, beat: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
-        async def once() -> bool:
-            return await beat()
+    async def heartbeat(self, interval: float, callback: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
+        async def call() -> bool:
+            return await callback()
 
         closed = threading.Event()
-        thread = threading.Thread(target=_beat, args=(closed, seconds, once), name="s3dict heartbeat", daemon=True)
+        thread = threading.Thread(
+            target=_heartbeat_loop, args=(closed, interval, call), name="s3dict heartbeat", daemon=True
+        )
         thread.start()
         try:
             yield
@@ -104,13 +106,13 @@ class Threads:
 
 
 class _Member(threading.local):
-    at_work = False
+    _in_worker = False
 
 
 _member = _Member()
 
 
-class _Crew(Generic[T, R]):
+class _WorkerGroup(Generic[T, R]):
     """Up to `limit` threads of a pool that work off what they are given, and go when there is nothing left.
 
     A thread takes the next item itself, since a future and a switch of threads for each would cost more than a request
@@ -120,7 +122,7 @@ class _Crew(Generic[T, R]):
     def __init__(self, work: Callable[[T], R], limit: int, pool: Callable[[], ThreadPoolExecutor]) -> None:
         from queue import SimpleQueue
 
-        self.given = self.taken = 0
+        self.submitted = self.collected = 0
         self._work = work
         self._limit = limit
         self._pool = pool
@@ -130,8 +132,8 @@ class _Crew(Generic[T, R]):
         self._threads: set[Future[None]] = set()
         self._working = 0
 
-    def give(self, item: T) -> None:
-        self.given += 1
+    def submit(self, item: T) -> None:
+        self.submitted += 1
         with self._guard:
             self._waiting.append(item)
             if self._working == self._limit:
@@ -139,7 +141,7 @@ class _Crew(Generic[T, R]):
             self._working += 1
         try:
             # Of a crew within a crew, all threads might wait for threads: a value, say, that reads another as it loads.
-            thread = None if _member.at_work else self._pool().submit(self._run)
+            thread = None if _member._in_worker else self._pool().submit(self._run)
         except RuntimeError:
             # The interpreter is on its way out, and starts no more threads.
             thread = None
@@ -149,15 +151,15 @@ class _Crew(Generic[T, R]):
             self._threads.add(thread)
             thread.add_done_callback(self._threads.discard)
 
-    def take(self) -> R:
+    def next_result(self) -> R:
         """The next result, or the exception in its place."""
-        self.taken += 1
+        self.collected += 1
         result, error = self._done.get()
         if error is not None:
             raise error
         return cast("R", result)
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Drops what has not begun, and waits for what has."""
         from concurrent.futures import wait
 
@@ -166,7 +168,7 @@ class _Crew(Generic[T, R]):
         wait(tuple(self._threads))
 
     def _run(self) -> None:
-        outer, _member.at_work = _member.at_work, True
+        outer, _member._in_worker = _member._in_worker, True
         try:
             while True:
                 with self._guard:
@@ -176,7 +178,7 @@ class _Crew(Generic[T, R]):
                     item = self._waiting.popleft()
                 self._done.put(self._outcome(item))
         finally:
-            _member.at_work = outer
+            _member._in_worker = outer
 
     def _outcome(self, item: T) -> tuple[R | None, BaseException | None]:
         try:
@@ -185,10 +187,12 @@ class _Crew(Generic[T, R]):
             return None, error
 
 
-def _beat(closed: threading.Event, seconds: float, once: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    while not closed.wait(seconds):
+def _heartbeat_loop(
+    closed: threading.Event, interval: float, callback: Callable[[], Coroutine[Any, Any, bool]]
+) -> None:
+    while not closed.wait(interval):
         try:
-            if not run_blocking(once()):
+            if not run_blocking(callback()):
                 return
         except Exception:
-            log.logger().exception("a heartbeat failed; it is tried again in %.1f s", seconds)
+            log.logger().exception("a heartbeat failed; retrying in %.1f s", interval)

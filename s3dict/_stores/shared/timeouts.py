@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 S = TypeVar("S")
 
 
-class Hurried(Generic[S]):
+class TimeoutVariants(Generic[S]):
     """What a store has made for each shorter timeout.
 
     These are powers of two, lest there be one for each number that somebody asks for.

@@ -59,7 +59,7 @@ class Watcher:
         """Waits for news, for so many seconds at most; gives those of the shown chunks that have changed."""
         try:
             await asyncio.wait_for(self._woken.wait(), timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return set()
         self._woken.clear()
         changed, self._changed = self._changed, set()

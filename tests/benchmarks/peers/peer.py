@@ -114,7 +114,7 @@ def _memory(field: str) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-class Tasks:
+class TaskRuntime:
     """What a process can be told to do: the methods without an underscore, which take and give what JSON can say."""
 
     def __init__(self, peer: Peer) -> None:
@@ -226,12 +226,12 @@ async def _serve(peer: Peer) -> None:
     await peer.open()
     try:
         for line in sys.stdin:
-            print(json.dumps(await _answer(Tasks(peer), **json.loads(line))), file=answers, flush=True)
+            print(json.dumps(await _answer(TaskRuntime(peer), **json.loads(line))), file=answers, flush=True)
     finally:
         await peer.close()
 
 
-async def _answer(tasks: Tasks, task: str, parameters: dict[str, Any]) -> dict[str, Any]:
+async def _answer(tasks: TaskRuntime, task: str, parameters: dict[str, Any]) -> dict[str, Any]:
     try:
         return asdict(await getattr(tasks, task)(**parameters))
     except NotImplementedError:
