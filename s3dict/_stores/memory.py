@@ -42,7 +42,7 @@ FAULT_BACKOFF = 0.001
 
 Operation = Literal["get", "put", "delete", "list"]
 """What a policy would allow or deny: HEAD counts as a get, a copy as a put."""
-FaultKind = Literal["lost-request", "lost-answer", "unreachable", "denied"]
+FaultKind = Literal["lost-request", "lost-response", "unreachable", "denied"]
 
 _METHODS = {"get": "get_object", "put": "put_object", "delete": "delete_object", "list": "list_objects_v2"}
 
@@ -99,7 +99,7 @@ class MemoryBucket:
             fault = next((fault for fault in self.faults if fault.matches(operation)), None)
             if fault is not None:
                 fault.hits += 1
-                if fault.kind != "lost-answer":
+                if fault.kind != "lost-response":
                     raise fault.error(operation, self.name, path)
             yield
             if fault is not None:

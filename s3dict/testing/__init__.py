@@ -1,4 +1,4 @@
-"""For tests of what is built on s3dict: a clock to move, faults to inject, and what every store must do.
+"""Testing what is built on s3dict: a clock that can be moved and faults that can be injected.
 
 The pytest plugin's fixtures give the clients: ``s3dict_client``, and ``s3dict_memory_client`` where `Clock` or `faults`
 is needed.
@@ -6,9 +6,7 @@ is needed.
 
 from __future__ import annotations
 
-from tests.stores.contract import AsyncStoreContract, StoreContract
-
 from .clock import Clock
 from .faults import Fault, faults
 
-__all__ = ["AsyncStoreContract", "Clock", "Fault", "StoreContract", "faults"]
+__all__ = ["Clock", "Fault", "faults"]

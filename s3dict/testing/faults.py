@@ -32,7 +32,7 @@ def faults(
 
     Args:
         client: In memory.
-        kind: ``"lost-request"``: the connection breaks before the store has seen the request. ``"lost-answer"``: the
+        kind: ``"lost-request"``: the connection breaks before the store has seen the request. ``"lost-response"``: the
             store does what it was asked, and then the connection breaks. ``"unreachable"``: there is no connection.
             ``"denied"``: the policy does not allow it.
         operation: ``"get"``, ``"put"``, ``"delete"`` or ``"list"``, as policies tell them apart; None is all of them.

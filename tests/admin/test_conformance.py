@@ -202,7 +202,7 @@ def test_what_fails_on_the_way_is_tried_anew(server: MisbehavingServer, monkeypa
     monkeypatch.setattr(suite, "FEATURES", FEATURES[:2])
     with Proxy(server.url) as proxy:
         proxy.script(Fault("slow-down", "PutObject"))
-        proxy.script(Fault("lost-answer", "PutObject"))
+        proxy.script(Fault("lost-response", "PutObject"))
         seen = look(Client("b", endpoint_url=proxy.url, driver="boto3"))
     assert {Outcome.YES} == set(verdicts(seen).values())
 

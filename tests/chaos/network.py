@@ -32,7 +32,7 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("connections cut", (Fault("cut-request", probability=0.03), Fault("cut-answer", probability=0.03))),
+        Profile("connections cut", (Fault("cut-request", probability=0.03), Fault("cut-response", probability=0.03))),
         Profile(
             "5 % of 500 and 503",
             (
@@ -41,12 +41,12 @@ PROFILES = {
                 Fault("slow-down", probability=0.02),
             ),
         ),
-        Profile("answers lost", (Fault("lost-answer", probability=0.05), Fault("lost-request", probability=0.02))),
+        Profile("answers lost", (Fault("lost-response", probability=0.05), Fault("lost-request", probability=0.02))),
         Profile(
             "answers late, or stuck",
             (
                 Fault("delay", probability=0.1, seconds=0.3),
-                Fault("stalled-answer", probability=0.01, seconds=60.0),
+                Fault("stalled-response", probability=0.01, seconds=60.0),
             ),
             timeout=2.0,
         ),

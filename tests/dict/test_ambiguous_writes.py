@@ -20,7 +20,7 @@ from ..support.proxy import Fault, FaultKind, Proxy, Request
 
 UNSEEN: list[FaultKind] = ["lost-request", "internal-error", "slow-down", "conflict"]
 PUT_OFF: list[FaultKind] = ["slow-down", "conflict"]
-DONE: list[FaultKind] = ["lost-answer", "internal-error-after"]
+DONE: list[FaultKind] = ["lost-response", "internal-error-after"]
 
 
 pytestmark = pytest.mark.backends("seaweedfs", "seaweedfs-rust")
@@ -120,10 +120,10 @@ async def test_a_loser_whose_request_was_lost_has_lost(direct: Client, mode: Mod
         assert "theirs" == await d.get("k")
 
 
-async def test_a_put_that_was_overtaken_after_a_lost_answer_is_uncertain(d: Any, proxy: Proxy, other: Any) -> None:
+async def test_a_put_that_was_overtaken_after_a_lost_response_is_uncertain(d: Any, proxy: Proxy, other: Any) -> None:
     """Ours took effect, another replaced it, and then we ask: nothing there can tell."""
     await d.hydrate()
-    proxy.script(fault("lost-answer"))
+    proxy.script(fault("lost-response"))
     with _interfering(proxy, lambda: other.put("k", "theirs")), pytest.raises(UncertainOutcomeError) as caught:
         await d.put("k", "ours", skip_if_exists=True)
     assert "Dict 'd', key 'k'" in str(caught.value)
@@ -198,7 +198,7 @@ async def test_with_tombstones_a_pop_is_certain(d: Any, proxy: Proxy, kind: Faul
 @pytest.mark.removes_by_delete
 async def test_a_pop_of_many_keeps_what_it_has_taken_when_one_fails(d: Any, proxy: Proxy) -> None:
     await d.update({n: n for n in range(5)})
-    proxy.script(fault("lost-answer", "DeleteObject"))
+    proxy.script(fault("lost-response", "DeleteObject"))
     with pytest.raises(UncertainOutcomeError) as caught:
         await d.pop_many(range(5))
     taken = {**caught.value.completed, **caught.value.uncertain}
@@ -237,7 +237,7 @@ async def test_a_dict_is_deleted_whatever_is_lost(harness: Harness, d: Any, prox
 
 async def test_a_body_that_breaks_off_is_fetched_again(d: Any, proxy: Proxy) -> None:
     await d.put("k", "v" * 100_000)
-    proxy.script(fault("lost-answer", "GetObject"))
+    proxy.script(fault("lost-response", "GetObject"))
     assert "v" * 100_000 == await d.get("k")
 
 
@@ -245,9 +245,9 @@ async def test_an_answer_that_breaks_off_anywhere_is_asked_for_again(d: Any, pro
     """Also between two lines of its head: http.client takes what it has got by then for all there is."""
     await d.put("k", "value")
     for tenth in range(10):
-        proxy.script(Fault("cut-answer", "GetObject", when=is_entry, cut=tenth / 10))
+        proxy.script(Fault("cut-response", "GetObject", when=is_entry, cut=tenth / 10))
         assert "value" == await d.get("k")
-        proxy.script(Fault("cut-answer", "ListObjectsV2", cut=tenth / 10))
+        proxy.script(Fault("cut-response", "ListObjectsV2", cut=tenth / 10))
         assert 1 == await d.len()
 
 
@@ -255,7 +255,7 @@ async def test_a_bulk_deletion_whose_answer_breaks_off_is_asked_for_again(d: Any
     """What it did not delete would be told after that."""
     for tenth in range(10):
         await d.put("k", "value")
-        proxy.script(Fault("cut-answer", "DeleteObjects", cut=tenth / 10))
+        proxy.script(Fault("cut-response", "DeleteObjects", cut=tenth / 10))
         with proxy.recording() as requests:
             await d.clear()
         assert 2 == sum(request.operation == "DeleteObjects" for request in requests)

@@ -214,7 +214,9 @@ async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, wir
 
 
 @on_servers
-@pytest.mark.parametrize("kind", ["lost-request", "lost-answer", "internal-error", "internal-error-after", "slow-down"])
+@pytest.mark.parametrize(
+    "kind", ["lost-request", "lost-response", "internal-error", "internal-error-after", "slow-down"]
+)
 async def test_a_renewal_that_fails_never_fails_the_read(
     d: Any, wire: Proxy, advance: Advance, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:

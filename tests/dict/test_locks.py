@@ -337,7 +337,7 @@ class TestFaults:
         monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
         return Client("b", endpoint_url=proxy.url, driver=driver)
 
-    @pytest.mark.parametrize("kind", ["lost-answer", "internal-error-after", "lost-request", "slow-down", "conflict"])
+    @pytest.mark.parametrize("kind", ["lost-response", "internal-error-after", "lost-request", "slow-down", "conflict"])
     async def test_a_lock_is_taken_renewed_and_released_whatever_is_lost(
         self, d: Any, proxy: Proxy, kind: FaultKind
     ) -> None:

@@ -6,7 +6,7 @@ same in every version of Python that is supported, which those of a class of the
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from http import HTTPStatus
@@ -27,7 +27,7 @@ UNQUOTED = "unquoted"
 
 CREATOR = "lambda:writer"
 """Who has created the dicts: a Lambda function of the name `writer`."""
-STARTED = datetime(2026, 1, 2, 3, 4, 5, 678000, timezone.utc)
+STARTED = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 """When the writer began, by its own clock, on which each dict takes a second."""
 
 NEW_KEY, OLD_KEY = b"the new key, of 16 bytes or more", "the old key, and longer than what BLAKE2b takes as it is" * 2
@@ -149,7 +149,7 @@ REMOVED = ("removed", ("and", "another"))
 """Keys that have been in `values` of MODEST."""
 
 LEASE = 60.0
-AHEAD = datetime(2096, 1, 1, tzinfo=timezone.utc)
+AHEAD = datetime(2096, 1, 1, tzinfo=UTC)
 """When the lock `ahead` was taken, by a clock that was wrong: its token is far above those of today."""
 
 PLAIN: dict[Any, Any] = {

@@ -42,7 +42,7 @@ def d(direct: Dict[str, Any], client: Client, proxy: Proxy) -> Dict[str, Any]:
 
 def _lose_answer_and_hold(proxy: Proxy) -> None:
     """The put takes effect but its answer is lost; whatever is sent next, to put again or to look, is a second late."""
-    proxy.script(Fault("lost-answer", "PutObject"))
+    proxy.script(Fault("lost-response", "PutObject"))
     proxy.script(Fault("delay", "PutObject", seconds=1.0))
     proxy.script(Fault("delay", when=_is_read_of_front, seconds=1.0))
 
@@ -79,9 +79,9 @@ def test_an_increment_that_was_drained_does_not_count_twice(
 @pytest.mark.removes_by_delete
 def test_a_removal_takes_out_one_entry(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
     """A plain put that is sent again must not give its entry the ETag that the first sending gave it."""
-    proxy.script(Fault("lost-answer", "PutObject"))
+    proxy.script(Fault("lost-response", "PutObject"))
     proxy.script(Fault("delay", "PutObject", seconds=1.0))
-    proxy.script(Fault("lost-answer", "DeleteObject"))
+    proxy.script(Fault("lost-response", "DeleteObject"))
     proxy.script(Fault("delay", "DeleteObject", seconds=3.0))
     with ThreadPoolExecutor(2) as pool:
         putting = pool.submit(d.put, "k", "twice")
@@ -97,7 +97,7 @@ def test_a_removal_takes_out_one_entry(d: Dict[str, Any], direct: Dict[str, Any]
 @pytest.mark.removes_by_delete
 def test_a_removal_that_cannot_be_settled_hands_over_the_value(d: Dict[str, Any], proxy: Proxy) -> None:
     d["k"] = "precious"
-    proxy.script(Fault("lost-answer", "DeleteObject"))
+    proxy.script(Fault("lost-response", "DeleteObject"))
     proxy.script(Fault("slow-down", when=_is_read_of_front), times=4)
     with pytest.raises(UncertainOutcomeError) as caught:
         d.pop("k")
@@ -105,7 +105,7 @@ def test_a_removal_that_cannot_be_settled_hands_over_the_value(d: Dict[str, Any]
 
 
 def test_a_write_that_cannot_be_settled_is_uncertain(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
-    proxy.script(Fault("lost-answer", "PutObject"))
+    proxy.script(Fault("lost-response", "PutObject"))
     proxy.script(Fault("slow-down", when=_is_read_of_front), times=4)
     with pytest.raises(UncertainOutcomeError):
         d.put("k", 1, skip_if_exists=True)
@@ -116,7 +116,7 @@ def test_a_write_that_cannot_be_settled_is_uncertain(d: Dict[str, Any], direct: 
 def test_every_value_that_pop_many_took_out_is_handed_over(d: Dict[str, Any], proxy: Proxy) -> None:
     entries: dict[str, Any] = {**{key: f"value of {key}" for key in "abc"}, "d": None}
     d.update(entries)
-    proxy.script(Fault("lost-answer", "DeleteObject"), times=len(entries))
+    proxy.script(Fault("lost-response", "DeleteObject"), times=len(entries))
     with pytest.raises(UncertainOutcomeError) as caught:
         d.pop_many(entries)
     assert entries == {**caught.value.completed, **caught.value.uncertain}

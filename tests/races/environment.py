@@ -27,13 +27,13 @@ def _is_write(request: Request) -> bool:
 
 
 FAULTS = (
-    Fault("lost-answer", when=_is_write, probability=0.08),
+    Fault("lost-response", when=_is_write, probability=0.08),
     Fault("internal-error-after", when=_is_write, probability=0.04),
     Fault("lost-request", when=_is_write, probability=0.04),
     Fault("internal-error", when=_is_write, probability=0.03),
     Fault("slow-down", when=_is_write, probability=0.02),
     Fault("conflict", when=_is_conditional, probability=0.03),
-    Fault("lost-answer", probability=0.02),
+    Fault("lost-response", probability=0.02),
 )
 """All that can go wrong on the way, at once: of the writes, one in four fails."""
 

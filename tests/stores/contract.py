@@ -1,13 +1,6 @@
-"""What every store must do, as a class of tests to subclass.
+"""What every store of s3dict must do: one class of tests, run by `test_contract` over each store.
 
-::
-
-    class TestMyStore(StoreContract):
-        @pytest.fixture
-        def make_store(self) -> Callable[[], Store]:
-            return MyStore
-
-A store for asyncio subclasses `AsyncStoreContract`; ``make_store`` is then called inside the event loop.
+The stores for asyncio subclass `AsyncStoreContract`, whose ``make_store`` is called inside the event loop.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from s3dict import Client
 from s3dict._stores.base import ObjectStore
-from s3dict.testing import AsyncStoreContract, StoreContract
+from tests.stores.contract import AsyncStoreContract, StoreContract
 
 
 class _Own:

@@ -93,7 +93,7 @@ async def test_each_request_is_one_line_that_has_the_keys_hash_and_neither_key_n
         assert secret not in shown
 
 
-@pytest.mark.parametrize("kind", ["internal-error", "lost-answer"])
+@pytest.mark.parametrize("kind", ["internal-error", "lost-response"])
 async def test_a_request_that_is_sent_again_is_one_line(
     kind: FaultKind, harness: Harness, proxy: Proxy, lines: list[Any]
 ) -> None:
@@ -102,11 +102,11 @@ async def test_a_request_that_is_sent_again_is_one_line(
     proxy.script(Fault(kind, operation="GetObject"), times=2)
     await harness.in_mode(d).get("k")
     # aiohttp repeats a read whose connection broke by itself, once, and nobody can see it.
-    unseen = kind == "lost-answer" and harness.client.driver == "boto3" and harness.mode is Mode.ASYNCIO
+    unseen = kind == "lost-response" and harness.client.driver == "boto3" and harness.mode is Mode.ASYNCIO
     assert [("GetObject", 404, 2 - unseen)] == [(line.operation, line.status, line.retries) for line in lines]
 
 
-@pytest.mark.parametrize(("kind", "status"), [("internal-error", 500), ("lost-answer", "no answer")])
+@pytest.mark.parametrize(("kind", "status"), [("internal-error", 500), ("lost-response", "no answer")])
 async def test_a_request_that_fails_says_how(
     kind: FaultKind, status: object, harness: Harness, proxy: Proxy, lines: list[Any]
 ) -> None:

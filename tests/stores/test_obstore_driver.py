@@ -250,7 +250,7 @@ class TestOnTheWire:
     def store(self, client: Client, mode: Mode) -> Callable[[], ObjectStore]:
         return lambda: client._store(aio=mode is Mode.ASYNCIO)
 
-    @pytest.mark.parametrize("kind", ["lost-request", "lost-answer", "internal-error", "slow-down"])
+    @pytest.mark.parametrize("kind", ["lost-request", "lost-response", "internal-error", "slow-down"])
     @pytest.mark.parametrize("condition", [{}, {"if_none_match": True}, {"if_match": '"e"'}])
     async def test_a_put_is_sent_once(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy, kind: FaultKind, condition: Any
@@ -275,10 +275,10 @@ class TestOnTheWire:
             lambda: store().delete_many([path]),
         ]
         for call in calls:
-            for kind in ("lost-answer", "lost-request", "internal-error", "slow-down"):
+            for kind in ("lost-response", "lost-request", "internal-error", "slow-down"):
                 proxy.script(Fault(kind), times=SENDINGS - 1)
                 await call()
-            proxy.script(Fault("lost-answer"), times=SENDINGS)
+            proxy.script(Fault("lost-response"), times=SENDINGS)
             with proxy.recording() as requests, pytest.raises(UnavailableError):
                 await call()
             assert SENDINGS == len(requests)

@@ -119,7 +119,7 @@ async def test_a_store_without_conditional_puts_is_refused_and_told_why(
     assert "Contents" not in listing
 
 
-@pytest.mark.parametrize("kind", ["lost-answer", "lost-request", "slow-down", "internal-error-after", "conflict"])
+@pytest.mark.parametrize("kind", ["lost-response", "lost-request", "slow-down", "internal-error-after", "conflict"])
 async def test_what_is_lost_on_the_way_says_nothing_about_the_store(
     server: MisbehavingServer, mode: Mode, store_json: Any, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:

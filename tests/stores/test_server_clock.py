@@ -124,7 +124,7 @@ def test_where_unsigned_requests_get_no_answer_a_signed_one_is_sent(seaweedfs: E
 
 
 def test_one_that_does_not_answer_is_unavailable(clock: ServerClock, proxy: Proxy) -> None:
-    for kind in ("lost-answer", "internal-error"):
+    for kind in ("lost-response", "internal-error"):
         proxy.faults = [Fault(kind)]
         with pytest.raises(UnavailableError, match="clock cannot be read"):
             clock.time_at(monotonic_seconds())

@@ -108,7 +108,7 @@ def test_a_connection_that_does_not_come_about_in_time_is_silence_that_wrote_not
 
 
 async def test_an_answer_that_stops_in_the_middle_is_no_answer(d: Any, proxy: Proxy) -> None:
-    proxy.faults = [Fault("stalled-answer", "GetObject", seconds=FOR_EVER, cut=0.9)]
+    proxy.faults = [Fault("stalled-response", "GetObject", seconds=FOR_EVER, cut=0.9)]
     with pytest.raises(UnavailableError, match=SAID):
         await d.get("k")
 

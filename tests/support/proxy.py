@@ -2,7 +2,7 @@
 
     with Proxy("http://127.0.0.1:8333", seed=7) as proxy:
         client = boto3.client("s3", endpoint_url=proxy.url, ...)
-        proxy.faults = [Fault("lost-answer", operation="PutObject", probability=0.1)]
+        proxy.faults = [Fault("lost-response", operation="PutObject", probability=0.1)]
         with proxy.recording() as requests:
             client.put_object(Bucket="b", Key="k", Body=b"v")
         assert ["PutObject"] == [request.operation for request in requests]
@@ -30,11 +30,11 @@ __all__ = ["Fault", "FaultKind", "Proxy", "Request"]
 
 FaultKind = Literal[
     "lost-request",  # the connection drops before the server has seen the request
-    "lost-answer",  # the server does what it was asked, then the connection drops
+    "lost-response",  # the server does what it was asked, then the connection drops
     "delay",  # the request reaches the server late, even when its client has given up
     "cut-request",  # the server gets the request's first bytes, then the connection drops
-    "cut-answer",  # the server does what it was asked, and the client gets the answer's first bytes
-    "stalled-answer",  # likewise, and the connection stays open and silent, for `seconds`
+    "cut-response",  # the server does what it was asked, and the client gets the answer's first bytes
+    "stalled-response",  # likewise, and the connection stays open and silent, for `seconds`
     "internal-error",  # 500, and the server has not seen the request
     "internal-error-after",  # 500, although the server has done what it was asked
     "denied",  # 403 AccessDenied, and the server has not seen the request
@@ -42,8 +42,8 @@ FaultKind = Literal[
     "conflict",  # 409 ConditionalRequestConflict, and the server has not seen the request
 ]
 
-_FORWARDED = frozenset({"lost-answer", "delay", "internal-error-after", "cut-answer", "stalled-answer"})
-_IN_PART = frozenset({"cut-answer", "stalled-answer"})
+_FORWARDED = frozenset({"lost-response", "delay", "internal-error-after", "cut-response", "stalled-response"})
+_IN_PART = frozenset({"cut-response", "stalled-response"})
 _STREAM_LIMIT = 1 << 20
 
 
@@ -220,7 +220,7 @@ class Proxy:
             return False
         if fault and fault.kind in _IN_PART:
             await write_part(writer, answer.without_body() if call.method == "HEAD" else answer, self._cut(fault))
-            await asyncio.sleep(fault.seconds if fault.kind == "stalled-answer" else 0)
+            await asyncio.sleep(fault.seconds if fault.kind == "stalled-response" else 0)
             return False
         await write_message(writer, answer.without_body() if call.method == "HEAD" else answer)
         return (call.header("connection") or "").lower() != "close"
@@ -231,7 +231,7 @@ class Proxy:
         """The server's answer, or the fault's; None is a dropped connection."""
         if fault is None:
             return await self._forward(call, request, upstream)
-        await asyncio.sleep(fault.seconds if fault.kind != "stalled-answer" else 0)
+        await asyncio.sleep(fault.seconds if fault.kind != "stalled-response" else 0)
         if fault.kind == "cut-request":
             await upstream.exchange_in_part(call, self._cut(fault))
         forwarded = fault.kind in _FORWARDED and await self._forward(call, request, upstream)

@@ -144,17 +144,17 @@ class TestFaults:
         assert [] == keys(direct)
         assert [(None, "lost-request")] == [(request.status, request.fault) for request in requests]
 
-    def test_a_lost_answer_is_that_of_a_request_that_took_effect(self, proxy: Proxy, client: Any, direct: Any) -> None:
-        proxy.script(Fault("lost-answer"))
+    def test_request_with_a_lost_response_takes_effect(self, proxy: Proxy, client: Any, direct: Any) -> None:
+        proxy.script(Fault("lost-response"))
         with proxy.recording() as requests, pytest.raises(ConnectionClosedError):
             client.put_object(Bucket="bucket", Key="key", Body=b"")
         assert ["key"] == keys(direct)
-        assert [(None, "lost-answer")] == [(request.status, request.fault) for request in requests]
+        assert [(None, "lost-response")] == [(request.status, request.fault) for request in requests]
 
-    def test_after_a_lost_answer_a_client_may_be_refused_by_its_own_write(
+    def test_after_a_lost_response_a_client_may_be_refused_by_its_own_write(
         self, proxy: Proxy, client: Any, connect: Connect
     ) -> None:
-        proxy.script(Fault("lost-answer", operation="PutObject"))
+        proxy.script(Fault("lost-response", operation="PutObject"))
         with pytest.raises(ClientError) as refused:
             connect(proxy.url, attempts=2).put_object(Bucket="bucket", Key="key", Body=b"", IfNoneMatch="*")
         assert (412, "PreconditionFailed", 1) == answer_of(refused.value)
@@ -188,11 +188,11 @@ class TestFaults:
     def test_an_answer_that_is_cut_is_that_of_a_request_that_took_effect(
         self, proxy: Proxy, client: Any, direct: Any
     ) -> None:
-        proxy.script(Fault("cut-answer", "PutObject", cut=0.0))
+        proxy.script(Fault("cut-response", "PutObject", cut=0.0))
         with pytest.raises(ConnectionClosedError):
             client.put_object(Bucket="bucket", Key="key", Body=b"body" * 1000)
         assert ["key"] == keys(direct)
-        proxy.script(Fault("cut-answer", "GetObject", cut=0.9))
+        proxy.script(Fault("cut-response", "GetObject", cut=0.9))
         with pytest.raises(ResponseStreamingError):
             client.get_object(Bucket="bucket", Key="key")["Body"].read()
 
@@ -264,7 +264,7 @@ class TestTransport:
             with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
                 connect(proxy.url, seaweed.access_key, "wrong").list_objects_v2(Bucket="bucket")
 
-    @pytest.mark.parametrize("kind", ["delay", "lost-request", "lost-answer", "slow-down"])
+    @pytest.mark.parametrize("kind", ["delay", "lost-request", "lost-response", "slow-down"])
     def test_aioboto3_gets_through_every_fault(self, proxy: Proxy, client: Any, kind: FaultKind) -> None:
         proxy.script(Fault(kind))
         with proxy.recording() as requests:

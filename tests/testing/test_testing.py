@@ -75,7 +75,7 @@ class TestClock:
 
 
 class TestFaults:
-    @pytest.mark.parametrize("kind", ["lost-request", "lost-answer", "unreachable"])
+    @pytest.mark.parametrize("kind", ["lost-request", "lost-response", "unreachable"])
     def test_a_store_that_does_not_answer_is_unavailable(self, d: Dict[str, int], kind: Any) -> None:
         with faults(d.client, kind) as fault:
             uses: list[Callable[[], object]] = [lambda: d.get("a"), lambda: d.put("a", 2), lambda: "a" in d, d.len]
@@ -83,28 +83,28 @@ class TestFaults:
                 with pytest.raises(UnavailableError):
                     use()
         assert fault.hits > 4  # a put is sent again
-        assert (2 if kind == "lost-answer" else 1) == d["a"]
+        assert (2 if kind == "lost-response" else 1) == d["a"]
 
     def test_asyncio_meets_them_too(self, d: Dict[str, int]) -> None:
-        with faults(d.client, "lost-answer"), pytest.raises(UnavailableError):
+        with faults(d.client, "lost-response"), pytest.raises(UnavailableError):
             asyncio.run(d.put.aio("a", 2))
         assert 2 == d["a"]
 
     def test_what_is_lost_once_is_sent_again(self, d: Dict[str, int]) -> None:
-        with faults(d.client, "lost-answer", operation="put", times=1) as fault:
+        with faults(d.client, "lost-response", operation="put", times=1) as fault:
             d["a"] = 2
             assert d.put("b", 3, skip_if_exists=True)
         assert 1 == fault.hits
         assert {"a": 2, "b": 3} == dict(d.items())
 
     def test_a_conditional_put_without_any_answer_is_uncertain(self, d: Dict[str, int]) -> None:
-        with faults(d.client, "lost-answer"), pytest.raises(UncertainOutcomeError):
+        with faults(d.client, "lost-response"), pytest.raises(UncertainOutcomeError):
             d.put("b", 2, skip_if_exists=True)
         assert 2 == d["b"]
 
     def test_a_pop_whose_answer_is_lost_has_the_value(self, d: Dict[str, int]) -> None:
         with (
-            faults(d.client, "lost-answer", operation="delete"),
+            faults(d.client, "lost-response", operation="delete"),
             pytest.raises(UncertainOutcomeError) as caught,
         ):
             d.pop("a")
