@@ -1,4 +1,4 @@
-"""Where an example keeps its dicts."""
+"""The bucket that an example uses."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 from ..testing.seaweedfs import LocalServer
 
-__all__ = ["some_bucket"]
+__all__ = ["example_bucket"]
 
 
 @contextmanager
-def some_bucket() -> Iterator[str]:
-    """The bucket that the environment names; if it names none, one on a real S3 that runs here, in a temporary folder.
+def example_bucket() -> Iterator[str]:
+    """Provide the bucket that ``S3DICT_BUCKET`` names, or one on a local S3 server in a temporary folder.
 
-    This process and its children reach it with ``Client.from_env()``.
+    This process and its children connect to it with ``Client.from_env()``.
 
-    Returns:
-        Where that is, in words.
+    Yields:
+        A description of the bucket for the user.
     """
-    named = os.environ.get("S3DICT_BUCKET")
-    if named:
-        yield f"the bucket {named}"
+    configured = os.environ.get("S3DICT_BUCKET")
+    if configured:
+        yield f"the bucket {configured}"
         return
     with (
         tempfile.TemporaryDirectory(prefix="s3dict-example-") as directory,
         LocalServer(Path(directory)) as server,
     ):
         os.environ.update(server.environment())
-        yield f"a temporary S3 at {server.endpoint_url}, which goes when this ends"
-        server.kill()  # sooner than a clean end, and its data goes with the folder
+        yield f"a temporary S3 server at {server.endpoint_url}, deleted at exit"
+        server.kill()  # faster than a clean shutdown, and its data is deleted with the folder

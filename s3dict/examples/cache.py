@@ -1,7 +1,7 @@
 """One computation for many processes: an expensive function behind ``@memoize``.
 
-Run it with ``python -m s3dict.examples.cache``. Many processes ask for the same few reports at once. Each report is
-made by one of them; those that come meanwhile wait for it, and those that come later read it.
+Run it with ``python -m s3dict.examples.cache``. Many processes request the same few reports at once. One process
+computes each report; concurrent callers wait for it, and later callers read it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import Dict, memoize
-from .bucket import some_bucket
-from .processes import processes
+from .bucket import example_bucket
+from .processes import process_context
 
 NAME = "s3dict-example-cache"
 
@@ -29,72 +29,74 @@ computed_here: list[int] = []
 
 @memoize(results)
 def report(year: int, seconds: float) -> str:
-    """The expensive function. It waits, as if for a slow service."""
+    """Return the report of a year: a stand-in for an expensive computation, which sleeps."""
     computed_here.append(year)
     time.sleep(seconds)
     return f"The report of {year}"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What one process saw."""
+class ProcessResult:
+    """What one process measured."""
 
     calls: int
     computed: tuple[int, ...]
     seconds: float
 
 
-def ask(years: list[int], rounds: int, seconds: float) -> Asked:
-    """Asks for every report, again and again, each time in an order of its own."""
-    before, began = len(computed_here), time.monotonic()
+def call_repeatedly(years: list[int], rounds: int, seconds: float) -> ProcessResult:
+    """Request every report `rounds` times, each time in a random order."""
+    already_computed, started = len(computed_here), time.monotonic()
     for _ in range(rounds):
         for year in random.sample(years, len(years)):
-            assert f"The report of {year}" == report(year, seconds)
-    return Asked(rounds * len(years), tuple(computed_here[before:]), time.monotonic() - began)
+            assert report(year, seconds) == f"The report of {year}"
+    return ProcessResult(rounds * len(years), tuple(computed_here[already_computed:]), time.monotonic() - started)
 
 
-def years_of(options: Namespace) -> list[int]:
+def requested_years(options: Namespace) -> list[int]:
     return [2000 + number for number in range(options.reports)]
 
 
-def ask_in_many_processes(options: Namespace) -> list[Asked]:
-    years = years_of(options)
-    with ProcessPoolExecutor(options.processes, mp_context=processes()) as pool:
-        asking = [pool.submit(ask, years, options.rounds, options.seconds) for _ in range(options.processes)]
-        return [future.result() for future in asking]
+def run_processes(options: Namespace) -> list[ProcessResult]:
+    years = requested_years(options)
+    with ProcessPoolExecutor(options.processes, mp_context=process_context()) as pool:
+        futures = [
+            pool.submit(call_repeatedly, years, options.rounds, options.seconds) for _ in range(options.processes)
+        ]
+        return [future.result() for future in futures]
 
 
-def show(asked: list[Asked], options: Namespace) -> bool:
-    """Prints what happened; tells whether each report was made once."""
-    times_made = Counter(year for one in asked for year in one.computed)
-    calls, made = sum(one.calls for one in asked), times_made.total()
-    alone, spent = calls * options.seconds, sum(one.seconds for one in asked)
-    table = Table(show_header=False, title=f"{options.reports} reports, wanted by {options.processes} processes")
+def show(process_results: list[ProcessResult], options: Namespace) -> bool:
+    """Print the totals, and return whether each report was computed exactly once."""
+    computations = Counter(year for result in process_results for year in result.computed)
+    calls, computed = sum(result.calls for result in process_results), computations.total()
+    uncached, cached = calls * options.seconds, sum(result.seconds for result in process_results)
+    table = Table(show_header=False, title=f"{options.reports} reports, requested by {options.processes} processes")
     table.add_row("calls", f"{calls}")
-    table.add_row("computations", f"{made}")
-    table.add_row("hit rate", f"{1 - made / calls:.1%}")
-    table.add_row("waiting without the cache", f"{alone:.1f} s")
-    table.add_row("waiting with it", f"{spent:.1f} s")
-    table.add_row("saved", f"{alone - spent:.1f} s")
+    table.add_row("computations", f"{computed}")
+    table.add_row("hit rate", f"{1 - computed / calls:.1%}")
+    table.add_row("time without the cache", f"{uncached:.1f} s")
+    table.add_row("time with the cache", f"{cached:.1f} s")
+    table.add_row("saved", f"{uncached - cached:.1f} s")
     Console().print(table)
-    return sorted(times_made.elements()) == years_of(options)
+    return sorted(computations.elements()) == requested_years(options)
 
 
 def main() -> None:
     parser = ArgumentParser(prog="python -m s3dict.examples.cache", description="One computation for many processes.")
-    parser.add_argument("--processes", type=int, default=8, help="how many ask at once (8)")
-    parser.add_argument("--reports", type=int, default=5, help="how many different results there are (5)")
-    parser.add_argument("--rounds", type=int, default=20, help="how often each process asks for each (20)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="how long a computation takes (0.5)")
+    parser.add_argument("--processes", type=int, default=8, help="number of concurrent processes (8)")
+    parser.add_argument("--reports", type=int, default=5, help="number of different results (5)")
+    parser.add_argument("--rounds", type=int, default=20, help="how often each process requests each report (20)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="duration of a computation in seconds (0.5)")
     options = parser.parse_args()
-    with some_bucket():
+    with example_bucket():
         Dict.objects.delete(NAME, allow_missing=True)
         try:
-            each_once = show(ask_in_many_processes(options), options)
+            each_computed_once = show(run_processes(options), options)
         finally:
             Dict.objects.delete(NAME, allow_missing=True)
-    if not each_once:
-        sys.exit("A report was made more than once.")
+    if not each_computed_once:
+        sys.exit("A report was computed more than once.")
 
 
 if __name__ == "__main__":

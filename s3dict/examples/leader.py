@@ -1,10 +1,10 @@
-"""Leader election: a lock says who leads, and its fencing token keeps out those who led before.
+"""Leader election: a lock elects the leader, and its fencing token stops deposed leaders from writing.
 
-Run it with ``python -m s3dict.examples.leader``. Some candidates wait for one lock; its holder leads, and writes into
-a journal. One leader in three resigns, one is killed, and one is stopped (as by a long garbage collection, or by the
-migration of its virtual machine) between its last look at the lock and a write. When it goes on it believes that it
-still leads, and no check of its own can help it: time may pass after any check. The journal can help. It refuses a
-token that is smaller than one it has seen.
+Run it with ``python -m s3dict.examples.leader``. Several candidates wait for one lock; its holder leads, and writes to
+a journal. Of every three leaders one is killed, one is suspended between its last check of the lock and a write (as by
+a long garbage collection or the migration of its virtual machine), and one resigns. When the suspended process resumes
+it believes that it still leads. No check of its own can prevent that, because time may pass after any check. The
+journal can: it rejects a token that is smaller than the highest one it has accepted.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import Dict, LockLostError
-from .bucket import some_bucket
-from .processes import processes
+from .bucket import example_bucket
+from .processes import process_context
 
 _WRITES_PER_TERM = 3
-_PAUSE = 0.05
-_LAST_LINE = "closes the journal"
+_WRITE_INTERVAL = 0.05
+_CLOSING_LINE = "closes the journal"
 
 
-class Fate(Enum):
-    """How a leader's time ends."""
+class Ending(Enum):
+    """How a leader's term ends."""
 
     KILLED = "killed"
-    STOPPED = "stopped, and deposed"
+    SUSPENDED = "suspended and deposed"
     RESIGNED = "resigned"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a leader writes, with the token by which it leads."""
+    """One write of a leader, with its fencing token."""
 
     token: int
     pid: int
@@ -50,14 +50,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The resource that must never be written by a deposed leader: it takes no token smaller than one it has seen."""
+    """The fenced resource: it rejects a token that is smaller than the highest accepted one."""
 
     accepted: tuple[Line, ...] = ()
-    refused: tuple[Line, ...] = ()
+    rejected: tuple[Line, ...] = ()
 
-    def offered(self, line: Line) -> Journal:
+    def with_line(self, line: Line) -> Journal:
         if line.token < self.highest_token:
-            return replace(self, refused=(*self.refused, line))
+            return replace(self, rejected=(*self.rejected, line))
         return replace(self, accepted=(*self.accepted, line))
 
     @property
@@ -66,36 +66,36 @@ class Journal:
 
     @property
     def tokens(self) -> list[int]:
-        """Those of all leaders so far, in the order of their terms."""
+        """The tokens of all leaders so far, in the order of their terms."""
         return list(dict.fromkeys(line.token for line in self.accepted))
 
     @property
     def is_closed(self) -> bool:
-        return bool(self.accepted) and self.accepted[-1].text == _LAST_LINE
+        return bool(self.accepted) and self.accepted[-1].text == _CLOSING_LINE
 
 
 @dataclass(frozen=True, slots=True)
 class Election:
-    """What the candidates share: a Dict, with a lock beside its entries."""
+    """What the candidates share: a Dict with the journal, and its lock "leader"."""
 
     d: Dict[str, Journal]
     terms: int
     lease: float
 
     def write(self, token: int, text: str) -> Journal:
-        """Offers a line to the journal, which looks at the token and takes the line, or does not, in one step."""
+        """Append a line to the journal; checking the token and appending are one atomic `modify`."""
         line = Line(token, os.getpid(), text)
-        return self.d.modify("journal", lambda journal: journal.offered(line), default=Journal())
+        return self.d.modify("journal", lambda journal: journal.with_line(line), default=Journal())
 
     def journal(self) -> Journal:
         return self.d.get("journal", Journal())
 
 
 def campaign(election: Election) -> None:
-    """A candidate: waits to lead, leads, and waits again."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    """Run as a candidate: wait for the lock, lead, and repeat until the journal is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
     while not election.journal().is_closed:
-        # A leader that was stopped for longer than its lease gets the error when it leaves, and runs again.
+        # A leader that was suspended for longer than its lease gets LockLostError on leaving, and campaigns again.
         with suppress(LockLostError), election.d.lock("leader", lease=election.lease) as held:
             lead(election, held.token)
 
@@ -106,102 +106,104 @@ def lead(election: Election, token: int) -> None:
     if journal.is_closed:
         return
     if past_terms >= election.terms:
-        election.write(token, _LAST_LINE)
+        election.write(token, _CLOSING_LINE)
         return
     for number in range(_WRITES_PER_TERM):
         election.write(token, f"write {number + 1}")
-        time.sleep(_PAUSE)
-    meet(list(Fate)[past_terms % len(Fate)], election, token)
+        time.sleep(_WRITE_INTERVAL)
+    end_term(list(Ending)[past_terms % len(Ending)], election, token)
 
 
-def meet(fate: Fate, election: Election, token: int) -> None:
-    election.write(token, fate.value)
-    if fate is Fate.KILLED:
+def end_term(ending: Ending, election: Election, token: int) -> None:
+    election.write(token, ending.value)
+    if ending is Ending.KILLED:
         os.kill(os.getpid(), signal.SIGKILL)
-    if fate is Fate.STOPPED:
+    if ending is Ending.SUSPENDED:
         os.kill(os.getpid(), signal.SIGSTOP)
-        # Here somebody has let it go on, and it has not had a chance yet to notice how late it is.
-        election.write(token, "goes on as if nothing had happened")
+        # Resumed by `Candidates.supervise`, and not yet aware that its lease has expired.
+        election.write(token, "resumes as if nothing had happened")
 
 
 class Candidates:
-    """The processes. Who is killed is replaced; who is stopped may go on when there is another leader."""
+    """The processes: a killed one is replaced, a suspended one is resumed once another leader was elected."""
 
     def __init__(self, election: Election, count: int) -> None:
         self._election = election
-        self._context = processes()
+        self._context = process_context()
         self._running = [self._start() for _ in range(count)]
-        self._continued: set[Line] = set()
+        self._resumed: set[Line] = set()
 
     def _start(self) -> ForkServerProcess:
         process = self._context.Process(target=campaign, args=(self._election,), daemon=True)
         process.start()
         return process
 
-    def attend(self) -> bool:
-        """Looks after them; False when all have ended by themselves."""
+    def supervise(self) -> bool:
+        """Replace and resume processes, and return whether any is still running."""
         journal = self._election.journal()
         for line in journal.accepted:
-            if line.text == Fate.STOPPED.value and line.token < journal.highest_token and line not in self._continued:
-                self._continued.add(line)
+            if line.text == Ending.SUSPENDED.value and line.token < journal.highest_token and line not in self._resumed:
+                self._resumed.add(line)
                 os.kill(line.pid, signal.SIGCONT)
         for index, process in enumerate(self._running):
             if process.exitcode == -signal.SIGKILL:
                 self._running[index] = self._start()
             elif process.exitcode:
-                raise RuntimeError("A candidate has failed: its traceback is above")
+                raise RuntimeError("A candidate failed; its traceback is printed above")
         return any(process.exitcode is None for process in self._running)
 
-    def end(self) -> None:
+    def kill(self) -> None:
         for process in self._running:
             process.kill()
             process.join()
 
 
 def elect(election: Election, count: int) -> Journal:
-    """Has the candidates lead, one after the other, until all terms are over; gives what was written."""
+    """Run the candidates until all terms are over, and return the journal."""
     candidates = Candidates(election, count)
     try:
-        while candidates.attend():
+        while candidates.supervise():
             time.sleep(0.1)
     finally:
-        candidates.end()
+        candidates.kill()
     return election.journal()
 
 
 def show(journal: Journal) -> None:
-    table = Table("term", "token", "leader", "writes taken", "refused", "its end", title="Leaders")
+    table = Table("term", "token", "leader", "accepted writes", "rejected", "ending", title="Leaders")
     for term, token in enumerate(journal.tokens[:-1], start=1):
         lines = [line for line in journal.accepted if line.token == token]
-        refused = sum(line.token == token for line in journal.refused)
-        table.add_row(str(term), str(token), f"pid {lines[0].pid}", str(len(lines)), str(refused or ""), lines[-1].text)
+        rejected = sum(line.token == token for line in journal.rejected)
+        table.add_row(
+            str(term), str(token), f"pid {lines[0].pid}", str(len(lines)), str(rejected or ""), lines[-1].text
+        )
     Console().print(table)
 
 
-def is_right(journal: Journal, terms: int) -> bool:
-    """Whether no deposed leader's line was taken, and each that was stopped has tried."""
-    written = [line.token for line in journal.accepted]
-    stopped = {line.token for line in journal.accepted if line.text == Fate.STOPPED.value}
-    tried = {line.token for line in journal.refused}
-    return written == sorted(written) and terms + 1 == len(journal.tokens) and stopped <= tried
+def is_expected(journal: Journal, terms: int) -> bool:
+    """Return whether no deposed leader's write was accepted, and each suspended leader has attempted one."""
+    accepted = [line.token for line in journal.accepted]
+    suspended = {line.token for line in journal.accepted if line.text == Ending.SUSPENDED.value}
+    rejected = {line.token for line in journal.rejected}
+    return accepted == sorted(accepted) and len(journal.tokens) == terms + 1 and suspended <= rejected
 
 
 def arguments() -> Namespace:
     parser = ArgumentParser(prog="python -m s3dict.examples.leader", description="Leader election with fencing.")
-    parser.add_argument("--candidates", type=int, default=4, help="how many processes want to lead (4)")
-    parser.add_argument("--terms", type=int, default=6, help="how many leaders there are, one after the other (6)")
-    parser.add_argument("--lease", type=float, default=2.0, help="seconds after which a dead leader is replaced (2)")
+    parser.add_argument("--candidates", type=int, default=4, help="number of candidate processes (4)")
+    parser.add_argument("--terms", type=int, default=6, help="number of leaders to elect, one after the other (6)")
+    parser.add_argument("--lease", type=float, default=2.0, help="seconds until a dead leader is replaced (2)")
     return parser.parse_args()
 
 
 def main() -> None:
     options = arguments()
-    with some_bucket(), Dict.ephemeral() as d:
+    with example_bucket(), Dict.ephemeral() as d:
         journal = elect(Election(d, options.terms, options.lease), options.candidates)
     show(journal)
-    if not is_right(journal, options.terms):
-        sys.exit("The journal is not what it has to be.")
-    print("No write of a deposed leader was taken.")
+    if not is_expected(journal, options.terms):
+        sys.exit("The journal accepted a write of a deposed leader, or a term is missing.")
+    print("No write of a deposed leader was accepted.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""In what kind of processes the examples run."""
+"""How the examples start processes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import multiprocessing
 from multiprocessing.context import ForkServerContext
 
 
-def processes() -> ForkServerContext:
-    """Makes processes that are started quickly: all are forked from one that has the driver loaded, and nothing else.
+def process_context() -> ForkServerContext:
+    """Return a context whose processes start quickly: each is forked from a server that has imported the driver.
 
-    To be called where the store is known: that one keeps the environment which it finds.
+    Call it after the environment variables are set: the fork server inherits them when it starts.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["boto3", "s3dict"])

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from s3dict.examples.bucket import some_bucket
+from s3dict.examples.bucket import example_bucket
 from s3dict.examples.checkboxes.bitmaps import BOXES_PER_CHUNK, EMPTY, with_boxes
 from s3dict.examples.checkboxes.board import shared_boxes
 
@@ -57,7 +57,7 @@ def picture(window: Window, url: str) -> bytes:
 
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as directory, some_bucket():
+    with tempfile.TemporaryDirectory() as directory, example_bucket():
         shared = shared_boxes()
         shared.update((chunk, with_boxes(EMPTY, drawn())) for chunk in range(10))
         with CheckboxServers(Path(directory), {}, []) as servers:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from s3dict.examples.bucket import some_bucket
+from s3dict.examples.bucket import example_bucket
 
 PICTURES = Path(__file__).parent / "pictures"
 COLUMNS = 110
@@ -56,7 +56,7 @@ def draw(name: str, *arguments: str) -> None:
 
 def main() -> None:
     draw("demo", "demo")
-    with some_bucket():
+    with example_bucket():
         shown("init", "--bucket", os.environ["S3DICT_BUCKET"])
         draw("doctor", "doctor")
 

@@ -94,7 +94,7 @@ async def test_a_page_is_told_what_another_server_has_stored(shared: Dict[int, b
     assert {0} == await page.changed_chunks(1)  # as it is at first
     await there.set(5, True)
     await there.set(10_005, True)
-    await here.look([0, 1])
+    await here.refresh([0, 1])
     assert {0} == await page.changed_chunks(1)
     assert {5} == checked_boxes(here.bitmap(0))
     assert 2 == here.checked
@@ -103,13 +103,13 @@ async def test_a_page_is_told_what_another_server_has_stored(shared: Dict[int, b
 async def test_looks_come_round_to_the_chunks_that_no_page_shows(
     shared: Dict[int, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board_module, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(board_module, "POLL_SECONDS", 0)
     await shared.put.aio(1, with_boxes(EMPTY, {0: True}))
     board = Board(shared, TWO_CHUNKS)
     page = Watcher()
-    page.shows = frozenset({0})
+    page.shown = frozenset({0})
     board.watchers.add(page)
-    following = asyncio.create_task(board.follow())
+    following = asyncio.create_task(board.poll())
     while not board.checked:
         await page.changed_chunks(timeout=60)
     following.cancel()
@@ -143,7 +143,7 @@ async def test_a_look_that_began_before_a_click_was_stored_does_not_undo_it(shar
         return found
 
     board = Board(Interposed(shared, get_many=read_and_dawdle), TWO_CHUNKS)  # type: ignore[arg-type]
-    looking = asyncio.create_task(board.look([0]))
+    looking = asyncio.create_task(board.refresh([0]))
     await asyncio.sleep(0)
     await board.set(5, True)
     go_on.set()
@@ -164,7 +164,7 @@ async def test_a_click_of_uncertain_outcome_is_repeated(shared: Dict[int, bytes]
     board = Board(Interposed(shared, modify=modify), TWO_CHUNKS)  # type: ignore[arg-type]
     await board.set(5, True)
     assert {5} == checked_boxes(await shared.get.aio(0, EMPTY))
-    assert not board.in_trouble
+    assert not board.is_failing
 
 
 async def test_pages_are_told_of_trouble_and_of_its_end(
@@ -176,10 +176,10 @@ async def test_pages_are_told_of_trouble_and_of_its_end(
     board = Board(Interposed(shared, modify=fail), TWO_CHUNKS)  # type: ignore[arg-type]
     with pytest.raises(UnavailableError):
         await board.set(5, True)
-    in_trouble = [board.in_trouble]
-    await board.look([0])
-    assert [True, False] == [*in_trouble, board.in_trouble]
-    assert "Trouble: No answer\nThe bucket answers again.\n" == capsys.readouterr().err
+    is_failing = [board.is_failing]
+    await board.refresh([0])
+    assert [True, False] == [*is_failing, board.is_failing]
+    assert "Request failed: No answer\nThe bucket is reachable again.\n" == capsys.readouterr().err
 
 
 CONTENDERS = 3
@@ -282,12 +282,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_number_of_boxes_that_fills_no_chunks_is_refused() -> None:
     answer = run("--boxes=10001")
     assert 2 == answer.returncode
-    assert "10,001 is no multiple of 10,000" in answer.stderr
+    assert "10,001 is not a multiple of 10,000" in answer.stderr
 
 
 def test_a_taken_port_is_said_on_one_line(seaweedfs: Endpoint) -> None:
     port = seaweedfs.url.rpartition(":")[2]
     answer = run(f"--port={port}")
     assert 1 == answer.returncode
-    assert answer.stderr.startswith(f"checkboxes: Cannot listen at 127.0.0.1:{port}")
+    assert answer.stderr.startswith(f"checkboxes: Cannot listen on 127.0.0.1:{port}")
     assert 1 == answer.stderr.count("\n")

@@ -70,8 +70,8 @@ def test_the_crawler_records_each_page_once_though_workers_are_killed(ran: Ran) 
 
 def test_the_crawler_fetches_again_only_what_a_killed_worker_had(ran: Ran) -> None:
     output = ran["crawler"].stdout
-    [served] = re.findall(r"The server has served (\d+)", output)
-    again = re.findall(r"(worker-\d+) was killed before it had recorded the page", output)
+    [served] = re.findall(r"The server served (\d+) pages", output)
+    again = re.findall(r"(worker-\d+) was killed before it recorded the page", output)
     assert 60 + len(again) == int(served)
     assert len(set(again)) == len(again) <= 2
 
@@ -84,14 +84,14 @@ def test_the_cache_computes_each_result_once(ran: Ran) -> None:
 def test_the_journal_takes_nothing_of_a_deposed_leader(ran: Ran) -> None:
     output = ran["leader"].stdout
     ends = [re.split(r" *│ *", line)[5:7] for line in output.splitlines() if "pid" in line]
-    assert [["", "killed"], ["1", "stopped, and deposed"], ["", "resigned"]] == ends
-    assert "No write of a deposed leader was taken." in output
+    assert [["", "killed"], ["1", "suspended and deposed"], ["", "resigned"]] == ends
+    assert "No write of a deposed leader was accepted." in output
 
 
 def test_a_journal_refuses_a_smaller_token_than_it_has_seen() -> None:
-    journal = Journal().offered(Line(2, 1, "a")).offered(Line(2, 1, "b")).offered(Line(1, 2, "late"))
+    journal = Journal().with_line(Line(2, 1, "a")).with_line(Line(2, 1, "b")).with_line(Line(1, 2, "late"))
     assert ["a", "b"] == [line.text for line in journal.accepted]
-    assert ["late"] == [line.text for line in journal.refused]
+    assert ["late"] == [line.text for line in journal.rejected]
 
 
 def test_all_pages_of_the_site_can_be_reached() -> None:
@@ -162,13 +162,13 @@ class TestReport:
 
     def test_it_cannot_have_fetched_two(self) -> None:
         log = (*self.LOG, Served("/0", "k", 1), Served("/1", "k", 1))
-        assert ["k, killed once, fetched 2 pages in vain"] == self.faults(log=log)
+        assert ["k, killed once, fetched 2 unrecorded pages"] == self.faults(log=log)
 
     def test_a_page_is_missing(self) -> None:
         assert ["1 pages were not recorded: /2"] == self.faults(site=frozenset({"/0", "/1", "/2"}))
 
     def test_a_record_comes_from_nowhere(self) -> None:
-        assert ["1 pages were recorded, and never fetched: /1"] == self.faults(log=self.LOG[:1])
+        assert ["1 pages were recorded but never fetched: /1"] == self.faults(log=self.LOG[:1])
 
     def test_a_claim_has_fetched_a_page_twice(self) -> None:
         assert ["1 pages were fetched twice by one claim: /0"] == self.faults(log=(*self.LOG, self.LOG[0]))

@@ -1,4 +1,4 @@
-"""Chunks of boxes: bytes, in which the bit of a checked box is set. The lowest bit of the first byte is box 0."""
+"""Chunks of boxes: bitmaps with a set bit for each checked box. Box 0 is the lowest bit of the first byte."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ EMPTY = bytes(BOXES_PER_CHUNK // 8)
 
 
 def with_boxes(bitmap: bytes, wanted: Mapping[int, bool]) -> bytes:
-    """The bitmap with these boxes checked or not, and the others as they are."""
+    """Return the bitmap with these boxes set to the given state and all others unchanged."""
     changed = bytearray(bitmap)
-    for place, checked in wanted.items():
-        byte, bit = divmod(place, 8)
+    for index, checked in wanted.items():
+        byte, bit = divmod(index, 8)
         if checked:
             changed[byte] |= 1 << bit
         else:
@@ -22,8 +22,8 @@ def with_boxes(bitmap: bytes, wanted: Mapping[int, bool]) -> bytes:
     return bytes(changed)
 
 
-def is_checked(bitmap: bytes, place: int) -> bool:
-    byte, bit = divmod(place, 8)
+def is_checked(bitmap: bytes, index: int) -> bool:
+    byte, bit = divmod(index, 8)
     return bool(bitmap[byte] >> bit & 1)
 
 

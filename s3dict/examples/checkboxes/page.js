@@ -1,10 +1,10 @@
-// Only the rows in view are in the document. What is shown is what the server sent last, and over it the clicks that
-// it has not confirmed: those are sent again until it has, which may be repeated at will, for a click sets a box and
-// does not toggle it.
+// Only the rows in view are in the document. The page shows the latest state from the server, overlaid with the clicks
+// that are not confirmed yet. Those are retried until they are: a click sets a box instead of toggling it, so it is
+// idempotent.
 
 const ROWS_AROUND = 6;
 const RETRY_MILLISECONDS = 2000;
-const SILENCE_MILLISECONDS = 12000;
+const TIMEOUT_MILLISECONDS = 12000;
 
 const board = document.getElementById("board");
 const header = document.querySelector("header");
@@ -13,19 +13,19 @@ const range = document.getElementById("range");
 const boxes = Number(board.dataset.boxes);
 const boxesPerChunk = Number(board.dataset.chunk);
 const bitmaps = new Map(); // by chunk
-const unconfirmed = new Map(); // box: whether it shall be checked
+const unconfirmed = new Map(); // box: requested state
 const rows = new Map(); // row: its element
 
 let columns = 0;
 let cell = 0;
 let template = null;
-let current = 0; // the box that Tab goes to
-let shown = ""; // the chunks that the server knows we show
+let current = 0; // the box in the tab order
+let shown = ""; // the chunks that the server sends updates for
 let scheduled = false;
 
 const written = new Intl.NumberFormat("en").format;
 
-// ---- What is checked
+// ---- State
 
 const isKnown = (box) => unconfirmed.has(box) || bitmaps.has(Math.floor(box / boxesPerChunk));
 
@@ -40,7 +40,7 @@ function isChecked(box) {
 
 const rowOf = (box) => Math.floor(box / columns);
 
-/** How far the board's first row is above the lower edge of the header. */
+/** The distance from the board's first row to the lower edge of the header, in pixels. */
 const scrolled = () => header.getBoundingClientRect().bottom - board.getBoundingClientRect().top;
 
 function measure() {
@@ -63,7 +63,7 @@ function measure() {
   rows.clear();
 }
 
-/** Lays the board out for the window as it is now, and keeps the box that was at the top there. */
+/** Lays the board out for the current window size, and keeps the top row in place. */
 function layOut() {
   const top = columns ? Math.max(0, Math.floor(scrolled() / cell)) * columns : 0;
   measure();
@@ -92,17 +92,17 @@ function makeRow(row) {
   return element;
 }
 
-/** Shows what is the case; a box that somebody else has changed is pointed out. */
-function paint(element, pointOut) {
+/** Renders the state of a row; boxes changed by other visitors are highlighted. */
+function paint(element, highlight) {
   const inputs = element.children;
   const first = Number(inputs[0].dataset.box);
   const unknown = !isKnown(first) || !isKnown(Math.min(boxes, first + columns) - 1);
-  const news = pointOut && !element.classList.contains("unknown");
+  const highlighting = highlight && !element.classList.contains("unknown");
   element.classList.toggle("unknown", unknown);
   for (const input of inputs) {
     const box = Number(input.dataset.box);
     const checked = isChecked(box);
-    if (news && input.checked !== checked) flash(input);
+    if (highlighting && input.checked !== checked) flash(input);
     input.checked = checked;
     if (unconfirmed.has(box)) input.setAttribute("aria-busy", "true");
     else input.removeAttribute("aria-busy");
@@ -129,9 +129,9 @@ function visibleRows() {
 function render() {
   scheduled = false;
   const [first, last] = visibleRows();
-  tellRange();
+  showRange();
   for (const [row, element] of rows) {
-    // The row with the focus stays, or the keyboard would lose its place.
+    // The focused row stays in the document, so that the keyboard keeps its position.
     if ((row < first || row > last) && !element.contains(document.activeElement)) {
       element.remove();
       rows.delete(row);
@@ -149,8 +149,8 @@ function render() {
   show(first * columns, Math.min(boxes, (last + 1) * columns) - 1);
 }
 
-/** Says which boxes are in full view. */
-function tellRange() {
+/** Shows the range of fully visible boxes. */
+function showRange() {
   const top = Math.max(0, Math.ceil(scrolled() / cell));
   const bottom = Math.floor((window.innerHeight - board.getBoundingClientRect().top) / cell);
   const last = Math.min(boxes, Math.max(top + 1, bottom) * columns);
@@ -173,7 +173,7 @@ function moveTabStop(box) {
   if (input) input.tabIndex = 0;
 }
 
-/** Brings the box into view, with the focus on it. */
+/** Scrolls the box into view and focuses it. */
 function goTo(box) {
   const target = Math.min(boxes - 1, Math.max(0, box));
   const top = rowOf(target) * cell - scrolled();
@@ -187,13 +187,13 @@ function goTo(box) {
 // ---- The server
 
 let socket = null;
-let lastHeard = 0;
+let lastMessageAt = 0;
 let waitBeforeConnecting = 250;
 
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
   socket.binaryType = "arraybuffer";
-  lastHeard = Date.now();
+  lastMessageAt = Date.now();
   socket.onopen = () => {
     waitBeforeConnecting = 250;
     shown = "";
@@ -201,22 +201,22 @@ function connect() {
     for (const box of unconfirmed.keys()) sendClick(box);
   };
   socket.onmessage = ({ data }) => {
-    lastHeard = Date.now();
-    if (typeof data === "string") hear(JSON.parse(data));
-    else see(new DataView(data).getUint32(0), new Uint8Array(data, 4));
+    lastMessageAt = Date.now();
+    if (typeof data === "string") receive(JSON.parse(data));
+    else update(new DataView(data).getUint32(0), new Uint8Array(data, 4));
   };
   socket.onclose = reconnect;
 }
 
 function reconnect() {
-  tellState("trouble", "Reconnecting");
+  showState("trouble", "Reconnecting");
   setTimeout(connect, waitBeforeConnecting);
   waitBeforeConnecting = Math.min(2 * waitBeforeConnecting, 4000);
 }
 
-/** A server that hangs, or a network that is gone, does not even say that the connection is closed. */
-function giveUpWhenSilent() {
-  if (socket.readyState > WebSocket.OPEN || Date.now() - lastHeard < SILENCE_MILLISECONDS) return;
+/** A server that hangs, or a lost network, does not close the connection. */
+function reconnectAfterTimeout() {
+  if (socket.readyState > WebSocket.OPEN || Date.now() - lastMessageAt < TIMEOUT_MILLISECONDS) return;
   socket.onopen = socket.onmessage = socket.onclose = null;
   socket.close();
   reconnect();
@@ -230,7 +230,7 @@ function sendClick(box) {
   if (unconfirmed.has(box)) send({ box, checked: unconfirmed.get(box) });
 }
 
-/** Tells the server what is in view; a page that nobody sees needs nothing. */
+/** Sends the chunks in view to the server; a hidden page needs none. */
 function show(first, last) {
   const chunks = [];
   if (!document.hidden) {
@@ -242,7 +242,7 @@ function show(first, last) {
   send({ show: chunks });
 }
 
-function see(chunk, bitmap) {
+function update(chunk, bitmap) {
   bitmaps.set(chunk, bitmap);
   for (const [row, element] of rows) {
     const first = row * columns;
@@ -250,21 +250,21 @@ function see(chunk, bitmap) {
   }
 }
 
-function hear({ checked, trouble, saved, failed }) {
+function receive({ checked, trouble, saved, failed }) {
   for (const [box, wanted] of saved) {
-    if (unconfirmed.get(box) !== wanted) continue; // it was clicked again
+    if (unconfirmed.get(box) !== wanted) continue; // clicked again since
     unconfirmed.delete(box);
     repaint(box);
   }
   for (const box of failed) setTimeout(sendClick, RETRY_MILLISECONDS, box);
   document.getElementById("checked").textContent = written(checked);
   document.getElementById("share").style.transform = `scaleX(${checked / boxes})`;
-  if (trouble) tellState("trouble", "Storage is away");
-  else if (unconfirmed.size) tellState("saving", "Saving");
-  else tellState("live", "Live");
+  if (trouble) showState("trouble", "Storage is unavailable");
+  else if (unconfirmed.size) showState("saving", "Saving");
+  else showState("live", "Live");
 }
 
-function tellState(name, text) {
+function showState(name, text) {
   if (state.dataset.state === name && state.textContent === text) return;
   state.dataset.state = name;
   state.textContent = text;
@@ -281,7 +281,7 @@ board.addEventListener("change", ({ target }) => {
   unconfirmed.set(box, target.checked);
   target.setAttribute("aria-busy", "true");
   target.classList.remove("news");
-  if (state.dataset.state === "live") tellState("saving", "Saving");
+  if (state.dataset.state === "live") showState("saving", "Saving");
   sendClick(box);
 });
 
@@ -313,7 +313,7 @@ document.getElementById("go").addEventListener("submit", (event) => {
 window.addEventListener("scroll", schedule, { passive: true });
 window.addEventListener("resize", layOut);
 document.addEventListener("visibilitychange", schedule);
-setInterval(giveUpWhenSilent, 1000);
+setInterval(reconnectAfterTimeout, 1000);
 
 layOut();
 connect();

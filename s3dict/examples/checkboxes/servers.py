@@ -1,4 +1,4 @@
-"""The server processes: each listens at a port of its own, and is started again when it is killed."""
+"""The server processes: each listens on its own port and is restarted when it is killed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ __all__ = ["listen", "run_servers"]
 
 _RESTART_SECONDS = 0.5
 _STOP_SECONDS = 5.0
-# A page's messages are tiny.
-_MOST_BYTES = 1024
+# The largest WebSocket message that a page may send, in bytes.
+_MAX_MESSAGE_BYTES = 1024
 
 # A forked child would keep its siblings' sockets and the parent's connections.
 _processes = multiprocessing.get_context("spawn")
 
 
 def listen(host: str, first_port: int, servers: int) -> list[socket.socket]:
-    """Sockets at so many ports from the first one on, or at any for 0. Raises InvalidError when one is taken.
+    """Return listening sockets on consecutive ports, or on free ports if `first_port` is 0.
 
-    They stay open in this process while a server is started again, so browsers that come meanwhile just wait.
+    They stay open in this process while a server is restarted, so browsers that connect in between wait.
+
+    Raises:
+        InvalidError: A port is in use.
     """
     with ExitStack() as opened:
         ports = [first_port + number if first_port else 0 for number in range(servers)]
@@ -39,14 +42,14 @@ def listen(host: str, first_port: int, servers: int) -> list[socket.socket]:
 
 
 def run_servers(sockets: Sequence[socket.socket], boxes: int) -> None:
-    """Serves the boxes at each of the sockets until Ctrl-C. Raises Error when a server ends by itself."""
+    """Serve the boxes on each of the sockets until Ctrl-C. Raises Error if a server exits by itself."""
     servers = [_start(listening, boxes) for listening in sockets]
     try:
         while True:
             wait([server.sentinel for server in servers])
             time.sleep(_RESTART_SECONDS)
             servers = [
-                server if server.exitcode is None else _replace(server, listening, boxes)
+                server if server.exitcode is None else _restart(server, listening, boxes)
                 for server, listening in zip(servers, sockets, strict=True)
             ]
     except KeyboardInterrupt:
@@ -59,7 +62,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=128)
     except (OSError, OverflowError) as error:
-        raise InvalidError(f"Cannot listen at {host}:{port}: {error}. Choose another --port.") from None
+        raise InvalidError(f"Cannot listen on {host}:{port}: {error}. Choose another --port.") from None
 
 
 def _url(listening: socket.socket) -> str:
@@ -74,10 +77,10 @@ def _start(listening: socket.socket, boxes: int) -> SpawnProcess:
     return process
 
 
-def _replace(ended: SpawnProcess, listening: socket.socket, boxes: int) -> SpawnProcess:
-    assert ended.exitcode is not None
-    if ended.exitcode >= 0:  # it was not killed: another would do the same
-        raise Error(f"The server at {_url(listening)} has ended")
+def _restart(exited: SpawnProcess, listening: socket.socket, boxes: int) -> SpawnProcess:
+    assert exited.exitcode is not None
+    if exited.exitcode >= 0:  # it was not killed, so a new process would exit in the same way
+        raise Error(f"The server at {_url(listening)} has exited")
     return _start(listening, boxes)
 
 
@@ -97,7 +100,7 @@ def _serve(listening: socket.socket, boxes: int) -> None:
         log_level="warning",
         timeout_graceful_shutdown=1,
         ws="websockets-sansio",
-        ws_max_size=_MOST_BYTES,
+        ws_max_size=_MAX_MESSAGE_BYTES,
     )
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve_while_parent_lives(uvicorn.Server(config), listening))

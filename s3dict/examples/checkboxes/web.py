@@ -1,8 +1,8 @@
 """The page, and the WebSocket between it and its server.
 
-The page says which chunks it shows (``{"show": [0, 1]}``) and what its visitor wants (``{"box": 7, "checked": true}``).
-The server sends chunks, as frames of 4 bytes of number and a bitmap, and then, as JSON, how many boxes are checked and
-which clicks are stored or failed. A page repeats a click until it is stored.
+The page sends the chunks it shows (``{"show": [0, 1]}``) and its visitor's clicks (``{"box": 7, "checked": true}``).
+The server sends chunks, as binary frames of a 4-byte number and a bitmap, followed by a JSON message with the number of
+checked boxes and the clicks that were stored or failed. A page retries a click until it is stored.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = ["make_app"]
 
 _HERE = Path(__file__).parent
 _HEARTBEAT_SECONDS = 5.0
-_MOST_CHUNKS_SHOWN = 8
-_MOST_UNSETTLED = 256
+_MAX_CHUNKS_SHOWN = 8
+_MAX_IN_FLIGHT = 256
 
 _ICON = (
     "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><rect width='16' height='16' rx='4'"
@@ -43,19 +43,19 @@ _HEADERS = {
 
 
 def make_app(boxes: int) -> Any:
-    """The application with that many boxes. All that a page needs comes from it: nothing from a CDN."""
+    """Return the application for a number of boxes. It serves everything a page needs: nothing comes from a CDN."""
 
     async def lifespan(app: Any) -> AsyncIterator[None]:
         app.state.board = board = Board(shared_boxes(), boxes)
-        following = asyncio.create_task(board.follow())
+        polling = asyncio.create_task(board.poll())
         yield
-        following.cancel()
+        polling.cancel()
 
     app: Any = html.FastHTML(
         default_hdrs=False,
         lifespan=lifespan,
         routes=[WebSocketRoute("/live", _live)],
-        secret_key=secrets.token_hex(),  # signs nothing here; without one, FastHTML leaves a file with one
+        secret_key=secrets.token_hex(),  # unused here; without it, FastHTML writes a key file
     )
     document = html.to_xml(_page(boxes))
 
@@ -94,7 +94,7 @@ def _header(boxes: int) -> Any:
     return html.Header(
         html.Div(
             html.H1(f"{boxes:,} checkboxes"),
-            html.P(html.Span(id="range"), html.Span(" · shared by everybody", cls="motto"), cls="quiet"),
+            html.P(html.Span(id="range"), html.Span(" · shared by all visitors", cls="motto"), cls="quiet"),
             cls="title",
         ),
         html.P(html.Strong("…", id="checked"), " checked", cls="quiet", id="count"),
@@ -138,34 +138,34 @@ async def _live(socket: WebSocket) -> None:
         return
     await socket.accept()
     page = _OpenPage(socket, socket.app.state.board)
-    telling = asyncio.create_task(page.tell())
+    pushing = asyncio.create_task(page.push())
     try:
-        await page.hear()
+        await page.receive()
     except (ValueError, KeyError, TypeError):
-        await socket.close(code=1003, reason="No such message")
+        await socket.close(code=1003, reason="Invalid message")
     finally:
-        telling.cancel()
+        pushing.cancel()
         page.leave()
 
 
 class _OpenPage:
-    """One page's end of the connection."""
+    """The server's side of one WebSocket connection."""
 
     def __init__(self, socket: WebSocket, board: Board) -> None:
         self._socket = socket
         self._board = board
         self._watcher = Watcher()
-        self._unsettled = 0
+        self._in_flight = 0
         self._saved: list[tuple[int, bool]] = []
         self._failed: list[int] = []
         board.watchers.add(self._watcher)
 
     def leave(self) -> None:
-        """Clicks that are being written are written all the same."""
+        """Stop notifying the page; its clicks in flight are still written."""
         self._board.watchers.discard(self._watcher)
 
-    async def hear(self) -> None:
-        """Does what the page asks for until it is closed. Raises ValueError, KeyError or TypeError for nonsense."""
+    async def receive(self) -> None:
+        """Handle messages until the page is closed. Raises ValueError, KeyError or TypeError for an invalid one."""
         with suppress(WebSocketDisconnect):
             while True:
                 message = json.loads(await self._socket.receive_text())
@@ -174,9 +174,9 @@ class _OpenPage:
                 else:
                     await self._set(message["box"], message["checked"])
 
-    async def tell(self) -> None:
-        """Tells the page what is new, and now and then that the connection is alive."""
-        with suppress(WebSocketDisconnect, RuntimeError):  # closed meanwhile
+    async def push(self) -> None:
+        """Send changes to the page, and a heartbeat when there are none."""
+        with suppress(WebSocketDisconnect, RuntimeError):  # closed concurrently
             while True:
                 for chunk in sorted(await self._watcher.changed_chunks(_HEARTBEAT_SECONDS)):
                     await self._socket.send_bytes(chunk.to_bytes(4, "big") + self._board.bitmap(chunk))
@@ -187,28 +187,28 @@ class _OpenPage:
         failed, self._failed = self._failed, []
         return {
             "checked": self._board.checked,
-            "trouble": self._board.in_trouble,
+            "trouble": self._board.is_failing,
             "saved": saved,
             "failed": failed,
         }
 
     async def _show(self, chunks: list[int]) -> None:
-        if len(chunks) > _MOST_CHUNKS_SHOWN or not all(type(chunk) is int for chunk in chunks):
-            raise ValueError("no chunks to show")
+        if len(chunks) > _MAX_CHUNKS_SHOWN or not all(type(chunk) is int for chunk in chunks):
+            raise ValueError("invalid chunk numbers")
         await self._board.show(self._watcher, chunks)
 
     async def _set(self, box: int, checked: bool) -> None:
         if not (type(box) is int and type(checked) is bool and 0 <= box < self._board.boxes):
-            raise ValueError("no such box")
-        writing = self._board.set(box, checked)
-        self._unsettled += 1
-        writing.add_done_callback(partial(self._settled, box, checked))
-        if self._unsettled > _MOST_UNSETTLED:
-            await asyncio.wait({writing})
+            raise ValueError("invalid box")
+        write = self._board.set(box, checked)
+        self._in_flight += 1
+        write.add_done_callback(partial(self._finished, box, checked))
+        if self._in_flight > _MAX_IN_FLIGHT:
+            await asyncio.wait({write})
 
-    def _settled(self, box: int, checked: bool, writing: asyncio.Task[None]) -> None:
-        self._unsettled -= 1
-        if writing.cancelled() or writing.exception() is not None:
+    def _finished(self, box: int, checked: bool, write: asyncio.Task[None]) -> None:
+        self._in_flight -= 1
+        if write.cancelled() or write.exception() is not None:
             self._failed.append(box)
         else:
             self._saved.append((box, checked))

@@ -1,4 +1,4 @@
-"""Crew: the worker processes, of which some are killed on the way."""
+"""Crew: the worker processes, some of which are killed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import random
 import signal
 from multiprocessing.context import ForkServerProcess
 
-from ..processes import processes
+from ..processes import process_context
 from .frontier import Crawl
 from .worker import work
 
 
 class Crew:
-    """So many workers at work at any time: who is killed is replaced."""
+    """A constant number of workers: a killed one is replaced."""
 
     def __init__(self, crawl: Crawl, site: tuple[str, int], count: int) -> None:
         self._crawl = crawl
         self._site = site
         self._numbers = itertools.count(1)
-        self._context = processes()
+        self._context = process_context()
         self._working = [self._start() for _ in range(count)]
         self.killed: set[str] = set()
 
@@ -30,24 +30,24 @@ class Crew:
         return process
 
     def kill_one(self) -> None:
-        """As a power cut would: nothing is cleaned up, and nobody is told."""
+        """Kill a random worker without cleanup, as a power failure would."""
         index = random.randrange(len(self._working))
         victim = self._working[index]
         victim.kill()
         victim.join()
-        if victim.exitcode == -signal.SIGKILL:  # and not ended just before
+        if victim.exitcode == -signal.SIGKILL:  # not if it had just exited by itself
             self.killed.add(victim.name)
             self._working[index] = self._start()
 
     def is_working(self) -> bool:
-        """Whether any of them is. Raises RuntimeError when one has failed."""
+        """Return whether any worker is running. Raises RuntimeError if one has failed."""
         failed = [process.name for process in self._working if process.exitcode]
         if failed:
-            raise RuntimeError(f"{failed[0]} has failed: its traceback is above")
+            raise RuntimeError(f"{failed[0]} failed; its traceback is printed above")
         return any(process.exitcode is None for process in self._working)
 
-    def end(self) -> None:
-        """Those who are still at work are killed."""
+    def kill(self) -> None:
+        """Kill the workers that are still running."""
         for process in self._working:
             process.kill()
             process.join()

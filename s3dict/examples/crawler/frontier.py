@@ -1,4 +1,4 @@
-"""Crawl: what the workers know together, in one Dict."""
+"""Crawl: the state that the workers share, in one Dict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOUND, _PAGE, _STOP = "found", "page", "stop"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is kept of a page, and of who fetched it by which claim."""
+    """The record of a page, with the worker and the claim that fetched it."""
 
     title: str
     links: int
@@ -26,7 +26,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a listing showed."""
+    """The state as of one listing."""
 
     found: frozenset[str]
     done: frozenset[str]
@@ -34,7 +34,7 @@ class Survey:
 
     @property
     def open(self) -> frozenset[str]:
-        """The frontier: what was found and is not done."""
+        """The frontier: pages that were found and are not recorded."""
         return self.found - self.done
 
 
@@ -43,16 +43,15 @@ class Crawl:
     """The frontier, the visited pages and the stop signal, as keys of one Dict.
 
     - ``("found", path)`` is put when a link to the page is seen, and stays.
-    - ``("page", path)`` has what was read, by whoever was first (`skip_if_exists`): the set of visited pages. What is
-      found and has no page is the frontier.
-    - ``("stop",)`` tells all workers to stop.
+    - ``("page", path)`` holds the record of the first worker to put it (`skip_if_exists`): the set of visited pages.
+      Paths that were found and have no record are the frontier.
+    - ``("stop",)`` signals all workers to stop.
 
-    All that is small, and in the keys, so that a listing (1 request for a thousand keys) shows the whole state. Each
-    step is one write that may be repeated, in an order in which a crash between two of them loses nothing: the links
-    of a page are put before the page.
+    The state is in the keys, so a listing (1 request for 1,000 keys) returns all of it. Each step is one idempotent
+    write, ordered so that a crash between two of them loses nothing: the links of a page are put before its record.
 
-    The site has parts, and a claim is the Dict's lock of a part: a lease, which passes to another worker if the first
-    one dies. To claim single pages would take twice the requests for each.
+    The site is divided into parts, and a claim is the Dict's lock of a part: a lease that passes to another worker if
+    the first one dies. Claiming single pages would double the requests per page.
     """
 
     d: Dict[tuple[str, ...], Any]
@@ -60,29 +59,29 @@ class Crawl:
 
     def survey(self) -> Survey:
         by_kind: dict[str, set[str]] = {_FOUND: set(), _PAGE: set(), _STOP: set()}
-        for kind, *path in self.d.keys():  # noqa: SIM118 (a Dict is no mapping)
+        for kind, *path in self.d.keys():  # noqa: SIM118 (a Dict is not a Mapping)
             by_kind[kind].add("".join(path))
         return Survey(frozenset(by_kind[_FOUND]), frozenset(by_kind[_PAGE]), bool(by_kind[_STOP]))
 
     def find(self, paths: Iterable[str]) -> None:
-        """Puts pages into the frontier, all at once. To find one again changes nothing."""
+        """Add pages to the frontier, side by side. Idempotent."""
         self.d.update(((_FOUND, path), None) for path in paths)
 
     def claim(self, part: int) -> Lock:
-        """Entered, it is the right to fetch pages of the part; `LockTimeoutError` if another worker has it.
+        """Return the lock of a part. Entering it raises LockTimeoutError while another worker holds it.
 
-        A survey that is begun then shows all that earlier holders have recorded.
+        A survey that starts under the lock contains everything that earlier holders recorded.
         """
         return self.d.lock(f"part {part}", lease=self.lease, timeout=0)
 
     def record(self, path: str, page: Page) -> None:
-        """Keeps what was read; if there is a record already, that one counts."""
+        """Store the record of a page unless there is one."""
         while True:
             try:
                 self.d.put((_PAGE, path), page, skip_if_exists=True)
                 return
             except UncertainOutcomeError:
-                # An answer was lost. Nobody ever removes a page, so to ask again cannot bring one back.
+                # The response was lost. No process removes a record, so repeating the write cannot resurrect one.
                 continue
 
     def pages(self) -> dict[str, Page]:
@@ -93,15 +92,16 @@ class Crawl:
 
 
 def part_of(path: str) -> int:
-    """The same in every process, as `hash` is not."""
+    """Return the part of a path: unlike `hash`, the same in every process."""
     return crc32(path.encode()) % PARTS
 
 
 def is_complete(earlier: Survey, later: Survey) -> bool:
-    """Whether all is done, by two listings one after the other.
+    """Return whether the crawl is complete, from two consecutive listings.
 
-    One is not enough: it is no snapshot. While it goes on, a worker may put a link where it has looked already, and
-    then the link's page, which it still sees; and all that it sees is done. But what was not done when the first
-    listing ended had been put by then, and the second one shows it.
+    One listing is not enough, because it is not a snapshot. During a listing, a worker may put a link in a range that
+    was already listed, and then the record of the linking page in a range that is still to be listed: every path in
+    that listing is done. But a link that was open when the first listing ended had been put by then, so the second
+    listing contains it.
     """
     return not later.open and earlier == later

@@ -1,4 +1,4 @@
-"""A generated site on 127.0.0.1 that notes each page it serves."""
+"""A generated site on 127.0.0.1 that logs each page it serves."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 WORKER, CLAIM = "X-Worker", "X-Claim"
-"""The headers in which a worker says who it is, and by which claim it fetches."""
+"""The request headers that carry a worker's name and the token of its claim."""
 
 _CHILDREN, _OTHER_LINKS = 4, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One page that was served, and to whom."""
+    """One page that was served, with the worker and claim that requested it."""
 
     path: str
     worker: str
@@ -25,13 +25,13 @@ class Served:
 
 
 class Site:
-    """Serves so many pages while the context is open. All can be reached from ``/0``."""
+    """Serve a number of pages, all reachable from ``/0``, while the context is open."""
 
     def __init__(self, pages: int) -> None:
         self.paths = frozenset(f"/{number}" for number in range(pages))
         self.log: list[Served] = []
         self._server = _Server(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, name="the site", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="crawler-site", daemon=True)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -45,7 +45,7 @@ class Site:
         return f"<!doctype html><title>Page {number}</title><ul>{links}</ul>"
 
     def _links(self, number: int) -> Iterator[int]:
-        """To the page's children in a tree of all pages, and to some others anywhere."""
+        """Yield the page's children in a tree of all pages, and some random others."""
         first = _CHILDREN * number + 1
         yield from range(first, min(first + _CHILDREN, len(self.paths)))
         yield from random.Random(number).choices(range(len(self.paths)), k=_OTHER_LINKS)
@@ -62,22 +62,22 @@ class Site:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # connections of workers that were killed may stay open
+    block_on_close = False  # connections of killed workers may stay open
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a worker was killed while it was being answered."""
+        """Ignore the error: a worker was killed before it read the response."""
 
 
 def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # one packet for an answer: of two, the second would wait until the first is acknowledged
+        wbufsize = -1  # one packet per response; the second of two would wait for an acknowledgement of the first
 
         def do_GET(self) -> None:
             page = site.page(self.path)
             if page is not None:
                 site.log.append(Served(self.path, self.headers[WORKER], int(self.headers[CLAIM])))
-            body = (page or "There is no such page.").encode()
+            body = (page or "Not found").encode()
             self.send_response(404 if page is None else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -1,4 +1,4 @@
-"""A worker: claims a part, fetches and records its open pages one by one, and so on until somebody says stop."""
+"""A worker: claim a part, fetch and record its open pages one by one, and repeat until the stop signal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IDLE_SECONDS = 0.2
 
 
 class Worker:
-    """One of many, in its own process."""
+    """One worker in its own process."""
 
     def __init__(self, crawl: Crawl, http: HTTPConnection, name: str) -> None:
         self._crawl = crawl
@@ -31,25 +31,25 @@ class Worker:
             if is_complete(earlier, survey):
                 self._crawl.stop()
             parts = sorted(set(map(part_of, survey.open)))
-            # Each worker begins with another, so that they seldom meet.
+            # Each worker starts with a different part, so that they rarely contend for a claim.
             random.shuffle(parts)
             if not any(map(self._crawl_part, parts)):
                 time.sleep(random.uniform(0, _IDLE_SECONDS))
             earlier = survey
 
     def _crawl_part(self, part: int) -> bool:
-        """Whether there was something to read in the part, and no other worker had the claim."""
-        read = False
-        # A worker that was stopped for longer than its lease finds out when it leaves that it has lost its claim. That
-        # does no harm: of two records of a page, the first one counts.
+        """Crawl a part, and return whether it had open pages and no other worker held the claim."""
+        has_read = False
+        # A worker that was suspended for longer than its lease learns on leaving that it has lost its claim. That is
+        # harmless: of two records of a page, only the first is stored.
         with suppress(LockTimeoutError, LockLostError), self._crawl.claim(part) as held:
             survey = self._crawl.survey()
             self._known |= survey.found
             for path in survey.open:
                 if part_of(path) == part and not held.lost:
                     self._read(path, held.token)
-                    read = True
-        return read
+                    has_read = True
+        return has_read
 
     def _read(self, path: str, claim: int) -> None:
         html = self._fetch(path, claim)
@@ -66,7 +66,7 @@ class Worker:
 
 
 def work(crawl: Crawl, site: tuple[str, int], name: str) -> None:
-    """What a worker's process runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    """Run a worker; the entry point of its process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
     with closing(HTTPConnection(*site)) as http:
         Worker(crawl, http, name).work()
