@@ -27,6 +27,8 @@ from .errors import (
 if TYPE_CHECKING:
     from ._memoize import memoize
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AlreadyExistsError",
     "Client",
@@ -47,14 +49,19 @@ __all__ = [
     "UnavailableError",
     "UncertainOutcomeError",
     "UnsupportedStoreError",
+    "__version__",
     "memoize",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # With what it needs, it is loaded when somebody wants it: a cold start waits for every module.
+    # Loaded on first use, with the modules it needs: each import adds to a cold start.
     if name == "memoize":
         from ._memoize import memoize
 
         return memoize
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .. import __version__
 from . import DEBUG, dicts, entries, garbage, local, provision, transfer
 
 app = typer.Typer(
@@ -20,9 +21,18 @@ app = typer.Typer(
 )
 
 
+def print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"s3dict {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
+    version: Annotated[  # noqa: ARG001 (handled by its callback)
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
     debug: Annotated[bool, typer.Option(DEBUG, help="Show each request, and the traceback of an error.")] = False,
 ) -> None:
     if os.environ.get("NO_COLOR"):
