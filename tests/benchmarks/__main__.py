@@ -9,15 +9,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..support.reports import replace_block
 from .growth import measure_growth
 from .plots import draw
-from .report import machine, print_table, used_versions, write_json, write_markdown
+from .report import machine, markdown, print_table, used_versions, write_json
 from .results import Line
 from .rows import ROWS
 from .runner import Lab
 from .servers import running_servers
 
-_RESULTS = Path(__file__).parent / "results"
+_RESULTS = Path(__file__).parent / "results" / "results.json"
+_README = Path(__file__).parent / "README.md"
 _WIDTH = 140
 """Of the table, where it is not a terminal that it is written to."""
 
@@ -41,7 +43,8 @@ def main() -> int:
             write_json(arguments.json, lines, lab.figures, about)
             console.print(f"{time.monotonic() - began:4.0f} s: {row} is done")
     print_table(lines, about, console)
-    write_markdown(arguments.json.with_suffix(".md"), lines, about)
+    if arguments.json == _RESULTS and not arguments.only and not arguments.quick:
+        replace_block(_README, "benchmarks", markdown(lines, about))
     draw(lab.figures, arguments.json.parent)
     return int(not all(line.passed for line in lines))
 
@@ -56,8 +59,8 @@ def _parse() -> argparse.Namespace:
         "--json",
         type=Path,
         metavar="PATH",
-        default=_RESULTS / "results.json",
-        help="the table and the plots go beside it",
+        default=_RESULTS,
+        help="the plots go beside it; a whole run without PATH also replaces the table in README.md",
     )
     return parser.parse_args()
 

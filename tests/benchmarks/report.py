@@ -18,9 +18,11 @@ from .catalogue import all_kinds
 from .environments import versions
 from .results import Figure, Line
 
-__all__ = ["machine", "print_table", "used_versions", "write_json", "write_markdown"]
+__all__ = ["machine", "markdown", "print_table", "used_versions", "write_json"]
 
-_COLUMNS = ("what", "server", "whose", "", "against", "", "ratio must be", "is", "")
+_COLUMNS = ("Measurement", "Server", "Subject", "", "Baseline", "", "Target ratio", "Measured", "")
+
+_TEXT_COLUMNS = ("Measurement", "Server", "Subject", "Baseline")
 
 _SHOWN = (
     "s3-shared-dict",
@@ -38,7 +40,7 @@ _SHOWN = (
 def print_table(lines: Sequence[Line], about: dict[str, str], console: Console) -> None:
     table = Table(title="s3dict beside others", caption="\n".join(f"{name}: {said}" for name, said in about.items()))
     for column in _COLUMNS:
-        table.add_column(column, justify="left" if column in ("what", "server", "whose", "against") else "right")
+        table.add_column(column, justify="left" if column in _TEXT_COLUMNS else "right")
     for line, following in zip_longest(lines, lines[1:]):
         colour = "green" if line.passed else "bold red"
         *cells, verdict = _cells(line)
@@ -46,11 +48,11 @@ def print_table(lines: Sequence[Line], about: dict[str, str], console: Console) 
         table.add_row(*cells, f"[{colour}]{verdict}[/{colour}]", end_section=ends_row)
     console.print(table)
     missed = sum(not line.passed for line in lines)
-    console.print(f"{len(lines) - missed} of {len(lines)} lines reach their target.")
+    console.print(f"{len(lines) - missed} of {len(lines)} lines meet their target.")
 
 
 def _cells(line: Line) -> tuple[str, ...]:
-    verdict = "pass" if line.passed else "miss"
+    verdict = "met" if line.passed else "not met"
     against = f"{line.against} ({line.note})" if line.note else line.against
     ours, other = (_shown(value, line.unit) for value in (line.ours, line.other))
     return line.what, line.server, line.subject, ours, against, other, str(line.target), f"{line.ratio:.2f}", verdict
@@ -62,11 +64,11 @@ def _shown(value: float, unit: str) -> str:
     return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms" if value >= 0.01 else f"{value * 1e6:.0f} µs"
 
 
-def write_markdown(path: Path, lines: Sequence[Line], about: dict[str, str]) -> None:
+def markdown(lines: Sequence[Line], about: dict[str, str]) -> str:
     rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, lines)]
     text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    machine_and_versions = "\n".join(f"- {name}: {said}" for name, said in about.items())
-    path.write_text(f"{text}\n\n{machine_and_versions}\n", encoding="utf-8")
+    machine_and_versions = "\n".join(f"- {name}: {value}" for name, value in about.items())
+    return f"{text}\n\n{machine_and_versions}"
 
 
 def write_json(path: Path, lines: Sequence[Line], figures: Sequence[Figure], about: dict[str, str]) -> None:

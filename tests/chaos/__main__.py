@@ -71,7 +71,9 @@ def _parse() -> argparse.Namespace:
         "--only", action="append", metavar="NAME", choices=tuple(SCENARIOS), help="one of: %(choices)s; may be repeated"
     )
     parser.add_argument("--ceph", action="store_true", help="radosgw too; it is installed, as root, if it is missing")
-    parser.add_argument("--write", action="store_true", help="write the table of all results into README.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write the table of all results into tests/chaos/README.md"
+    )
     return parser.parse_args()
 
 

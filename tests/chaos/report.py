@@ -1,4 +1,4 @@
-"""The results as a table, on the terminal and in the guide. The latest of each scenario are kept beside this file."""
+"""The results as a table, on the terminal and in README.md. The latest of each are in results.json."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from ..benchmarks.report import machine
+from ..support.reports import replace_block
 from .results import Result
 
 __all__ = ["keep", "print_table", "write_readme"]
 
 RESULTS = Path(__file__).parent / "results.json"
-README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- chaos: python -m tests.chaos --ceph --write -->", "<!-- end of chaos -->"
-_COLUMNS = ("what", "server", "seconds", "operations", "done to them", "violations")
+README = Path(__file__).parent / "README.md"
+_COLUMNS = ("Scenario", "Server", "Seconds", "Operations", "Injected faults", "Violations")
 
 
 def print_table(results: Sequence[Result], console: Console) -> None:
-    table = Table(title="What was survived")
+    table = Table(title="Fault-injection results")
     for column in _COLUMNS:
         table.add_column(column)
     for result in results:
@@ -50,12 +50,7 @@ def write_readme() -> None:
     when = ", ".join(sorted({result["date"] for result in known}))
     where = "; ".join(sorted({result["machine"] for result in known}))
     notes = "".join(f"- {result['scenario']}: {result['noted']}.\n" for result in known if result["noted"])
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(
-        f"{before}{BEGIN}\n\n{table}\n\n{notes}- Measured {when}: {where}\n\n{END}{after}", encoding="utf-8"
-    )
+    replace_block(README, "chaos", f"{table}\n\n{notes}- Measured {when}: {where}")
 
 
 def _cells(result: dict[str, Any]) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.compatibility", description=main.__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=NAMES, help="of these servers: %(choices)s")
     parser.add_argument("--full", action="store_true", help="more rounds, and the tests on each server: an hour or two")
-    parser.add_argument("--write", action="store_true", help="put the results into the table in README.md")
+    parser.add_argument("--write", action="store_true", help="put the results into tests/compatibility/README.md")
     return parser.parse_args()
 
 

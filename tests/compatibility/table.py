@@ -1,4 +1,4 @@
-"""The results as tables in Markdown, and their place in README.md."""
+"""The results as tables in Markdown, and in README.md."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from s3dict._admin.conformance.suite import FEATURES, Outcome
 
+from ..support.reports import replace_block
 from .results import Result
 
 __all__ = ["UNTRIED", "markdown", "write_readme"]
@@ -18,29 +19,28 @@ UNTRIED = {
     "MinIO": "in no package registry",
     "Garage": "in no package registry",
 }
-"""What a user has to try, and why we have not."""
+"""Stores that are not tested here, and why."""
 
-_README = Path(__file__).parents[2] / "README.md"
-_BLOCK = re.compile(r"(<!-- server matrix: [^>]*-->\n).*?(\n<!-- end of server matrix -->)", re.DOTALL)
+_README = Path(__file__).parent / "README.md"
 _MARKS = {Outcome.YES: "✓", Outcome.NO: "✗", Outcome.UNCLEAR: "?", Outcome.SKIPPED: ""}
 
 
 def markdown(results: Mapping[str, Result], missing: Mapping[str, str]) -> str:
     """The tables; `missing` are servers that cannot be had here, and why."""
     rows = [_row(name, result) for name, result in results.items()]
-    rows += [(name, "", f"not tried: {_brief(why)}", "", "", "") for name, why in missing.items()]
+    rows += [(name, "", f"not tested: {_brief(why)}", "", "", "") for name, why in missing.items()]
     rows += [
-        (title, "", f"not tried: {why}; `s3dict doctor --deep` tells", "", "", "") for title, why in UNTRIED.items()
+        (title, "", f"not tested: {why}; run `s3dict doctor --deep`", "", "", "") for title, why in UNTRIED.items()
     ]
-    head = ("Server", "Version", "Verdict", "Dict suite", "Races and histories", "Does without")
+    head = ("Server", "Version", "Verdict", "Dict suite", "Races and histories", "Unsupported features")
     tried = {f"{result.date}, {result.machine}" for result in results.values()}
-    return "\n\n".join((_table(head, rows), *(f"Tried: {each}." for each in sorted(tried)), _details(results)))
+    return "\n\n".join((_table(head, rows), *(f"Tested: {each}." for each in sorted(tried)), _details(results)))
 
 
 def _row(name: str, result: Result) -> tuple[str, ...]:
     # Of a server that is refused, nothing else matters.
     lacking = ", ".join(result.lacking) if result.refusal is None else ""
-    races = "one process has it" if name == "memory" else _shown(result.races)
+    races = "in one process only" if name == "memory" else _shown(result.races)
     suite, races = ("", "") if result.refusal is not None else (_shown(result.suite), races)
     return result.title, result.version, result.verdict, suite, races, lacking
 
@@ -53,8 +53,8 @@ def _details(results: Mapping[str, Result]) -> str:
     head = ("", *(result.title for result in results.values()))
     rows = [(_named(name, required), *_marks(name, results)) for name, required in _features()]
     notes = "\n".join(_notes(results))
-    summary = "<details><summary>What each honours: ✓ yes, ✗ no, ? kept failing, blank: not tried</summary>"
-    return f"{summary}\n\nA dict needs what is in bold.\n\n{_table(head, rows)}\n\n{notes}\n\n</details>"
+    summary = "<details><summary>What each supports: ✓ yes, ✗ no, ? inconclusive, blank: not tested</summary>"
+    return f"{summary}\n\nFeatures in bold are required.\n\n{_table(head, rows)}\n\n{notes}\n\n</details>"
 
 
 def _features() -> Iterable[tuple[str, bool]]:
@@ -94,7 +94,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write_readme(tables: str) -> None:
-    text = _README.read_text(encoding="utf-8")
-    filled, places = _BLOCK.subn(lambda block: f"{block[1]}\n{tables}\n{block[2]}", text)
-    assert 1 == places, "README.md has no place for the server matrix"
-    _README.write_text(filled, encoding="utf-8")
+    replace_block(_README, "server matrix", tables)

@@ -59,7 +59,7 @@ def test_the_table_has_a_row_for_each_server_and_a_column_in_the_details(result:
     counted = replace(result, title="One", suite=Counts(1234, ("test_it",), 5))
     text = markdown({"one": counted}, {"two": "no network\n| at all"})
     assert "| One | 0.1.0 | supported | 1,234 passed, 1 failed, 5 skipped | not run |  |" in text
-    assert "| two |  | not tried: no network" in text
+    assert "| two |  | not tested: no network" in text
     assert "| **PUT If-Match** | ✓ |" in text
     for title in UNTRIED:
         assert f"| {title} |" in text

@@ -46,7 +46,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", metavar="TARGET", choices=TARGETS, help="one of: %(choices)s; may be repeated"
     )
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="put the table into tests/fuzz/README.md")
     return parser.parse_args(arguments)
 
 

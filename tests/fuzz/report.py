@@ -1,8 +1,7 @@
-"""What was tried, as a table on the terminal and in README.md."""
+"""The number of inputs tried, as a table on the terminal and in README.md."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ..benchmarks.report import machine
+from ..support.reports import replace_block
 from .engines import ROOT, Outcome
 
-README = ROOT / "README.md"
-_INTRODUCTION = """\
-**Hostile input.** Whatever bytes lie in the place of an entry, a manifest or a lock, reading them gives the right error
-or what was put, and takes no memory that they only claim. How many were tried:"""
-_BLOCK = re.compile(r"(<!-- hostile input: .*? -->\n).*?(<!-- end of hostile input -->)", re.DOTALL)
+README = Path(__file__).parent / "README.md"
 
 
 def print_table(outcomes: Sequence[Outcome], about: str, console: Console) -> None:
@@ -35,15 +31,11 @@ def print_table(outcomes: Sequence[Outcome], about: str, console: Console) -> No
 
 
 def write_readme(outcomes: Sequence[Outcome], about: str, path: Path = README) -> None:
-    """Puts the table between the two marks. Raises ValueError where they are missing."""
+    """Put the table into the page. Raises ValueError if the page has no place for it."""
     header, *rows = _cells(outcomes)
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    block = f"\n{_INTRODUCTION}\n\n{table}\n\n{about}\n\n"
-    text, replaced = _BLOCK.subn(lambda marks: marks[1] + block + marks[2], path.read_text(encoding="utf-8"))
-    if replaced != 1:
-        raise ValueError(f"{path} has not one place for the table, but {replaced}")
-    path.write_text(text, encoding="utf-8")
+    replace_block(path, "hostile input", f"{table}\n\n{about}")
 
 
 def describe(command: str) -> str:
@@ -52,7 +44,7 @@ def describe(command: str) -> str:
 
 def _cells(outcomes: Sequence[Outcome]) -> list[list[str]]:
     engines = list(dict.fromkeys(outcome.engine for outcome in outcomes))
-    rows = [["what is read", *engines, "violations"]]
+    rows = [["Input", *engines, "Violations"]]
     for target in dict.fromkeys(outcome.target for outcome in outcomes):
         own = {outcome.engine: outcome for outcome in outcomes if outcome.target == target}
         violations = sum(bool(outcome.error) for outcome in own.values())

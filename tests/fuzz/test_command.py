@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ..support.reports import read_block
 from . import __main__ as command
 from . import engines
 from .engines import EXHAUSTIVE, ROOT, Outcome
 from .fuzz_targets import Target
-from .report import _INTRODUCTION, README, write_readme
+from .report import README, write_readme
 
 
 def test_the_command_tries_a_target_in_every_way_and_says_how_often() -> None:
@@ -43,24 +44,24 @@ def test_without_atheris_the_command_says_so_and_goes_on(
     assert "hypothesis goes alone" in capsys.readouterr().out
 
 
-def test_the_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
-    guide = tmp_path / "README.md"
-    guide.write_text("before\n<!-- hostile input: command -->\nold\n<!-- end of hostile input -->\nafter\n")
-    write_readme([Outcome("engine", "key", 1234)], "about", guide)
-    table = (
-        "| what is read | engine | violations |\n| --- | ---: | ---: |\n| key | 1,234 | 0 |\n| **all** | 1,234 | 0 |"
+def test_table_replaces_the_previous_table(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- hostile input: command -->\nold\n<!-- end of hostile input -->\nafter\n")
+    write_readme([Outcome("engine", "key", 1234)], "about", page)
+    table = "| Input | engine | Violations |\n| --- | ---: | ---: |\n| key | 1,234 | 0 |\n| **all** | 1,234 | 0 |"
+    assert page.read_text() == (
+        f"before\n<!-- hostile input: command -->\n\n{table}\n\nabout\n\n<!-- end of hostile input -->\nafter\n"
     )
-    assert guide.read_text() == (
-        f"before\n<!-- hostile input: command -->\n\n{_INTRODUCTION}\n\n{table}\n\nabout\n\n"
-        "<!-- end of hostile input -->\nafter\n"
-    )
-    guide.write_text("no place")
-    with pytest.raises(ValueError, match="has not one place for the table"):
-        write_readme([], "about", guide)
 
 
-def test_the_guide_has_a_table_without_violations() -> None:
-    block = README.read_text(encoding="utf-8").partition("<!-- hostile input: ")[2].partition("<!-- end of")[0]
-    rows = [line.split("|")[1:-1] for line in block.splitlines() if line.startswith("| ")][2:]
-    assert rows
-    assert {"0"} == {row[-1].strip() for row in rows}
+def test_page_without_a_place_for_the_table_is_an_error(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("text")
+    with pytest.raises(ValueError, match="0 parts named 'hostile input'"):
+        write_readme([], "about", page)
+
+
+def test_report_has_no_violations() -> None:
+    rows = [line.split("|")[1:-1] for line in read_block(README, "hostile input").splitlines() if line.startswith("| ")]
+    assert rows[2:]
+    assert {row[-1].strip() for row in rows[2:]} == {"0"}

@@ -9,7 +9,7 @@ from importlib.metadata import Distribution, distribution
 import pytest
 from packaging.requirements import Requirement
 
-from ..docs.test_readme import table
+from ..docs.pages import GUIDE, table
 from ..noxfile import PUBLIC_EXTRAS
 
 OURS = "s3-shared-dict"
@@ -68,11 +68,11 @@ def test_the_guide_names_each_package_with_its_oldest_release() -> None:
         for wanted in requirements(distribution(OURS), extra, python_version="3.13")
         if wanted.name != OURS
     }
-    assert allowed == {(name.strip("`"), oldest) for name, _, oldest, _ in table("Package")}
+    assert allowed == {(name.strip("`"), oldest) for name, _, oldest, _ in table(GUIDE / "security.md", "Package")}
 
 
 def test_the_guide_names_the_licence_of_each() -> None:
     found = everything()
-    for name, _, _, named in table("Package"):
+    for name, _, _, named in table(GUIDE / "security.md", "Package"):
         if name.strip("`") in found:  # obstore is not for every Python
             assert named.split("-")[0] in licence(found[name.strip("`")])
