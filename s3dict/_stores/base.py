@@ -3,14 +3,15 @@
 `ObjectStore` is the requests to one bucket; `Runtime` is how its caller waits and runs calls side by side (threads or
 tasks). A store has a runtime, and a new store is a handful of methods.
 
-Both are async in shape. A blocking store never suspends, so its coroutines run to their end in one step on the caller's
-own thread (`threads.run_blocking`); an asyncio one awaits as usual. The operations cannot tell which they have.
+The methods of both are coroutines. Those of a blocking store never suspend, so they run to their end in one step on the
+caller's own thread (`threads.run_blocking`); those of an asyncio store await as usual. The operations are the same for
+either.
 
 What the protocol promises, and `tests/stores/contract.py` checks:
 
 - A precondition that fails is a `PreconditionFailed`, never an exception; a missing object is `None`, never an
   exception.
-- A `put`, and every conditional request, is sent exactly once. Only its caller knows what a second attempt may have
+- A `put`, and every conditional request, is sent exactly once. Only its caller knows what an earlier attempt may have
   done, so retries are for the operations (`_core.conditional`, `_core.entries`). The store retries everything else.
 - A `put` without a condition may be a `Conflict` too: nothing was written, and it may be retried.
 - Every failure is one of `s3dict.errors`, raised from the vendor's exception.
@@ -35,13 +36,14 @@ PAGE_SIZE = 1000
 
 
 class ReadsServerClock(Protocol):
-    """A clock of the store that is read when its time matters, which takes a request now and then."""
+    """A clock of the store that is read when its time matters, which takes an occasional request."""
 
     def time_at(self, moment: float) -> datetime:
         """Return the store's time at `moment` of `monotonic_seconds`.
 
         Raises:
-            UnavailableError: the store does not respond.
+            UnavailableError: The store does not respond.
+            UnsupportedStoreError: Its responses have no Date.
         """
         ...
 
@@ -51,11 +53,11 @@ class ReadsServerClock(Protocol):
 
 
 class ServerTime:
-    """The store's clock when a response arrived: known from its Date header, or read when it matters.
+    """The time of the store's clock when a response arrived: known from its Date header, or read when it matters.
 
     Args:
         date: The time in the response's Date header; None where the driver does not show headers.
-        clock: What reads the time where there is no `date`.
+        clock: Reads the time where there is no `date`.
         moment: When the response arrived, in `monotonic_seconds`.
     """
 
@@ -72,7 +74,8 @@ class ServerTime:
         """Return the time.
 
         Raises:
-            UnavailableError: the time has to be read, and the store does not respond.
+            UnavailableError: The time has to be read, and the store does not respond.
+            UnsupportedStoreError: The time has to be read, and the store's responses have no Date.
         """
         if self._date is not None:
             return self._date
@@ -82,7 +85,7 @@ class ServerTime:
     def is_after(self, moment: datetime) -> bool:
         """Return whether the clock certainly showed that moment, or later.
 
-        Raises as `date` does, but only where the answer cannot be told without reading the clock.
+        Raises as `date` does, but only where the clock has to be read for the answer.
         """
         if self._date is not None:
             return self._date >= moment
@@ -90,7 +93,7 @@ class ServerTime:
         return self._clock.latest_at(self._moment) >= moment and self.date() >= moment
 
     def is_older_than(self, last_modified: datetime, age: timedelta) -> bool:
-        """Return whether an object of that Last-Modified was at least so old. Raises as `is_after` does."""
+        """Return whether an object of that Last-Modified had at least that age. Raises as `is_after` does."""
         if self._date is not None:
             return self._date - last_modified >= age
         return age != timedelta.max and self.is_after(last_modified + age)
@@ -105,9 +108,8 @@ class ServerTime:
 class StoredObject:
     """An object, or the range of it that was requested.
 
-    `last_modified` and `server_time` are both read off the store's clock, so their difference is the object's age
-    however wrong the clock here is: too long by less than a second, since both are truncated to seconds, or a little
-    too short.
+    `last_modified` and `server_time` are both times of the store's clock, so their difference is the object's age
+    however wrong the clock here is. Both are truncated to seconds, so the difference may exceed the age by up to one.
     """
 
     body: Body = field(repr=False)
@@ -135,7 +137,7 @@ class PutResult:
 
 @dataclass(frozen=True, slots=True)
 class DeleteResult:
-    """The object does not exist any more, or did not exist."""
+    """The object no longer exists, or did not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ class PreconditionFailed:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A request had no effect: another conditional request was in flight. The same request may be retried."""
+    """A request had no effect, since another conditional request was in flight. It may be retried."""
 
 
 Refusal = PreconditionFailed | Conflict
@@ -192,9 +194,72 @@ class RequestTimeoutError(UnavailableError):
 _BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-def monotonic_seconds() -> float:
-    """Return seconds of a clock that never goes back and, where the system has one, goes on while suspended."""
+MIN_STOP_SECONDS = 0.25
+"""How far the wall clock must get ahead of the monotonic clock before that counts as a stop of the machine."""
+MAX_CLOCK_DRIFT = 0.001
+"""How much faster or slower one clock may run than another: twice what NTP adjusts at most."""
+
+
+class MonotonicClock:
+    """A clock that never goes back and includes the time for which this machine was stopped.
+
+    The system's monotonic clock may stand still while a virtual machine is suspended, or is a snapshot that is restored
+    much later (AWS Lambda SnapStart); the wall clock does not. So whatever the wall clock gains counts as passed. If
+    somebody has set it forward, readings look older than they are: manifests are looked up again, and a lock may count
+    as lost that was not. That errs on the safe side; the reverse would have two holders of one lock.
+
+    Args:
+        monotonic: The system's monotonic clock, in seconds.
+        wall: The system's wall clock, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._wall = wall
+        # One tuple, so that threads need no lock: two that notice the same stop compute the same.
+        self._last = monotonic(), wall(), 0.0
+
+    def __call__(self) -> float:
+        """Return the seconds; only differences mean anything."""
+        monotonic, stopped, gained = self._read()
+        if gained:
+            # Read again: this thread may have waited for the processor between the two clocks.
+            monotonic, stopped, gained = self._read()
+        if gained:
+            # A wall clock that was set back has gained nothing.
+            stopped += max(0.0, gained)
+            self._last = monotonic, self._wall(), stopped
+        return monotonic + stopped
+
+    @property
+    def stopped(self) -> float:
+        """The seconds for which the system's monotonic clock has stood still."""
+        return self._last[2]
+
+    def _read(self) -> tuple[float, float, float]:
+        """Return the monotonic clock, how long it stood still so far, and what the wall clock has gained since."""
+        last_monotonic, last_wall, stopped = self._last
+        monotonic, wall = self._monotonic(), self._wall()
+        passed = monotonic - last_monotonic
+        gained = wall - last_wall - passed
+        return monotonic, stopped, gained if abs(gained) > MIN_STOP_SECONDS + MAX_CLOCK_DRIFT * passed else 0.0
+
+
+def _system_monotonic() -> float:
     return time.monotonic() if _BOOT_TIME is None else time.clock_gettime(_BOOT_TIME)
+
+
+_clock = MonotonicClock(_system_monotonic, lambda: time.time())  # noqa: PLW0108 (tests replace `time.time`)
+
+
+def monotonic_seconds() -> float:
+    """Return seconds of the `MonotonicClock` of this process."""
+    return _clock()
+
+
+def stopped_seconds() -> float:
+    """Return for how many of the `monotonic_seconds` so far this machine was stopped, or its wall clock set forward."""
+    return _clock.stopped
 
 
 class Runtime(Protocol):
@@ -204,23 +269,41 @@ class Runtime(Protocol):
         """Return seconds of a clock that never goes back; only differences mean anything."""
         ...
 
-    async def sleep(self, seconds: float) -> None: ...
+    async def sleep(self, seconds: float) -> None:
+        """Wait; less where the caller of a `shielded` section is interrupted meanwhile."""
+        ...
 
     def map(self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int) -> AsyncGenerator[R, None]:
         """Yield the results of `function` for each item, as they complete, with at most `limit` calls in flight.
 
         Items are taken only as fast as calls end, or a quarter of `limit` ahead of that. The first exception ends it;
-        closing it early cancels what has not begun and waits for what has. Must not be nested: `function` may not call
-        `map` again.
+        closing it early drops what has not begun, interrupts what has, and waits for its end: nothing is sent after
+        that. Must not be nested: `function` may not call `map` again.
         """
         ...
 
+    async def shielded(self, function: Callable[[], Awaitable[R]]) -> R:
+        """Call `function` to its end, whatever interrupts the caller, and return or raise what it does.
+
+        An interruption (the cancellation of the task, an exception that a signal handler raises) is raised when
+        `function` has ended. It must be short: after an interruption `interrupted` is true inside it, and whatever
+        retries makes no further attempt.
+        """
+        ...
+
+    def interrupted(self) -> bool:
+        """Return whether the caller of the `shielded` section or of the `map` that this runs in was interrupted."""
+        ...
+
     def caller_id(self) -> Hashable:
-        """Return who is calling: the thread or task, of this process."""
+        """Return an identity of the calling thread or task of this process, which no later one will have."""
         ...
 
     def lock_for(self, owner: object) -> AbstractAsyncContextManager[None]:
-        """Admit one caller at a time for each owner, among this runtime's threads or tasks."""
+        """Admit one caller at a time for each owner, among this runtime's threads or tasks.
+
+        A thread that is inside may enter again: a signal handler that it runs could not wait for it.
+        """
         ...
 
     def heartbeat(self, interval: float, callback: Callable[[], Awaitable[bool]]) -> AbstractAsyncContextManager[None]:

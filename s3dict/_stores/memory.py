@@ -1,8 +1,8 @@
 """A bucket in this process's memory, for tests: ours and users'.
 
-It answers as S3 does (conditions, ranges, pages of a thousand, clocks in whole seconds) and forgets everything with the
+It responds as S3 does (conditions, ranges, pages of a thousand, clocks in whole seconds); its content ends with the
 process. Equal bucket names are one bucket, whichever Client names it; blocking and asyncio calls share it. Its clock
-can be moved, and requests can be made to fail: `s3dict.testing` has the words for users.
+can be moved, and requests can be made to fail: `s3dict.testing` is the public interface to both.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PRECONDITION_FAILED = PreconditionFailed()
 FAULT_BACKOFF = 0.001
 
 Operation = Literal["get", "put", "delete", "list"]
-"""What a policy would allow or deny: HEAD counts as a get, a copy as a put."""
+"""What a policy allows or denies: HEAD counts as a get, a copy as a put."""
 FaultKind = Literal["lost-request", "lost-response", "unreachable", "denied"]
 
 _METHODS = {"get": "get_object", "put": "put_object", "delete": "delete_object", "list": "list_objects_v2"}
@@ -49,22 +49,22 @@ _METHODS = {"get": "get_object", "put": "put_object", "delete": "delete_object",
 
 @dataclass(slots=True)
 class Fault:
-    """What goes wrong with requests to a bucket while the fault is in its `faults`."""
+    """A failure of requests to a bucket, as long as it is in the bucket's `faults`."""
 
     kind: FaultKind
     operation: Operation | None
     times: int | None
     hits: int = 0
-    """How many requests it has hit."""
+    """How many requests have failed by it."""
 
     def matches(self, operation: Operation) -> bool:
         return self.operation in (None, operation) and (self.times is None or self.hits < self.times)
 
     def error(self, operation: Operation, bucket: str, path: str) -> Error:
-        said = f"said by a fault that a test injected ({self.kind})"
+        reason = f"a fault that a test injected ({self.kind})"
         if self.kind == "denied":
-            return access_denied_error(S3Request(_METHODS[operation], bucket, path, {}), 403, "AccessDenied", said)
-        return UnavailableError(f"{operation}: {said}", maybe_applied=self.kind != "unreachable")
+            return access_denied_error(S3Request(_METHODS[operation], bucket, path, {}), 403, "AccessDenied", reason)
+        return UnavailableError(f"{operation}: {reason}", maybe_applied=self.kind != "unreachable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,12 @@ class MemoryBucket:
         self.objects: dict[str, _Object] = {}
         self.clock_offset = timedelta(0)
         self.faults: list[Fault] = []
-        self._guard = threading.Lock()
+        # A signal handler may use the bucket while its thread is inside.
+        self._guard = threading.RLock()
         self._paths: list[str] | None = None
 
     def advance(self, time: timedelta) -> None:
-        """Makes everything in the bucket that much older."""
+        """Make everything in the bucket that much older."""
         self.clock_offset += time
 
     def date(self) -> datetime:
@@ -94,7 +95,7 @@ class MemoryBucket:
 
     @contextmanager
     def handling(self, operation: Operation, path: str) -> Iterator[None]:
-        """One request: atomic among threads, and ended by the first fault that concerns it. Nothing waits inside."""
+        """Run one request: atomically among threads, and with the first fault that matches it."""
         with self._guard:
             fault = next((fault for fault in self.faults if fault.matches(operation)), None)
             if fault is not None:
@@ -106,7 +107,7 @@ class MemoryBucket:
                 raise fault.error(operation, self.name, path)
 
     def shortened(self, seconds: float) -> float:
-        """Return how long to sleep: a test need not wait out the backoff between attempts that are to fail."""
+        """Return how long to sleep: a test need not wait for the backoff between attempts that are to fail."""
         return min(seconds, FAULT_BACKOFF) if self.faults else seconds
 
     def paths(self) -> list[str]:
@@ -130,12 +131,12 @@ _buckets: dict[str, MemoryBucket] = {}
 
 
 def memory_bucket(name: str) -> MemoryBucket:
-    """The bucket of that name in this process; made when first asked for."""
+    """Return the bucket of that name in this process; make it at first use."""
     return _buckets.setdefault(name, MemoryBucket(name))
 
 
 def forget_memory_bucket(name: str) -> None:
-    """Lets go of the bucket: the next that is asked for by this name is another."""
+    """Drop the bucket: the next of this name is a new one."""
     _buckets.pop(name, None)
 
 
@@ -143,7 +144,7 @@ class _MemoryRequests:
     """The requests to a bucket in memory, over any runtime."""
 
     timeout = 60.0
-    """Never waited for."""
+    """No request takes any time."""
 
     def __init__(self, bucket: MemoryBucket, runtime: Runtime) -> None:
         self._bucket = bucket

@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ...errors import UnavailableError
-from ..base import monotonic_seconds
+from ..base import monotonic_seconds, stopped_seconds
 from ..boto import requests as s3
 from ..shared import request_log as log
 
@@ -50,9 +50,13 @@ class _Sample:
     date: datetime
     steady: float
     wall: float
+    stopped: float
 
     def is_current(self) -> bool:
         passed = monotonic_seconds() - self.steady
+        if self.stopped != stopped_seconds():
+            # The machine was stopped, or its wall clock set forward: what has passed is only the longest possible.
+            return False
         return 0 <= passed < RESYNC_AFTER and abs(time.time() - self.wall - passed) < MAX_DIVERGENCE
 
     def at(self, moment: float) -> datetime:
@@ -99,7 +103,7 @@ class ServerClock:
     def _sync(self) -> _Sample:
         headers = self._head()
         # After the answer: the store's clock showed its Date before.
-        return _Sample(s3.parse_date(headers.get("Date")), monotonic_seconds(), time.time())
+        return _Sample(s3.parse_date(headers.get("Date")), monotonic_seconds(), time.time(), stopped_seconds())
 
     def _head(self) -> HTTPMessage:
         from http.client import HTTPException

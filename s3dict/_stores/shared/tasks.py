@@ -1,13 +1,15 @@
-"""The concurrency of asyncio stores: tasks of one event loop."""
+"""The runtime of asyncio stores: tasks of one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterable
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from ..base import monotonic_seconds
@@ -15,6 +17,11 @@ from . import request_log as log
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_interruption: ContextVar[asyncio.Event | None] = ContextVar("s3dict_interruption", default=None)
+"""In a shielded section: set when its caller has been cancelled."""
+
+_task_identities: WeakKeyDictionary[asyncio.Task[Any], object] = WeakKeyDictionary()
 
 
 class TaskRuntime:
@@ -27,7 +34,12 @@ class TaskRuntime:
         return monotonic_seconds()
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        interruption = _interruption.get()
+        if interruption is None:
+            await asyncio.sleep(seconds)
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(interruption.wait(), seconds)
 
     async def map(
         self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int
@@ -51,8 +63,27 @@ class TaskRuntime:
         finally:
             await _cancel(in_flight)
 
+    async def shielded(self, function: Callable[[], Awaitable[R]]) -> R:
+        if _interruption.get() is not None:
+            return await function()
+        interruption = asyncio.Event()
+
+        async def section() -> R:
+            _interruption.set(interruption)
+            return await function()
+
+        task = asyncio.create_task(section())
+        await _wait_through_cancellation({task}, interruption)
+        return task.result()
+
+    def interrupted(self) -> bool:
+        interruption = _interruption.get()
+        return interruption is not None and interruption.is_set()
+
     def caller_id(self) -> Hashable:
-        return os.getpid(), id(asyncio.current_task())
+        task = asyncio.current_task()
+        # Unlike its `id`, never that of an earlier task.
+        return os.getpid(), None if task is None else _task_identities.setdefault(task, object())
 
     @asynccontextmanager
     async def lock_for(self, owner: object) -> AsyncIterator[None]:
@@ -68,10 +99,43 @@ class TaskRuntime:
             await _cancel({task})
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[R]]) -> None:
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await _wait_through_cancellation(tasks)
+
+
+async def _wait_through_cancellation(
+    tasks: Collection[asyncio.Task[Any]], interruption: asyncio.Event | None = None
+) -> None:
+    """Wait until all tasks are done, also when this one is cancelled meanwhile: that is raised afterwards.
+
+    Args:
+        tasks: What to wait for.
+        interruption: Set at the first cancellation.
+    """
+    if not tasks:
+        return
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        if interruption is not None:
+            interruption.set()
+        with _shield_from_anyio():
+            while not all(task.done() for task in tasks):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait(tasks)
+        for task in tasks:
+            # Taken note of: asyncio reports exceptions that nobody has looked at.
+            _ = task.cancelled() or task.exception()
+        raise
+
+
+def _shield_from_anyio() -> AbstractContextManager[object]:
+    """Keep anyio's cancel scopes from cancelling the wait again and again: they do so in each cycle of the loop."""
+    anyio = sys.modules.get("anyio")
+    scope: AbstractContextManager[object] = nullcontext() if anyio is None else anyio.CancelScope(shield=True)
+    return scope
 
 
 async def _heartbeat_loop(interval: float, callback: Callable[[], Awaitable[bool]]) -> None:

@@ -1,16 +1,19 @@
-"""The concurrency of blocking stores: threads, and coroutines that never suspend."""
+"""The runtime of blocking stores: threads, and coroutines that never suspend."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from ...errors import InvalidError
 from ..base import monotonic_seconds
 from . import request_log as log
 
@@ -20,9 +23,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+FORK_CHECK_SECONDS = 1.0
+"""How often a thread that waits for others looks whether it is in a forked child, which has no other threads."""
+
+_interruption: ContextVar[threading.Event | None] = ContextVar("s3dict_interruption", default=None)
+"""In a shielded section, and in the worker of a `map`: set when its caller has been interrupted or has gone on."""
+
 
 def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
-    """Runs a coroutine over a blocking store: to its end, on this thread, without an event loop.
+    """Run a coroutine over a blocking store to its end, on this thread, without an event loop.
 
     Nothing in it ever suspends, so the first step is the whole run, and a stack trace shows just the calls made.
     """
@@ -37,19 +46,26 @@ def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
 
 
 class ThreadRuntime:
-    """The runtime of a blocking store: the caller's thread, and a bounded pool of others."""
+    """The runtime of a blocking store: the caller's thread, and a bounded pool of others.
+
+    Its locks are reentrant, since a signal handler may call anything here while its thread is inside.
+    """
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None
-        self._locks: WeakKeyDictionary[object, threading.Lock] = WeakKeyDictionary()
+        self._locks: WeakKeyDictionary[object, threading.RLock] = WeakKeyDictionary()
 
     def monotonic(self) -> float:
         return monotonic_seconds()
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 (no event loop runs under a blocking store)
+        interruption = _interruption.get()
+        if interruption is None:
+            time.sleep(seconds)  # noqa: ASYNC251 (no event loop runs under a blocking store)
+        else:
+            interruption.wait(seconds)
 
     async def map(
         self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int
@@ -59,8 +75,8 @@ class ThreadRuntime:
 
         workers: _WorkerGroup[T, R] = _WorkerGroup(lambda item: run_blocking(call(item)), limit, self._threads)
         try:
-            # The items are taken here, on the caller's thread: what gives them may be bound to it. The few ahead are
-            # for a thread that ends a call before the caller has come back for its result.
+            # The items are taken here, on the caller's thread: their iterator may be bound to it. The few ahead are for
+            # a thread that ends a call before the caller has come back for its result.
             for item in items:
                 workers.submit(item)
                 if workers.submitted - workers.collected == limit + limit // 4:
@@ -70,13 +86,26 @@ class ThreadRuntime:
         finally:
             workers.shutdown()
 
+    async def shielded(self, function: Callable[[], Awaitable[R]]) -> R:
+        async def call() -> R:
+            return await function()
+
+        if _interruption.get() is not None or threading.current_thread() is not threading.main_thread():
+            # Signal handlers run in the main thread alone, so nothing interrupts this one.
+            return await call()
+        return _run_in_worker(lambda: run_blocking(call()))
+
+    def interrupted(self) -> bool:
+        interruption = _interruption.get()
+        return interruption is not None and interruption.is_set()
+
     def caller_id(self) -> Hashable:
-        return os.getpid(), threading.get_ident()
+        return os.getpid(), _this_thread.identity
 
     @asynccontextmanager
     async def lock_for(self, owner: object) -> AsyncIterator[None]:
         with self._guard:
-            lock = self._locks.setdefault(owner, threading.Lock())
+            lock = self._locks.setdefault(owner, threading.RLock())
         with lock:
             yield
 
@@ -89,12 +118,13 @@ class ThreadRuntime:
         thread = threading.Thread(
             target=_heartbeat_loop, args=(closed, interval, call), name="s3dict heartbeat", daemon=True
         )
-        thread.start()
         try:
+            thread.start()
             yield
         finally:
             closed.set()
-            thread.join()
+            # A forked child has no such thread; one whose start was interrupted finds `closed` set and ends.
+            _wait_through_interruptions(lambda: thread.join() if thread.is_alive() else None)
 
     def _threads(self) -> ThreadPoolExecutor:
         from concurrent.futures import ThreadPoolExecutor
@@ -105,15 +135,86 @@ class ThreadRuntime:
             return self._pool
 
 
-class _Member(threading.local):
-    _in_worker = False
+class _ThisThread(threading.local):
+    in_worker = False
+    """Whether this thread may not wait for the pool: it is one of its threads, or is inside its `submit`."""
+
+    def __init__(self) -> None:
+        self.identity = object()
+        """Unlike `get_ident`, never that of an earlier thread."""
 
 
-_member = _Member()
+_this_thread = _ThisThread()
+
+
+def _wait_through_interruptions(wait: Callable[[], object], interruption: threading.Event | None = None) -> None:
+    """Call `wait` until it returns; raise what a signal handler raised meanwhile afterwards.
+
+    Args:
+        wait: Returns once what is waited for has happened, and may be called again after that.
+        interruption: Set at the first interruption.
+    """
+    try:
+        wait()
+    except BaseException:
+        if interruption is not None:
+            interruption.set()
+        _wait_through_interruptions(wait, interruption)
+        raise
+
+
+def _run_in_worker(work: Callable[[], R]) -> R:
+    """Run `work` in a thread of its own, which no signal handler interrupts, and return or raise what it does.
+
+    What a signal handler raises in this thread is raised when `work` has ended.
+    """
+    interruption, finished, pid = threading.Event(), allocate_lock(), os.getpid()
+    outcomes: list[tuple[R | None, BaseException | None]] = []
+
+    def run() -> None:
+        _interruption.set(interruption)
+        try:
+            outcomes.append((work(), None))
+        except BaseException as error:
+            outcomes.append((None, error))
+        finally:
+            finished.release()
+
+    def start_and_wait() -> None:
+        try:
+            start_new_thread(copy_context().run, (run,))
+        except RuntimeError:
+            # The interpreter is shutting down, and starts no more threads.
+            copy_context().run(run)
+        wait()
+
+    def wait() -> None:
+        while not outcomes and os.getpid() == pid:
+            finished.acquire(timeout=FORK_CHECK_SECONDS)
+
+    finished.acquire()
+    try:
+        start_and_wait()
+    except BaseException:
+        interruption.set()
+        _wait_through_interruptions(wait, interruption)
+        raise
+    if not outcomes:
+        raise InvalidError(_FORKED)
+    result, error = outcomes[0]
+    if error is not None:
+        raise error
+    return cast("R", result)
+
+
+_FORKED = (
+    "This call was begun in the parent process, before it forked: its threads and connections do not exist here. "
+    "Make the call in the child"
+)
 
 
 class _WorkerGroup(Generic[T, R]):
-    """Up to `limit` threads of a pool that work off what they are given, and go when there is nothing left.
+    """Up to `limit` threads of a pool that process the submitted items, and end when there are none left.
 
     A thread takes the next item itself, since a future and a switch of threads for each would cost more than a request
     does. It does not wait for one: threads that waited for a caller who has stopped asking would be lost to others.
@@ -126,25 +227,23 @@ class _WorkerGroup(Generic[T, R]):
         self._work = work
         self._limit = limit
         self._pool = pool
-        self._guard = threading.Lock()
+        self._pid = os.getpid()
+        self._interruption = threading.Event()
+        self._guard = threading.RLock()
         self._waiting: deque[T] = deque()
         self._done: SimpleQueue[tuple[R | None, BaseException | None]] = SimpleQueue()
         self._threads: set[Future[None]] = set()
         self._working = 0
 
     def submit(self, item: T) -> None:
+        self._check_process()
         self.submitted += 1
         with self._guard:
             self._waiting.append(item)
             if self._working == self._limit:
                 return
             self._working += 1
-        try:
-            # Of a crew within a crew, all threads might wait for threads: a value, say, that reads another as it loads.
-            thread = None if _member._in_worker else self._pool().submit(self._run)
-        except RuntimeError:
-            # The interpreter is on its way out, and starts no more threads.
-            thread = None
+        thread = self._start_thread()
         if thread is None:
             self._run()
         else:
@@ -152,23 +251,52 @@ class _WorkerGroup(Generic[T, R]):
             thread.add_done_callback(self._threads.discard)
 
     def next_result(self) -> R:
-        """The next result, or the exception in its place."""
+        """Return the next result, or raise the exception in its place."""
+        from queue import Empty
+
         self.collected += 1
-        result, error = self._done.get()
-        if error is not None:
-            raise error
-        return cast("R", result)
+        while True:
+            self._check_process()
+            try:
+                result, error = self._done.get(timeout=FORK_CHECK_SECONDS)
+            except Empty:
+                continue
+            if error is not None:
+                raise error
+            return cast("R", result)
 
     def shutdown(self) -> None:
-        """Drops what has not begun, and waits for what has."""
+        """Drop what has not begun, and wait for what has, which makes no further attempt of anything."""
         from concurrent.futures import wait
 
         with self._guard:
             self._waiting.clear()
-        wait(tuple(self._threads))
+        self._interruption.set()
+        if os.getpid() == self._pid:
+            _wait_through_interruptions(lambda: wait(tuple(self._threads)))
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise InvalidError(_FORKED)
+
+    def _start_thread(self) -> Future[None] | None:
+        """Return a new thread of the pool; None where this thread has to do the work itself."""
+        # In a group within a group, all threads might wait for threads: a value, say, that reads another as it loads.
+        # The pool's own lock is not reentrant, so neither may a signal handler submit while this thread does.
+        if _this_thread.in_worker:
+            return None
+        try:
+            _this_thread.in_worker = True
+            return self._pool().submit(self._run)
+        except RuntimeError:
+            # The interpreter is shutting down, and starts no more threads.
+            return None
+        finally:
+            _this_thread.in_worker = False
 
     def _run(self) -> None:
-        outer, _member._in_worker = _member._in_worker, True
+        outer, _this_thread.in_worker = _this_thread.in_worker, True
+        token = _interruption.set(self._interruption)
         try:
             while True:
                 with self._guard:
@@ -178,7 +306,8 @@ class _WorkerGroup(Generic[T, R]):
                     item = self._waiting.popleft()
                 self._done.put(self._outcome(item))
         finally:
-            _member._in_worker = outer
+            _interruption.reset(token)
+            _this_thread.in_worker = outer
 
     def _outcome(self, item: T) -> tuple[R | None, BaseException | None]:
         try:
