@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
 
-from ._format.layout import check_prefix, validate_name
+from ._format.layout import validate_name, validate_prefix
 from .errors import InvalidError
 
 DEFAULT_PREFIX = "s3dict"
@@ -59,7 +59,7 @@ class Settings:
             raise InvalidError("timeout is a timedelta of more than nothing, and of an hour at most")
         validate_endpoint(self.endpoint_url)
         validate_name(self.environment_name, "environment")
-        return replace(self, prefix=check_prefix(self.prefix))
+        return replace(self, prefix=validate_prefix(self.prefix))
 
 
 def require_installed(driver: str) -> None:

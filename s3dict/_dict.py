@@ -26,7 +26,8 @@ from ._core.catalog import (
     open_or_create,
     revalidate,
 )
-from ._core.entries import Entries, Version, key_repr
+from ._core.entries import Entries, Version
+from ._core.entry_codec import EntryCodec, key_repr
 from ._core.expiry import Expiry
 from ._format.entry import EntrySigner
 from ._format.keys import KeyCodec
@@ -327,7 +328,7 @@ class Dict(Generic[K, V]):
             return await entries.replace(key, value, Version.parse(if_version))
         if skip_if_exists:
             return await entries.create(key, value)
-        await entries.write(entries.keys.encode(key), key, value)
+        await entries.put(entries.codec.keys.encode(key), key, value)
         return True
 
     @method
@@ -379,7 +380,7 @@ class Dict(Generic[K, V]):
 
         entries = await self._open(key)
         place = self._lock_target(
-            entries, "compute", entries.keys.encode(key).data, f"The computation of {key_repr(key)}"
+            entries, "compute", entries.codec.keys.encode(key).data, f"The computation of {key_repr(key)}"
         )
         value: V = await get_or_compute(entries, place, key, function, lease)
         return value
@@ -638,18 +639,21 @@ class Dict(Generic[K, V]):
         return LockTarget(entries.store, entries.capabilities, path, f"{label} of {self._label}")
 
     def _make_entries(self, store: ObjectStore, manifest: Manifest) -> Entries:
-        client = self.client
-        codec = get_codec(manifest.codec)
+        client, values = self.client, get_codec(manifest.codec)
+        codec = EntryCodec(
+            keys=KeyCodec(values.uses_pickle, lambda dict_id: Dict.from_id(dict_id, client)),
+            values=client._codec(values),
+            signer=EntrySigner(str(manifest.dict_id), client._signing_keys),
+            label=self._label,
+            max_value_bytes=client._settings.max_value_bytes,
+        )
         return Entries(
             store=store,
             paths=client._layout.data(manifest.dict_id, manifest.ttl),
             capabilities=manifest.capabilities,
             expiry=Expiry(store, manifest.capabilities, manifest.ttl),
-            keys=KeyCodec(codec.uses_pickle, lambda dict_id: Dict.from_id(dict_id, client)),
-            codec=client._codec(codec),
-            signer=EntrySigner(str(manifest.dict_id), client._signing_keys),
+            codec=codec,
             label=self._label,
-            max_value_bytes=client._settings.max_value_bytes,
             concurrency=client._settings.concurrency,
             cache=client._cache(),
         )

@@ -19,7 +19,7 @@ from math import isfinite
 from typing import Any, BinaryIO
 
 from .._core.bulk import create_many
-from .._core.entries import key_repr
+from .._core.entry_codec import key_repr
 from .._dict import Dict
 from .._stores.shared.threads import run_blocking
 from ..errors import DeserializationError, InvalidError, SerializationError

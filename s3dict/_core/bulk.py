@@ -1,4 +1,4 @@
-"""Many keys in one call: concurrent requests, and one error that says which keys did not make it."""
+"""Many keys in one call: concurrent requests, and one error that names the keys that failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from .._format.keys import EncodedKey
 from ..errors import Error, UncertainOutcomeError
-from .entries import Entries, LiveEntry, key_repr
+from .entries import Entries, LiveEntry
+from .entry_codec import key_repr
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ class _EncodedPair:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of one key."""
+    """The outcome for one key."""
 
     key: Any
     result: Any = None
@@ -35,14 +36,14 @@ class _Outcome:
 
 
 async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> None:
-    """Puts all pairs, of which the last with an equal key counts; `concurrency` at a time. 1 request each."""
+    """Put all pairs, `concurrency` at a time; of several with equal keys the last one counts. Requests: 1 each."""
     in_flight: set[bytes] = set()
     deferred: dict[bytes, _EncodedPair] = {}
 
     def first_occurrences() -> Iterator[_EncodedPair]:
-        # Two writes of one key must not be under way together, or the earlier could come last.
+        # Two writes of one key must not be in flight together, or the earlier one could be applied last.
         for key, value in pairs:
-            pair = _EncodedPair(entries.keys.encode(key), key, value)
+            pair = _EncodedPair(entries.codec.keys.encode(key), key, value)
             data = pair.encoded.data
             if data in in_flight or data in deferred:
                 deferred[data] = pair
@@ -50,23 +51,25 @@ async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> None
                 in_flight.add(data)
                 yield pair
 
-    async def write(pair: _EncodedPair) -> _Outcome:
+    async def put(pair: _EncodedPair) -> _Outcome:
         try:
-            await entries.write(pair.encoded, pair.key, pair.value)
+            await entries.put(pair.encoded, pair.key, pair.value)
         except Exception as error:
             return _Outcome(pair.key, failure=error)
         finally:
             in_flight.discard(pair.encoded.data)
         return _Outcome(pair.key)
 
-    await _run_all(entries, write, first_occurrences())
-    await _run_all(entries, write, deferred.values())
+    await _run_all(entries, put, first_occurrences())
+    await _run_all(entries, put, deferred.values())
 
 
 async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int:
-    """Puts those pairs whose key is not there; how many. `concurrency` at a time. 1 request each, 2 where there is one.
+    """Put the pairs whose keys are missing, `concurrency` at a time; return how many.
 
     The first failure ends it, and names its key.
+
+    Requests: 1 each, 2 for a key that exists.
     """
 
     async def create(pair: tuple[Any, Any]) -> bool:
@@ -80,16 +83,19 @@ async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int
 
 
 async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
-    """The values of those of the keys that are there, `concurrency` at a time. 1 request for each different key."""
+    """Return the values of those keys that exist, `concurrency` at a time. Requests: 1 for each distinct key."""
 
-    async def get_object(key: Any) -> _Outcome:
+    async def read(key: Any) -> _Outcome:
         return await _capture(key, lambda key: entries.read(key, parallel=False, allow_cached=True))
 
-    return await _run_all(entries, get_object, _validated(entries, keys))
+    return await _run_all(entries, read, _validated(entries, keys))
 
 
 async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
-    """Takes those of the keys out that are there, `concurrency` at a time. 2 requests for each different key, or 1."""
+    """Remove those keys that exist, `concurrency` at a time; return their values.
+
+    Requests: 2 for each distinct key, 1 for a missing one.
+    """
 
     async def remove(key: Any) -> _Outcome:
         return await _capture(key, entries.remove)
@@ -98,27 +104,28 @@ async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
 
 
 def _validated(entries: Entries, keys: Iterable[Any]) -> list[Any]:
-    """The different keys, once it is known that each of them is one: nothing is done before."""
-    different = list(dict.fromkeys(keys))
-    for key in different:
-        entries.keys.encode(key)
-    return different
+    """Return the distinct keys; raise before anything is done if one of them is not a key."""
+    distinct = list(dict.fromkeys(keys))
+    for key in distinct:
+        entries.codec.keys.encode(key)
+    return distinct
 
 
 def pairs_of(other: Any, more: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """The pairs that ``dict.update(other, **more)`` would take."""
+    """Yield the pairs that ``dict.update(other, **more)`` takes."""
     if other is not None:
         if hasattr(other, "items"):
             yield from other.items()
         elif hasattr(other, "keys"):
-            yield from ((key, other[key]) for key in other.keys())  # noqa: SIM118 (it may have nothing else of a mapping)
+            # It may lack every other method of a mapping.
+            yield from ((key, other[key]) for key in other.keys())  # noqa: SIM118
         else:
             yield from other
     yield from more.items()
 
 
 async def batched(pairs: AsyncIterable[T]) -> AsyncGenerator[list[T], None]:
-    """What comes, in lists of a thousand."""
+    """Yield the items in lists of a thousand."""
     batch: list[T] = []
     async for pair in pairs:
         batch.append(pair)
@@ -139,9 +146,9 @@ async def _capture(key: Any, operation: Callable[[Any], Awaitable[LiveEntry | No
 async def _run_all(
     entries: Entries, function: Callable[[T], Awaitable[_Outcome]], items: Iterable[T]
 ) -> dict[Any, Any]:
-    """Calls `function` until the first failure, then waits for what is under way and raises; gives the results.
+    """Call `function` until the first failure, then wait for what is in flight and raise; return the values.
 
-    What has been done stays done, so the error carries it: a value that was popped must not be lost with it.
+    What is completed stays completed, so the error carries it: a value that was popped must not be lost with it.
     """
     completed: dict[Any, Any] = {}
     succeeded = 0

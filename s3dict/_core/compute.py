@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import ConflictError, LockLostError, UncertainOutcomeError
 from .conditional import Applied, before, pause
-from .entries import MAX_CAS_RETRIES, Entries, LiveEntry, key_repr
+from .entries import MAX_CAS_RETRIES, Entries, LiveEntry
+from .entry_codec import key_repr
 from .locks import HeldLock, LockTarget, check_lease, check_not_reentrant, renewing, try_acquire
 
 MISSING: Any = object()
@@ -57,7 +58,9 @@ async def _compare_and_set(
     if isinstance(outcome, Applied):
         return True, None
     with entries.error_context(key):
-        return False, None if outcome.found is None else entries.live(outcome.found, entries.keys.encode(key), key)
+        return False, None if outcome.found is None else entries.decode_live(
+            outcome.found, entries.codec.keys.encode(key), key
+        )
 
 
 async def get_or_compute(

@@ -1,12 +1,12 @@
-"""When an entry is over, and how reading it keeps it alive.
+"""When an entry has expired, and how reading it renews it.
 
-An entry lives for `ttl` after its last read or write at least, and is never given later than 8/7 of `ttl` after it. A
-read that finds it older than `ttl` / 7 renews it: whoever reads it sooner finds it young enough to last. So an entry
-costs one renewal per `ttl` / 7 at most, however often it is read. Entries that are over are absent, and nobody but the
-bucket's lifecycle deletes them.
+An entry lives for at least `ttl` after its last read or write, and is absent from 8/7 of `ttl` after it at the latest.
+A read that finds it older than `ttl` / 7 renews it, so that one that is read earlier is fresh enough to last for
+another `ttl`. An entry costs at most one renewal per `ttl` / 7, however often it is read. Expired entries are absent;
+only the bucket's lifecycle deletes them.
 
-All ages are differences of two times that the store told (Date and Last-Modified, RFC 9110 sections 6.6.1 and 8.8.2),
-so a clock that is wrong here changes nothing.
+Every age is the difference of two times of the store's clock (Date and Last-Modified, RFC 9110 sections 6.6.1 and
+8.8.2), so a wrong clock on this machine changes nothing.
 """
 
 from __future__ import annotations
@@ -21,38 +21,39 @@ from ..errors import Error, PermissionDeniedError
 from .conditional import get_object
 
 CLOCK_RESOLUTION = timedelta(seconds=1)
-"""Both times are cut to whole seconds, so an age may be off by nearly one, either way."""
+"""Both times are truncated to whole seconds, so an age may be off by nearly one, in either direction."""
 MAX_IN_FLIGHT = timedelta(minutes=2)
-"""No copy or small body is under way for longer, or for twice the client's timeout: its sender has given up by then."""
+"""No copy or small body is in flight for longer, or for twice the client's timeout: its client has given up by then."""
 RENEWAL_BACKOFF_DENIED = 600.0
-"""Seconds without another try after the store has denied a renewal: a reader without the right to write stays that."""
+"""Seconds without a renewal after the store denied one: a reader without write permission stays one."""
 RENEWAL_BACKOFF_FAILED = timedelta(seconds=15)
-"""How long none is tried after one has failed, at most: a store in trouble has enough to do, and reads must go on."""
+"""How long no renewal is attempted after a failure, at most: the store is in trouble, and reads must go on."""
 LARGE_BYTES = 1 << 20
-"""A body of so many bytes may be under way for as long as a slow link needs."""
+"""A body of so many bytes may be in flight for as long as a slow link needs."""
 
 
 class Lifetime:
     """The ages at which something happens to an entry; with a ttl of None, never."""
 
-    __slots__ = ("expires_after", "pause", "renew_after", "rewrite_after")
+    __slots__ = ("expires_after", "renew_after", "renewal_backoff", "rewrite_after")
 
     def __init__(self, ttl: timedelta | None, timeout: timedelta) -> None:
-        self.renew_after = self.rewrite_after = self.expires_after = self.pause = timedelta.max
+        self.renew_after = self.rewrite_after = self.expires_after = self.renewal_backoff = timedelta.max
         if ttl is not None:
             self.expires_after = ttl * SWEEP_MARGIN - CLOCK_RESOLUTION
             # What is read just before it is due has to last for another ttl by any reading of the clock.
             self.renew_after = self.expires_after - ttl - 2 * CLOCK_RESOLUTION
-            # What is sent later may arrive after the end: all there is, with a timeout that is long beside the ttl.
+            # A renewal that is requested later may arrive after the expiry: all of them, if the timeout is long
+            # compared with the ttl.
             self.rewrite_after = min(ttl, self.expires_after - max(MAX_IN_FLIGHT, 2 * timeout))
-            # What is read in a pause is not renewed, so it must be short beside the ttl.
-            self.pause = min(RENEWAL_BACKOFF_FAILED, ttl / 100)
+            # What is read during the backoff is not renewed, so it must be short compared with the ttl.
+            self.renewal_backoff = min(RENEWAL_BACKOFF_FAILED, ttl / 100)
 
 
 class Expiry:
-    """Which entries of one dict are over, and the renewal of those that are read.
+    """Decides which entries of one dict have expired, and renews those that are read.
 
-    Its only state is when the next renewal may be tried.
+    Its only state is the time before which no renewal is attempted.
     """
 
     __slots__ = ("_capabilities", "_lifetime", "_next_attempt_at", "_store")
@@ -64,13 +65,13 @@ class Expiry:
         self._next_attempt_at = store.runtime.monotonic()
 
     def is_expired(self, last_modified: datetime, server_time: ServerTime) -> bool:
-        """Whether an entry of that time is absent at what the store told."""
+        """Return whether an entry with that Last-Modified is absent at that time."""
         return server_time.is_older_than(last_modified, self._lifetime.expires_after)
 
     def needs_renewal(self, found: StoredObject) -> bool:
-        """Whether an entry that is read now has to be renewed.
+        """Return whether an entry that is read now has to be renewed.
 
-        Not when the store's clock would have to be asked and does not answer: the value is there all the same.
+        False when the store's clock would have to be read and does not respond: the value has been read all the same.
         """
         try:
             return found.server_time.is_older_than(found.last_modified, self._lifetime.renew_after)
@@ -78,52 +79,54 @@ class Expiry:
             return False
 
     def must_revalidate(self, found: StoredObject) -> bool:
-        """Whether only a whole answer will do: to renew what is due, or to believe that it is over."""
+        """Return whether a cached object must be fetched again: to renew it, or to confirm that it has expired."""
         may_renew = self._store.runtime.monotonic() >= self._next_attempt_at
         return (may_renew and self.needs_renewal(found)) or self.is_expired(found.last_modified, found.server_time)
 
-    async def renew(self, path: str, found: StoredObject, began: float) -> str:
-        """Keeps an entry that has just been read, and gives its ETag after that. No request while it is young.
+    async def renew_if_due(self, path: str, found: StoredObject, started_at: float) -> str:
+        """Renew an entry that has just been read, if that is due; return its ETag afterwards.
 
-        1 request when it is due; 2 when its body is not at hand (`contains`) and cannot be copied in its place. Nothing
-        that goes wrong here is the reader's business: it has its value, and a later read tries again.
+        A failure is not the reader's concern: it has its value, and a later read tries again.
 
-        `began` is when the read began, by the store's `now`: `found` does not know how much has passed since.
+        Args:
+            started_at: When the read began, by the runtime's clock: `found` does not know how much time has passed.
+
+        Requests: none for a fresh entry, 1 when it is due, 2 when the body is missing and it cannot be copied.
         """
         if not self.needs_renewal(found) or self._store.runtime.monotonic() < self._next_attempt_at:
             return found.etag
         try:
-            answer = await self._renew(
-                path, found, found.server_time + timedelta(seconds=self._store.runtime.monotonic() - began)
+            response = await self._renew(
+                path, found, found.server_time + timedelta(seconds=self._store.runtime.monotonic() - started_at)
             )
         except PermissionDeniedError:
             self._next_attempt_at = self._store.runtime.monotonic() + RENEWAL_BACKOFF_DENIED
             return found.etag
         except Error:
-            self._next_attempt_at = self._store.runtime.monotonic() + self._lifetime.pause.total_seconds()
+            self._next_attempt_at = self._store.runtime.monotonic() + self._lifetime.renewal_backoff.total_seconds()
             return found.etag
-        # Refused: another has renewed it, written over it or removed it since, and theirs is what counts.
-        return answer.etag if isinstance(answer, PutResult) else found.etag
+        # Rejected: a concurrent client has renewed, overwritten or removed it, and that is what counts.
+        return response.etag if isinstance(response, PutResult) else found.etag
 
     async def _renew(self, path: str, found: StoredObject, now: ServerTime) -> PutResult | Refusal | None:
-        """Sent once, and always on the condition that the entry is still the one that was read.
+        """Renew in one attempt, always on the condition that the entry is still the one that was read.
 
-        An answer that is lost does no harm: the same bytes have been written, or not. A request that arrives late finds
-        its condition broken by a write, a removal or a sweep that came in between. Only the end of its life breaks no
-        condition; so nothing is sent after that, and what was sent before is not undone by those who saw the end.
+        A lost response does no harm: the same bytes have been written, or not. A request that arrives late fails its
+        condition if a write, a removal or a lifecycle deletion came in between. Expiry alone fails no condition; so
+        nothing is requested after it, and what was requested before it is not undone by clients that saw the expiry.
         """
         if self.is_expired(found.last_modified, now):
             return None
         rewrite_after = now.is_older_than(found.last_modified, self._lifetime.rewrite_after)
-        unread, large = len(found.body) < found.size, found.size >= LARGE_BYTES
-        if self._capabilities.conditional_copy and not rewrite_after and (unread or large):
+        body_missing, large = len(found.body) < found.size, found.size >= LARGE_BYTES
+        if self._capabilities.conditional_copy and not rewrite_after and (body_missing or large):
             etag = self._capabilities.if_match(found.etag)
             return await self._store.copy(path, source_if_match=etag, if_match=etag)
-        whole = await get_object(self._store, path) if unread else found
-        if whole is None or whole.etag != found.etag:
+        full = await get_object(self._store, path) if body_missing else found
+        if full is None or full.etag != found.etag:
             return None
-        # The same bytes have the same ETag. Somebody who looks a moment after us may see the entry over, and then write
-        # over that ETag, which would still be there after our renewal, and undo it. So the ETag of what may arrive near
-        # the end changes.
-        body = with_new_etag(whole.body) if rewrite_after or large else whole.body
-        return await self._store.put(path, body, if_match=self._capabilities.if_match(whole.etag))
+        # The same bytes have the same ETag. A client that reads a moment later may see the entry expired, and then
+        # overwrite it on the condition of that ETag, which still holds after this renewal, and undo it. So the ETag of
+        # what may arrive near the expiry changes.
+        body = with_new_etag(full.body) if rewrite_after or large else full.body
+        return await self._store.put(path, body, if_match=self._capabilities.if_match(full.etag))

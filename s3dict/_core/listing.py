@@ -1,8 +1,8 @@
-"""Listings of one flat "folder", cut into ranges of the hash space that are read side by side.
+"""Listings of one prefix, split into ranges of the hash space that are read side by side.
 
-Entries are named by a hash, so they lie evenly: where a first page of a thousand ends tells how many there are in
-all, and the rest can be cut into equal ranges. n entries cost at most ⌈n/1000⌉ + 16 requests: each range may end in
-one page that is not full.
+Entries are named by a hash, so they are distributed evenly: where a first page of a thousand ends shows how many there
+are in all, and the rest can be split into equal ranges. n entries cost at most ⌈n/1000⌉ + 16 requests: each range may
+end in a page that is not full.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KeyRange:
 
 
 async def scan(store: ObjectStore, prefix: str, concurrency: int = MAX_RANGES) -> AsyncGenerator[Page, None]:
-    """Everything under `prefix`, page by page, in no order. At most `concurrency` pages are in memory."""
+    """Yield all objects under `prefix`, page by page, in no order. At most `concurrency` pages are in memory."""
 
     async def read(part: KeyRange) -> tuple[KeyRange, Page]:
         return part, await store.list_page(prefix, start_after=part.start_after, end_before=part.end_before)
@@ -38,8 +38,8 @@ async def scan(store: ObjectStore, prefix: str, concurrency: int = MAX_RANGES) -
     ranges = split(prefix, first) if first.is_truncated else []
     seen_cursors = {part.start_after for part in ranges}
     while ranges:
-        # The round ends before its pages are handed out: what the caller does with them adds to no requests of ours.
-        pages = [answered async for answered in store.runtime.map(read, ranges[:concurrency], concurrency)]
+        # The round ends before its pages are yielded: what the caller does with them runs beside no request of this.
+        pages = [page async for page in store.runtime.map(read, ranges[:concurrency], concurrency)]
         ranges = ranges[concurrency:]
         while pages:
             part, page = pages.pop()
@@ -49,19 +49,25 @@ async def scan(store: ObjectStore, prefix: str, concurrency: int = MAX_RANGES) -
 
 
 def check_progress(start_after: str, seen_cursors: set[str]) -> str:
-    """Where a listing goes on. Raises UnavailableError when it has been there before, and so would never end."""
+    """Return where a listing continues.
+
+    Raises:
+        UnavailableError: it has continued from there before, and so would never end.
+    """
     if start_after in seen_cursors:
-        raise UnavailableError(f"A listing came to {start_after!r} for the second time: what stands between is not S3")
+        raise UnavailableError(
+            f"A listing reached {start_after!r} twice. Unexpected response: a proxy or gateway may be in between"
+        )
     seen_cursors.add(start_after)
     return start_after
 
 
 def split(prefix: str, first: Page) -> list[KeyRange]:
-    """What follows the first page, in as many equal ranges as it probably has pages, and 16 at most."""
+    """Return what follows the first page, in as many equal ranges as it probably has pages, and 16 at most."""
     last = first.objects[-1].path
     digits = last[len(prefix) : len(prefix) + _DIGITS]
     if not re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", digits):
-        # Not named by a hash: who knows how these lie.
+        # Not named by a hash: their distribution is unknown.
         return [KeyRange(last, None)]
     done = int(digits, 16) + 1
     space = 16**_DIGITS
@@ -74,19 +80,25 @@ def split(prefix: str, first: Page) -> list[KeyRange]:
 
 
 async def delete_all(store: ObjectStore, prefix: str, *, only: Callable[[ObjectMeta], bool] = lambda _: True) -> None:
-    """Deletes what lies under `prefix`, or of that what `only` says: the listing and ⌈n/1000⌉ requests.
+    """Delete the objects under `prefix` for which `only` holds.
 
-    Raises Error when the store could not delete some of it, PermissionDeniedError when that is forbidden.
+    Requests: the listing, and 1 for each thousand objects.
+
+    Raises:
+        PermissionDeniedError: deleting is forbidden.
+        Error: the store could not delete some of them.
     """
-    waiting: list[str] = []
-    kept: list[DeleteFailure] = []
+    pending: list[str] = []
+    failures: list[DeleteFailure] = []
     async for page in scan(store, prefix):
-        waiting += (line.path for line in page.objects if only(line))
-        while len(waiting) >= PAGE_SIZE:
-            kept += await store.delete_many(waiting[:PAGE_SIZE])
-            del waiting[:PAGE_SIZE]
-    if waiting:
-        kept += await store.delete_many(waiting)
-    if kept:
-        why = kept[0].error
-        raise why._for_many(f"{len(kept)} objects could not be deleted, {kept[0].path!r} among them: {why}") from why
+        pending += (line.path for line in page.objects if only(line))
+        while len(pending) >= PAGE_SIZE:
+            failures += await store.delete_many(pending[:PAGE_SIZE])
+            del pending[:PAGE_SIZE]
+    if pending:
+        failures += await store.delete_many(pending)
+    if failures:
+        error = failures[0].error
+        raise error._for_many(
+            f"{len(failures)} objects could not be deleted, {failures[0].path!r} among them: {error}"
+        ) from error

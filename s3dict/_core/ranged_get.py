@@ -1,4 +1,4 @@
-"""Whole objects, large ones in parts side by side: one connection seldom fills the way to a store."""
+"""Whole objects, large ones in parallel parts: one connection seldom uses all of the bandwidth."""
 
 from __future__ import annotations
 
@@ -11,41 +11,44 @@ from ..errors import ConflictError
 from .conditional import before, get_object
 
 FIRST_RANGE_BYTES = 16 << 20
-"""Up to here an object is read in one piece, and a larger one begins with that."""
+"""Up to this size an object is read in one request; a larger one begins with a range of this size."""
 PART_BYTES = 8 << 20
 PART_CONCURRENCY = 4
 MAX_RESTARTS = 20
 
 
-async def parallel_get(store: ObjectStore, path: str, check: Callable[[StoredObject], None]) -> StoredObject | None:
-    """The object. 1 request up to 16 MiB, and 1 more for each further 8 MiB.
+async def parallel_get(store: ObjectStore, path: str, verify: Callable[[StoredObject], None]) -> StoredObject | None:
+    """Return the object, or None.
 
-    `check` raises for the beginning of an object that is not worth its memory.
+    Must not be called inside the runtime's `map`, which it uses itself.
 
-    Must not be called inside of the store's `map`, which it uses itself.
+    Args:
+        verify: Raises for the beginning of an object that must not be read whole.
+
+    Requests: 1 up to 16 MiB, and 1 for each further 8 MiB.
     """
     for attempt in range(MAX_RESTARTS):
         await before(store, attempt)
         first = await get_object(store, path, FIRST_RANGE_BYTES)
         if first is None or len(first.body) >= first.size:
             return first
-        check(first)
-        whole = await _get_remaining_parts(store, path, first)
-        if whole is not None:
-            return replace(first, body=whole)
+        verify(first)
+        body = await _get_remaining_parts(store, path, first)
+        if body is not None:
+            return replace(first, body=body)
     raise ConflictError(f"The object {path!r} kept changing while it was being read in parts")
 
 
 async def _get_remaining_parts(store: ObjectStore, path: str, first: StoredObject) -> bytearray | None:
-    """The body that begins with this part; None when the object is no longer the same."""
+    """Return the body that begins with this part; None when the object has changed since."""
 
-    async def part(start: int) -> tuple[int, StoredObject | NotModified | None]:
+    async def get_part(start: int) -> tuple[int, StoredObject | NotModified | None]:
         return start, await store.get(path, byte_range=(start, min(start + PART_BYTES, first.size) - 1))
 
     body = bytearray(first.size)
     body[: len(first.body)] = first.body
     async with aclosing(
-        store.runtime.map(part, range(len(first.body), first.size, PART_BYTES), PART_CONCURRENCY)
+        store.runtime.map(get_part, range(len(first.body), first.size, PART_BYTES), PART_CONCURRENCY)
     ) as parts:
         async for start, found in parts:
             # A write in between may have the same size, but never the same ETag.

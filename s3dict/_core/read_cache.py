@@ -1,7 +1,8 @@
-"""What a client read a moment ago, for readers that can do with that.
+"""What a client has read recently, for readers that accept stale values.
 
-Within the window a read makes no request; after it one conditional GET, which a 304 answers without a body (RFC 9110,
-section 13.1.2). What others write shows up when the window is over; what this client writes, at once.
+Up to `max_age` after the last validation a read makes no request; after that it makes one conditional GET, for which a
+304 has no body (RFC 9110, section 13.1.2). Writes of other clients become visible after `max_age`; writes of this
+client, immediately.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from datetime import timedelta
 from .._stores.base import NotModified, ObjectStore, StoredObject
 
 MAX_BYTES = 64 << 20
-"""How much all that is cached for a client takes; what was not read for longest gives way."""
+"""The memory of all that is cached for a client; the least recently used objects are evicted."""
 ENTRY_OVERHEAD = 700
-"""What an entry takes beside its body and its path."""
+"""The memory of a cached object besides its body and its path."""
 
 
 class CachedObject:
-    """An object as it was answered at one time, and was seen to be still at another, by the store's `now`."""
+    """An object with the times at which it was fetched and last validated, by the runtime's clock."""
 
     __slots__ = ("fetched_at", "found", "validated_at")
 
@@ -30,16 +31,16 @@ class CachedObject:
         self.fetched_at = self.validated_at = fetched_at
 
     def as_of(self, now: float) -> StoredObject:
-        """The object with the date that the store would tell now."""
+        """Return the object with the date that the store's clock shows now."""
         return replace(self.found, server_time=self.found.server_time + timedelta(seconds=now - self.fetched_at))
 
 
 class ReadCache:
-    """The latest answers to one client. Its threads and event loops share it; `guard` lets in one at a time."""
+    """The latest responses to one client, shared by its threads and event loops under `lock`."""
 
-    def __init__(self, max_age: float, guard: AbstractContextManager[object]) -> None:
+    def __init__(self, max_age: float, lock: AbstractContextManager[object]) -> None:
         self.max_age = max_age
-        self._lock = guard
+        self._lock = lock
         self._cached: OrderedDict[str, CachedObject] = OrderedDict()
         self._bytes = 0
         self._fetching: dict[str, set[object]] = {}
@@ -51,13 +52,13 @@ class ReadCache:
             return self._cached.get(path)
 
     def invalidate(self, path: str) -> None:
-        """For after a write of our own: an answer that began its way before it must not hide it from us."""
+        """Forget the path after a write of this client, and any fetch in flight that began before the write."""
         with self._lock:
             self._fetching.pop(path, None)
             self._evict(path)
 
     def invalidate_prefix(self, prefix: str) -> None:
-        """`invalidate` for whatever lies below the prefix."""
+        """`invalidate` every path under the prefix."""
         with self._lock:
             for path in [path for path in (*self._fetching, *self._cached) if path.startswith(prefix)]:
                 self._fetching.pop(path, None)
@@ -65,7 +66,7 @@ class ReadCache:
 
     @contextmanager
     def begin_fetch(self, path: str) -> Iterator[object]:
-        """A fetch of the object. Its token is good for `put` as long as the path is not forgotten."""
+        """Register a fetch of the object. Its token is valid for `put` until the path is invalidated."""
         token = object()
         with self._lock:
             self._fetching.setdefault(path, set()).add(token)
@@ -79,16 +80,16 @@ class ReadCache:
                     self._fetching.pop(path, None)
 
     def put(self, path: str, found: StoredObject | None, fetched_at: float, token: object) -> None:
-        """Keeps an answer in the place of the one before it."""
+        """Store a response in place of the one before it."""
         with self._lock:
             if token not in self._fetching.get(path, ()):
                 return
-            held = self._cached.get(path)
-            if held is not None and held.fetched_at > fetched_at:
-                # What is there answers a request that was sent later.
+            cached = self._cached.get(path)
+            if cached is not None and cached.fetched_at > fetched_at:
+                # The cached response belongs to a later request.
                 return
             self._evict(path)
-            # A large body is a bytearray, over which the arrays of its value may lie, to be changed.
+            # A large body is a bytearray that the arrays of its value may use as their memory, and change.
             if found is not None and isinstance(found.body, bytes) and _cost(path, found) <= MAX_BYTES:
                 self._cached[path] = CachedObject(found, fetched_at)
                 self._bytes += _cost(path, found)
@@ -109,21 +110,21 @@ async def get_cached(
     cache: ReadCache,
     store: ObjectStore,
     path: str,
-    parallel_get: Callable[[], Awaitable[StoredObject | None]],
+    fetch: Callable[[], Awaitable[StoredObject | None]],
     must_revalidate: Callable[[StoredObject], bool],
 ) -> StoredObject | None:
-    """The object as it was within the cache's window. No request, or 1."""
+    """Return the object as it was at most `max_age` ago. Requests: none, or 1."""
     cached, now = cache.get(path), store.runtime.monotonic()
     if cached is not None and must_revalidate(cached.as_of(now)):
-        # Others may have kept it alive since, which does not change its ETag: only a whole answer tells its age.
+        # Other clients may have renewed it since, which does not change its ETag: only a full response has its age.
         cached = None
     if cached is not None and now - cached.validated_at < cache.max_age:
         return cached.as_of(now)
     with cache.begin_fetch(path) as token:
-        answer = await (parallel_get() if cached is None else store.get(path, if_none_match=cached.found.etag))
-        if cached is not None and isinstance(answer, NotModified):
+        response = await (fetch() if cached is None else store.get(path, if_none_match=cached.found.etag))
+        if cached is not None and isinstance(response, NotModified):
             cached.validated_at = now
             return cached.as_of(now)
-        assert not isinstance(answer, NotModified)
-        cache.put(path, answer, now, token)
-        return answer
+        assert not isinstance(response, NotModified)
+        cache.put(path, response, now, token)
+        return response

@@ -1,4 +1,4 @@
-"""What a store was seen to honour, as `store.json` and the manifests keep it."""
+"""What a store supports according to the probe, as recorded in `store.json` and in the manifests."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..errors import IntegrityError
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """Conditional PUTs are not listed: a store without them is refused."""
+    """The optional capabilities. Conditional PUTs are not among them: a store without them is rejected."""
 
     quoted_etags: bool
-    """If-Match takes the ETag as it was given; Ceph before Quincy wants it without its quotes."""
+    """If-Match accepts the ETag as the store returned it; Ceph before Quincy requires it without quotes."""
     conditional_delete: bool
-    """If-Match counts on DELETE; otherwise removing an entry writes a tombstone."""
+    """DELETE enforces If-Match; otherwise removing an entry writes a tombstone."""
     conditional_copy: bool
-    """CopySourceIfMatch and If-Match both count on CopyObject."""
+    """CopyObject enforces both CopySourceIfMatch and If-Match."""
 
     def if_match(self, etag: str) -> str:
-        """The ETag in the spelling that this store compares."""
+        """Return the ETag in the form that this store compares."""
         return etag if self.quoted_etags else etag.strip('"')
 
     def to_json(self) -> dict[str, bool]:
@@ -29,9 +29,13 @@ class Capabilities:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Capabilities:
-        """Raises IntegrityError unless every capability is there and is a boolean."""
+        """Return the recorded capabilities.
+
+        Raises:
+            IntegrityError: one of them is missing or is not a boolean.
+        """
         names = ("quoted_etags", "conditional_delete", "conditional_copy")
         missing = [name for name in names if type(fields.get(name)) is not bool]
         if missing:
-            raise IntegrityError(f"Of what the store honours, {', '.join(missing)} is neither true nor false")
+            raise IntegrityError(f"Capability {', '.join(missing)} must be a boolean")
         return cls(*(fields[name] for name in names))

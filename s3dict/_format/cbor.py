@@ -1,7 +1,7 @@
-"""CBOR as we write it: what others may have planted is refused before it costs more than its own size.
+"""CBOR as s3dict writes it: foreign input is rejected before it costs more than its own size.
 
-References are in nothing of ours: with them a few bytes could unfold into more than any memory holds. Nor are most of
-the tags that cbor2 knows, some of which compile a pattern or parse an e-mail.
+References are not used: with them a few bytes could unfold into more than any memory holds. Nor are most of the tags
+that cbor2 knows, some of which compile a pattern or parse an e-mail.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ SET = 258
 
 
 def _reject(*_: object) -> Any:
-    raise ValueError("a tag that stands in nothing of ours")
+    raise ValueError("s3dict does not write this tag")
 
 
 def _decimal(parts: tuple[int, int], _: bool) -> Decimal:
-    """RFC 8949 section 3.4.4. To make digits of all the bits that may stand in a key would take minutes.
+    """Decode RFC 8949 section 3.4.4. Converting all the bits that a key may have into digits would take minutes.
 
-    What has no places is an int of ours; written in three bytes, it could have more than three thousand.
+    A number without decimal places is written as an int; as a decimal of three bytes it could have 3,000 digits.
     """
     exponent, mantissa = parts
     if mantissa.bit_length() > MAX_MANTISSA_BITS or not -MAX_DECIMAL_PLACES <= exponent < 0:
-        raise ValueError("a decimal with more digits than any of ours, or without places")
+        raise ValueError("a decimal with more digits than s3dict writes, or without decimal places")
     sign, digits, _unscaled = Decimal(mantissa).as_tuple()
     return Decimal((sign, digits, exponent))
 
 
 def _rational(parts: tuple[int, int], _: bool) -> Fraction:
-    """RFC 8949 section 3.4.3. A greatest common divisor takes time that grows with the square of the bits."""
+    """Decode RFC 8949 section 3.4.3. The time of a greatest common divisor grows with the square of the bits."""
     numerator, denominator = parts
     if max(numerator.bit_length(), denominator.bit_length()) > MAX_RATIONAL_BITS:
-        raise ValueError("a fraction with more bits than any of ours")
+        raise ValueError("a fraction with more bits than s3dict writes")
     return Fraction(numerator, denominator)
 
 
 def _deferred_set(members: list[Any], _: bool) -> cbor2.CBORTag:
-    """Whoever makes a set of the members looks at their hashes first."""
+    """Keep the members: `keys` checks their hashes before it makes a set of them."""
     return cbor2.CBORTag(SET, members)
 
 
-# What a key may be is told by tags (`keys.py`); these are the others that cbor2 knows.
+# Tags that cbor2 knows and keys (`keys.py`) do not use.
 _NOT_IN_KEYS: dict[int, Any] = dict.fromkeys((1, 5, 25, 28, 29, 35, 36, 52, 54, 100, 256, 260, 261, 55799), _reject)
 _TAGS_OF_KEYS = (0, 2, 3, 4, 30, 37, SET, 1004, 43000)
 _IN_KEYS: dict[int, Any] = _NOT_IN_KEYS | {4: _decimal, 30: _rational, SET: _deferred_set}
@@ -56,18 +56,18 @@ _NO_TAGS: dict[int, Any] = _NOT_IN_KEYS | dict.fromkeys(_TAGS_OF_KEYS, _reject)
 
 
 def loads(data: bytes | memoryview) -> Any:
-    """The decoded key, in which sets are still tags. May raise anything for bytes that are no CBOR, or not as we write
-    it.
+    """Return the decoded key, in which sets are still tags.
 
-    Maps are in no key, and those of other than texts or byte strings are not even built: see `loads_untagged`.
+    May raise anything for bytes that are not CBOR as s3dict writes it. Keys contain no maps, and maps with keys other
+    than strings or byte strings are not even built: see `loads_untagged`.
     """
     return cbor2.loads(data, semantic_decoders=_IN_KEYS, allow_indefinite=False, strict_hashable_types=True)
 
 
 def loads_untagged(data: bytes, depth: int) -> Any:
-    """The decoded item, in which containers are nested `depth` deep at most and nothing is tagged. Raises as `loads`.
+    """Return the decoded item, in which containers are nested at most `depth` deep and nothing is tagged.
 
-    Maps have texts or byte strings as keys: other keys could be chosen so that their hashes collide.
+    Raises as `loads` does. The keys of maps are strings or byte strings: others could be chosen to collide in hashing.
     """
     return cbor2.loads(
         data,

@@ -2,17 +2,17 @@
 
 ::
 
-    magic (4)  version (1)  renewals (1)  write id (16)  header length (4)  CRC-32 of these (4)      the prelude
+    magic (4)  version (1)  revision (1)  write id (16)  header length (4)  CRC-32 of these (4)      the prelude
     CBOR [header, signature]                                      the header, itself CBOR, as a byte string
     payload                                                       the value's segments, all but the first aligned
 
-The write id is random and belongs to one write: whoever reads it knows whose write the entry is. It stands at a fixed
-place, so that the first 30 bytes of any entry tell it. The count of renewals (modulo 256) is what changes when an entry
-is kept alive under a new ETag: nobody's content, so no signature covers it. A tombstone is a prelude alone, with a
-header length of zero, which makes it smaller than every entry: a listing shows what it is.
+The write id is random and identifies one write. It is at a fixed position, so that the first bytes of an entry show
+which write it is the result of. The revision (modulo 256) changes when an entry is renewed under a new ETag: it is no
+content, so the signature does not cover it. A tombstone is a prelude alone, with a header length of zero, which makes
+it smaller than every entry: a listing is enough to recognise it.
 
-The segments after the first are buffers of arrays. They begin at multiples of 16 bytes, with zeros before them, so that
-a large array need not be copied out of the body: NumPy wants its items aligned.
+The segments after the first are buffers of arrays. They begin at multiples of 16 bytes, after padding with zeros, so
+that a large array need not be copied out of the body: NumPy wants its items aligned.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ PRELUDE_BYTES = _PRELUDE.size + _CHECKSUM.size
 TOMBSTONE_BYTES = PRELUDE_BYTES
 ALIGNMENT = 16
 MAX_HEADER_BYTES = 2 << 20
-"""More than a header takes: a key of 1 MiB at most, and up to 9 bytes for each segment."""
+"""More than a header takes: a key of at most 1 MiB, and up to 9 bytes for each segment."""
 _SIGNATURE_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Prelude:
-    """What the first bytes of an entry or tombstone say."""
+    """The first bytes of an entry or tombstone."""
 
     revision: int
     write_id: bytes
@@ -64,7 +64,7 @@ class Prelude:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an entry says about itself before its payload."""
+    """The metadata of an entry, stored before its payload."""
 
     key: bytes
     codec: str
@@ -97,14 +97,14 @@ class EntryBody:
 class EntrySigner:
     """Signs and verifies the entries of one dict.
 
-    The first key signs, each of them verifies; without keys nothing is signed, and signatures are not looked at.
+    The first key signs and each of them verifies; without keys nothing is signed and signatures are ignored.
     """
 
     dict_id: str
     keys: tuple[bytes, ...] = field(default=(), repr=False)
 
     def digest(self, segments: Sequence[Segment]) -> bytes:
-        """The payload's digest, which the signature vouches for through the header; nothing when nobody signs."""
+        """Return the digest of the payload, which the signature covers as part of the header; empty without keys."""
         if not self.keys:
             return b""
         hashed = blake2b(digest_size=_SIGNATURE_BYTES)
@@ -116,14 +116,14 @@ class EntrySigner:
         return self._signature(self.keys[0], write_id, header) if self.keys else b""
 
     def verify(self, write_id: bytes, header: bytes, signature: bytes) -> None:
-        """Raises IntegrityError unless one of the keys signed exactly this header in exactly this dict."""
+        """Raise IntegrityError unless one of the keys signed exactly this header in exactly this dict."""
         if not self.keys:
             return
-        # No early end: the time taken must not tell which key came close.
+        # Without an early exit: the time taken must not reveal which key matched.
         matches = [hmac.compare_digest(self._signature(key, write_id, header), signature) for key in self.keys]
         if not any(matches):
             raise IntegrityError(
-                "The entry is unsigned, or signed with none of the signing keys, or was altered or moved since"
+                "The entry is unsigned, signed with none of the signing keys, or was altered or moved after signing"
             )
 
     def _signature(self, key: bytes, write_id: bytes, header: bytes) -> bytes:
@@ -134,7 +134,7 @@ class EntrySigner:
 
 
 def pack(write_id: bytes, key: bytes, codec: str, segments: Sequence[Segment], signer: EntrySigner) -> bytes:
-    """The whole body of an entry."""
+    """Return the body of an entry."""
     lengths = tuple(memoryview(segment).nbytes for segment in segments)
     header = Header(key, codec, lengths, _crc32(segments), signer.digest(segments)).encode()
     header_block = cbor2.dumps([header, signer.sign(write_id, header)])
@@ -151,34 +151,42 @@ def pack_tombstone(write_id: bytes) -> bytes:
 
 
 def with_new_etag(body: Data) -> bytes:
-    """The same entry in other bytes, which have another ETag."""
+    """Return the same entry in other bytes, which have another ETag."""
     prelude = read_prelude(body)
-    again = Prelude((prelude.revision + 1) % 256, prelude.write_id, prelude.header_length)
-    return b"".join([again.encode(), memoryview(body)[PRELUDE_BYTES:]])
+    renewed = Prelude((prelude.revision + 1) % 256, prelude.write_id, prelude.header_length)
+    return b"".join([renewed.encode(), memoryview(body)[PRELUDE_BYTES:]])
 
 
 def read_prelude(data: Data) -> Prelude:
-    """What the first bytes say. Raises IntegrityError for bytes that no entry of ours begins with."""
+    """Return the prelude in an object's first bytes.
+
+    Raises:
+        IntegrityError: the bytes are not the beginning of an entry.
+    """
     if len(data) < PRELUDE_BYTES:
-        raise IntegrityError(f"The object is no entry: it has only {len(data)} bytes")
+        raise IntegrityError(f"The object is not an entry: it has only {len(data)} bytes")
     magic, version, revision, write_id, header_length = _PRELUDE.unpack_from(data)
     if magic != MAGIC:
-        raise IntegrityError(f"The object is no entry of ours: it begins with {bytes(data[:8])!r}")
+        raise IntegrityError(f"The object was not written by s3dict: it begins with {bytes(data[:8])!r}")
     if version != VERSION:
         raise IntegrityError(f"The entry has format {version}, and this s3dict knows {VERSION}: upgrade s3-shared-dict")
     if _CHECKSUM.unpack_from(data, _PRELUDE.size) != (zlib.crc32(memoryview(data)[: _PRELUDE.size]),):
         raise IntegrityError("The entry's first bytes do not match their checksum: they were altered")
     if header_length > MAX_HEADER_BYTES:
-        raise IntegrityError(f"The entry claims a header of {header_length} bytes: it is none of ours")
+        raise IntegrityError(f"The entry claims a header of {header_length} bytes: it was not written by s3dict")
     return Prelude(revision, write_id, header_length)
 
 
 def unpack(data: Data, signer: EntrySigner) -> EntryBody | None:
-    """The checked entry; None for a tombstone. Raises IntegrityError for anything else than what `pack` wrote."""
+    """Return the checked entry, or None for a tombstone.
+
+    Raises:
+        IntegrityError: the bytes are not what `pack` wrote.
+    """
     prelude = read_prelude(data)
     if prelude.is_tombstone:
         if len(data) != TOMBSTONE_BYTES:
-            raise IntegrityError("The entry's header length is zero, but it is no tombstone: its bytes were altered")
+            raise IntegrityError("The entry's header length is zero, but it is not a tombstone: its bytes were altered")
         return None
     header = read_header(data, prelude, signer)
     segments = _slice(memoryview(data), PRELUDE_BYTES + prelude.header_length, header.segments)
@@ -190,7 +198,11 @@ def unpack(data: Data, signer: EntrySigner) -> EntryBody | None:
 
 
 def expected_size(data: Data, signer: EntrySigner) -> int:
-    """How many bytes the entry that begins so has in all. Raises IntegrityError for what no entry begins with."""
+    """Return the size of the entry that begins with these bytes.
+
+    Raises:
+        IntegrityError: the bytes are not the beginning of an entry.
+    """
     prelude = read_prelude(data)
     if prelude.is_tombstone:
         return TOMBSTONE_BYTES
@@ -199,7 +211,7 @@ def expected_size(data: Data, signer: EntrySigner) -> int:
 
 
 def read_header(data: Data, prelude: Prelude, signer: EntrySigner) -> Header:
-    """The header at the beginning of an entry, verified; the payload need not be there."""
+    """Return the verified header at the beginning of an entry, of which the payload may be missing."""
     header_block = bytes(data[PRELUDE_BYTES : PRELUDE_BYTES + prelude.header_length])
     if len(header_block) < prelude.header_length:
         raise IntegrityError(
@@ -223,7 +235,7 @@ def _checked_header(fields: dict[str, object]) -> Header:
     if not (isinstance(key, bytes) and isinstance(codec, str) and isinstance(crc32, int) and isinstance(digest, bytes)):
         raise IntegrityError("The entry's header has fields of the wrong type")
     if not (isinstance(lengths, list) and 0 < len(lengths) <= MAX_SEGMENTS and all(map(_is_length, lengths))):
-        raise IntegrityError("The entry's header does not say where its payload ends")
+        raise IntegrityError("The entry's header has no valid segment lengths")
     return Header(key, codec, tuple(lengths), crc32, digest)
 
 
@@ -232,7 +244,7 @@ def _is_length(number: object) -> bool:
 
 
 def _segment_offsets(begin: int, lengths: Sequence[int]) -> list[int]:
-    """Where the segments begin, the first of them at `begin`."""
+    """Return the offsets of the segments, the first of which begins at `begin`."""
     starts: list[int] = []
     end = begin
     for length in lengths:
@@ -248,7 +260,7 @@ def _slice(data: memoryview, begin: int, lengths: tuple[int, ...]) -> tuple[memo
     if ends[-1] != len(data):
         raise IntegrityError(f"The entry should have {ends[-1]} bytes and has {len(data)}")
     if any(any(data[end:start]) for end, start in zip(ends, starts[1:], strict=False)):
-        raise IntegrityError("The entry has something where nothing belongs: its bytes were altered")
+        raise IntegrityError("The entry's padding is not zero: its bytes were altered")
     return tuple(data[start:end] for start, end in zip(starts, ends, strict=True))
 
 

@@ -1,8 +1,8 @@
 """Keys as canonical bytes: keys that are equal in Python have equal bytes, in every process and every Python version.
 
-The bytes are CBOR (RFC 8949) in its core deterministic encoding (section 4.2.1). Of several equal spellings one is
-canonical, so what comes back from ``keys()`` equals what was put, but may be of another type: ``True`` and ``1.0`` come
-back as ``1``, a ``StrEnum`` member as its ``str``, a namedtuple as a ``tuple``, ``Decimal("0.5")`` as ``0.5``, an aware
+The bytes are CBOR (RFC 8949) in its core deterministic encoding (section 4.2.1). Of several equal representations one
+is canonical, so what ``keys()`` returns equals what was put, but may be of another type: ``True`` and ``1.0`` are read
+as ``1``, a ``StrEnum`` member as its ``str``, a namedtuple as a ``tuple``, ``Decimal("0.5")`` as ``0.5``, an aware
 datetime in UTC.
 
 A key of any other type is pickled, and equal objects of such a type may well pickle differently.
@@ -35,9 +35,9 @@ MAX_SEGMENT_BYTES = 250
 MAX_DEPTH = 100
 HASH_BYTES = 16
 MAX_HASH_COLLISIONS = 100
-"""How many members of one set may have the same hash: to build the set takes time that grows with the square of it."""
+"""How many members of one set may have the same hash: the time to build the set grows with the square of that."""
 
-# Registered tags (IANA "CBOR tags"), and four of our own from the first-come range.
+# Registered tags (IANA "CBOR tags"), and four private ones from the first-come range.
 _DATETIME, _DECIMAL, _RATIONAL, _UUID, _DATE, _COMPLEX = 0, 4, 30, 37, 1004, 43000
 _PICKLE, _HANDLE, _NAIVE_DATETIME, _SURROGATES = 0x53330001, 0x53330002, 0x53330003, 0x53330004
 
@@ -52,10 +52,10 @@ _EXACT = Context(prec=3 * MAX_DECIMAL_PLACES, traps=[])
 
 @dataclass(frozen=True, slots=True)
 class EncodedKey:
-    """A key's canonical bytes, and whether a pickle is among them.
+    """A key's canonical bytes, and whether they contain a pickle.
 
-    Names are readable without any check of who wrote them, so a pickled key is never put into one: nobody unpickles
-    what a listing shows. Such a key is read from its entry's header, behind the entry's checks.
+    Object names are read without any check of their author, so they never contain a pickled key: nothing from a listing
+    is unpickled. Such a key is read from its entry's header, after the entry's checks.
     """
 
     data: bytes
@@ -67,56 +67,68 @@ class EncodedKey:
 
     @property
     def object_name(self) -> str:
-        """The last segment of the entry's object name: the hash, and the key itself where it fits."""
+        """Return the last segment of the entry's object name: the hash, and the key itself where it fits."""
         inlined = "" if self.pickled else "." + _to_base64(self.data)
         short = self.digest
         return short + inlined if len(short) + len(inlined) <= MAX_SEGMENT_BYTES else short
 
 
 def digest(key_bytes: bytes) -> str:
-    """The hash that names the entry: 32 hex digits."""
+    """Return the hash that names the entry: 32 hex digits."""
     return blake2b(key_bytes, digest_size=HASH_BYTES).hexdigest()
 
 
 def is_object_name(segment: str) -> bool:
-    """Whether an object name can be that of an entry."""
+    """Return whether an object name can be that of an entry."""
     return _SEGMENT.fullmatch(segment) is not None
 
 
-def check_segment(segment: str) -> re.Match[str]:
-    """The hash and the inlined key in an object name. Raises IntegrityError for what cannot be that of an entry."""
+def match_object_name(segment: str) -> re.Match[str]:
+    """Match the hash and the inlined key in an object name.
+
+    Raises:
+        IntegrityError: the name cannot be that of an entry.
+    """
     parts = _SEGMENT.fullmatch(segment)
     if parts is None:
-        raise IntegrityError(f"An object named {segment!r} lies among the entries, and is none; remove it")
+        raise IntegrityError(f"The object {segment!r} among the entries is not an entry: delete it")
     return parts
 
 
 def key_bytes_in(segment: str) -> bytes | None:
-    """The key bytes that an object name carries; None when the name is a hash alone.
+    """Return the key bytes in an object name, or None when the name is a hash alone.
 
-    Raises IntegrityError when the segment cannot be the name of an entry of ours.
+    Raises:
+        IntegrityError: s3dict does not write such a name.
     """
-    hashed, inlined = check_segment(segment).groups()
+    hashed, inlined = match_object_name(segment).groups()
     if inlined is None:
         return None
     data = _from_base64(inlined)
     if data is None or _to_base64(data) != inlined or digest(data) != hashed:
-        raise IntegrityError(f"The object name {segment!r} does not agree with itself: it is not one of ours")
+        raise IntegrityError(f"In the object name {segment!r} hash and key do not match: it was not written by s3dict")
     return data
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCodec:
-    """Turns keys into canonical bytes and back.
+    """Encodes keys as canonical bytes and decodes them.
 
-    ``uses_pickle`` is False for dicts that must never unpickle anything; ``handle`` makes a Dict of an id.
+    `uses_pickle` is False for dicts that must never unpickle anything; `handle` makes a Dict of an id.
     """
 
     uses_pickle: bool
     handle: Callable[[str], Hashable]
 
     def encode(self, key: object) -> EncodedKey:
-        """Raises TypeError for an unhashable key, InvalidError for NaN, SerializationError for what has no bytes."""
+        """Return the key's canonical bytes.
+
+        Raises:
+            TypeError: the key is not hashable.
+            InvalidError: the key is NaN, nested too deeply, or out of a type's range.
+            SerializationError: the key cannot be serialized in this dict.
+            RequestSizeError: the key is too large.
+        """
         hash(key)
         encoder = _Encoder()
         try:
@@ -125,29 +137,36 @@ class KeyCodec:
             raise InvalidError("The key is an instant that no UTC datetime can express") from error
         if encoder.pickled and not self.uses_pickle:
             kind = type(encoder.pickled[0]).__name__
-            raise SerializationError(f"A key of type {kind!r} would have to be pickled, and this Dict never does that")
+            raise SerializationError(f"A key of type {kind!r} would have to be pickled, which this Dict never does")
         if len(data) > MAX_KEY_BYTES:
             raise RequestSizeError(f"The key takes {len(data)} bytes; at most {MAX_KEY_BYTES} are allowed")
         return EncodedKey(data, bool(encoder.pickled))
 
     def decode(self, data: bytes) -> Any:
-        """Raises IntegrityError for bytes that no key of ours has, DeserializationError when unpickling fails."""
+        """Return the key with these bytes.
+
+        Raises:
+            IntegrityError: s3dict does not write such bytes.
+            DeserializationError: unpickling failed.
+        """
         if len(data) > MAX_KEY_BYTES:
-            raise IntegrityError(f"A key of {len(data)} bytes is none of ours: at most {MAX_KEY_BYTES} are allowed")
+            raise IntegrityError(
+                f"A key of {len(data)} bytes was not written by s3dict: at most {MAX_KEY_BYTES} are allowed"
+            )
         try:
             key = self._decode_item(loads(data))
             hash(key)
-            # Equal objects may pickle differently; everything else has one spelling.
+            # Equal objects may pickle differently; everything else has one representation.
             if not (self.uses_pickle and _PICKLE_HEAD in data) and self._canonical(key) != data:
-                raise IntegrityError(f"These bytes are not as a key is written: {data[:80]!r}")
+                raise IntegrityError(f"The bytes are not a canonical key: {data[:80]!r}")
         except (IntegrityError, DeserializationError):
             raise
         except Exception as error:
-            raise IntegrityError(f"These bytes are not a key: {data[:80]!r}") from error
+            raise IntegrityError(f"The bytes are not a key: {data[:80]!r}") from error
         return key
 
     def _canonical(self, key: object) -> bytes:
-        # By the shortest way, where the key is what nearly all are.
+        # A fast path for the most frequent type.
         return _encode_str(key) if type(key) is str else self.encode(key).data
 
     def _decode_item(self, item: Any) -> Any:
@@ -170,7 +189,7 @@ class KeyCodec:
             return datetime.fromisoformat(tag.value)
         if tag.tag == _SURROGATES:
             return tag.value.decode("utf-8", "surrogatepass")
-        raise IntegrityError(f"A key with the CBOR tag {tag.tag} is none of ours")
+        raise IntegrityError(f"A key with the CBOR tag {tag.tag} was not written by s3dict")
 
     def _unpickle(self, data: bytes) -> Any:
         if not self.uses_pickle:
@@ -184,7 +203,7 @@ class KeyCodec:
 
 
 class _Encoder:
-    """One pass over one key: collects what had to be pickled, and stops at a depth that every decoder takes."""
+    """Encodes one key: collects what had to be pickled, and stops at a depth that every decoder accepts."""
 
     __slots__ = ("depth", "pickled")
 
@@ -223,7 +242,7 @@ class _Encoder:
 
 
 def _check_collisions(members: Collection[object]) -> None:
-    """Numbers can be chosen so that their hashes are equal; those of texts and byte strings are seeded."""
+    """Reject too many equal hashes: numbers can be chosen to collide, strings and byte strings have seeded hashes."""
     if len(members) > MAX_HASH_COLLISIONS and max(Counter(map(hash, members)).values()) > MAX_HASH_COLLISIONS:
         raise InvalidError(
             f"A set with more than {MAX_HASH_COLLISIONS} members of the same hash is not supported in a key"
@@ -241,15 +260,14 @@ _PLAIN_FORMS: tuple[tuple[type, Callable[[Any], object]], ...] = (
 
 
 def _to_builtin(key: object) -> object:
-    """The built-in value that a key of a derived type equals, or the key itself.
+    """Return the built-in value that a key of a derived type equals, or the key itself.
 
-    A subclass with an equality of its own, and an Enum member that does not equal its value, is not what it derives
-    from.
+    A subclass with its own equality, or an Enum member that does not equal its value, is not its base type.
     """
     for base, plain_form in _PLAIN_FORMS:
         if isinstance(key, base):
             return _if_equal_to(plain_form(key), key)
-    # A key can only be of a module's type where that module is loaded; neither is worth loading for every process.
+    # A key can only be of a module's type where that module is loaded, so neither needs to be loaded here.
     uuid, numpy = sys.modules.get("uuid"), sys.modules.get("numpy")
     if uuid is not None and isinstance(key, uuid.UUID):
         return _if_equal_to(uuid.UUID(int=cast(Any, key).int), key)
@@ -270,9 +288,9 @@ def _encode_str(text: str) -> bytes:
 
 
 def _encode_scalar(key: object) -> bytes | None:
-    if key != key:  # noqa: PLR0124 (only NaN and its kin differ from themselves, whatever their type)
+    if key != key:  # noqa: PLR0124 (only NaN, of any type, differs from itself)
         raise InvalidError("NaN cannot be a key: it does not equal itself, so it could never be found again")
-    # A handle of a Dict: as a key it is its id.
+    # A handle of a Dict is stored as its id.
     if hasattr(type(key), "__s3dict_id__"):
         return _tagged(_HANDLE, cbor2.dumps(cast(Any, key).__s3dict_id__()))
     if isinstance(key, numbers.Number):
@@ -291,12 +309,12 @@ def _encode_scalar(key: object) -> bytes | None:
 def _encode_datetime(moment: datetime) -> bytes:
     if moment.utcoffset() is None:
         return _tagged(_NAIVE_DATETIME, cbor2.dumps(moment.replace(tzinfo=None).isoformat()))
-    # `fold` tells two readings of one wall clock apart, but counts neither in comparisons of one zone nor in hashes.
+    # `fold` distinguishes two readings of one wall clock, but not in comparisons within one zone, nor in hashes.
     return _tagged(_DATETIME, cbor2.dumps(moment.replace(fold=0).astimezone(UTC).isoformat()))
 
 
 def _encode_number(key: Any) -> bytes | None:
-    """One spelling for every number: an int where it is whole, else the narrowest of float, decimal and fraction."""
+    """Encode a number in its canonical form: an int if it is whole, else the narrowest of float, decimal, fraction."""
     if isinstance(key, complex) and key.imag:
         return _tagged(_COMPLEX, _array([_encode_float(key.real), _encode_float(key.imag)]))
     real = key.real if isinstance(key, complex) else key
@@ -321,8 +339,9 @@ def _encode_real(real: Any, key: Any) -> bytes | None:
 
 
 def _encode_by_digits(number: Decimal) -> bytes | None:
-    """The same bytes without a fraction, which takes a thousand times as many as 1E-9999; None for a float, and for
-    what is written as a fraction.
+    """Encode a decimal without a fraction in between, which for 1E-9999 would be a thousand times as large.
+
+    Returns None for what is written as a float or a fraction.
     """
     _check_places(number)
     normalised = _EXACT.normalize(number)
@@ -350,7 +369,7 @@ def _as_fraction(real: Any) -> Fraction | None:
         return Fraction(real)
     if isinstance(real, numbers.Rational):
         return _fraction(real)
-    # Of other types, NumPy's long double among them, only what a float can say as well.
+    # Of other types, NumPy's long double among them, only what a float can represent as well.
     return Fraction(float(real)) if isinstance(real, numbers.Real) and float(real) == real else None
 
 
@@ -358,7 +377,7 @@ def _fraction(real: numbers.Rational) -> Fraction | None:
     try:
         return Fraction(int(real.numerator), int(real.denominator))
     except TypeError:
-        # NumPy counts a timedelta64 among the integers, although it has a unit.
+        # NumPy registers timedelta64 as an integer, although it has a unit.
         return None
 
 
@@ -370,24 +389,22 @@ def _fits_float(exact: Fraction) -> bool:
 
 
 def _encode_decimal(exact: Fraction) -> bytes | None:
-    """RFC 8949 section 3.4.4: mantissa times a power of ten; None for a fraction that has no finite decimals."""
+    """Encode RFC 8949 section 3.4.4, a mantissa times a power of ten; None for a fraction without finite decimals."""
     places = _decimal_places(exact.denominator)
     if places is None:
         return None
     mantissa = exact.numerator * 10**places // exact.denominator
     if mantissa.bit_length() > MAX_MANTISSA_BITS:
-        # Such a Decimal would be refused as a key, so a Fraction comes back.
+        # Such a Decimal is rejected as a key, so it is read as a Fraction.
         return None
     return _tagged(_DECIMAL, _array([cbor2.dumps(-places), cbor2.dumps(mantissa)]))
 
 
 def _decimal_places(denominator: int) -> int | None:
-    """How many decimals a fraction in its lowest terms has; None for those without end, and for more than a Decimal
-    key may have.
-    """
+    """Return how many decimals a fraction in lowest terms has; None if they are infinite or too many for a key."""
     twos = (denominator & -denominator).bit_length() - 1
     rest = denominator >> twos
-    # One power of five at most has so many bits: to divide by it again and again would take seconds.
+    # At most one power of five has so many bits: dividing by five repeatedly would take seconds.
     fives = math.ceil((rest.bit_length() - 1) / math.log2(5))
     places = max(twos, fives)
     return places if places <= MAX_DECIMAL_PLACES and rest == 5**fives else None

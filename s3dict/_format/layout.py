@@ -1,19 +1,20 @@
-"""Where things lie in the bucket: names, ids and paths.
+"""The layout of the bucket: names, ids and paths.
 
 ::
 
-    <prefix>/store.json                                            what this store was seen to honour
+    <prefix>/store.json                                            what this store supports
     <prefix>/manifests/<environment>/<name>.json                   a named dict
     <prefix>/ephemeral/<ulid>.json                                 an ephemeral dict
     <prefix>/sweep-<N>d/named/<environment>/<name>/<ulid>/         one dict's data; `keep/…` when it never expires
     <prefix>/sweep-<N>d/ephemeral/<ulid>/                          likewise
             …/entries/<hash>[.<key>]                               an entry
             …/locks/<hash>                                         a lock
-    <prefix>/sweep-1d/probe/<ulid>                                 what a probe left behind
+    <prefix>/sweep-1d/probe/<ulid>                                 what a probe has not removed
 
-Lifecycle filters and IAM policies know only prefixes, so what they tell apart comes first. All names keep to
-``A-Z a-z 0-9 - _ . /``, without empty, ``.`` or ``..`` segments, no segment longer than 250 bytes, and none of them
-is both an object and a "folder" of others: beyond that, stores and clients encode, fold or refuse differently.
+Lifecycle filters and IAM policies match prefixes only, so what they distinguish comes first. "Swept" means deleted by
+an S3 lifecycle expiration rule. All names consist of ``A-Z a-z 0-9 - _ . /``, without empty, ``.`` or ``..`` segments,
+no segment is longer than 250 bytes, and no name is both an object and a "folder" of others: beyond that, stores and
+clients encode, normalise or reject names differently.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .keys import is_object_name
 MAX_PREFIX_BYTES = 200
 MIN_TTL = timedelta(minutes=1)
 SWEEP_DAYS = (1, 2, 8, 35, 105, 420)
-# Lifecycle rules count whole days from the last write; the eighth part is what keeps them clear of a living entry.
+# Lifecycle rules count whole days from the last write; the margin of an eighth keeps them clear of live entries.
 SWEEP_MARGIN = 8 / 7
 
 _NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,64}")
@@ -47,7 +48,7 @@ def is_valid_name(name: object) -> bool:
 
 
 def validate_name(name: str, what: str = "Dict") -> str:
-    """The name, if it is one. Raises InvalidError otherwise."""
+    """Return the name. Raises InvalidError if it is not valid."""
     if not is_valid_name(name):
         raise InvalidError(
             f"Invalid {what} name: {name!r}. "
@@ -56,11 +57,11 @@ def validate_name(name: str, what: str = "Dict") -> str:
     return name
 
 
-def check_prefix(prefix: str) -> str:
-    """The prefix without slashes around it. Raises InvalidError when stores could not all keep objects under it."""
+def validate_prefix(prefix: str) -> str:
+    """Return the prefix without slashes around it. Raises InvalidError if some store may reject it."""
     segments = prefix.strip("/").split("/") if isinstance(prefix, str) else []
-    sound = all(re.fullmatch(r"[a-zA-Z0-9\-_.]+", s) and s not in (".", "..") for s in segments)
-    if not segments or not sound or len(prefix) > MAX_PREFIX_BYTES:
+    is_valid = all(re.fullmatch(r"[a-zA-Z0-9\-_.]+", s) and s not in (".", "..") for s in segments)
+    if not segments or not is_valid or len(prefix) > MAX_PREFIX_BYTES:
         raise InvalidError(
             f"Invalid prefix: {prefix!r}. It has segments of the characters A-Z a-z 0-9 - _ . between slashes, "
             f"{MAX_PREFIX_BYTES} in all at most, none of them '.' or '..'"
@@ -69,35 +70,35 @@ def check_prefix(prefix: str) -> str:
 
 
 def validate_ttl(ttl: timedelta | None) -> timedelta | None:
-    """The ttl, if there is a sweep class that holds it. Raises InvalidError otherwise."""
+    """Return the ttl. Raises InvalidError if there is no sweep class for it."""
     sweep_class(ttl)
     return ttl
 
 
 def sweep_class(ttl: timedelta | None) -> str:
-    """The first segment of a dict's data: which lifecycle rule sweeps it."""
+    """Return the first segment of a dict's data, which decides which lifecycle rule sweeps it."""
     if ttl is None:
         return "keep"
     if not isinstance(ttl, timedelta) or ttl < MIN_TTL:
         raise InvalidError(
-            f"Invalid ttl: {ttl!r}. It is a timedelta of a minute or more, or None to keep entries for ever"
+            f"Invalid ttl: {ttl!r}. It is a timedelta of a minute or more, or None for entries that never expire"
         )
     for days in SWEEP_DAYS:
         if timedelta(days=days) / SWEEP_MARGIN >= ttl:
             return f"sweep-{days}d"
     longest = timedelta(days=SWEEP_DAYS[-1]) / SWEEP_MARGIN
-    raise InvalidError(f"Invalid ttl: {ttl}. The longest is {longest}; ttl=None keeps entries for ever")
+    raise InvalidError(f"Invalid ttl: {ttl}. The longest is {longest}; With ttl=None entries never expire")
 
 
 def new_ulid(moment: datetime) -> str:
-    """A ULID (github.com/ulid/spec): 48 bits of milliseconds and 80 random ones, in 26 characters that sort by time."""
+    """Return a ULID (github.com/ulid/spec): 48 bits of milliseconds and 80 random bits, which sort by time."""
     number = int(moment.timestamp() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 @dataclass(frozen=True, slots=True)
 class DictId:
-    """Which dict: its ULID, and where its manifest is. An ephemeral dict has no environment and no name."""
+    """The identity of a dict: its ULID, and what locates its manifest. An ephemeral dict has no environment or name."""
 
     ulid: str
     environment: str | None = None
@@ -108,11 +109,11 @@ class DictId:
 
     @classmethod
     def parse(cls, text: str) -> DictId:
-        """Raises InvalidError for what is no id."""
+        """Return the id that `str` wrote. Raises InvalidError for any other text."""
         parts = text.split(":") if isinstance(text, str) else []
         ulid = parts[0][3:] if parts and parts[0].startswith("di-") else ""
         if len(parts) not in (1, 3) or not _ULID.fullmatch(ulid):
-            raise InvalidError(f"Invalid Dict id: {text!r}. An id is what `Dict.object_id` gives")
+            raise InvalidError(f"Invalid Dict id: {text!r}. An id is the `object_id` of a Dict")
         if len(parts) == 1:
             return cls(ulid)
         return cls(ulid, validate_name(parts[1], "environment"), validate_name(parts[2]))
@@ -146,27 +147,27 @@ class Layout:
         return DataPaths(f"{root}/named/{dict_id.environment}/{dict_id.name}/{dict_id.ulid}/")
 
     def data_folders(self, environment: str | None = None) -> tuple[str, ...]:
-        """Where the data of all dicts lies; or that of an environment's, which ephemeral dicts do not belong to."""
+        """Return the folders of all dicts' data, or of the named dicts of one environment."""
         classes = ("keep", *(f"sweep-{days}d" for days in SWEEP_DAYS))
         below = "" if environment is None else f"named/{environment}/"
         return tuple(f"{self.prefix}/{name}/{below}" for name in classes)
 
     def dict_name_from_path(self, path: str, environment: str) -> str | None:
-        """The name of the dict whose manifest lies at `path`; None for what is no manifest of the environment's."""
+        """Return the name of the dict whose manifest is at `path`; None if it is not a manifest of the environment."""
         folder = self.manifests(environment)
         name = path[len(folder) :].removesuffix(".json")
         return name if path == f"{folder}{name}.json" and is_valid_name(name) else None
 
     def parse_data_path(self, path: str) -> tuple[DictId, DataPaths] | None:
-        """The dict whose data an object at `path` is, and where all of that lies; None for what is no dict's data."""
-        inside = len(self.prefix) + 1
-        found = _DATA.fullmatch(path, inside)
+        """Return the dict to whose data an object at `path` belongs, and the paths of that data; None if it is none."""
+        start = len(self.prefix) + 1
+        found = _DATA.fullmatch(path, start)
         if found is None or not path.startswith(f"{self.prefix}/"):
             return None
         root, environment, name, ulid, segment = found.groups()
         if not is_object_name(segment) or {environment, name} & {".", ".."}:
             return None
-        return DictId(ulid, environment, name), DataPaths(path[:inside] + root)
+        return DictId(ulid, environment, name), DataPaths(path[:start] + root)
 
     def scratch(self, ulid: str) -> str:
         return f"{self.prefix}/sweep-1d/probe/{ulid}"

@@ -1,6 +1,6 @@
-"""Lifecycle rules: which ones sweep what has expired, and how they join those that a bucket already has.
+"""Lifecycle rules: those that sweep what has expired, and how they are merged with the rules a bucket already has.
 
-Rules are mappings, spelled as in the S3 API. Nothing here looks into a bucket: it is given rules and gives rules.
+Rules are mappings with the names of the S3 API. Nothing here makes a request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .layout import SWEEP_DAYS
 
 EPHEMERAL_DAYS = 2
 MAX_RULES = 1000
-"""What S3 allows in one bucket."""
+"""The S3 limit per bucket."""
 
 Rule = Mapping[str, Any]
 
@@ -23,7 +23,7 @@ _ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 
 @dataclass(frozen=True, slots=True)
 class SweepRule:
-    """What lies under ``prefix`` is deleted ``days`` days after it was last written."""
+    """Objects under `prefix` are deleted `days` days after they were last written."""
 
     id: str
     prefix: str
@@ -31,8 +31,9 @@ class SweepRule:
 
 
 def sweep_rules(prefix: str) -> tuple[SweepRule, ...]:
-    """One rule for each class of ttl, so that any ttl works with no further provisioning, and one for the manifests of
-    ephemeral dicts whose heartbeat has stopped."""
+    """Return one rule for each sweep class, so that any ttl works without further provisioning, and one for the
+    manifests of ephemeral dicts whose heartbeat has stopped.
+    """
     classes = (SweepRule(f"{_id_prefix(prefix)}sweep-{n}d", f"{prefix}/sweep-{n}d/", n) for n in SWEEP_DAYS)
     return (*classes, SweepRule(f"{_id_prefix(prefix)}ephemeral", f"{prefix}/ephemeral/", EPHEMERAL_DAYS))
 
@@ -42,7 +43,7 @@ def housekeeping_id(prefix: str) -> str:
 
 
 def lifecycle_rules(prefix: str) -> tuple[Rule, ...]:
-    """All rules that a prefix needs: those that sweep, and the housekeeping of a bucket with versions."""
+    """Return all rules that a prefix needs: those that sweep, and the housekeeping of a versioned bucket."""
     housekeeping = {
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
         "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
@@ -56,7 +57,7 @@ def lifecycle_rules(prefix: str) -> tuple[Rule, ...]:
 
 @dataclass(frozen=True, slots=True)
 class RulePlan:
-    """The rules that a bucket shall have, and the ids of ours that differ from those it has."""
+    """The rules that a bucket is to have, and the ids of the managed ones that differ from those it has."""
 
     rules: tuple[Rule, ...]
     added: tuple[str, ...]
@@ -69,9 +70,10 @@ class RulePlan:
 
 
 def merge(existing: Sequence[Rule], prefix: str) -> RulePlan:
-    """Puts our rules for `prefix` in the place of what the bucket has of them. All others stay as they are spelled.
+    """Replace the bucket's managed rules for `prefix` by the current ones; all others stay unchanged.
 
-    Raises InvalidError when that is more than S3 allows.
+    Raises:
+        InvalidError: the result has more rules than S3 allows.
     """
     old = {rule["ID"]: rule for rule in existing if is_managed(rule, prefix)}
     new = {rule["ID"]: rule for rule in lifecycle_rules(prefix)}
@@ -90,31 +92,31 @@ def merge(existing: Sequence[Rule], prefix: str) -> RulePlan:
 
 
 def are_equal(some: Iterable[Rule], others: Iterable[Rule]) -> bool:
-    """Whether both do the same, in whatever order and spelling: Ceph sorts rules by id, and rewrites their filters."""
+    """Return whether both have the same effect, in any order and form: Ceph sorts rules and rewrites their filters."""
     return _meanings(some) == _meanings(others)
 
 
 def missing(existing: Iterable[Rule], prefix: str) -> tuple[str, ...]:
-    """The ids of the rules that a prefix needs and nothing in the bucket does, under whatever id."""
+    """Return the ids of the rules that a prefix needs and no rule in the bucket satisfies, under any id."""
     return tuple(
         rule["ID"] for rule in lifecycle_rules(prefix) if not any(_satisfies(other, rule) for other in existing)
     )
 
 
 def conflicting(existing: Iterable[Rule], prefix: str) -> tuple[str, ...]:
-    """The ids of rules that delete, or put out of reach, what under this prefix may still be alive."""
-    ours = [_normalised(rule) for rule in lifecycle_rules(prefix)]
-    others = (rule for rule in existing if _normalised(rule) not in ours)
+    """Return the ids of the rules that delete or archive what may still be live under this prefix."""
+    managed = [_normalised(rule) for rule in lifecycle_rules(prefix)]
+    others = (rule for rule in existing if _normalised(rule) not in managed)
     return tuple(str(rule.get("ID") or "(without an id)") for rule in others if _deletes_live_data(rule, prefix))
 
 
 def is_managed(rule: Rule, prefix: str) -> bool:
-    """Whether the rule is one that this library, of whatever version, installed for the prefix."""
+    """Return whether some version of s3dict installed the rule for the prefix."""
     return str(rule.get("ID") or "").startswith(_id_prefix(prefix))
 
 
 def describe(rule: Rule) -> str:
-    """A rule on one line."""
+    """Return a rule as one line of text."""
     meaning = _normalised(rule)
     scope, status = meaning.pop("Filter", {}), meaning.pop("Status", "without a status")
     actions = ", ".join(f"{name} {value}" for name, value in meaning.items() if name != "ID")
@@ -122,7 +124,7 @@ def describe(rule: Rule) -> str:
 
 
 def _id_prefix(prefix: str) -> str:
-    # No prefix has a colon in it, so no two prefixes share an id.
+    # A prefix contains no colon, so no two prefixes share an id.
     return f"s3dict:{prefix}:"
 
 
@@ -130,10 +132,10 @@ def _enabled(name: str, prefix: str, actions: Rule) -> Rule:
     return {"ID": name, "Status": "Enabled", "Filter": {"Prefix": prefix}, **actions}
 
 
-def _joined(foreign: Sequence[Rule], ours: Iterable[Rule]) -> tuple[Rule, ...]:
-    """AWS refuses rules with a `Filter` beside any with the older `Prefix`: ours are spelled as the others are."""
-    is_older = any("Prefix" in rule for rule in foreign) and not any("Filter" in rule for rule in foreign)
-    return (*foreign, *(map(_legacy_form, ours) if is_older else ours))
+def _joined(foreign: Sequence[Rule], managed: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Return all rules in one form: AWS rejects rules with a `Filter` beside rules with the older `Prefix`."""
+    uses_legacy_form = any("Prefix" in rule for rule in foreign) and not any("Filter" in rule for rule in foreign)
+    return (*foreign, *(map(_legacy_form, managed) if uses_legacy_form else managed))
 
 
 def _legacy_form(rule: Rule) -> Rule:
@@ -141,17 +143,17 @@ def _legacy_form(rule: Rule) -> Rule:
 
 
 def _satisfies(rule: Rule, wanted: Rule) -> bool:
-    asked, there = _normalised(wanted), _normalised(rule)
-    return all(there.get(name) == value for name, value in asked.items() if name != "ID")
+    required, existing = _normalised(wanted), _normalised(rule)
+    return all(existing.get(name) == value for name, value in required.items() if name != "ID")
 
 
 def _deletes_live_data(rule: Rule, prefix: str) -> bool:
     meaning = _normalised(rule)
     scope, expiration = meaning.get("Filter", {}), meaning.get("Expiration", {})
     archives = any(to.get("StorageClass") in _ARCHIVES for to in meaning.get("Transitions", ()))
-    takes_away = "Days" in expiration or "Date" in expiration or archives
-    # Objects of ours have no tags, so no rule that asks for one applies to them.
-    if meaning.get("Status") != "Enabled" or not takes_away or "Tags" in scope:
+    deletes_or_archives = "Days" in expiration or "Date" in expiration or archives
+    # Objects written by s3dict have no tags, so a rule that filters by tag does not apply to them.
+    if meaning.get("Status") != "Enabled" or not deletes_or_archives or "Tags" in scope:
         return False
     where, days = scope.get("Prefix", ""), 0 if archives or "Date" in expiration else expiration["Days"]
     lasting = {f"{prefix}/{name}": None for name in ("keep/", "manifests/", "store.json")}
@@ -167,7 +169,7 @@ def _meanings(rules: Iterable[Rule]) -> list[str]:
 
 
 def _normalised(rule: Rule) -> dict[str, Any]:
-    """A rule in one spelling of the many that say the same."""
+    """Return a rule in one of the many equivalent forms."""
     scope = dict(rule.get("Filter") or {})
     scope |= scope.pop("And", None) or {}
     tag = scope.pop("Tag", None)
@@ -179,7 +181,7 @@ def _normalised(rule: Rule) -> dict[str, Any]:
 
 
 def _without_empty(value: Any) -> Any:
-    """Without what is empty, false or zero, which a server may send or leave out, and in one order."""
+    """Return the value sorted and without what is empty, false or zero, which a server may include or omit."""
     if isinstance(value, Mapping):
         fields = ((name, _without_empty(value[name])) for name in sorted(value))
         return {name: field for name, field in fields if field}

@@ -1,4 +1,4 @@
-"""The body of a lock object: who holds it, for how long after its last renewal, and its fencing token."""
+"""The body of a lock object: its owner, its lease after the last renewal, and its fencing token."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .keys import HASH_BYTES
 
 MAX_LEASE = 86_400.0
 MAX_TOKEN = 1 << 62
-"""Tokens are times in milliseconds, or a little more. What is past this was never one."""
+"""Tokens are times in milliseconds, or a little more: nothing greater is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockRecord:
-    """What a lock object says.
+    """The content of a lock object.
 
-    ``owner`` is random and belongs to one holding, None when the lock has been released; ``write_id`` is random and
-    belongs to one write, be it a taking, a renewal or a release.
+    `owner` is random and identifies one acquisition, None when the lock has been released; `write_id` is random and
+    identifies one write: an acquisition, a renewal or a release.
     """
 
     owner: str | None
@@ -33,7 +33,7 @@ class LockRecord:
 
 
 def decode_lock(data: bytes | bytearray) -> LockRecord:
-    """Raises IntegrityError for what is no lock of ours."""
+    """Return the record in a lock object. Raises IntegrityError if it was not written by s3dict."""
     import json
 
     try:
@@ -48,10 +48,10 @@ def decode_lock(data: bytes | bytearray) -> LockRecord:
         or not 0 <= token <= MAX_TOKEN
         or not 0 < lease <= MAX_LEASE
     ):
-        raise IntegrityError("The lock object has fields that no lock has")
+        raise IntegrityError("The lock object has invalid fields")
     return LockRecord(owner, write_id, lease, token)
 
 
 def lock_segment(kind: str, name: bytes) -> str:
-    """The last segment of a lock's path. `kind` keeps locks by name and locks of computations apart."""
+    """Return the last segment of a lock's path. `kind` separates locks by name from locks of computations."""
     return blake2b(name, digest_size=HASH_BYTES, person=kind.encode()).hexdigest()

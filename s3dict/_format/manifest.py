@@ -1,4 +1,4 @@
-"""The manifest: the JSON object whose creation creates a dict, and `store.json`, which says what the store honours."""
+"""The manifest, the JSON object whose creation creates a dict, and `store.json`, with what the store supports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,11 @@ class Manifest:
 
 
 def decode_manifest(data: bytes | bytearray, path: str) -> Manifest | None:
-    """The manifest in `data`; None for the mark of a deleted dict. Raises IntegrityError for anything else."""
+    """Return the manifest in `data`, or None for the tombstone of a deleted dict.
+
+    Raises:
+        IntegrityError: `data` is neither.
+    """
     fields = _decode(data, path)
     if fields.get("deleted"):
         return None
@@ -53,7 +57,7 @@ def decode_manifest(data: bytes | bytearray, path: str) -> Manifest | None:
 
 
 def encode_deleted(write_id: str) -> bytes:
-    """What takes a manifest's place where the store cannot delete on a condition."""
+    """Return the tombstone that replaces a manifest where the store does not support conditional deletes."""
     return _encode({"format": FORMAT, "deleted": True, "write_id": write_id})
 
 
@@ -62,19 +66,23 @@ def encode_store_json(capabilities: Capabilities) -> bytes:
 
 
 def decode_store(data: bytes | bytearray, path: str) -> Capabilities:
-    """Raises IntegrityError for what is no `store.json` of ours."""
+    """Return the capabilities in `store.json`.
+
+    Raises:
+        IntegrityError: `data` is not a `store.json` written by s3dict.
+    """
     try:
         return Capabilities.from_json(_decode(data, path)["store"])
     except (KeyError, AttributeError, IntegrityError) as error:
         raise IntegrityError(
-            f"{path!r} does not say what the store honours; remove it, and it is found out again: {error}"
+            f"{path!r} does not contain the store's capabilities: {error}. Delete it, and they are probed again"
         ) from error
 
 
 def _manifest(fields: dict[str, Any]) -> Manifest:
     created_at = datetime.fromisoformat(fields["created_at"])
     if created_at.tzinfo is None or not isinstance(fields["created_by"], (str, type(None))):
-        raise IntegrityError("created_at lacks its time zone, or created_by is no text")
+        raise IntegrityError("created_at lacks a time zone, or created_by is not a string")
     seconds = fields["ttl_seconds"]
     return Manifest(
         dict_id=DictId.parse(fields["id"]),
@@ -98,9 +106,9 @@ def _decode(data: bytes | bytearray, path: str) -> dict[str, Any]:
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path!r} is no JSON: {error}") from error
+        raise IntegrityError(f"{path!r} is not JSON: {error}") from error
     if not isinstance(fields, dict) or type(fields.get("format")) is not int or fields["format"] < 1:
-        raise IntegrityError(f"{path!r} is not one of ours: it says no format")
+        raise IntegrityError(f"{path!r} was not written by s3dict: it lacks a format number")
     if fields["format"] > FORMAT:
         raise IntegrityError(
             f"{path!r} has format {fields['format']}, newer than the {FORMAT} known here: upgrade s3-shared-dict"

@@ -1,7 +1,7 @@
 """Values as bytes: the three codecs a dict can be created with.
 
 A codec turns a value into segments and back. The first segment is the serialised value; further ones are the buffers
-that pickle protocol 5 (PEP 574) passes out of band, so that a large array is copied once on its way, not twice.
+that pickle protocol 5 (PEP 574) passes out of band, so that a large array is copied once instead of twice.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ..errors import InvalidError
 Segment = bytes | bytearray | memoryview
 
 MAX_SEGMENTS = 1 << 16
-"""Further buffers stay inside of the pickle: a byte of a header can say a segment, of which a reader makes hundreds."""
+"""Further buffers stay in the pickle: a header of few bytes could claim many segments, each an object of the reader."""
 
-# What plain pickle writes exactly as cloudpickle would, without asking whether it holds code from `__main__`.
+# pickle writes these exactly as cloudpickle does, which is slower: it searches a value for code from `__main__`.
 BUILTIN_TYPES = frozenset({type(None), bool, int, float, str, bytes})
 
 
 class Codec(Protocol):
-    """How a dict's values become bytes. May raise anything: the caller knows which key and dict to name."""
+    """Encodes and decodes a dict's values. May raise anything: the caller knows which key and dict to name."""
 
     @property
     def name(self) -> str: ...
@@ -37,7 +37,7 @@ class Codec(Protocol):
 
 
 class CloudpickleCodec:
-    """Any value that cloudpickle takes: lambdas, classes of a notebook, arrays."""
+    """Any value that cloudpickle accepts: lambdas, classes of a notebook, arrays."""
 
     name = "cloudpickle"
     uses_pickle = True
@@ -67,17 +67,17 @@ class CloudpickleCodec:
 
 
 def _writable(segment: memoryview) -> memoryview | bytearray:
-    """The buffer for a value to keep and to change.
+    """Return a buffer that a value can keep and change.
 
-    A copy, since an array over an answer's own bytes would be read-only, which the array that was put was not. Only a
-    large answer comes in memory that may be written; there, what is most of it may keep all of it alive.
+    As a rule a copy: an array on top of the response's bytes would be read-only, unlike the array that was put. The
+    body of a large response is writable memory, and a buffer that is most of it may keep all of it alive.
     """
-    stays = not segment.readonly and 2 * segment.nbytes > memoryview(segment.obj).nbytes
-    return segment if stays else bytearray(segment)
+    keeps_response = not segment.readonly and 2 * segment.nbytes > memoryview(segment.obj).nbytes
+    return segment if keeps_response else bytearray(segment)
 
 
 class JsonCodec:
-    """Whatever JSON can say. A tuple comes back as a list, and the keys of inner dicts as strings."""
+    """Values that JSON can represent. A tuple is read as a list, and the keys of inner dicts as strings."""
 
     name = "json"
     uses_pickle = False
@@ -94,7 +94,7 @@ class JsonCodec:
 
 
 class BytesCodec:
-    """Bytes as they are. A bytearray or memoryview comes back as ``bytes``."""
+    """Bytes, unchanged. A bytearray or memoryview is read as ``bytes``."""
 
     name = "bytes"
     uses_pickle = False
@@ -112,7 +112,7 @@ _CODECS: dict[str, Codec] = {codec.name: codec for codec in (CloudpickleCodec(),
 
 
 def get_codec(name: str) -> Codec:
-    """The codec of that name. Raises InvalidError for one that does not exist."""
+    """Return the codec of that name. Raises InvalidError for an unknown one."""
     if name not in _CODECS:
         raise InvalidError(f"Unknown codec {name!r}: choose one of {', '.join(sorted(_CODECS))}")
     return _CODECS[name]

@@ -295,7 +295,7 @@ async def test_a_put_over_a_tombstone_that_another_replaces_first_loses() -> Non
     client = Client("race-over-a-tombstone", driver="memory")
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
     entries = await d._open()
-    path = entries.path(entries.keys.encode("k"))
+    path = entries.path(entries.codec.keys.encode("k"))
     await entries.store.put(path, pack_tombstone(bytes(16)))
     bucket = memory_bucket("race-over-a-tombstone")
     tombstone = bucket.objects[path]

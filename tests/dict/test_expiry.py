@@ -373,7 +373,7 @@ def renewed_between_look_and_write(monkeypatch: pytest.MonkeyPatch) -> tuple[boo
     d = Dict.from_name("d", create_if_missing=True, client=client)
     d["k"] = "old"
     entries: Entries = run_blocking(d._open())
-    path = entries.path(entries.keys.encode("k"))
+    path = entries.path(entries.codec.keys.encode("k"))
     bucket.advance(8 * DAY - MINUTE)
     seen = run_blocking(entries.store.get(path))
     bucket.advance(2 * MINUTE)
@@ -406,12 +406,12 @@ def test_an_entry_that_ends_while_its_read_is_held_up_is_not_brought_back() -> N
     d = Dict.from_name("d", create_if_missing=True, client=client)
     d["k"] = "old"
     entries: Entries = run_blocking(d._open())
-    path = entries.path(entries.keys.encode("k"))
+    path = entries.path(entries.codec.keys.encode("k"))
     bucket.advance(8 * DAY - MINUTE)
     began = entries.store.runtime.monotonic()
     seen = run_blocking(entries.store.get(path))
     bucket.advance(2 * MINUTE)
-    run_blocking(entries.expiry.renew(path, seen, began))  # type: ignore[arg-type]
+    run_blocking(entries.expiry.renew_if_due(path, seen, began))  # type: ignore[arg-type]
     assert "k" not in d
 
 
@@ -431,7 +431,7 @@ def test_a_clock_that_does_not_answer_fails_no_read_of_what_is_due() -> None:
     entries: Entries = run_blocking(d._open())
     written = datetime.now(UTC) - 2 * DAY
     found = StoredObject(b"body", '"etag"', 4, written, ServerTime(clock=SilentClock()))
-    assert '"etag"' == run_blocking(entries.expiry.renew("path", found, entries.store.runtime.monotonic()))
+    assert '"etag"' == run_blocking(entries.expiry.renew_if_due("path", found, entries.store.runtime.monotonic()))
 
 
 class Normalised:
@@ -461,7 +461,7 @@ def test_a_sweep_between_a_refusal_and_the_look_lets_the_creator_win(monkeypatch
     d = Dict.from_name("d", create_if_missing=True, client=client)
     d["k"] = "old"
     entries: Entries = run_blocking(d._open())
-    path = entries.path(entries.keys.encode("k"))
+    path = entries.path(entries.codec.keys.encode("k"))
     memory_bucket("sweep-race").advance(8.5 * DAY)
     swept: list[str] = []
     look = MemoryStore.get

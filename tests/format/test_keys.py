@@ -39,7 +39,7 @@ from s3dict._format.keys import (
     digest,
     key_bytes_in,
 )
-from s3dict._format.layout import MAX_PREFIX_BYTES, DictId, Layout, check_prefix, new_ulid, validate_name
+from s3dict._format.layout import MAX_PREFIX_BYTES, DictId, Layout, new_ulid, validate_name, validate_prefix
 from s3dict.errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
 
 from .conftest import PeakOf
@@ -579,7 +579,7 @@ def test_object_names_fit_every_store_whatever_they_are_made_of(
 ) -> None:
     dict_id = DictId(new_ulid(datetime.now(UTC)), validate_name(environment, "environment"), validate_name(name))
     ttl = None if days is None else timedelta(days=days)
-    path = Layout(check_prefix(prefix)).data(dict_id, ttl).entries + KEYS.encode(key).object_name
+    path = Layout(validate_prefix(prefix)).data(dict_id, ttl).entries + KEYS.encode(key).object_name
     assert OBJECT_NAME.fullmatch(path)
     assert all(part not in ("", ".", "..") and len(part) <= MAX_SEGMENT_BYTES for part in path.split("/"))
 

@@ -18,10 +18,10 @@ from s3dict._format.layout import (
     SWEEP_DAYS,
     DictId,
     Layout,
-    check_prefix,
     new_ulid,
     sweep_class,
     validate_name,
+    validate_prefix,
     validate_ttl,
 )
 from s3dict.errors import InvalidError
@@ -61,7 +61,7 @@ def test_what_passes_for_a_name_is_safe_in_a_path(name: str) -> None:
     [("s3dict", "s3dict"), ("/a/b/", "a/b"), ("a.b-c_D/9", "a.b-c_D/9"), ("...", "..."), ("x" * 200, "x" * 200)],
 )
 def test_a_prefix_is_kept_without_slashes_around_it(prefix: str, plain: str) -> None:
-    assert plain == check_prefix(prefix)
+    assert plain == validate_prefix(prefix)
 
 
 BAD_PREFIXES = ["", "/", "//", "a//b", "a/./b", "a/../b", "..", "a b", "a\n", "Ã©", "s3://x", "x" * 201, None, 3, b"a"]
@@ -70,7 +70,7 @@ BAD_PREFIXES = ["", "/", "//", "a//b", "a/./b", "a/../b", "..", "a b", "a\n", "Ã
 @pytest.mark.parametrize("prefix", [*BAD_PREFIXES, "x/" * (MAX_PREFIX_BYTES // 2) + "x"], ids=lambda p: repr(p)[:20])
 def test_a_bad_prefix_is_invalid(prefix: Any) -> None:
     with pytest.raises(InvalidError, match="Invalid prefix"):
-        check_prefix(prefix)
+        validate_prefix(prefix)
 
 
 TICK = timedelta(microseconds=1)

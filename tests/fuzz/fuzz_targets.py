@@ -159,7 +159,7 @@ def entries_of(codec: str, *signing_keys: str) -> Entries:
 
 
 _LIVE = {signed: entries_of("cloudpickle", *([SECRET] if signed else [])) for signed in (True, False)}
-_KEY = _LIVE[True].keys.encode("k")
+_KEY = _LIVE[True].codec.keys.encode("k")
 _PICKLES = {bytes(get_codec("cloudpickle").dumps(value)[0]) for codec, value in VALUES if codec == "cloudpickle"}
 
 
@@ -176,7 +176,7 @@ def check_signed_value(data: bytes) -> None:
         unpickled.append(bytes(pickled))
 
     with mock.patch("pickle.loads", loads), suppress(IntegrityError):
-        _LIVE[True].live(found(framed(data)), _KEY, "k")
+        _LIVE[True].decode_live(found(framed(data)), _KEY, "k")
     require(_PICKLES.issuperset(unpickled), "a pickle that nobody signed was loaded")
 
 
@@ -190,7 +190,7 @@ def check_json_value(data: bytes) -> None:
         raise ViolationError("a pickle was loaded")
 
     with mock.patch("pickle.loads", loads), suppress(DeserializationError, IntegrityError):
-        _JSON.live(found(pack(WRITE_ID, _KEY.data, "json", [data], OPEN)), _KEY, "k")
+        _JSON.decode_live(found(pack(WRITE_ID, _KEY.data, "json", [data], OPEN)), _KEY, "k")
 
 
 _CLIENT = Client("hostile-bytes", driver="memory")

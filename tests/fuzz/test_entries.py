@@ -22,13 +22,13 @@ VALUES: dict[str, tuple[str, Any]] = {
 
 
 def packed(entries: Entries, key: str, value: Any) -> bytes:
-    body, _ = entries._pack(entries.keys.encode(key), entries.codec.dumps(value))
+    body, _ = entries.codec.pack(entries.codec.keys.encode(key), entries.codec.values.dumps(value))
     return body
 
 
 def is_refused(entries: Entries, key: str, body: bytes) -> bool:
     try:
-        entries.live(found(body), entries.keys.encode(key), key)
+        entries.decode_live(found(body), entries.codec.keys.encode(key), key)
     except IntegrityError:
         return True
     return False
@@ -55,5 +55,5 @@ def flipped(body: bytes, place: int, bit: int) -> bytes:
 def test_what_is_no_single_segment_is_no_value_of_a_codec_that_makes_one() -> None:
     for codec in ("json", "bytes"):
         entries = entries_of(codec)
-        body, _ = entries._pack(entries.keys.encode("k"), [b"1", b"2"])
+        body, _ = entries.codec.pack(entries.codec.keys.encode("k"), [b"1", b"2"])
         assert is_refused(entries, "k", body)

@@ -152,7 +152,7 @@ def test_headers_that_lie_take_no_memory_and_are_an_error_or_overlooked(
 ) -> None:
     server.headers, server.status = headers, 206 if "Content-Range" in headers else 200
     entries = entries_of("json")
-    for read in (store.head, lambda path: parallel_get(store, path, entries._check_size)):
+    for read in (store.head, lambda path: parallel_get(store, path, entries.codec.verify_size)):
         try:
             found: Any = run_blocking(read("k"))
         except (IntegrityError, UnavailableError):

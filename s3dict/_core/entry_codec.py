@@ -1,0 +1,124 @@
+"""The codec of one dict's entries: a key and a value to the body of an object and back, with every check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._format.entry import WRITE_ID_BYTES, EntryBody, EntrySigner, Header, expected_size, pack, unpack
+from .._format.keys import EncodedKey, KeyCodec, digest
+from .._format.values import Codec, Segment
+from .._stores.base import StoredObject
+from ..errors import DeserializationError, IntegrityError, RequestSizeError, SerializationError
+
+MAX_KEY_REPR = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EntryCodec:
+    """Encodes and decodes the entries of one dict.
+
+    `label` names the dict in messages.
+    """
+
+    keys: KeyCodec
+    values: Codec
+    signer: EntrySigner
+    label: str
+    max_value_bytes: int
+
+    def serialize(self, key: Any, value: Any) -> list[Segment]:
+        """Return the value's segments.
+
+        Raises:
+            SerializationError: the value cannot be serialized; the message names the key.
+            RequestSizeError: the value exceeds `max_value_bytes`.
+        """
+        try:
+            segments = self.values.dumps(value)
+        except Exception as error:
+            raise SerializationError(
+                f"Failed to serialize the value for key {key_repr(key)} of {self.label}: {error}"
+            ) from error
+        size = sum(memoryview(segment).nbytes for segment in segments)
+        if size > self.max_value_bytes:
+            raise RequestSizeError(
+                f"The value for key {key_repr(key)} of {self.label} takes {size} bytes; "
+                f"max_value_bytes is {self.max_value_bytes}"
+            )
+        return segments
+
+    def pack(self, key: EncodedKey, segments: Sequence[Segment]) -> tuple[bytes, bytes]:
+        """Return the body of a new write of the entry, and its write id."""
+        write_id = os.urandom(WRITE_ID_BYTES)
+        return pack(write_id, key.data, self.values.name, segments, self.signer), write_id
+
+    def decode(self, body: bytes | bytearray) -> EntryBody | None:
+        """Return the checked entry in an object's body, or None for a tombstone.
+
+        Raises:
+            IntegrityError: the body is not that of an entry of this dict.
+        """
+        entry = unpack(body, self.signer)
+        if entry is None:
+            return None
+        if entry.header.codec != self.values.name:
+            raise IntegrityError(
+                f"The entry was written with codec {entry.header.codec!r}, the Dict has {self.values.name!r}"
+            )
+        if len(entry.segments) > 1 and not self.values.uses_pickle:
+            raise IntegrityError(
+                f"The entry has {len(entry.segments)} segments, and codec {self.values.name!r} writes one"
+            )
+        return entry
+
+    def decode_for_key(self, body: bytes | bytearray, key: EncodedKey) -> EntryBody | None:
+        """`decode`, for the entry of this key.
+
+        Raises:
+            IntegrityError: the body is that of another entry, or of none.
+        """
+        entry = self.decode(body)
+        if entry is not None and entry.header.key != key.data:
+            raise IntegrityError("The entry belongs to another key: it was copied or moved here")
+        return entry
+
+    def deserialize(self, entry: EntryBody, *key: Any) -> Any:
+        """Return the entry's value; the key, where the caller knows it, is for the error.
+
+        Raises:
+            DeserializationError: the value cannot be read here, because a module is missing, for example.
+        """
+        try:
+            return self.values.loads(entry.segments)
+        except Exception as error:
+            named = "".join(f" for key {key_repr(k)}" for k in key)
+            raise DeserializationError(f"Failed to deserialize value{named} from {self.label}: {error}") from error
+
+    def verify_name(self, header: Header, object_name: str) -> None:
+        """Raise IntegrityError unless the entry with this header belongs under that object name."""
+        if not object_name.startswith(digest(header.key)):
+            raise IntegrityError(
+                f"The entry in the object {object_name!r} belongs to another key: it was copied or moved there"
+            )
+
+    def verify_size(self, first: StoredObject) -> None:
+        """Raise IntegrityError unless an object that begins so has the size that its header states.
+
+        It is checked before the rest of a large object is read.
+        """
+        expected = expected_size(first.body, self.signer)
+        if expected != first.size:
+            raise IntegrityError(f"The entry should have {expected} bytes and has {first.size}")
+
+
+def key_repr(key: Any) -> str:
+    """Return the key as messages show it."""
+    try:
+        text = repr(key)
+    except Exception:
+        # An int of thousands of digits has no repr, and a class may have a broken one.
+        text = f"a {type(key).__name__}"
+    return text if len(text) <= MAX_KEY_REPR else text[:MAX_KEY_REPR] + "…"
