@@ -498,7 +498,7 @@ def test_a_set_of_members_that_were_chosen_to_collide_is_no_key(wrap: Any) -> No
     colliding = [wrap(number * sys.hash_info.modulus) for number in range(MAX_HASH_COLLISIONS + 1)]
     with pytest.raises(InvalidError, match="the same hash"):
         KEYS.encode(frozenset(colliding))
-    with pytest.raises(IntegrityError, match="These bytes are not a key"):
+    with pytest.raises(IntegrityError, match="The bytes are not a key"):
         KEYS.decode(cbor2.dumps(cbor2.CBORTag(258, colliding)))
     key = frozenset(colliding[1:] + [wrap(number) for number in range(1, 1000)])
     assert key == there_and_back(key)

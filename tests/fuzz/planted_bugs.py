@@ -36,7 +36,7 @@ PLANTS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
     "signature-off": ("signed entry", lambda: mock.patch("s3dict._format.entry.EntrySigner.verify", return_value=None)),
     "signature-after-unpickling": (
         "value with signing keys",
-        lambda: mock.patch("s3dict._core.entries.unpack", _unpickled_first),
+        lambda: mock.patch("s3dict._core.entry_codec.unpack", _unpickled_first),
     ),
     "any-spelling": ("key", lambda: mock.patch("s3dict._format.keys.KeyCodec._canonical", return_value=_Anything())),
 }

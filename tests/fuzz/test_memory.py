@@ -66,7 +66,7 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("seal", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_a_reader_takes_little_more_memory_than_what_it_reads(bomb: bytes, signer: object) -> None:
     def read() -> None:

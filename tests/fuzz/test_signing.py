@@ -98,7 +98,7 @@ def test_no_reader_unpickles_what_its_keys_did_not_sign(
 ) -> None:
     scores(client(configured, *([signer] if signer else [])))[key] = [Planted(trace), np.arange(3)]
     reader = scores(client(configured, SECRET))
-    with pytest.raises(IntegrityError, match="unsigned, or signed with none of the signing keys"):
+    with pytest.raises(IntegrityError, match="unsigned, signed with none of the signing keys"):
         READERS[name](reader, key)
     assert not trace.exists()
     assert 1 == len(entries_in(memory_bucket(configured.bucket), reader))
