@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import metadata, version
 
 import s3dict
 
+from ..docs.pages import ROOT, links
 from ..noxfile import PYTHONS
 from .test_dependencies import OURS
 
@@ -34,3 +37,13 @@ def test_the_metadata_has_urls_and_the_tested_pythons() -> None:
     assert "Homepage" in labels
     classifiers = [line for line in found.get_all("Classifier") or [] if line.rpartition(" :: ")[2] in PYTHONS]
     assert classifiers == [f"Programming Language :: Python :: {python}" for python in PYTHONS]
+
+
+def test_readme_on_pypi_links_to_no_file() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = "".join((ROOT / fragment["path"]).read_text(encoding="utf-8") for fragment in hook["fragments"])
+    for substitution in hook["substitutions"]:
+        text = re.sub(substitution["pattern"], substitution["replacement"], text)
+    assert all(link.startswith("https://") for link in links(text))
+    assert "user guide" in text.lower()
