@@ -1,12 +1,12 @@
-# Who may touch which keys.
+# Which principal may access which objects.
 #
-# s3:ListBucket is granted for the very keys that may be read, and not only for listings: S3 answers a GET of a missing key
-# with 404 to those who may list it, and with 403 to all others, and s3dict lives by the 404. A condition on s3:prefix does not
-# stand in the way. Where no object answers, S3 asks whether the caller may list with the key itself as s3:prefix, so that
-# a pattern that covers the key gives the 404. (AWS does not document this. Ceph has adopted it from there: ceph/ceph#68577.)
+# s3:ListBucket is granted for the objects that may be read, not only for listings: S3 answers a GET of a missing object with
+# 404 if the caller may list it, and with 403 otherwise, and s3dict depends on the 404. A condition on s3:prefix does not
+# prevent this: for a missing object, S3 evaluates s3:ListBucket with the object's name as s3:prefix, so a pattern that
+# matches the name results in 404. (AWS does not document this. Ceph has adopted the behaviour: ceph/ceph#68577.)
 #
-# The sweep classes are listed one by one. "sweep-*/named/prod/*" would also cover "sweep-8d/named/named/prod/", which is the
-# dict "prod" of an environment "named": a wildcard goes over slashes.
+# The sweep classes are listed individually. "sweep-*/named/prod/*" would also match "sweep-8d/named/named/prod/", the dict
+# "prod" of an environment "named": a wildcard matches slashes.
 
 locals {
   data_classes = concat([for days in local.sweep_days : "sweep-${days}d"], ["keep"])
@@ -27,7 +27,7 @@ locals {
     )
   }
 
-  # The key is used through S3 alone, which asks for it in the caller's name.
+  # Only S3 may use the key, on the caller's behalf.
   kms_condition = { StringLike = { "kms:ViaService" = "s3.*.${data.aws_partition.current.dns_suffix}" } }
 
   decrypt_statements = [for key in var.kms_key_arn[*] : {
@@ -46,8 +46,8 @@ locals {
     Condition = local.kms_condition
   }]
 
-  # Reads everything and writes nothing. The refresh of an old entry that is read is denied, which s3dict expects: entries
-  # that only readers read are swept when their ttl is over.
+  # Reads only. The renewal of an old entry that is read is denied, which s3dict expects: entries that only readers read
+  # expire at the end of their ttl.
   reader_policies = {
     for environment, keys in local.environment_keys : environment => jsonencode({
       Version = "2012-10-17"
@@ -78,7 +78,7 @@ locals {
       Statement = concat(
         [
           {
-            # The probe's scratch objects lie outside of environments; nobody reads them but the probe that wrote them.
+            # The probe's scratch objects belong to no environment; only the probe that wrote them reads them.
             Sid      = "ReadAndWriteEntries"
             Effect   = "Allow"
             Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
@@ -92,15 +92,15 @@ locals {
             Condition = { StringLike = { "s3:prefix" = concat(keys, [local.probe_key, local.store_key]) } }
           },
           {
-            Sid      = "ReadWhatTheStoreHonours"
+            Sid      = "ReadStoreCapabilities"
             Effect   = "Allow"
             Action   = ["s3:GetObject"]
             Resource = ["${local.bucket_arn}/${local.store_key}"]
           },
           {
-            # All environments rely on this object. So who creates the first dict may create it, with If-None-Match, but
-            # nobody who writes to one environment may change it for the others.
-            Sid       = "CreateWhatTheStoreHonours"
+            # All environments rely on this object. The writer of the first dict may create it, with If-None-Match, but
+            # a writer of one environment must not change it for the others.
+            Sid       = "CreateStoreCapabilities"
             Effect    = "Allow"
             Action    = ["s3:PutObject"]
             Resource  = ["${local.bucket_arn}/${local.store_key}"]
@@ -112,7 +112,7 @@ locals {
     })
   }
 
-  # For people and `s3dict init`, `doctor` and `gc`: all environments, and the bucket's lifecycle.
+  # For operators and `s3dict init`, `doctor` and `gc`: all environments, and the bucket's lifecycle rules.
   admin_policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat(
@@ -124,8 +124,8 @@ locals {
           Resource = ["${local.bucket_arn}/${var.prefix}/*"]
         },
         {
-          # Without a condition on s3:prefix: HeadBucket, which has no prefix, is allowed by s3:ListBucket alone.
-          Sid    = "LookAtTheBucket"
+          # No condition on s3:prefix: HeadBucket has no prefix, and s3:ListBucket is the action that allows it.
+          Sid    = "ReadBucketConfiguration"
           Effect = "Allow"
           Action = [
             "s3:GetBucketPublicAccessBlock",
@@ -137,7 +137,7 @@ locals {
           Resource = [local.bucket_arn]
         },
         {
-          Sid      = "InstallSweepRules"
+          Sid      = "InstallLifecycleRules"
           Effect   = "Allow"
           Action   = ["s3:PutLifecycleConfiguration"]
           Resource = [local.bucket_arn]
@@ -152,18 +152,20 @@ locals {
 }
 
 resource "aws_iam_policy" "reader" {
-  for_each = local.reader_policies
+  for_each = var.create_policies ? local.reader_policies : {}
 
   name        = "${local.policy_name}-${each.key}-reader"
+  path        = var.iam_path
   description = "Reads the dicts of environment ${each.key} under s3://${var.bucket}/${var.prefix}"
   policy      = each.value
   tags        = var.tags
 }
 
 resource "aws_iam_policy" "writer" {
-  for_each = local.writer_policies
+  for_each = var.create_policies ? local.writer_policies : {}
 
   name        = "${local.policy_name}-${each.key}-writer"
+  path        = var.iam_path
   description = "Creates, reads, writes and deletes the dicts of environment ${each.key} under s3://${var.bucket}/${var.prefix}"
   policy      = each.value
   tags        = var.tags
@@ -173,15 +175,14 @@ resource "aws_iam_policy" "writer" {
       condition     = length(each.value) <= local.max_policy_size
       error_message = "The policy for environment ${each.key} exceeds the ${local.max_policy_size} characters that IAM allows: shorten the prefix or the environment's name."
     }
-    precondition {
-      condition     = length(setsubtract(var.ephemeral_environments, var.environments)) == 0
-      error_message = "Some of ephemeral_environments are not among environments."
-    }
   }
 }
 
 resource "aws_iam_policy" "admin" {
+  count = var.create_policies ? 1 : 0
+
   name        = "${local.policy_name}-admin"
+  path        = var.iam_path
   description = "Everything under s3://${var.bucket}/${var.prefix}, and the bucket's lifecycle rules"
   policy      = local.admin_policy
   tags        = var.tags

@@ -1,11 +1,16 @@
 data "aws_partition" "current" {}
 
+data "aws_region" "current" {}
+
 locals {
   bucket     = var.create_bucket ? aws_s3_bucket.this[0].bucket : var.bucket
   bucket_arn = "arn:${data.aws_partition.current.partition}:s3:::${var.bucket}"
 
-  # Days of the sweep classes. A dict's data lies under the smallest class that holds its ttl with an eighth to spare, so one
-  # rule for each class does for every ttl. Ids, prefixes and days are those that `s3dict init` installs.
+  # `id`, because provider version 6 deprecates `name` and version 5 has no `region`.
+  region = coalesce(var.region, data.aws_region.current.id)
+
+  # The days of the sweep classes. The data of a dict is in the smallest class that holds 8/7 of its ttl, so one rule for each
+  # class serves every ttl. Ids, prefixes and days are those that `s3dict init` installs.
   sweep_days = [1, 2, 8, 35, 105, 420]
 
   sweep_rules = concat(
@@ -15,7 +20,7 @@ locals {
       days   = days
     }],
     [{
-      # Manifests of ephemeral dicts. A heartbeat writes them anew every five minutes while they are in use.
+      # Manifests of ephemeral dicts. While a dict is in use, a heartbeat rewrites its manifest every five minutes.
       id     = "s3dict:${var.prefix}:ephemeral"
       prefix = "${var.prefix}/ephemeral/"
       days   = 2
@@ -29,6 +34,13 @@ resource "aws_s3_bucket" "this" {
   bucket        = var.bucket
   force_destroy = var.force_destroy
   tags          = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = var.region == null || var.region == data.aws_region.current.id
+      error_message = "The bucket is created in the provider's region: leave region null, or pass a provider of that region (providers = { aws = aws.that_region })."
+    }
+  }
 }
 
 resource "aws_s3_bucket_public_access_block" "this" {
@@ -57,7 +69,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   bucket = aws_s3_bucket.this[0].bucket
 
   rule {
-    # The bucket key saves a request to KMS, and its price, for nearly every request to S3.
+    # The bucket key avoids a KMS request, and its cost, for nearly every S3 request.
     bucket_key_enabled = var.kms_key_arn != null
 
     apply_server_side_encryption_by_default {
@@ -77,6 +89,21 @@ resource "aws_s3_bucket_versioning" "this" {
   }
 }
 
+resource "aws_s3_bucket_logging" "this" {
+  count = var.create_bucket && var.access_log_bucket != null ? 1 : 0
+
+  bucket        = aws_s3_bucket.this[0].bucket
+  target_bucket = var.access_log_bucket
+  target_prefix = coalesce(var.access_log_prefix, "${var.bucket}/")
+
+  lifecycle {
+    precondition {
+      condition     = var.access_log_bucket != var.bucket
+      error_message = "access_log_bucket must be another bucket: each log that is delivered would be logged in turn."
+    }
+  }
+}
+
 resource "aws_s3_bucket_policy" "this" {
   count = var.create_bucket ? 1 : 0
 
@@ -84,17 +111,20 @@ resource "aws_s3_bucket_policy" "this" {
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Sid       = "DenyWithoutTLS"
-      Effect    = "Deny"
-      Principal = "*"
-      Action    = "s3:*"
-      Resource  = [local.bucket_arn, "${local.bucket_arn}/*"]
-      Condition = { Bool = { "aws:SecureTransport" = "false" } }
-    }]
+    Statement = concat(
+      [{
+        Sid       = "DenyWithoutTLS"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = [local.bucket_arn, "${local.bucket_arn}/*"]
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      }],
+      var.bucket_policy_statements,
+    )
   })
 
-  # S3 answers 409 to two changes of a bucket's access at once.
+  # S3 answers 409 to two concurrent changes of a bucket's access settings.
   depends_on = [aws_s3_bucket_public_access_block.this]
 }
 
@@ -120,7 +150,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
-  # What interrupted uploads and, in a versioned bucket, overwriting and expiry leave behind.
+  # Removes what interrupted uploads and, in a versioned bucket, overwrites and expirations leave.
   rule {
     id     = "s3dict:${var.prefix}:housekeeping"
     status = "Enabled"
@@ -142,6 +172,62 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
-  # Rules on noncurrent versions want a bucket whose versioning is settled.
+  dynamic "rule" {
+    for_each = var.lifecycle_rules
+
+    content {
+      id     = rule.value.id
+      status = rule.value.enabled ? "Enabled" : "Disabled"
+
+      filter {
+        prefix = rule.value.prefix
+      }
+
+      dynamic "expiration" {
+        for_each = rule.value.expiration_days[*]
+
+        content {
+          days = expiration.value
+        }
+      }
+
+      dynamic "noncurrent_version_expiration" {
+        for_each = rule.value.noncurrent_version_expiration_days[*]
+
+        content {
+          noncurrent_days = noncurrent_version_expiration.value
+        }
+      }
+
+      dynamic "abort_incomplete_multipart_upload" {
+        for_each = rule.value.abort_incomplete_multipart_upload_days[*]
+
+        content {
+          days_after_initiation = abort_incomplete_multipart_upload.value
+        }
+      }
+
+      dynamic "transition" {
+        for_each = rule.value.transitions
+
+        content {
+          days          = transition.value.days
+          storage_class = transition.value.storage_class
+        }
+      }
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition = alltrue([
+        for rule in var.lifecycle_rules : !startswith(rule.prefix, "${var.prefix}/") && !startswith("${var.prefix}/", rule.prefix)
+        if rule.expiration_days != null || length(rule.transitions) > 0
+      ])
+      error_message = "A rule of lifecycle_rules would delete or archive live entries: choose a prefix that does not overlap with '${var.prefix}/'."
+    }
+  }
+
+  # Rules for noncurrent versions require that the versioning of the bucket is settled.
   depends_on = [aws_s3_bucket_versioning.this]
 }

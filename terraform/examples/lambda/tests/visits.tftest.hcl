@@ -6,6 +6,12 @@ mock_provider "aws" {
     }
   }
 
+  mock_data "aws_region" {
+    defaults = {
+      id = "eu-central-1"
+    }
+  }
+
   mock_resource "aws_iam_policy" {
     defaults = {
       arn = "arn:aws:iam::111122223333:policy/s3dict-example-prod-writer"
@@ -24,14 +30,15 @@ variables {
   package = "src/visits.py" # any file: nothing is deployed
 }
 
-run "the_function_knows_its_dicts_and_may_write_them" {
+run "function_is_configured_and_may_write" {
   assert {
     condition = aws_lambda_function.visits.environment[0].variables == tomap({
       S3DICT_BUCKET      = "s3dict-example"
       S3DICT_ENVIRONMENT = "prod"
       S3DICT_PREFIX      = "s3dict"
+      S3DICT_REGION      = "eu-central-1"
     })
-    error_message = "The function's environment is what the module gives out."
+    error_message = "The function has the environment variables of the module."
   }
 
   assert {
