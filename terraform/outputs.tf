@@ -48,6 +48,11 @@ output "admin_policy" {
   value       = local.admin_policy
 }
 
+output "bucket_policy" {
+  description = "The JSON document of the bucket policy. Null without `create_bucket`."
+  value       = one(aws_s3_bucket_policy.this[*].policy)
+}
+
 output "environment_variables" {
   description = "The environment variables for each environment, as a map: the `environment` of a Lambda function or of a container."
   value       = local.environment_variables

@@ -41,7 +41,7 @@ resource "aws_lambda_function" "visits" {
     variables = module.s3dict.environment_variables[local.environment]
   }
 
-  # Lambda makes a log group of its own, which keeps everything for ever, where the function is faster than we are.
+  # Without the log group, the first invocation would create one whose logs never expire.
   depends_on = [aws_cloudwatch_log_group.visits, aws_iam_role_policy.logs]
 }
 

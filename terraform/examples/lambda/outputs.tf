@@ -4,6 +4,6 @@ output "function_name" {
 }
 
 output "exports" {
-  description = "For a shell that is to look at the same dicts: eval \"$(terraform output -raw exports)\"."
+  description = "For a shell that reads the same dicts: eval \"$(terraform output -raw exports)\"."
   value       = module.s3dict.shell_exports[local.environment]
 }

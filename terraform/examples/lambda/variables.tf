@@ -1,22 +1,22 @@
 variable "region" {
-  description = "Where everything is created."
+  description = "The region of all resources."
   type        = string
   default     = "eu-central-1"
 }
 
 variable "bucket" {
-  description = "The bucket's name, which nobody else in the world may have."
+  description = "The bucket's name, which must be globally unique."
   type        = string
 }
 
 variable "name" {
-  description = "The name of the function, of its role and in its log group."
+  description = "The name of the function, of its role and of its log group."
   type        = string
   default     = "s3dict-visits"
 }
 
 variable "package" {
-  description = "The archive that build.sh makes: the function, s3dict and what it needs."
+  description = "The zip archive that build.sh creates: the function, s3dict and its dependencies."
   type        = string
   default     = "build/function.zip"
 }

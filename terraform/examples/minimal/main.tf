@@ -14,13 +14,13 @@ provider "aws" {
 }
 
 variable "region" {
-  description = "Where the bucket is created."
+  description = "The bucket's region."
   type        = string
   default     = "eu-central-1"
 }
 
 variable "bucket" {
-  description = "The bucket's name, which nobody else in the world may have."
+  description = "The bucket's name, which must be globally unique."
   type        = string
 }
 
@@ -36,7 +36,7 @@ output "exports" {
 }
 
 output "policy_arns" {
-  description = "What to attach to whom."
+  description = "The policies to attach to roles and users."
   value = {
     reader = module.s3dict.reader_policy_arns["main"]
     writer = module.s3dict.writer_policy_arns["main"]
