@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -32,8 +33,15 @@ def test_the_environment_variables_are_those_the_library_reads(monkeypatch: pyte
     assert (BUCKET, "s3dict", "prod") == (client.bucket, client.prefix, client.environment_name)
 
 
+@pytest.mark.parametrize(("kind", "file"), [("variable", "variables.tf"), ("output", "outputs.tf")])
+def test_the_readme_lists_all_variables_and_outputs(kind: str, file: str) -> None:
+    declared = re.findall(rf'^{kind} "(\w+)"', (MODULE / file).read_text(), re.MULTILINE)
+    readme = (MODULE / "README.md").read_text()
+    assert [name for name in declared if not re.search(rf"^\|[^|]*`{name}`", readme, re.MULTILINE)] == []
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("directory", [".", "examples/minimal", "examples/lambda"])
+@pytest.mark.parametrize("directory", [".", *sorted(f"examples/{path.name}" for path in MODULE.glob("examples/*"))])
 def test_terraform_takes_it(directory: str, tmp_path: Path) -> None:
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
