@@ -8,11 +8,12 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..testing.seaweedfs import LocalServer
+if TYPE_CHECKING:
+    from ..testing.seaweedfs import LocalServer
 
 app = typer.Typer()
 _PANEL = "On this machine"
@@ -51,6 +52,8 @@ def dev(
 
     Data and credentials are kept from one run to the next.
     """
+    from ..testing.seaweedfs import LocalServer
+
     server = LocalServer(directory, port=port, bucket=bucket)
     with server:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -78,6 +81,8 @@ def demo() -> None:
 
     Every result is compared with what it has to be; the exit code is 1 if one is wrong.
     """
+    from ..testing.seaweedfs import LocalServer
+
     with (
         tempfile.TemporaryDirectory(prefix="s3dict-demo-") as directory,
         LocalServer(Path(directory)) as server,

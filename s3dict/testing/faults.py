@@ -23,7 +23,7 @@ def faults(
 
         with faults(s3dict_memory_client, "unreachable", operation="put") as fault:
             assert submit(order) == "saved for later"
-        assert fault.struck
+        assert fault.hits
 
     s3dict sends again what it may: a put up to 8 times. So your code does not see the fault of a single request, as
     it would not in production; leave out `times` to have it see an error. The pauses between the attempts take a

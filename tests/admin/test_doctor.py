@@ -220,7 +220,7 @@ def test_a_store_that_does_less_than_its_dicts_rely_on_fails(server: Misbehaving
     server.flaws.add(Deviation.DELETE_IGNORES_IF_MATCH)
     check = found(doctor(name, server.url, "--json"))["conditional requests"]
     assert "failed" == check["status"]
-    assert "dicts rely on what s3dict/store.json says: PUT honoured, DELETE honoured" in check["detail"]
+    assert "dicts rely on what s3dict/store.json records: PUT honoured, DELETE honoured" in check["detail"]
 
 
 def test_a_store_without_lifecycle_rules_fails_and_it_is_said_what_that_means(

@@ -215,8 +215,8 @@ def test_child_ends_when_its_parent_is_killed() -> None:
     program = """if True:
         import os, signal, sys
         from pathlib import Path
-        from s3dict.testing.seaweedfs import _GuardedProcess
-        child = _GuardedProcess(["/bin/sleep", "600"], Path("/"), {}, sys.stdout.buffer)
+        from s3dict.testing.seaweedfs import ParentBoundProcess
+        child = ParentBoundProcess(["/bin/sleep", "600"], Path("/"), {}, sys.stdout.buffer)
         os.kill(os.getpid(), signal.SIGKILL)
     """
 

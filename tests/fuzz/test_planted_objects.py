@@ -166,7 +166,7 @@ async def test_an_altered_manifest_is_noticed_by_those_who_know_the_dict(harness
     manifest = (await store.get(path)).body
     await store.put(path, manifest.replace(b'"cloudpickle"', b'"json"'))
     state = d.wrapped._state
-    state.loaded = replace(state.loaded, seen_at=float("-inf"))
+    state.loaded = replace(state.loaded, checked_at=float("-inf"))
     with pytest.raises(IntegrityError, match="it was altered"):
         await d.get("k")
     await store.put(path, manifest)

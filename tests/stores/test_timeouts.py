@@ -288,7 +288,7 @@ def test_the_stores_clock_is_waited_for_no_longer(impatient: Client, proxy: Prox
     store: Any = impatient._store(aio=False)
     proxy.faults = [timeout_error()]
     with pytest.raises(UnavailableError, match=r"clock cannot be read.*timed out"):
-        store._connection.clock.at(0.0)
+        store._connection.clock.time_at(0.0)
 
 
 def test_so_are_the_buckets_own_settings(impatient: Client, proxy: Proxy) -> None:
