@@ -31,6 +31,7 @@ from ._config import (
 from ._core.read_cache import ReadCache
 from ._format.layout import Layout
 from ._format.values import Codec, Segment
+from ._retry import DEFAULT_POLICIES
 from ._stores.base import ObjectStore
 from .errors import InvalidError
 
@@ -112,6 +113,8 @@ class Client:
         self._session = session
         self._signing_keys = signing_keys
         self._layout = Layout(settings.prefix)
+        self._retries = DEFAULT_POLICIES
+        """Not a setting: tests shorten the backoff and the number of attempts here, before the first request."""
         self._stores = _ProcessResources()
         self._env_handles: WeakSet[Any] = WeakSet()
         """The states of the handles that came here by the environment."""
@@ -122,6 +125,7 @@ class Client:
             return self
         client = Client.__new__(Client)
         client._init(replace(self._settings, environment_name=name), self._signing_keys, self._session)
+        client._retries = self._retries
         return client
 
     @classmethod
@@ -209,11 +213,13 @@ class Client:
         if driver == "memory":
             from ._stores.memory import MemoryStore, memory_bucket
 
-            return MemoryStore(memory_bucket(self.bucket), concurrency)
+            return MemoryStore(memory_bucket(self.bucket), concurrency, retries=self._retries)
         if driver == "obstore":
             from ._stores.obstore.requests import ObstoreStore
 
-            return ObstoreStore(self._connection(stores), self._boto_store, concurrency=concurrency)
+            return ObstoreStore(
+                self._connection(stores), self._boto_store, concurrency=concurrency, retries=self._retries
+            )
         return self._boto_store()
 
     def _make_asyncio_store(self, stores: _ProcessResources) -> ObjectStore:
@@ -221,11 +227,11 @@ class Client:
         if driver == "memory":
             from ._stores.memory import AsyncMemoryStore, memory_bucket
 
-            return AsyncMemoryStore(memory_bucket(self.bucket))
+            return AsyncMemoryStore(memory_bucket(self.bucket), retries=self._retries)
         if driver == "obstore":
             from ._stores.obstore.aio import AsyncObstoreStore
 
-            return AsyncObstoreStore(self._connection(stores), self._aioboto_store)
+            return AsyncObstoreStore(self._connection(stores), self._aioboto_store, retries=self._retries)
         return self._aioboto_store()
 
     def _connection(self, stores: _ProcessResources) -> ObstoreClients:
@@ -238,12 +244,22 @@ class Client:
     def _boto_store(self) -> ObjectStore:
         from ._stores.boto.blocking import BotoStore
 
-        return BotoStore(self.bucket, concurrency=self._settings.concurrency, **self._connection_options())
+        return BotoStore(
+            self.bucket,
+            concurrency=self._settings.concurrency,
+            retries=self._retries,
+            **self._connection_options(),
+        )
 
     def _aioboto_store(self) -> ObjectStore:
         from ._stores.boto.aio import AioBotoStore
 
-        return AioBotoStore(self.bucket, concurrency=self._settings.concurrency, **self._connection_options())
+        return AioBotoStore(
+            self.bucket,
+            concurrency=self._settings.concurrency,
+            retries=self._retries,
+            **self._connection_options(),
+        )
 
     def _connection_options(self) -> dict[str, Any]:
         from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

@@ -23,12 +23,14 @@ THREADS = "s3dict._stores.shared.threads"
 MAY_IMPORT = {
     "s3dict.errors": set[str](),
     "s3dict._format.*": {"s3dict._format.*", "s3dict.errors"},
-    "s3dict._stores.*": {"s3dict._stores.*", "s3dict.errors"},
-    "s3dict._core.*": {*CORE, "s3dict._stores.base"},
+    "s3dict._retry": {"s3dict.errors"},
+    "s3dict._stores.*": {"s3dict._stores.*", "s3dict._retry", "s3dict.errors"},
+    "s3dict._core.*": {*CORE, "s3dict._retry", "s3dict._stores.base"},
     "s3dict._aio": {THREADS},
     "s3dict._config": {"s3dict.errors", "s3dict._format.layout"},
     "s3dict._client": {
-        *("s3dict._config", "s3dict._core.read_cache", "s3dict.errors", "s3dict._format.*", "s3dict._stores.*"),
+        *("s3dict._config", "s3dict._core.read_cache", "s3dict.errors", "s3dict._format.*", "s3dict._retry"),
+        "s3dict._stores.*",
     },
     "s3dict._manager": {*CORE, "s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._dict"},
     "s3dict._dict": {
@@ -39,7 +41,7 @@ MAY_IMPORT = {
     "s3dict._mapping": {"s3dict._dict"},
     "s3dict._lock": {*CORE, THREADS},
     "s3dict._memoize": {"s3dict._config", "s3dict._dict", "s3dict.errors"},
-    "s3dict._admin.*": {*FACE, *CORE, "s3dict._admin.*", "s3dict._stores.*"},
+    "s3dict._admin.*": {*FACE, *CORE, "s3dict._admin.*", "s3dict._retry", "s3dict._stores.*"},
     "s3dict": FACE,
     "s3dict.__main__": {"s3dict.cli.*"},
     "s3dict.cli.*": {*FACE, "s3dict.cli.*", "s3dict._admin.*", "s3dict.testing.seaweedfs"},

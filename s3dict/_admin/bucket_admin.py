@@ -56,12 +56,12 @@ class BucketAdmin(BotoStore):
     @property
     def signed_region(self) -> str | None:
         """The region that requests are signed for."""
-        return self._client(no_retry=False).meta.region_name
+        return self._client().meta.region_name
 
     def credentials(self) -> str:
         """Which credentials boto3 found, and where, without a secret. Raises PermissionDeniedError if none."""
         try:
-            self._client(no_retry=False)
+            self._client()
             found = self._session.get_credentials() if self._session else None
             key = found.get_frozen_credentials().access_key if found else None
         except Exception as error:
@@ -75,7 +75,7 @@ class BucketAdmin(BotoStore):
         """Who the credentials are, as AWS STS says. No other store has it."""
         from botocore.config import Config
 
-        self._client(no_retry=False)
+        self._client()
         assert self._session is not None
         try:
             quick = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})

@@ -123,15 +123,15 @@ async def create(
     now = datetime.now(UTC)
     manifest = await _new_manifest(store, layout, DictId(new_ulid(now), environment, name), now, options, created_by)
     path = layout.manifest(environment, name)
-    began, write_ids, over = store.runtime.monotonic(), WriteIds(manifest.dict_id.ulid.encode()), None
+    began, write_ids, if_match = store.runtime.monotonic(), WriteIds(manifest.dict_id.ulid.encode()), None
     while True:
         # Sent again also when it was not answered: should another have deleted the dict by then, it comes back empty.
-        outcome = await conditional_put(store, path, manifest.encode(), write_ids, over=over)
+        outcome = await conditional_put(store, path, manifest.encode(), write_ids, if_match=if_match)
         if not isinstance(outcome, Rejected):
             return LoadedManifest(manifest, outcome.etag, began)
-        if outcome.found is None or decode_manifest(outcome.found.body, path) is not None:
+        if outcome.current is None or decode_manifest(outcome.current.body, path) is not None:
             return None
-        over = manifest.capabilities.if_match(outcome.found.etag)
+        if_match = manifest.capabilities.if_match(outcome.current.etag)
 
 
 async def list_manifests(
@@ -184,7 +184,7 @@ async def ephemeral(
     now = datetime.now(UTC)
     manifest = await _new_manifest(store, layout, DictId(new_ulid(now)), now, options, created_by)
     path, began, body = layout.manifest_path(manifest.dict_id), store.runtime.monotonic(), manifest.encode()
-    outcome = await conditional_put(store, path, body, WriteIds(manifest.dict_id.ulid.encode()), over=None)
+    outcome = await conditional_put(store, path, body, WriteIds(manifest.dict_id.ulid.encode()), if_match=None)
     if isinstance(outcome, Rejected):
         raise IntegrityError(f"There is something at {path!r}, which was named at random a moment ago")
     etag = outcome.etag
@@ -239,12 +239,14 @@ async def _load_by_name(store: ObjectStore, layout: Layout, environment: str, na
 async def _delete_manifest(store: ObjectStore, layout: Layout, loaded: LoadedManifest) -> bool:
     """Whether that very dict is deleted now; False when its manifest has changed since."""
     manifest = loaded.manifest
-    path, over = layout.manifest_path(manifest.dict_id), manifest.capabilities.if_match(loaded.etag)
+    path, if_match = layout.manifest_path(manifest.dict_id), manifest.capabilities.if_match(loaded.etag)
     if not manifest.capabilities.conditional_delete:
         write_id = new_ulid(datetime.now(UTC))
-        outcome = await conditional_put(store, path, encode_deleted(write_id), WriteIds(write_id.encode()), over=over)
+        outcome = await conditional_put(
+            store, path, encode_deleted(write_id), WriteIds(write_id.encode()), if_match=if_match
+        )
         return not isinstance(outcome, Rejected)
-    removal = await conditional_delete(store, path, over)
+    removal = await conditional_delete(store, path, if_match)
     if removal is DeleteOutcome.UNKNOWN:
         # Whoever deleted it, it is this dict's data that has to go.
         remaining = await load(store, path)

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .._retry import UNLIMITED, RetryState
 from ..errors import ConflictError, LockLostError, UncertainOutcomeError
-from .conditional import Applied, before, pause
-from .entries import MAX_CAS_RETRIES, Entries, LiveEntry
+from .conditional import Applied, cas_attempts
+from .entries import Entries, LiveEntry
 from .entry_codec import key_repr
 from .locks import HeldLock, LockTarget, check_lease, check_not_reentrant, renewing, try_acquire
 
@@ -18,8 +19,8 @@ MISSING: Any = object()
 
 async def set_default(entries: Entries, key: Any, value: Any) -> Any:
     """The value that is there, or `value` after putting it there. 1 request when there is one, 2 when there is none."""
-    for attempt in range(MAX_CAS_RETRIES):
-        await before(entries.store, attempt)
+    attempts = cas_attempts(entries.store)
+    while await attempts.next_attempt():
         live = await entries.read(key)
         if live is not None:
             return live.value
@@ -34,8 +35,8 @@ async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], def
     Raises KeyError when there is no entry and `default` is MISSING, ConflictError when others were always faster.
     """
     live = await entries.read_for_update(key)
-    for attempt in range(MAX_CAS_RETRIES):
-        await before(entries.store, attempt)
+    attempts = cas_attempts(entries.store)
+    while await attempts.next_attempt():
         if live is None and default is MISSING:
             raise KeyError(f"{key_repr(key)} not in {entries.label}")
         value = await _result(function, default if live is None else live.value)
@@ -43,7 +44,7 @@ async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], def
         if put:
             return value
     raise ConflictError(
-        f"{entries.label}: {key_repr(key)} was changed by others {MAX_CAS_RETRIES} times while it was modified"
+        f"{entries.label}: concurrent writers changed {key_repr(key)} before each of {attempts.retries + 1} attempts"
     )
 
 
@@ -58,8 +59,8 @@ async def _compare_and_set(
     if isinstance(outcome, Applied):
         return True, None
     with entries.error_context(key):
-        return False, None if outcome.found is None else entries.decode_live(
-            outcome.found, entries.codec.keys.encode(key), key
+        return False, None if outcome.current is None else entries.decode_live(
+            outcome.current, entries.codec.keys.encode(key), key
         )
 
 
@@ -73,16 +74,15 @@ async def get_or_compute(
     """
     check_lease(lease)
     check_not_reentrant(lock_target)
-    attempt = 0
-    while True:
+    attempts = RetryState(entries.store.retries.writes, entries.store.runtime, max_attempts=UNLIMITED)
+    while await attempts.next_attempt():
         live = await entries.read(key)
         if live is not None:
             return live.value
         held = await try_acquire(lock_target, lease)
         if held is not None:
             return await _compute_locked(entries, lock_target, held, key, function, lease)
-        attempt += 1
-        await entries.store.runtime.sleep(pause(attempt))
+    raise AssertionError("unreachable: the attempts are not limited")
 
 
 async def _compute_locked(

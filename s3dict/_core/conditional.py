@@ -1,8 +1,8 @@
-"""Conditional writes that know their own refusals.
+"""Conditional writes that recognise their own earlier attempt.
 
-When the answer to a conditional PUT is lost and the request is sent again, the store refuses a write that has already
-succeeded: a 412 may be our own. So every conditional write carries a mark (a write id) by which it is recognised, and
-the store sends it only once at a time; sending it again is decided here, where it is known how often that happened.
+When the response to a conditional PUT is lost and the request is repeated, the store rejects a write that has already
+been applied: a 412 may be due to our own attempt. So every conditional write carries an idempotency token (its write
+id) in its body. A store sends such a request only once; repeating it is decided here, where earlier attempts are known.
 """
 
 from __future__ import annotations
@@ -12,85 +12,56 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
-from .._stores.base import (
-    Conflict,
-    NotModified,
-    ObjectStore,
-    PreconditionFailed,
-    PutResult,
-    RequestTimeoutError,
-    StoredObject,
-)
-from ..errors import ConflictError, Error, UnavailableError, UncertainOutcomeError
+from .._retry import RetryState
+from .._stores.base import Conflict, NotModified, ObjectStore, PreconditionFailed, PutResult, StoredObject
+from ..errors import Error, UnavailableError, UncertainOutcomeError
 
-SENDINGS = 8
-"""How often a conditional request is sent before giving up."""
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 2.0
-SILENT_SENDINGS = 4
-"""How often a store that says nothing is sent a write. Each takes a timeout; what fails otherwise does so at once."""
-CLOCK_STEP = timedelta(seconds=2)
-"""Last-Modified and Date are cut to whole seconds, so only what is two apart is surely in order."""
+MAX_CAS_RETRIES = 200
+"""How often an entry may change between a read and the write that depends on it before the operation gives up."""
+CLOCK_RESOLUTION = timedelta(seconds=1)
+"""Last-Modified and Date are truncated to whole seconds, so an age may be off by nearly one, either way."""
+ORDERING_MARGIN = 2 * CLOCK_RESOLUTION
+"""Only two times of the store that are this far apart are certainly in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The write took effect, once."""
+    """The write was applied, once."""
 
     etag: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The write had no effect. ``found`` is what stood there instead; None when that was gone when looked at."""
+    """The write had no effect. `current` is the stored object instead; None when there was none when it was read."""
 
-    found: StoredObject | None
+    current: StoredObject | None
 
 
 class DeleteOutcome(Enum):
-    APPLIED = "by us"
-    REJECTED = "not by us: the object had changed or was gone"
-    UNKNOWN = "the answer was lost, and what came next does not tell"
-
-
-async def before(store: ObjectStore, attempt: int) -> None:
-    """Waits before the attempt of that number, from 0: not at all before the first, and longer each time."""
-    if attempt:
-        await store.runtime.sleep(pause(attempt))
-
-
-async def may_send(store: ObjectStore, attempt: int, silent: int, until: float = math.inf) -> bool:
-    """Waits as `before` does; False when a write is not to be sent again.
-
-    That is the case from `until` on, by the store's `now`, and when enough of the earlier sendings met with silence.
-    Not when time has passed in another way: a large body on a slow link takes many timeouts, and flows all the while.
-    """
-    if attempt and (silent >= SILENT_SENDINGS or store.runtime.monotonic() >= until):
-        return False
-    await before(store, attempt)
-    return True
-
-
-def pause(attempt: int) -> float:
-    """Seconds to wait before the attempt of that number, from 1.
-
-    Full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog): contenders spread out.
-    """
-    import random
-
-    return random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 16)))
+    APPLIED = "deleted by this call"
+    REJECTED = "not deleted by this call: the object had changed or was gone"
+    UNKNOWN = "the response was lost, and a later 412 does not show what became of the request"
 
 
 @dataclass(frozen=True, slots=True)
 class WriteIds:
-    """By what a write is recognised: `own` is in its body and in no other, `replaced` in that of the write it replaces.
+    """The idempotency tokens of a write, by which it is recognised in the stored object.
 
-    `prefix_bytes` is how many bytes from the front show them; None is all.
+    Args:
+        own: In this write's body and in no other.
+        replaced: In the body of the write that it replaces.
+        prefix_bytes: How many bytes from the start contain them; None for the whole object.
     """
 
     own: bytes
     replaced: bytes | None = None
     prefix_bytes: int | None = None
+
+
+def cas_attempts(store: ObjectStore) -> RetryState:
+    """Return the attempts of a compare-and-set loop: more than those of a request, since each may fail to a writer."""
+    return RetryState(store.retries.writes, store.runtime, max_attempts=MAX_CAS_RETRIES)
 
 
 async def conditional_put(
@@ -99,125 +70,110 @@ async def conditional_put(
     body: bytes,
     write_ids: WriteIds,
     *,
-    over: str | None,
-    removable: bool = False,
-    within: float | None = None,
+    if_match: str | None,
+    may_be_deleted: bool = False,
+    timeout: float | None = None,
 ) -> Applied | Rejected:
-    """Writes the object over the ETag `over`, or where there is none when `over` is None; takes effect at most once.
+    """Write the object if it still has the ETag `if_match`, or if there is none when `if_match` is None; at most once.
 
-    `removable` says that others may delete the object. Then `If-None-Match` is not sent again after an unanswered
-    request: "never written" and "written, and removed since" look the same, and in the second case it would come back.
-    After `within` seconds it is not sent again either. Requests: 1 when it wins, 2 when it loses. Raises
-    UncertainOutcomeError when answers were lost and nothing can tell, ConflictError when the store kept answering 409,
-    UnavailableError when no request took effect.
+    Args:
+        store: The store.
+        path: The object's path.
+        body: The new body, which contains `write_ids.own`.
+        write_ids: How the write is recognised.
+        if_match: The ETag to replace; None to create the object.
+        may_be_deleted: Whether other processes may delete the object. Then `If-None-Match` is not repeated after an
+            attempt without a response: "never applied" and "applied, and deleted since" look the same, and in the
+            second case the object would come back.
+        timeout: The number of seconds after which no further attempt begins.
+
+    Raises:
+        UncertainOutcomeError: responses were lost, and the stored object does not show whether the write was applied.
+        ConflictError: the store kept responding with 409.
+        UnavailableError: no attempt was applied.
+
+    Requests: 1 when it is applied, 2 when it is rejected.
     """
-    began, silent = store.runtime.monotonic(), 0
-    until = math.inf if within is None else began + within
-    failure: Error | None = None
-    lost: Error | None = None
-    for attempt in range(SENDINGS):
-        if not await may_send(store, attempt, silent, until):
-            break
+    started_at = store.runtime.monotonic()
+    deadline = math.inf if timeout is None else started_at + timeout
+    retry = RetryState(store.retries.writes, store.runtime, deadline=deadline)
+    while await retry.next_attempt():
         try:
-            answer = await store.put(path, body, if_match=over, if_none_match=over is None)
+            response = await store.put(path, body, if_match=if_match, if_none_match=if_match is None)
         except Error as error:
-            failure, lost = error, error if maybe_applied(error) else lost
-            silent += isinstance(error, RequestTimeoutError)
-            if over is None and removable and lost is not None:
-                # What is still under way has time to arrive, and then to be recognised.
-                await before(store, 1)
-                return await _resolve_ambiguity(store, path, write_ids, began, lost)
-            _raise_unless_retryable(error, lost)
+            retry.record(error)
+            if if_match is None and may_be_deleted and retry.ambiguous_error is not None:
+                # A request that is still in flight gets time to arrive, so that it can be recognised.
+                await retry.backoff()
+                return await _resolve_ambiguity(store, path, write_ids, started_at, retry)
+            _raise_unless_retryable(error, retry)
             continue
-        if isinstance(answer, PutResult):
-            return Applied(answer.etag)
-        if isinstance(answer, PreconditionFailed):
-            return await _resolve_ambiguity(store, path, write_ids, began, lost)
-        failure = None
-    raise _final_error(failure, lost)
+        if isinstance(response, PutResult):
+            return Applied(response.etag)
+        if isinstance(response, PreconditionFailed):
+            return await _resolve_ambiguity(store, path, write_ids, started_at, retry)
+        retry.record(None)
+    raise retry.final_error(conditional=True)
 
 
-async def conditional_delete(store: ObjectStore, path: str, over: str) -> DeleteOutcome:
-    """Deletes the object where it still has the ETag `over`. 1 request. Raises as `conditional_put` does."""
-    silent = 0
-    failure: Error | None = None
-    lost: Error | None = None
-    for attempt in range(SENDINGS):
-        if not await may_send(store, attempt, silent):
-            break
+async def conditional_delete(store: ObjectStore, path: str, if_match: str) -> DeleteOutcome:
+    """Delete the object if it still has the ETag `if_match`. Raises as `conditional_put` does. 1 request."""
+    retry = RetryState(store.retries.writes, store.runtime)
+    while await retry.next_attempt():
         try:
-            answer = await store.delete(path, if_match=over)
+            response = await store.delete(path, if_match=if_match)
         except Error as error:
-            failure, lost = error, error if maybe_applied(error) else lost
-            silent += isinstance(error, RequestTimeoutError)
-            _raise_unless_retryable(error, lost)
+            retry.record(error)
+            _raise_unless_retryable(error, retry)
             continue
-        if not isinstance(answer, (PreconditionFailed, Conflict)):
+        if isinstance(response, PreconditionFailed):
+            return DeleteOutcome.REJECTED if retry.ambiguous_error is None else DeleteOutcome.UNKNOWN
+        if not isinstance(response, Conflict):
             return DeleteOutcome.APPLIED
-        if isinstance(answer, PreconditionFailed):
-            return DeleteOutcome.REJECTED if lost is None else DeleteOutcome.UNKNOWN
-        failure = None
-    raise _final_error(failure, lost)
+        retry.record(None)
+    raise retry.final_error(conditional=True)
 
 
-def maybe_applied(error: Error) -> bool:
-    """Whether a request that ended so may have taken effect: a lost answer does not tell, and neither does a 500."""
-    return isinstance(error, UnavailableError) and error.maybe_applied
-
-
-def _raise_unless_retryable(error: Error, lost: Error | None) -> None:
+def _raise_unless_retryable(error: Error, retry: RetryState) -> None:
     if not isinstance(error, UnavailableError):
-        raise _final_error(error, lost)
-
-
-def _final_error(failure: Error | None, lost: Error | None) -> Error:
-    """What to raise after the last attempt. Nothing is said to have failed that may have taken place.
-
-    `failure` is how the last sending ended, None where that was a 409; `lost`, how the last ended that may have taken
-    effect, None where none may have.
-    """
-    if lost is not None:
-        why = failure or lost
-        uncertain = UncertainOutcomeError(f"No answer came: the request may or may not have taken effect. {why}")
-        uncertain.__cause__ = why
-        return uncertain
-    return failure or ConflictError("Conditional requests for the same object kept colliding: try again later")
+        raise retry.final_error(conditional=True)
 
 
 async def _resolve_ambiguity(
-    store: ObjectStore, path: str, write_ids: WriteIds, began: float, lost: Error | None
+    store: ObjectStore, path: str, write_ids: WriteIds, started_at: float, retry: RetryState
 ) -> Applied | Rejected:
-    """Whether a write that was refused or not answered took place; `lost` as in `_final_error`."""
+    """Return whether a write that was rejected, or got no response, was applied after all."""
+    ambiguous = retry.ambiguous_error
     try:
-        found = await get_object(store, path, write_ids.prefix_bytes)
+        current = await get_object(store, path, write_ids.prefix_bytes)
     except Error as error:
-        if lost is None:
+        if ambiguous is None:
             raise
-        raise _final_error(error, lost) from error
-    if found is not None and write_ids.own in found.body:
-        return Applied(found.etag)
-    if lost is None or _predates_attempt(store, found, write_ids, began):
-        return Rejected(found)
+        retry.record(error)
+        raise retry.final_error(conditional=True) from error
+    if current is not None and write_ids.own in current.body:
+        return Applied(current.etag)
+    if ambiguous is None or _predates_attempt(store, current, write_ids, started_at):
+        return Rejected(current)
     raise UncertainOutcomeError(
-        "An answer was lost, and the object is another or gone: the write may or may not have taken place in between. "
-        f"{lost}"
-    ) from lost
+        "The outcome is unknown: a response was lost, and the object has been replaced or deleted since, so the write "
+        f"may or may not have been applied in between. {ambiguous}"
+    ) from ambiguous
 
 
-def _predates_attempt(store: ObjectStore, found: StoredObject | None, write_ids: WriteIds, began: float) -> bool:
-    """Whether what is there was there before the write began, and so was neither replaced by it nor replaced it."""
-    if found is None:
+def _predates_attempt(store: ObjectStore, current: StoredObject | None, write_ids: WriteIds, started_at: float) -> bool:
+    """Return whether the stored object is older than the write, which therefore neither replaced it nor preceded it."""
+    if current is None:
         return False
-    if write_ids.replaced is not None and write_ids.replaced in found.body:
+    if write_ids.replaced is not None and write_ids.replaced in current.body:
         return True
     # Both times are the store's own: its clock now, less what has passed here since.
-    return found.server_time.is_older_than(
-        found.last_modified, CLOCK_STEP + timedelta(seconds=store.runtime.monotonic() - began)
-    )
+    elapsed = timedelta(seconds=store.runtime.monotonic() - started_at)
+    return current.server_time.is_older_than(current.last_modified, ORDERING_MARGIN + elapsed)
 
 
 async def get_object(store: ObjectStore, path: str, prefix_bytes: int | None = None) -> StoredObject | None:
-    """The object, or its first `prefix_bytes` bytes."""
+    """Return the object, or its first `prefix_bytes` bytes."""
     found = await store.get(path, byte_range=None if prefix_bytes is None else (0, prefix_bytes - 1))
     assert not isinstance(found, NotModified)
     return found

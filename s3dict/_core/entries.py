@@ -16,27 +16,23 @@ from .._format.capabilities import Capabilities
 from .._format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, WRITE_ID_BYTES, EntryBody, pack_tombstone, read_prelude
 from .._format.keys import EncodedKey
 from .._format.layout import DataPaths
-from .._stores.base import ObjectStore, PutResult, RequestTimeoutError, StoredObject
+from .._retry import RetryState
+from .._stores.base import ObjectStore, PutResult, StoredObject
 from ..errors import ConflictError, Error, InvalidError, UnavailableError, UncertainOutcomeError
 from .conditional import (
-    SENDINGS,
     Applied,
     DeleteOutcome,
     Rejected,
     WriteIds,
-    before,
+    cas_attempts,
     conditional_delete,
     conditional_put,
     get_object,
-    may_send,
 )
 from .entry_codec import EntryCodec, key_repr
 from .expiry import Expiry
 from .ranged_get import parallel_get
 from .read_cache import ReadCache, get_cached
-
-MAX_CAS_RETRIES = 200
-"""How many concurrent changes of an entry a read-and-write survives before it raises ConflictError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,25 +127,22 @@ class Entries:
 
     async def put(self, encoded: EncodedKey, key: Any, value: Any) -> None:
         """Put the entry unconditionally. Requests: 1; it is retried when its response is lost."""
-        segments, path, silent = self.codec.serialize(key, value), self.path(encoded), 0
-        failure: Error | None = None
+        segments, path = self.codec.serialize(key, value), self.path(encoded)
+        retry = RetryState(self.store.retries.writes, self.store.runtime)
         with self.error_context(key), self.invalidating_cache(path):
-            for attempt in range(SENDINGS):
-                if not await may_send(self.store, attempt, silent):
-                    break
+            while await retry.next_attempt():
                 # Each attempt has a write id of its own: with the same bytes, a second effect would bring back an ETag
                 # on which other clients may have acted since.
                 body, _ = self.codec.pack(encoded, segments)
                 try:
-                    answer = await self.store.put(path, body)
+                    response = await self.store.put(path, body)
                 except UnavailableError as error:
-                    failure = error
-                    silent += isinstance(error, RequestTimeoutError)
+                    retry.record(error)
                     continue
-                if isinstance(answer, PutResult):
+                if isinstance(response, PutResult):
                     return
-                failure = None
-            raise failure or ConflictError("The store kept answering 409 to a put: try again later")
+                retry.record(None)
+            raise retry.final_error()
 
     async def create(self, key: Any, value: Any) -> bool:
         """Put the entry only where there is no live one; return whether it was put.
@@ -163,17 +156,19 @@ class Entries:
         body, write_id = self.codec.pack(encoded, self.codec.serialize(key, value))
         write_ids = WriteIds(write_id, prefix_bytes=PRELUDE_BYTES)
         path = self.path(encoded)
-        over: str | None = None
+        if_match: str | None = None
         with self.error_context(key), self.invalidating_cache(path):
             while True:
-                outcome = await conditional_put(self.store, path, body, write_ids, over=over, removable=True)
+                outcome = await conditional_put(
+                    self.store, path, body, write_ids, if_match=if_match, may_be_deleted=True
+                )
                 if isinstance(outcome, Applied):
                     return True
-                if outcome.found is None:
+                if outcome.current is None:
                     # An expired entry was there, and the lifecycle deleted it before it was read or overwritten.
-                    over = None
-                elif self._is_expired_or_tombstone(outcome.found):
-                    over = self.capabilities.if_match(outcome.found.etag)
+                    if_match = None
+                elif self._is_expired_or_tombstone(outcome.current):
+                    if_match = self.capabilities.if_match(outcome.current.etag)
                 else:
                     return False
 
@@ -193,15 +188,15 @@ class Entries:
         body, write_id = self.codec.pack(encoded, self.codec.serialize(key, value))
         path, write_ids, etag = self.path(encoded), WriteIds(write_id, version.write_id, prefix_bytes), version.etag
         with self.error_context(key), self.invalidating_cache(path):
-            for attempt in range(MAX_CAS_RETRIES):
-                await before(self.store, attempt)
-                over = self.capabilities.if_match(etag)
-                outcome = await conditional_put(self.store, path, body, write_ids, over=over)
+            attempts = cas_attempts(self.store)
+            while await attempts.next_attempt():
+                if_match = self.capabilities.if_match(etag)
+                outcome = await conditional_put(self.store, path, body, write_ids, if_match=if_match)
                 if not self._only_renewed(outcome, version):
                     return outcome
                 assert isinstance(outcome, Rejected)
-                assert outcome.found is not None
-                etag = outcome.found.etag
+                assert outcome.current is not None
+                etag = outcome.current.etag
         raise ConflictError(f"{self.label}: {key_repr(key)} kept being renewed while it was being replaced")
 
     async def remove(self, key: Any) -> LiveEntry | None:
@@ -212,8 +207,8 @@ class Entries:
         encoded = self.codec.keys.encode(key)
         path = self.path(encoded)
         with self.error_context(key), self.invalidating_cache(path):
-            for attempt in range(MAX_CAS_RETRIES):
-                await before(self.store, attempt)
+            attempts = cas_attempts(self.store)
+            while await attempts.next_attempt():
                 found = await get_object(self.store, path)
                 # The value is decoded first: an entry that cannot be read here must not be lost here.
                 live = None if found is None else self.decode_live(found, encoded, key)
@@ -229,8 +224,8 @@ class Entries:
         encoded = self.codec.keys.encode(key)
         path = self.path(encoded)
         with self.error_context(key), self.invalidating_cache(path):
-            for attempt in range(MAX_CAS_RETRIES):
-                await before(self.store, attempt)
+            attempts = cas_attempts(self.store)
+            while await attempts.next_attempt():
                 found = await get_object(self.store, path, PRELUDE_BYTES)
                 if found is None or self._is_expired_or_tombstone(found):
                     return False
@@ -296,24 +291,24 @@ class Entries:
 
     async def _try_remove(self, path: str, version: Version, value: Any) -> bool:
         """Remove that version; return whether this call removed it. False when the entry has changed."""
-        over = self.capabilities.if_match(version.etag)
+        if_match = self.capabilities.if_match(version.etag)
         remove = self._conditional_delete if self.capabilities.conditional_delete else self._write_tombstone
         try:
-            return await remove(path, over, version)
+            return await remove(path, if_match, version)
         except UncertainOutcomeError as error:
             error.value = value
             raise
 
-    async def _write_tombstone(self, path: str, over: str, version: Version) -> bool:
+    async def _write_tombstone(self, path: str, if_match: str, version: Version) -> bool:
         """Remove by a write, which unlike a deletion can be recognised afterwards by its write id."""
         write_id = os.urandom(WRITE_ID_BYTES)
         write_ids = WriteIds(write_id, version.write_id, PRELUDE_BYTES)
         return isinstance(
-            await conditional_put(self.store, path, pack_tombstone(write_id), write_ids, over=over), Applied
+            await conditional_put(self.store, path, pack_tombstone(write_id), write_ids, if_match=if_match), Applied
         )
 
-    async def _conditional_delete(self, path: str, over: str, version: Version) -> bool:
-        removal = await conditional_delete(self.store, path, over)
+    async def _conditional_delete(self, path: str, if_match: str, version: Version) -> bool:
+        removal = await conditional_delete(self.store, path, if_match)
         if removal is not DeleteOutcome.UNKNOWN:
             return removal is DeleteOutcome.APPLIED
         # If the same write is still stored, under a new ETag, it has not been removed. Otherwise this request may have
@@ -332,6 +327,6 @@ class Entries:
 
     def _only_renewed(self, outcome: Applied | Rejected, version: Version) -> bool:
         """Return whether a write was rejected by a renewal alone, which changes the ETag on stores that encrypt."""
-        if isinstance(outcome, Applied) or outcome.found is None:
+        if isinstance(outcome, Applied) or outcome.current is None:
             return False
-        return read_prelude(outcome.found.body).write_id == version.write_id
+        return read_prelude(outcome.current.body).write_id == version.write_id

@@ -18,10 +18,8 @@ from .._format.entry import with_new_etag
 from .._format.layout import SWEEP_MARGIN
 from .._stores.base import ObjectStore, PutResult, Refusal, ServerTime, StoredObject
 from ..errors import Error, PermissionDeniedError
-from .conditional import get_object
+from .conditional import CLOCK_RESOLUTION, get_object
 
-CLOCK_RESOLUTION = timedelta(seconds=1)
-"""Both times are truncated to whole seconds, so an age may be off by nearly one, in either direction."""
 MAX_IN_FLIGHT = timedelta(minutes=2)
 """No copy or small body is in flight for longer, or for twice the client's timeout: its client has given up by then."""
 RENEWAL_BACKOFF_DENIED = 600.0

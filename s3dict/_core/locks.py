@@ -8,6 +8,7 @@ to do distributed locking"). Releasing writes and does not delete, so that token
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from .._format.capabilities import Capabilities
 from .._format.lock import MAX_LEASE, LockRecord, decode_lock
+from .._retry import UNLIMITED, RetryState
 from .._stores.base import ObjectStore, StoredObject
 from ..errors import (
     Error,
@@ -25,11 +27,10 @@ from ..errors import (
     UnavailableError,
     UncertainOutcomeError,
 )
-from .conditional import Applied, Rejected, WriteIds, conditional_put, get_object, pause
+from .conditional import CLOCK_RESOLUTION, Applied, Rejected, WriteIds, conditional_put, get_object
 
 MIN_LEASE = 2.0
 """Seconds. S3 tells time in whole seconds, so shorter leases could not be told from ended ones."""
-CLOCK_STEP = timedelta(seconds=1)
 RENEWALS_PER_LEASE = 3
 MIN_RENEWAL_TIMEOUT = 1.0
 
@@ -118,14 +119,15 @@ class HeldLock:
         while True:
             # Each write has an id of its own: an earlier renewal that is found there has begun no new lease.
             record = replace(self._record, owner=owner, write_id=_new_id())
-            over, write_ids = target.capabilities.if_match(self._etag), WriteIds(record.write_id.encode(), own_owner_id)
+            write_ids = WriteIds(record.write_id.encode(), own_owner_id)
+            if_match = target.capabilities.if_match(self._etag)
             outcome = await conditional_put(
-                store, target.path, record.encode(), write_ids, over=over, within=self._remaining()
+                store, target.path, record.encode(), write_ids, if_match=if_match, timeout=self._remaining()
             )
-            if isinstance(outcome, Applied) or outcome.found is None or own_owner_id not in outcome.found.body:
+            if isinstance(outcome, Applied) or outcome.current is None or own_owner_id not in outcome.current.body:
                 return outcome
             # Ours still: a renewal took effect whose answer was lost.
-            self._etag = outcome.found.etag
+            self._etag = outcome.current.etag
 
 
 @asynccontextmanager
@@ -174,19 +176,13 @@ async def renewing(target: LockTarget, held: HeldLock, lease: float) -> AsyncIte
 
 async def acquire(target: LockTarget, lease: float, timeout: float | None) -> HeldLock:
     """Waits for the lock and takes it. Raises LockTimeoutError when it was not free within `timeout` seconds."""
-    began, attempt = target.store.runtime.monotonic(), 0
-    while True:
+    deadline = math.inf if timeout is None else target.store.runtime.monotonic() + timeout
+    attempts = RetryState(target.store.retries.writes, target.store.runtime, max_attempts=UNLIMITED, deadline=deadline)
+    while await attempts.next_attempt():
         held = await try_acquire(target, lease)
         if held is not None:
             return held
-        attempt += 1
-        wait = pause(attempt)
-        if timeout is not None:
-            left = timeout - (target.store.runtime.monotonic() - began)
-            if left <= 0:
-                raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds")
-            wait = min(wait, left)
-        await target.store.runtime.sleep(wait)
+    raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds")
 
 
 async def try_acquire(target: LockTarget, lease: float) -> HeldLock | None:
@@ -197,10 +193,10 @@ async def try_acquire(target: LockTarget, lease: float) -> HeldLock | None:
         return None
     record = LockRecord(_new_id(), _new_id(), lease, _next_token(before))
     sent_at = target.store.runtime.monotonic()
-    over = None if found is None else target.capabilities.if_match(found.etag)
+    if_match = None if found is None else target.capabilities.if_match(found.etag)
     try:
         outcome = await conditional_put(
-            target.store, target.path, record.encode(), WriteIds(record.write_id.encode()), over=over
+            target.store, target.path, record.encode(), WriteIds(record.write_id.encode()), if_match=if_match
         )
     except UncertainOutcomeError:
         # Somebody else wrote after us, or the store stopped answering. If it is ours now, nobody renews it, and the
@@ -212,8 +208,8 @@ async def try_acquire(target: LockTarget, lease: float) -> HeldLock | None:
 def _is_free(found: StoredObject, record: LockRecord) -> bool:
     if record.owner is None:
         return True
-    # Both times are cut to whole seconds, so their difference may exceed the true age by nearly one.
-    return found.server_time.is_older_than(found.last_modified, timedelta(seconds=record.lease) + CLOCK_STEP)
+    # Both times are truncated to whole seconds, so their difference may exceed the true age by nearly one.
+    return found.server_time.is_older_than(found.last_modified, timedelta(seconds=record.lease) + CLOCK_RESOLUTION)
 
 
 def _new_id() -> str:

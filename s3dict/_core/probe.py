@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from .._format.capabilities import Capabilities
 from .._format.layout import Layout, new_ulid
 from .._format.manifest import decode_store, encode_store_json
+from .._retry import RetryState
 from .._stores.base import Conflict, DeleteResult, ObjectStore, PreconditionFailed, PutResult, Refusal
 from ..errors import Error, UnavailableError, UnsupportedStoreError
-from .conditional import WriteIds, before, conditional_put, get_object
+from .conditional import WriteIds, conditional_put, get_object
 
 MISMATCHED_ETAG = '"00000000000000000000000000000000"'
-MAX_ATTEMPTS = 8
 MAX_PROBES = 4
 
 
@@ -34,7 +34,7 @@ async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
     seen = await probe(store, scratch)
     body = encode_store_json(seen)
     # Two first creations at once both probe, and see the same; the one that comes second leaves what is there.
-    await conditional_put(store, layout.store, body, WriteIds(body), over=None)
+    await conditional_put(store, layout.store, body, WriteIds(body), if_match=None)
     return seen
 
 
@@ -44,19 +44,18 @@ async def probe(store: ObjectStore, path: str) -> Capabilities:
     A request that fails on the way says nothing about what the store honours, and to send it again could be refused by
     its own success: so the probe begins anew, with another object.
     """
-    failure: Exception | None = None
-    for attempt in range(MAX_PROBES):
-        await before(store, attempt)
-        scratch = f"{path}-{attempt}"
+    retry = RetryState(store.retries.writes, store.runtime, max_attempts=MAX_PROBES)
+    while await retry.next_attempt():
+        scratch = f"{path}-{retry.retries}"
         try:
             return await _probe(store, scratch)
         except UnavailableError as error:
-            failure = error
+            retry.record(error)
         finally:
             # What cannot be removed now is swept within two days.
             with suppress(Error):
                 await store.delete(scratch)
-    raise failure or AssertionError("a probe that neither failed nor succeeded")
+    raise retry.final_error()
 
 
 async def _probe(store: ObjectStore, path: str) -> Capabilities:
@@ -143,8 +142,8 @@ async def _overwrite(store: ObjectStore, path: str) -> str:
 
 
 async def _put(store: ObjectStore, path: str, *, over: str | None) -> bool:
-    for attempt in range(MAX_ATTEMPTS):
-        await before(store, attempt)
+    attempts = RetryState(store.retries.writes, store.runtime)
+    while await attempts.next_attempt():
         answer = await store.put(path, b"s3dict probes", if_match=over, if_none_match=over is None)
         if isinstance(answer, (PutResult, PreconditionFailed)):
             return isinstance(answer, PutResult)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
+from .._retry import RetryState
 from .._stores.base import NotModified, ObjectStore, StoredObject
 from ..errors import ConflictError
-from .conditional import before, get_object
+from .conditional import get_object
 
 FIRST_RANGE_BYTES = 16 << 20
 """Up to this size an object is read in one request; a larger one begins with a range of this size."""
@@ -27,8 +28,8 @@ async def parallel_get(store: ObjectStore, path: str, verify: Callable[[StoredOb
 
     Requests: 1 up to 16 MiB, and 1 for each further 8 MiB.
     """
-    for attempt in range(MAX_RESTARTS):
-        await before(store, attempt)
+    restarts = RetryState(store.retries.writes, store.runtime, max_attempts=MAX_RESTARTS)
+    while await restarts.next_attempt():
         first = await get_object(store, path, FIRST_RANGE_BYTES)
         if first is None or len(first.body) >= first.size:
             return first

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from ..errors import Error, UnavailableError
+from .._retry import RetryPolicies
+from ..errors import Error
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -187,10 +188,6 @@ class DeleteFailure:
     error: Error
 
 
-class RequestTimeoutError(UnavailableError):
-    """No response, or no further part of it, arrived within the timeout."""
-
-
 _BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -314,10 +311,12 @@ class Runtime(Protocol):
 class ObjectStore(Protocol):
     """The requests to one bucket.
 
-    `timeout` is for how many seconds a request waits without receiving anything.
+    `timeout` is for how many seconds a request waits without receiving anything. By `retries.requests` the store
+    repeats what may be repeated; `retries.writes` is for the operations, which repeat the rest.
     """
 
     timeout: float
+    retries: RetryPolicies
 
     @property
     def runtime(self) -> Runtime: ...

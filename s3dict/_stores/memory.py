@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from typing import Literal, Self
 
+from .._retry import DEFAULT_POLICIES, RetryPolicies
 from ..errors import Error, UnavailableError
 from .base import (
     PAGE_SIZE,
@@ -146,9 +147,10 @@ class _MemoryRequests:
     timeout = 60.0
     """No request takes any time."""
 
-    def __init__(self, bucket: MemoryBucket, runtime: Runtime) -> None:
+    def __init__(self, bucket: MemoryBucket, runtime: Runtime, retries: RetryPolicies = DEFAULT_POLICIES) -> None:
         self._bucket = bucket
         self.runtime = runtime
+        self.retries = retries
 
     def with_timeout(self, seconds: float) -> Self:  # noqa: ARG002 (it never waits)
         return self
@@ -228,15 +230,17 @@ class _MemoryRequests:
 class MemoryStore(_MemoryRequests):
     """The bucket for blocking calls."""
 
-    def __init__(self, bucket: MemoryBucket, concurrency: int = 64) -> None:
-        super().__init__(bucket, _MovedThreads(bucket, concurrency))
+    def __init__(
+        self, bucket: MemoryBucket, concurrency: int = 64, *, retries: RetryPolicies = DEFAULT_POLICIES
+    ) -> None:
+        super().__init__(bucket, _MovedThreads(bucket, concurrency), retries)
 
 
 class AsyncMemoryStore(_MemoryRequests):
     """The bucket for asyncio."""
 
-    def __init__(self, bucket: MemoryBucket) -> None:
-        super().__init__(bucket, _MovedTasks(bucket))
+    def __init__(self, bucket: MemoryBucket, *, retries: RetryPolicies = DEFAULT_POLICIES) -> None:
+        super().__init__(bucket, _MovedTasks(bucket), retries)
 
 
 class _MovedThreads(ThreadRuntime):

@@ -25,6 +25,7 @@ from ..support.commands import Answer, answer
 from ..support.faulty_server import Deviation, MisbehavingServer
 from ..support.modes import Endpoint
 from ..support.proxy import Fault, Proxy
+from ..support.retries import quick
 
 SLOW = ("listing in pages", "dates")
 S = TypeVar("S", bound=AsyncMemoryStore)
@@ -65,10 +66,9 @@ def look(client: Client, **options: Any) -> tuple[CheckResult, ...]:
 def test_what_a_server_lacks_is_found_and_nothing_else(
     server: MisbehavingServer, flaw: Deviation, lacking: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
     monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if "If-" in feature.name])
     server.flaws.add(flaw)
-    seen = verdicts(look(Client("b", endpoint_url=server.url, driver="boto3")))
+    seen = verdicts(look(quick(Client("b", endpoint_url=server.url, driver="boto3"))))
     unmet = {name for name, verdict in seen.items() if verdict in (Outcome.NO, Outcome.UNCLEAR)}
     assert lacking == unmet
     assert {name for name in seen if any(name.startswith(f"race of {each}") for each in lacking)} <= {
@@ -198,12 +198,11 @@ def test_it_takes_the_requests_that_it_says_and_leaves_nothing_behind() -> None:
 
 
 def test_what_fails_on_the_way_is_tried_anew(server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
     monkeypatch.setattr(suite, "FEATURES", FEATURES[:2])
     with Proxy(server.url) as proxy:
         proxy.script(Fault("slow-down", "PutObject"))
         proxy.script(Fault("lost-response", "PutObject"))
-        seen = look(Client("b", endpoint_url=proxy.url, driver="boto3"))
+        seen = look(quick(Client("b", endpoint_url=proxy.url, driver="boto3")))
     assert {Outcome.YES} == set(verdicts(seen).values())
 
 

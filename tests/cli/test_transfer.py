@@ -26,6 +26,7 @@ from s3dict._stores.memory import MemoryBucket
 
 from ..support.commands import answer, shown
 from ..support.modes import Endpoint
+from ..support.retries import quick_policies
 
 PLAIN: dict[Any, Any] = {
     "text ü\n": "value\u2028",
@@ -91,7 +92,7 @@ def fail_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return write(self, path, body)
 
     monkeypatch.setattr(MemoryBucket, "write", limited)
-    monkeypatch.setattr("s3dict._core.entries.SENDINGS", 1)
+    monkeypatch.setattr("s3dict._client.DEFAULT_POLICIES", quick_policies(writes=1))
 
 
 @pytest.mark.parametrize(("form", "entries"), [("jsonl", PLAIN), ("pickle", PYTHON)])

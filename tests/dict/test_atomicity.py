@@ -107,7 +107,7 @@ async def test_modify_passes_on_what_the_function_raises(d: Any) -> None:
 
 
 async def test_modify_gives_up_when_others_are_always_faster(d: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3dict._core.compute.MAX_CAS_RETRIES", 3)
+    monkeypatch.setattr("s3dict._core.conditional.MAX_CAS_RETRIES", 3)
     await d.put("k", 1)
 
     def never_alone(value: int) -> int:

@@ -28,6 +28,7 @@ from s3dict import (
 from s3dict._format.keys import KeyCodec
 
 from ..support.modes import Endpoint, Harness, Mode, client_at, collect
+from ..support.retries import quick
 
 
 async def paths(harness: Harness) -> list[str]:
@@ -337,18 +338,12 @@ class TestWithoutAWorkingStore:
         lone = client_at(str(client.endpoint_url), client)
         await self._fails(Harness(lone, mode), PermissionDeniedError, "no usable credentials")
 
-    async def test_a_server_that_is_down_is_unavailable(
-        self, client: Client, mode: Mode, nobody_listens: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
-        gone = client_at(nobody_listens, client)
+    async def test_a_server_that_is_down_is_unavailable(self, client: Client, mode: Mode, nobody_listens: str) -> None:
+        gone = quick(client_at(nobody_listens, client), requests=1)
         await self._fails(Harness(gone, mode), UnavailableError, "cannot be reached")
 
-    async def test_a_server_that_hangs_up_is_unavailable(
-        self, client: Client, mode: Mode, hangs_up: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
-        broken = client_at(hangs_up, client)
+    async def test_a_server_that_hangs_up_is_unavailable(self, client: Client, mode: Mode, hangs_up: str) -> None:
+        broken = quick(client_at(hangs_up, client), requests=1)
         await self._fails(Harness(broken, mode), UnavailableError, "the connection broke|cannot be reached")
 
     async def test_credentials_of_a_session_are_used(self, seaweedfs: Endpoint, client: Client, mode: Mode) -> None:

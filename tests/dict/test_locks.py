@@ -21,6 +21,7 @@ from ..support.faulty_server import Deviation, MisbehavingServer
 from ..support.modes import Driver, Harness, Mode, collect
 from ..support.modes import locked as locked_in_way
 from ..support.proxy import Fault, FaultKind, Proxy
+from ..support.retries import quick
 
 
 @asynccontextmanager
@@ -333,9 +334,8 @@ class TestFaults:
             yield proxy
 
     @pytest.fixture
-    def client(self, proxy: Proxy, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Client:
-        monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
-        return Client("b", endpoint_url=proxy.url, driver=driver)
+    def client(self, proxy: Proxy, driver: Driver) -> Client:
+        return quick(Client("b", endpoint_url=proxy.url, driver=driver))
 
     @pytest.mark.parametrize("kind", ["lost-response", "internal-error-after", "lost-request", "slow-down", "conflict"])
     async def test_a_lock_is_taken_renewed_and_released_whatever_is_lost(
@@ -354,10 +354,7 @@ class TestFaults:
                 proxy.script(fault)
         assert tokens[0] < tokens[1]
 
-    async def test_a_renewal_that_never_arrives_leaves_the_lock_to_its_lease(
-        self, d: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("s3dict._core.conditional.SENDINGS", 2)
+    async def test_a_renewal_that_never_arrives_leaves_the_lock_to_its_lease(self, d: Any, proxy: Proxy) -> None:
         await d.hydrate()
         async with locked(d, "job", lease=60) as held:
             proxy.faults = [Fault("lost-request", operation="PutObject")]

@@ -19,6 +19,7 @@ from s3dict._stores.base import ObjectMeta, ObjectStore
 from s3dict._stores.shared.threads import run_blocking
 
 from ..support.modes import Driver
+from ..support.retries import quick
 from ..support.wsgi_server import AtomicServer
 from .fuzz_targets import LAYOUT, entries_of
 
@@ -83,8 +84,7 @@ class LyingServer(AtomicServer):
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingServer]:
-    monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
+def server() -> Iterator[LyingServer]:
     lying = LyingServer()
     yield lying
     lying.close()
@@ -92,7 +92,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingServer]:
 
 @pytest.fixture
 def store(server: LyingServer, driver: Driver) -> ObjectStore:
-    return Client("b", endpoint_url=server.url, driver=driver)._store(aio=False)
+    return quick(Client("b", endpoint_url=server.url, driver=driver), requests=1)._store(aio=False)
 
 
 def everything(store: ObjectStore) -> list[ObjectMeta]:

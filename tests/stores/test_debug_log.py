@@ -12,11 +12,12 @@ import pytest
 
 from s3dict import Client, Dict, UnavailableError
 from s3dict._format.keys import KeyCodec, digest
-from s3dict._stores.boto.requests import SENDINGS
+from s3dict._retry import DEFAULT_POLICIES
 from s3dict._stores.shared import request_log as log
 
 from ..support.modes import Driver, Endpoint, Harness, Mode, collect
 from ..support.proxy import Fault, FaultKind, Proxy, Request
+from ..support.retries import quick
 
 KEY, VALUE = "a-key-that-is-nobodys-business", "a-value-that-is-nobodys-business"
 
@@ -28,11 +29,9 @@ def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def harness(proxy: Proxy, seaweedfs: Endpoint, driver: Driver, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> Harness:
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    monkeypatch.setattr("s3dict._stores.boto.requests.FIRST_PAUSE", 0)
+def harness(proxy: Proxy, seaweedfs: Endpoint, driver: Driver, mode: Mode) -> Harness:
     prefix = f"log-{driver}-{mode.value}"
-    return Harness(Client(seaweedfs.bucket, prefix=prefix, endpoint_url=proxy.url, driver=driver), mode)
+    return Harness(quick(Client(seaweedfs.bucket, prefix=prefix, endpoint_url=proxy.url, driver=driver)), mode)
 
 
 class Collector(logging.Handler):
@@ -115,7 +114,9 @@ async def test_a_request_that_fails_says_how(
     proxy.faults = [Fault(kind)]
     with pytest.raises(UnavailableError):
         await harness.in_mode(d).get("k")
-    assert [("GetObject", status, SENDINGS - 1)] == [(line.operation, line.status, line.retries) for line in lines]
+    assert [("GetObject", status, DEFAULT_POLICIES.requests.max_attempts - 1)] == [
+        (line.operation, line.status, line.retries) for line in lines
+    ]
 
 
 def test_a_request_that_is_given_up_has_had_no_answer(

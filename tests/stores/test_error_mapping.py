@@ -42,6 +42,7 @@ from s3dict._stores.boto.requests import (
 from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
 
 from ..support.modes import Driver, Endpoint, Harness, Mode, collect
+from ..support.retries import quick
 
 CALL = S3Request("get_object", "bucket", "path", {})
 
@@ -203,17 +204,13 @@ async def test_an_error_names_dict_and_key_and_keeps_the_vendors_as_its_cause(
 class TestBehindSomethingElse:
     """A handle that has found its dict, and something that is not S3 in its place from then on."""
 
-    async def _handle(
-        self, url: str, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
-    ) -> Any:
-        monkeypatch.setattr("s3dict._core.conditional.SENDINGS", 2)
-        monkeypatch.setattr("s3dict._core.entries.SENDINGS", 2)
-        monkeypatch.setattr("s3dict._stores.boto.requests.SENDINGS", 1)
+    async def _handle(self, url: str, mode: Mode, driver: Driver, seaweedfs: Endpoint) -> Any:
         made: Dict[Any, Any] = Dict.from_name(
             "d", create_if_missing=True, client=Client(seaweedfs.bucket, prefix="behind", endpoint_url=seaweedfs.url)
         )
         made.hydrate()
-        late = Harness(Client(seaweedfs.bucket, prefix="behind", endpoint_url=url, driver=driver), mode).named("d")
+        behind = quick(Client(seaweedfs.bucket, prefix="behind", endpoint_url=url, driver=driver), writes=2, requests=1)
+        late = Harness(behind, mode).named("d")
         late.wrapped._state.loaded = made._state.loaded
         return late
 
@@ -221,7 +218,7 @@ class TestBehindSomethingElse:
         self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with speaking(http("404 Not Found", "404 page not found")) as url:
-            d = await self._handle(url, mode, driver, seaweedfs, monkeypatch)
+            d = await self._handle(url, mode, driver, seaweedfs)
             with pytest.raises(UnavailableError, match="was answered 404"):
                 await d.put("k", 1)
 
@@ -230,7 +227,7 @@ class TestBehindSomethingElse:
     ) -> None:
         body = "<Error><Code>OperationAborted</Code><Message>try again</Message></Error>"
         with speaking(http("409 Conflict", body)) as url:
-            d = await self._handle(url, mode, driver, seaweedfs, monkeypatch)
+            d = await self._handle(url, mode, driver, seaweedfs)
             with pytest.raises(UnavailableError, match="was answered 409 OperationAborted"):
                 await d.get("k", "default")
 
@@ -238,7 +235,7 @@ class TestBehindSomethingElse:
         self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with speaking(http("200 OK", "<html><br>welcome</html>", "Date: Sun, 22 Nov 2026 00:00:00 GMT")) as url:
-            d = await self._handle(url, mode, driver, seaweedfs, monkeypatch)
+            d = await self._handle(url, mode, driver, seaweedfs)
             for use in (
                 lambda: d.put("k", 1),
                 lambda: d.get("k"),
@@ -253,7 +250,7 @@ class TestBehindSomethingElse:
         self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with speaking(b"") as url:
-            d = await self._handle(url, mode, driver, seaweedfs, monkeypatch)
+            d = await self._handle(url, mode, driver, seaweedfs)
             with pytest.raises(UncertainOutcomeError):
                 await d.put("k", 1, skip_if_exists=True)
 

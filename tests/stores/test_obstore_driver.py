@@ -24,8 +24,9 @@ from obstore.exceptions import PermissionDeniedError as ObstorePermissionDeniedE
 
 from s3dict import Client, Dict, Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError
 from s3dict import UnsupportedStoreError as Unsupported
-from s3dict._stores.base import PAGE_SIZE, ObjectStore, PreconditionFailed, PutResult, RequestTimeoutError
-from s3dict._stores.boto.requests import SENDINGS, ExpectedFailure, S3Request
+from s3dict._retry import DEFAULT_POLICIES, RequestTimeoutError
+from s3dict._stores.base import PAGE_SIZE, ObjectStore, PreconditionFailed, PutResult
+from s3dict._stores.boto.requests import ExpectedFailure, S3Request
 from s3dict._stores.obstore.clients import (
     MEGABYTE,
     boto_credential_provider,
@@ -39,6 +40,7 @@ from s3dict._stores.obstore.errors import UnrecognisedResponseError, translate_o
 from ..support.http_wire import HttpResponse
 from ..support.modes import Endpoint, Harness, Mode, client_at
 from ..support.proxy import Fault, FaultKind, Proxy, Request
+from ..support.retries import quick
 from ..support.time_travel import TimeTravel
 
 CALL = S3Request("put_object", "bucket", "path", {})
@@ -244,7 +246,7 @@ class TestOnTheWire:
 
     @pytest.fixture
     def client(self, client: Client, proxy: Proxy) -> Client:
-        return client_at(proxy.url, client)
+        return quick(client_at(proxy.url, client))
 
     @pytest.fixture
     def store(self, client: Client, mode: Mode) -> Callable[[], ObjectStore]:
@@ -263,9 +265,8 @@ class TestOnTheWire:
         assert (kind != "slow-down") is caught.value.maybe_applied
 
     async def test_what_may_be_sent_again_is(
-        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
     ) -> None:
-        monkeypatch.setattr("s3dict._stores.boto.requests.FIRST_PAUSE", 0.001)
         path = f"{client.prefix}/k"
         calls: list[Callable[[], Any]] = [
             lambda: store().get(path),
@@ -276,12 +277,12 @@ class TestOnTheWire:
         ]
         for call in calls:
             for kind in ("lost-response", "lost-request", "internal-error", "slow-down"):
-                proxy.script(Fault(kind), times=SENDINGS - 1)
+                proxy.script(Fault(kind), times=DEFAULT_POLICIES.requests.max_attempts - 1)
                 await call()
-            proxy.script(Fault("lost-response"), times=SENDINGS)
+            proxy.script(Fault("lost-response"), times=DEFAULT_POLICIES.requests.max_attempts)
             with proxy.recording() as requests, pytest.raises(UnavailableError):
                 await call()
-            assert SENDINGS == len(requests)
+            assert DEFAULT_POLICIES.requests.max_attempts == len(requests)
 
     async def test_a_large_body_is_one_put(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy

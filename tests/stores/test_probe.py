@@ -19,6 +19,7 @@ from s3dict._stores.memory import memory_bucket
 from ..support.faulty_server import Deviation, MisbehavingServer
 from ..support.modes import Driver, Endpoint, Harness, Mode, collect
 from ..support.proxy import Fault, FaultKind, Proxy, Request
+from ..support.retries import quick
 
 RIGHT = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
 
@@ -121,15 +122,14 @@ async def test_a_store_without_conditional_puts_is_refused_and_told_why(
 
 @pytest.mark.parametrize("kind", ["lost-response", "lost-request", "slow-down", "internal-error-after", "conflict"])
 async def test_what_is_lost_on_the_way_says_nothing_about_the_store(
-    server: MisbehavingServer, mode: Mode, store_json: Any, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
+    server: MisbehavingServer, mode: Mode, store_json: Any, kind: FaultKind
 ) -> None:
     """Each conditional request of the probe is struck in turn: the verdict must be the same."""
-    monkeypatch.setattr("s3dict._core.conditional.FIRST_PAUSE", 0.001)
     for turn in range(10):
         fault = Fault(kind, when=_the_nth(turn, _is_conditional))
         with Proxy(server.url) as proxy:
             proxy.faults = [fault]
-            harness = Harness(Client("b", prefix=f"turn-{turn}", endpoint_url=proxy.url), mode)
+            harness = Harness(quick(Client("b", prefix=f"turn-{turn}", endpoint_url=proxy.url)), mode)
             d = harness.named("d", create_if_missing=True)
             await d.hydrate()
             assert RIGHT == d.wrapped._state.loaded.manifest.capabilities

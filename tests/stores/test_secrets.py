@@ -30,6 +30,7 @@ from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
 from ..support.commands import answer
 from ..support.faulty_server import MisbehavingServer
 from ..support.modes import Driver, Harness, Mode, collect, hold
+from ..support.retries import quick_policies
 from ..support.secret_scan import Evidence, forms
 
 if TYPE_CHECKING:
@@ -119,10 +120,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EchoingServer]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("S3DICT_SIGNING_KEYS", ",".join(SIGNING_KEYS))
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    for module in ("_stores.boto.requests", "_core.conditional", "_core.entries"):
-        monkeypatch.setattr(f"s3dict.{module}.SENDINGS", 2)
-    monkeypatch.setattr("s3dict._stores.boto.requests.FIRST_PAUSE", 0)
+    monkeypatch.setattr("s3dict._client.DEFAULT_POLICIES", quick_policies(writes=2, requests=2))
     with EchoingServer() as echoing:
         client = boto3.client("s3", endpoint_url=echoing.url)
         client.create_bucket(Bucket="b")

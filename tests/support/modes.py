@@ -12,6 +12,8 @@ from s3dict import Client, Dict
 from s3dict._core.locks import HeldLock
 from s3dict._lock import Lock
 
+from .retries import with_retries
+
 __all__ = ["AnyMode", "Driver", "Endpoint", "Harness", "Mode", "client_at", "collect", "hold", "locked"]
 
 
@@ -109,7 +111,8 @@ async def hold(lock: Lock, mode: Mode) -> None:
 
 def client_at(url: str, client: Client) -> Client:
     """The same place and driver, through another address."""
-    return Client(client.bucket, prefix=client.prefix, endpoint_url=url, driver=client.driver)
+    other = Client(client.bucket, prefix=client.prefix, endpoint_url=url, driver=client.driver)
+    return with_retries(other, client._retries)
 
 
 async def collect(iterator: AsyncIterator[Any]) -> list[Any]:

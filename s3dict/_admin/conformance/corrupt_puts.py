@@ -55,12 +55,12 @@ class CorruptPuts(BotoStore):
         """What keeps `put_truncated` from being sent; empty where nothing does."""
         from botocore.utils import get_environ_proxies
 
-        url = self._client(no_retry=True).meta.endpoint_url
+        url = self._client().meta.endpoint_url
         return "the way to the store leads through a proxy" if urlsplit(url).scheme in get_environ_proxies(url) else ""
 
     async def put_truncated(self, path: str, body: bytes) -> None:
         """Sends half of the body, and then ends the connection as the sender's death would. Not through a proxy."""
-        events, send_half = self._client(no_retry=True).meta.events, _sender(self._ca_bundle())
+        events, send_half = self._client().meta.events, _sender(self._ca_bundle())
         events.register("before-send.s3.PutObject", send_half)
         try:
             with suppress(_CutOffError):

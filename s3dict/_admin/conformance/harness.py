@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..._core.conditional import before
+from ..._retry import RetryState
 from ..._stores.base import (
     Body,
     Conflict,
@@ -22,8 +22,6 @@ from ...errors import UnavailableError
 
 MISMATCHED_ETAG = '"00000000000000000000000000000000"'
 """An ETag that no object of the trials has."""
-
-MAX_ATTEMPTS = 8
 
 
 class CorruptPuts(Protocol):
@@ -114,8 +112,8 @@ class Sandbox:
 
 async def _accepted(store: ObjectStore, ask: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]) -> bool:
     """A 409 says nothing about the condition, so it is asked again."""
-    for attempt in range(MAX_ATTEMPTS):
-        await before(store, attempt)
+    attempts = RetryState(store.retries.writes, store.runtime)
+    while await attempts.next_attempt():
         answer = await ask()
         if not (isinstance(answer, Conflict)):
             return not isinstance(answer, (PreconditionFailed, Conflict))

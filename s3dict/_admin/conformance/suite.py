@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
-from ..._core.conditional import before
+from ..._retry import RetryState
 from ..._stores.base import ObjectStore
 from ...errors import Error, NotFoundError, PermissionDeniedError, UnavailableError
 from . import features
@@ -100,11 +100,11 @@ def _not_tried(feature: Feature, found: dict[str, CheckResult], corrupt_puts: Co
 
 async def _run_check(bench: Sandbox, feature: Feature) -> CheckResult:
     """A request that fails on the way says nothing about the feature: the trial begins anew."""
-    began, failure = bench.store.runtime.monotonic(), ""
-    for attempt in range(MAX_ATTEMPTS):
-        if bench.store.runtime.monotonic() - began > MAX_SECONDS:
-            break
-        await before(bench.store, attempt)
+    runtime = bench.store.runtime
+    retry = RetryState(
+        bench.store.retries.writes, runtime, max_attempts=MAX_ATTEMPTS, deadline=runtime.monotonic() + MAX_SECONDS
+    )
+    while await retry.next_attempt():
         try:
             return CheckResult(feature, Outcome.YES, await feature.check(bench))
         except ConformanceError as flaw:
@@ -112,14 +112,14 @@ async def _run_check(bench: Sandbox, feature: Feature) -> CheckResult:
         except SkippedError as obstacle:
             return CheckResult(feature, Outcome.SKIPPED, str(obstacle))
         except UnavailableError as error:
-            failure = str(error)
+            retry.record(error)
         except (PermissionDeniedError, NotFoundError):
             raise
         except Error as error:
             return CheckResult(feature, Outcome.NO, str(error))
         finally:
             await _clean_up(bench)
-    return CheckResult(feature, Outcome.UNCLEAR, failure)
+    return CheckResult(feature, Outcome.UNCLEAR, str(retry.last_error))
 
 
 async def _clean_up(bench: Sandbox) -> None:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack
 from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
+from ..._retry import DEFAULT_POLICIES, RetryPolicies
 from ..base import Body
 from ..shared.tasks import TaskRuntime
 from ..shared.timeouts import TimeoutVariants
 from .requests import (
-    SENDINGS,
     S3Request,
     S3Requests,
     S3Response,
     disable_expect_continue,
     options,
-    record_attempts,
     region,
     speed_up,
 )
@@ -46,8 +44,9 @@ class AioBotoStore(S3Requests):
         session: boto3.Session | None,
         concurrency: int,
         timeout: float,
+        retries: RetryPolicies = DEFAULT_POLICIES,
     ) -> None:
-        super().__init__(bucket, TaskRuntime(), timeout)
+        super().__init__(bucket, TaskRuntime(), timeout, retries)
         self._hurried = TimeoutVariants[AioBotoStore]()
         self._endpoint_url = endpoint_url
         self._region_name = region_name
@@ -55,7 +54,7 @@ class AioBotoStore(S3Requests):
         self._aio_session: aioboto3.Session | None = None
         self._concurrency = concurrency
         self._connect_lock = asyncio.Lock()
-        self._clients: dict[bool, S3Client] = {}
+        self._made_client: S3Client | None = None
 
     def with_timeout(self, seconds: float) -> AioBotoStore:
         return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
@@ -68,32 +67,25 @@ class AioBotoStore(S3Requests):
             session=self._session,
             concurrency=self._concurrency,
             timeout=timeout,
+            retries=self.retries,
         )
         with_timeout._aio_session = self._get_session()
         return with_timeout
 
     async def _execute(self, call: S3Request) -> S3Response:
-        for again in range(SENDINGS):
-            client = await self._client(call.no_retry)
-            fields = await getattr(client, call.method)(**_with_chunked_body(call.parameters))
-            try:
-                return S3Response(fields, await _read(fields), again)
-            except Exception:
-                # botocore retries until the headers are there; a body that breaks off after them is ours to fetch
-                # again.
-                if again == SENDINGS - 1:
-                    raise
-        raise AssertionError("unreachable")
+        client = await self._client()
+        fields = await getattr(client, call.method)(**_with_chunked_body(call.parameters))
+        return S3Response(fields, await _read(fields))
 
-    async def _client(self, no_retry: bool) -> S3Client:
-        if not self._clients:
+    async def _client(self) -> S3Client:
+        if self._made_client is None:
             async with self._connect_lock:
-                if not self._clients:
-                    self._clients = await self._connect()
-        return self._clients[no_retry]
+                if self._made_client is None:
+                    self._made_client = await self._connect()
+        return self._made_client
 
-    async def _connect(self) -> dict[bool, S3Client]:
-        """The clients, which are closed when the event loop ends, or when this store is no longer needed.
+    async def _connect(self) -> S3Client:
+        """The client, which is closed when the event loop ends, or when this store is no longer needed.
 
         An event loop closes the asynchronous generators that are still open before it ends (`loop.shutdown_asyncgens`,
         which `asyncio.run` calls), and so what `_open` holds: nobody has to close a Dict, nothing stays open.
@@ -106,9 +98,9 @@ class AioBotoStore(S3Requests):
             {"endpoint_url": self._endpoint_url, "region_name": signing_region},
             {"custom_endpoint": custom, "concurrency": self._concurrency, "timeout": self.timeout},
         )
-        clients = await anext(clients_generator)
+        client = await anext(clients_generator)
         finalize(self, _close, asyncio.get_running_loop(), clients_generator).atexit = False
-        return clients
+        return client
 
     def _get_session(self) -> aioboto3.Session:
         """The session, which finds credentials once for this store and those in a hurry."""
@@ -119,20 +111,15 @@ class AioBotoStore(S3Requests):
 
 async def _open(
     session: aioboto3.Session, where: dict[str, Any], how: dict[str, Any]
-) -> AsyncGenerator[dict[bool, S3Client], None]:
-    """One client that retries and one that sends once, for as long as this generator lives."""
+) -> AsyncGenerator[S3Client, None]:
+    """A client that sends each request once, for as long as this generator lives."""
     from aiobotocore.config import AioConfig
-    from aiobotocore.httpsession import AIOHTTPSession
 
-    async with AsyncExitStack() as stack:
-        clients: dict[bool, S3Client] = {}
-        for no_retry, session_class in ((False, AIOHTTPSession), (True, _no_retry_session_class())):
-            config = AioConfig(http_session_cls=session_class, **options(no_retry=no_retry, **how))
-            opening: Any = session.client("s3", config=config, **where)
-            clients[no_retry] = await stack.enter_async_context(opening)
-            disable_expect_continue(clients[no_retry])
-            record_attempts(clients[no_retry])
-        yield clients
+    config = AioConfig(http_session_cls=_no_retry_session_class(), **options(**how))
+    opening: Any = session.client("s3", config=config, **where)
+    async with opening as client:
+        disable_expect_continue(client)
+        yield client
 
 
 def _close(loop: asyncio.AbstractEventLoop, clients_generator: AsyncGenerator[Any, None]) -> None:

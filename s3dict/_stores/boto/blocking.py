@@ -5,16 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..._retry import DEFAULT_POLICIES, RetryPolicies
 from ..shared.threads import ThreadRuntime
 from ..shared.timeouts import TimeoutVariants
 from .requests import (
-    SENDINGS,
     S3Request,
     S3Requests,
     S3Response,
     disable_expect_continue,
     options,
-    record_attempts,
     region,
     speed_up,
 )
@@ -41,15 +40,16 @@ class BotoStore(S3Requests):
         session: boto3.Session | None,
         concurrency: int,
         timeout: float,
+        retries: RetryPolicies = DEFAULT_POLICIES,
     ) -> None:
-        super().__init__(bucket, ThreadRuntime(concurrency), timeout)
+        super().__init__(bucket, ThreadRuntime(concurrency), timeout, retries)
         self._concurrency = concurrency
         self._hurried = TimeoutVariants[BotoStore]()
         self._endpoint_url = endpoint_url
         self._region_name = region_name
         self._session = session
         self._session_lock = threading.Lock()
-        self._clients: dict[bool, S3Client] = {}
+        self._made_client: S3Client | None = None
 
     def with_timeout(self, seconds: float) -> BotoStore:
         return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
@@ -64,44 +64,33 @@ class BotoStore(S3Requests):
             session=session,
             concurrency=self._concurrency,
             timeout=timeout,
+            retries=self.retries,
         )
         with_timeout._session_lock = self._session_lock
         return with_timeout
 
     async def _execute(self, call: S3Request) -> S3Response:
-        for again in range(SENDINGS):
-            fields = getattr(self._client(call.no_retry), call.method)(**call.parameters)
-            try:
-                return S3Response(fields, _read(call.method, fields), again)
-            except Exception:
-                # botocore retries until the headers are there; a body that breaks off after them is ours to fetch
-                # again.
-                if again == SENDINGS - 1:
-                    raise
-        raise AssertionError("unreachable")
+        fields = getattr(self._client(), call.method)(**call.parameters)
+        return S3Response(fields, _read(call.method, fields))
 
-    def _client(self, no_retry: bool) -> S3Client:
-        client = self._clients.get(no_retry)
-        return client if client is not None else self._make_client(no_retry)
-
-    def _make_client(self, no_retry: bool) -> S3Client:
+    def _client(self) -> S3Client:
+        if self._made_client is not None:
+            return self._made_client
         from botocore.config import Config
 
         # boto3 sessions are not safe to share between threads while they make clients; the clients are.
         with self._session_lock:
-            if no_retry not in self._clients:
+            if self._made_client is None:
                 session = self._get_session()
                 custom = self._endpoint_url is not None
-                how = options(
-                    custom_endpoint=custom, concurrency=self._concurrency, timeout=self.timeout, no_retry=no_retry
-                )
+                config = options(custom_endpoint=custom, concurrency=self._concurrency, timeout=self.timeout)
                 signing_region = region(self._region_name, session, custom_endpoint=custom)
-                self._clients[no_retry] = session.client(
-                    "s3", endpoint_url=self._endpoint_url, region_name=signing_region, config=Config(**how)
+                client = session.client(
+                    "s3", endpoint_url=self._endpoint_url, region_name=signing_region, config=Config(**config)
                 )
-                disable_expect_continue(self._clients[no_retry])
-                record_attempts(self._clients[no_retry])
-            return self._clients[no_retry]
+                disable_expect_continue(client)
+                self._made_client = client
+            return self._made_client
 
     def _get_session(self) -> boto3.Session:
         """The session, which finds credentials once for this store and those in a hurry. Only under the lock."""

@@ -17,6 +17,7 @@ from functools import lru_cache
 from hashlib import md5
 from typing import Any
 
+from ..._retry import DEFAULT_POLICIES, RequestTimeoutError, RetryPolicies, RetryState
 from ...errors import Error, InvalidError, NotFoundError, UnavailableError, UnsupportedStoreError
 from ..base import (
     Body,
@@ -29,18 +30,14 @@ from ..base import (
     PreconditionFailed,
     PutResult,
     Refusal,
-    RequestTimeoutError,
     Runtime,
     ServerTime,
     StoredObject,
 )
 from ..shared import request_log as log
 
-SENDINGS = 4
-"""How often a request without a condition is sent before the store counts as unavailable."""
 CONNECT_SECONDS = 5.0
 """How long a connection is waited for, at most; an answer, for the client's `timeout`."""
-FIRST_PAUSE = 0.25
 MAX_CODE_LENGTH = 48
 
 _CONFLICT_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
@@ -87,11 +84,10 @@ class S3Request:
 
 @dataclass(frozen=True, slots=True)
 class S3Response:
-    """A 2xx answer: botocore's parsed fields, and the body read to its end, for which it was asked `again`."""
+    """A 2xx answer: botocore's parsed fields, and the body read to its end."""
 
     fields: Mapping[str, Any] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
-    again: int = 0
 
     @property
     def date(self) -> datetime:
@@ -116,15 +112,6 @@ class ExpectedFailure:
         return f"{self.status} {self.code}".rstrip()
 
 
-def pause(sending: int) -> float:
-    """Seconds to wait before the sending of that number, from 0: none before the first, longer at random each time."""
-    if sending == 0:
-        return 0
-    import random
-
-    return random.uniform(0, FIRST_PAUSE * 2**sending)
-
-
 def parse_date(header: str | None) -> datetime:
     """The time in a Date header. Raises UnsupportedStoreError when there is none."""
     try:
@@ -133,10 +120,13 @@ def parse_date(header: str | None) -> datetime:
         raise UnsupportedStoreError("The store tells no time: leases and ages are counted by its Date header") from None
 
 
-def options(*, custom_endpoint: bool, concurrency: int, timeout: float, no_retry: bool) -> dict[str, Any]:
-    """Arguments of botocore's Config. AWS keeps botocore's defaults; many other servers cannot take two of them."""
+def options(*, custom_endpoint: bool, concurrency: int, timeout: float) -> dict[str, Any]:
+    """Arguments of botocore's Config. AWS keeps botocore's defaults; many other servers cannot take two of them.
+
+    botocore retries nothing: it would repeat what must not be repeated, and hide how often it did.
+    """
     chosen: dict[str, Any] = {
-        "retries": {"mode": "standard", "total_max_attempts": 1 if no_retry else SENDINGS},
+        "retries": {"mode": "standard", "total_max_attempts": 1},
         "max_pool_connections": concurrency,
         "connect_timeout": min(CONNECT_SECONDS, timeout),
         "read_timeout": timeout,
@@ -161,16 +151,6 @@ def disable_expect_continue(client: Any) -> None:
     from botocore.handlers import add_expect_header
 
     client.meta.events.unregister("before-call.s3", add_expect_header)
-
-
-def record_attempts(client: Any) -> None:
-    """Has exceptions know how often the request was sent; botocore tells that only with an answer."""
-    client.meta.events.register("needs-retry.s3", _record_attempts)
-
-
-def _record_attempts(attempts: int, caught_exception: Any, **_: Any) -> None:
-    if caught_exception is not None:
-        caught_exception.attempts = attempts
 
 
 def speed_up(session: Any) -> None:
@@ -217,34 +197,49 @@ def _loader(data_path: str | None) -> Any:
 class S3Requests:
     """The requests of the protocol over any way of sending a `S3Request`."""
 
-    def __init__(self, bucket: str, runtime: Runtime, timeout: float) -> None:
+    def __init__(
+        self, bucket: str, runtime: Runtime, timeout: float, retries: RetryPolicies = DEFAULT_POLICIES
+    ) -> None:
         self.bucket = bucket
         self.runtime = runtime
         self.timeout = timeout
+        self.retries = retries
 
     async def _execute(self, call: S3Request) -> S3Response:
-        """Sends the request, and gives a 2xx answer. Raises the vendor's exception for any other, and for none."""
+        """Send the request once and return a 2xx response. Raises the vendor's exception for any other."""
         raise NotImplementedError
 
     async def send(self, call: S3Request) -> S3Response | ExpectedFailure:
-        """The answer to the request. Raises one of our errors where there is none, or one that will not do."""
-        began, server_time = log.start(), (log.NO_ANSWER, 0)
+        """Return the response to the request, which is repeated where `call` allows that.
+
+        Raises:
+            Error: no attempt got a response, or the response is a failure.
+        """
+        retry = RetryState(self.retries.requests, self.runtime, max_attempts=1 if call.no_retry else None)
+        began, status = log.start(), log.NO_ANSWER
         try:
-            answer = await self._execute(call)
-            server_time = _log_status(answer.fields, answer.again) if began else server_time
-            return answer
-        except Exception as error:
-            server_time = _log_status_of_error(error) if began else server_time
-            failure = error
+            while await retry.next_attempt():
+                try:
+                    answer = await self._execute(call)
+                    status = _log_status(answer.fields)
+                    return answer
+                except Exception as error:
+                    failure = error
+                try:
+                    status = _log_status_of_error(failure)
+                    # Out here ours has no context: a driver's exception that cannot be shown must not hang on there
+                    # either.
+                    return translate_exception(failure, call)
+                except UnavailableError as unavailable:
+                    retry.record(unavailable)
+                finally:
+                    # Its traceback leads back here: together they would keep the request's body until the next
+                    # collection.
+                    del failure
         finally:
             if began:
-                log.write(call.operation, call.url, began, *server_time)
-        try:
-            # Out here ours has no context: a driver's exception that cannot be shown must not hang on there either.
-            return translate_exception(failure, call)
-        finally:
-            # Its traceback leads back here: together they would keep the request's body until the next collection.
-            del failure
+                log.write(call.operation, call.url, began, status, retry.retries)
+        raise retry.final_error()
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
@@ -389,19 +384,16 @@ def to_precondition_result(answer: ExpectedFailure) -> Refusal:
     return Conflict() if answer.status == 409 else PreconditionFailed()
 
 
-def _log_status(fields: Mapping[str, Any], again: int = 0) -> tuple[log.Status, int]:
-    """The status of an answer, and how often the request was sent again."""
-    about = fields.get("ResponseMetadata", {})
-    return about.get("HTTPStatusCode", log.UNKNOWN), about.get("RetryAttempts", 0) + again
+def _log_status(fields: Mapping[str, Any]) -> log.Status:
+    status: log.Status = fields.get("ResponseMetadata", {}).get("HTTPStatusCode", log.UNKNOWN)
+    return status
 
 
-def _log_status_of_error(error: Exception) -> tuple[log.Status, int]:
+def _log_status_of_error(error: Exception) -> log.Status:
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return _log_status(response)
-    if type(error).__name__ in _NO_CREDENTIALS:
-        return log.NOT_SENT, 0
-    return log.NO_ANSWER, getattr(error, "attempts", 1) - 1
+    return log.NOT_SENT if type(error).__name__ in _NO_CREDENTIALS else log.NO_ANSWER
 
 
 def translate_exception(error: Exception, call: S3Request) -> ExpectedFailure:

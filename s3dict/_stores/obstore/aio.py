@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 import obstore
 
+from ..._retry import DEFAULT_POLICIES, RetryPolicies
 from ..base import PAGE_SIZE, Body, ObjectStore, StoredObject
 from ..shared.tasks import TaskRuntime
 from ..shared.timeouts import TimeoutVariants
@@ -55,15 +56,21 @@ def _drain_at_exit() -> None:
 class AsyncObstoreStore(ObstoreRequests):
     """One bucket through obstore, in one event loop. Connections outlive the loop, and serve the next one."""
 
-    def __init__(self, connection: ObstoreClients, make_boto_store: Callable[[], ObjectStore]) -> None:
-        super().__init__(connection, make_boto_store, TaskRuntime())
+    def __init__(
+        self,
+        connection: ObstoreClients,
+        make_boto_store: Callable[[], ObjectStore],
+        *,
+        retries: RetryPolicies = DEFAULT_POLICIES,
+    ) -> None:
+        super().__init__(connection, make_boto_store, TaskRuntime(), retries)
         self._hurried = TimeoutVariants[AsyncObstoreStore]()
 
     def with_timeout(self, seconds: float) -> AsyncObstoreStore:
         return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
 
     def _with_timeout(self, timeout: float) -> AsyncObstoreStore:
-        return AsyncObstoreStore(self._connection.with_timeout(timeout), self._make_boto_fallback)
+        return AsyncObstoreStore(self._connection.with_timeout(timeout), self._make_boto_fallback, retries=self.retries)
 
     async def _get(self, path: str, options: GetOptions) -> StoredObject:
         result = await _track(obstore.get_async(self._connection.store(), path, options=options))

@@ -10,8 +10,8 @@ import re
 
 from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 
+from ..._retry import RequestTimeoutError
 from ...errors import Error, InvalidError, UnavailableError
-from ..base import RequestTimeoutError
 from ..boto.requests import ExpectedFailure, S3Request, classify_status, timeout_error, translate_exception
 from ..shared import request_log as log
 

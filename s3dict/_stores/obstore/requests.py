@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import obstore
 
+from ..._retry import DEFAULT_POLICIES, RetryPolicies, RetryState
 from ...errors import InvalidError, UnavailableError
 from ..base import (
     PAGE_SIZE,
@@ -32,7 +33,6 @@ from ..base import (
     StoredObject,
     monotonic_seconds,
 )
-from ..boto import requests as s3
 from ..boto.requests import (
     ExpectedFailure,
     S3Request,
@@ -62,9 +62,14 @@ class ObstoreRequests:
     """The requests of the protocol over either way of calling obstore."""
 
     def __init__(
-        self, connection: ObstoreClients, make_boto_store: Callable[[], ObjectStore], runtime: Runtime
+        self,
+        connection: ObstoreClients,
+        make_boto_store: Callable[[], ObjectStore],
+        runtime: Runtime,
+        retries: RetryPolicies = DEFAULT_POLICIES,
     ) -> None:
         self.runtime = runtime
+        self.retries = retries
         self._connection = connection
         self._make_boto_fallback = make_boto_store
         self._boto_fallback: ObjectStore | None = None
@@ -176,10 +181,15 @@ class ObstoreRequests:
         *,
         no_retry: bool = False,
     ) -> R | ExpectedFailure:
-        """The answer to a request. Raises one of our errors when no sending was answered, or one that will not do."""
-        began, status, sending = log.start(), log.NO_ANSWER, 0
+        """Return the response to the request, which is repeated unless `no_retry` is set.
+
+        Raises:
+            Error: no attempt got a response, or the response is a failure.
+        """
+        retry = RetryState(self.retries.requests, self.runtime, max_attempts=1 if no_retry else None)
+        began, status = log.start(), log.NO_ANSWER
         try:
-            while True:
+            while await retry.next_attempt():
                 try:
                     answer = await request()
                     status = 206 if "range" in server_time else 200
@@ -188,20 +198,20 @@ class ObstoreRequests:
                     failure = error
                 try:
                     status = log_status(failure) if began else status
-                    is_last = no_retry or sending + 1 >= s3.SENDINGS
                     # Out here ours has no context: an exception that cannot be shown must not hang on there either.
-                    verdict = _verdict(failure, self._call(method, path, server_time), is_last)
+                    return translate_obstore_exception(failure, self._call(method, path, server_time))
+                except UnrecognisedResponseError:
+                    raise
+                except UnavailableError as unavailable:
+                    retry.record(unavailable)
                 finally:
                     # Its traceback leads back here: together they would keep the body until the next collection.
                     del failure
-                if verdict is not None:
-                    return verdict
-                sending += 1
-                await self.runtime.sleep(s3.pause(sending))
         finally:
             if began:
                 call = self._call(method, path)
-                log.write(call.operation, call.url, began, status, sending)
+                log.write(call.operation, call.url, began, status, retry.retries)
+        raise retry.final_error()
 
     def _found(self, body: bytes, meta: obstore.ObjectMeta) -> StoredObject:
         etag, last_modified = meta["e_tag"], meta["last_modified"]
@@ -221,16 +231,6 @@ class ObstoreRequests:
         return self._boto_fallback
 
 
-def _verdict(error: Exception, call: S3Request, is_last: bool) -> ExpectedFailure | None:
-    """What the exception says where it is no failure; None where the request is to be sent again."""
-    try:
-        return translate_obstore_exception(error, call)
-    except UnavailableError as failure:
-        if is_last or isinstance(failure, UnrecognisedResponseError):
-            raise
-    return None
-
-
 def _listed(line: obstore.ObjectMeta) -> ObjectMeta:
     return ObjectMeta(line["path"], line["e_tag"] or "", line["size"], line["last_modified"])
 
@@ -239,9 +239,14 @@ class ObstoreStore(ObstoreRequests):
     """One bucket through obstore, for blocking calls."""
 
     def __init__(
-        self, connection: ObstoreClients, make_boto_store: Callable[[], ObjectStore], *, concurrency: int
+        self,
+        connection: ObstoreClients,
+        make_boto_store: Callable[[], ObjectStore],
+        *,
+        concurrency: int,
+        retries: RetryPolicies = DEFAULT_POLICIES,
     ) -> None:
-        super().__init__(connection, make_boto_store, ThreadRuntime(concurrency))
+        super().__init__(connection, make_boto_store, ThreadRuntime(concurrency), retries)
         self._concurrency = concurrency
         self._hurried = TimeoutVariants[ObstoreStore]()
 
@@ -250,7 +255,7 @@ class ObstoreStore(ObstoreRequests):
 
     def _with_timeout(self, timeout: float) -> ObstoreStore:
         connection = self._connection.with_timeout(timeout)
-        return ObstoreStore(connection, self._make_boto_fallback, concurrency=self._concurrency)
+        return ObstoreStore(connection, self._make_boto_fallback, concurrency=self._concurrency, retries=self.retries)
 
     async def _get(self, path: str, options: GetOptions) -> StoredObject:
         result = obstore.get(self._connection.store(), path, options=options)

@@ -1,0 +1,33 @@
+"""Retries with other numbers than the library's, so that no test waits for a backoff."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from s3dict import Client
+from s3dict._retry import DEFAULT_POLICIES, RetryPolicies
+
+
+def quick_policies(*, writes: int | None = None, requests: int | None = None) -> RetryPolicies:
+    """Return the usual policies with hardly any backoff, and with so many attempts instead of the usual number."""
+    return RetryPolicies(
+        requests=replace(
+            DEFAULT_POLICIES.requests,
+            initial_backoff=0.001,
+            max_attempts=requests or DEFAULT_POLICIES.requests.max_attempts,
+        ),
+        writes=replace(
+            DEFAULT_POLICIES.writes, initial_backoff=0.001, max_attempts=writes or DEFAULT_POLICIES.writes.max_attempts
+        ),
+    )
+
+
+def with_retries(client: Client, policies: RetryPolicies) -> Client:
+    """Return the client, which has sent no request yet and now retries by those policies."""
+    client._retries = policies
+    return client
+
+
+def quick(client: Client, *, writes: int | None = None, requests: int | None = None) -> Client:
+    """Return the client with `quick_policies`."""
+    return with_retries(client, quick_policies(writes=writes, requests=requests))
