@@ -114,7 +114,7 @@ async def test_modify_gives_up_when_others_are_always_faster(d: Any, monkeypatch
         d.wrapped.put("k", value + 1)
         return value
 
-    with pytest.raises(ConflictError, match="'k' was changed by others 3 times"):
+    with pytest.raises(ConflictError, match="changed 'k' before each of 3 attempts"):
         await d.modify("k", never_alone)
 
 
