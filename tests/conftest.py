@@ -26,6 +26,7 @@ from .chaos.options import pytest_addoption as add_chaos
 from .races.options import pytest_addoption as add_races
 from .support.backends import add_servers, pytest_collection_modifyitems, pytest_generate_tests
 from .support.modes import Driver, Endpoint, Harness, Mode
+from .support.proxy import Proxy
 from .support.servers import ACCESS_KEY, SECRET_KEY, running
 
 __all__ = ["SECRET_KEY", "pytest_collection_modifyitems", "pytest_generate_tests"]
@@ -123,6 +124,19 @@ def backend(backend_name: str) -> str:
 def endpoint(backend: str, serve: Callable[[str], Endpoint]) -> Endpoint:
     """The server of the back end, whichever driver reaches it."""
     return serve(backend.removesuffix("-rust"))
+
+
+@pytest.fixture
+def proxied_url(endpoint: Endpoint) -> str:
+    """The server behind `proxy`: that of the back end, unless a module overrides it."""
+    return endpoint.url
+
+
+@pytest.fixture
+def proxy(proxied_url: str) -> Iterator[Proxy]:
+    """A proxy that records requests and injects faults."""
+    with Proxy(proxied_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture(params=["boto3", "obstore"])

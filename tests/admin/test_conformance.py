@@ -63,7 +63,7 @@ def look(client: Client, **options: Any) -> tuple[CheckResult, ...]:
         (Deviation.COPY_REFUSED, {"COPY If-Match, source", "COPY If-Match, destination"}),
     ],
 )
-def test_what_a_server_lacks_is_found_and_nothing_else(
+def test_conformance_reports_exactly_the_deviations_of_a_server(
     server: MisbehavingServer, flaw: Deviation, lacking: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if "If-" in feature.name])
@@ -113,7 +113,7 @@ def in_memory(kind: type[S]) -> S:
     return kind(memory_bucket(f"examined-{next(_numbers)}"))
 
 
-def test_a_store_that_looks_and_then_writes_passes_the_probe_and_is_found_out_by_races() -> None:
+def test_races_detect_a_store_that_checks_and_then_writes() -> None:
     async def both() -> tuple[Any, tuple[CheckResult, ...]]:
         store = in_memory(Gap)
         return await probe(store, "probe"), await run_suite(store, "scratch", None, rounds=2, exclude=SLOW)
@@ -121,15 +121,15 @@ def test_a_store_that_looks_and_then_writes_passes_the_probe_and_is_found_out_by
     capabilities, findings = asyncio.run(both())
     assert capabilities.conditional_delete
     races = {name: verdict for name, verdict in verdicts(findings).items() if name.startswith("race")}
-    assert {Outcome.NO} == set(races.values())
-    assert 4 == len(races)
-    assert [True] * 4 == [finding.is_fatal for finding in findings if finding.feature.name in races]
+    assert set(races.values()) == {Outcome.NO}
+    assert len(races) == 4
+    assert [finding.is_fatal for finding in findings if finding.feature.name in races] == [True] * 4
     assert {"16 of 16 at once were told that they won"} <= {finding.detail for finding in findings}
 
 
-def test_a_read_of_half_an_object_is_found_out() -> None:
+def test_races_detect_partial_reads() -> None:
     findings = asyncio.run(run_suite(in_memory(Torn), "scratch", None, rounds=2, exclude=SLOW))
-    assert ["whole objects"] == [name for name, verdict in verdicts(findings).items() if verdict is Outcome.NO]
+    assert [name for name, verdict in verdicts(findings).items() if verdict is Outcome.NO] == ["whole objects"]
 
 
 class Late(AsyncMemoryStore):
@@ -152,7 +152,7 @@ class Late(AsyncMemoryStore):
         return await super().get(path, **how)
 
 
-def test_a_store_that_shows_late_what_was_put_is_found_out_and_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conformance_reports_stale_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3dict._admin.conformance.features.OVER_ONE_SECOND", 0)
     names = ("GET If-None-Match", "GET Range", "dates")
     monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if feature.name in names])
@@ -170,10 +170,10 @@ class Unasked(AsyncMemoryStore):
         return found and NotModified()
 
 
-def test_a_store_that_answers_304_unasked_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conformance_reports_an_unconditional_304(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if feature.name == "GET Range"])
     [finding] = asyncio.run(run_suite(in_memory(Unasked), "scratch", None, rounds=1))
-    assert (Outcome.NO, "answered 304 to a GET without a condition") == (finding.verdict, finding.detail)
+    assert (finding.verdict, finding.detail) == (Outcome.NO, "answered 304 to a GET without a condition")
 
 
 class Counting(AsyncMemoryStore):
@@ -189,66 +189,66 @@ class Counting(AsyncMemoryStore):
         return super().__getattribute__(name)
 
 
-def test_it_takes_the_requests_that_it_says_and_leaves_nothing_behind() -> None:
+def test_conformance_makes_the_documented_requests_and_cleans_up() -> None:
     store = in_memory(Counting)
     asyncio.run(run_suite(store, "scratch", None))
     assert 2_500 < store.requests.total() < 3_200
     page = asyncio.run(store.list_page(""))
-    assert () == page.objects
+    assert page.objects == ()
 
 
-def test_what_fails_on_the_way_is_tried_anew(server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conformance_retries_failed_requests(server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "FEATURES", FEATURES[:2])
     with Proxy(server.url) as proxy:
         proxy.script(Fault("slow-down", "PutObject"))
         proxy.script(Fault("lost-response", "PutObject"))
         seen = look(quick(Client("b", endpoint_url=proxy.url, driver="boto3")))
-    assert {Outcome.YES} == set(verdicts(seen).values())
+    assert set(verdicts(seen).values()) == {Outcome.YES}
 
 
 def doctor(server: MisbehavingServer, *arguments: str) -> Answer:
     return answer("doctor", "--bucket", "b", "--endpoint-url", server.url, "--deep", *arguments)
 
 
-def test_the_doctor_looks_deep_when_asked_and_tells_what_is_missing(
-    server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_deep_reports_unsupported_features(server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if "DELETE" in feature.name])
     server.flaws.add(Deviation.DELETE_IGNORES_IF_MATCH)
     checks = {check["name"]: check for check in doctor(server, "--json").json["checks"]}
     tombstones = "without it: removing an entry leaves a small tombstone"
     found = checks["DELETE If-Match"]
-    assert ("warning", "answered 204 with a wrong ETag", tombstones) == tuple(
-        found[field] for field in ("status", "detail", "advice")
+    assert tuple(found[field] for field in ("status", "detail", "advice")) == (
+        "warning",
+        "answered 204 with a wrong ETag",
+        tombstones,
     )
-    assert "not tried" == checks["race of PUT and DELETE"]["status"]
+    assert checks["race of PUT and DELETE"]["status"] == "not tried"
     assert "- race of DELETE If-Match: DELETE If-Match is not honoured in the first place" in doctor(server).stdout
 
 
-def test_what_is_needed_and_missing_makes_the_doctor_fail(
+def test_doctor_deep_fails_without_a_required_feature(
     server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(suite, "FEATURES", FEATURES[:2])
     server.flaws.add(Deviation.PUT_IGNORES_IF_MATCH)
     done = doctor(server)
-    assert 1 == done.exit_code
+    assert done.exit_code == 1
     assert "✗ PUT If-Match: answered 200 with a wrong ETag" in done.stdout.splitlines()
     assert "✓ PUT If-None-Match: honoured" in done.stdout.splitlines()
 
 
-def test_to_look_deep_is_to_write(server: MisbehavingServer) -> None:
+def test_doctor_rejects_deep_with_read_only(server: MisbehavingServer) -> None:
     with pytest.raises(InvalidError, match="To look deep is to write"):
         list(diagnose(Client("b", endpoint_url=server.url), read_only=True, deep=True))
 
 
-def test_who_may_not_write_is_told_so(server: MisbehavingServer) -> None:
+def test_doctor_deep_reports_missing_write_permission(server: MisbehavingServer) -> None:
     with Proxy(server.url) as proxy:
         proxy.faults = [Fault("denied", "PutObject")]
         checks = list(diagnose(Client("b", endpoint_url=proxy.url, driver="boto3"), deep=True))
-    assert ("features", True) == (checks[-1].name, checks[-1].detail.startswith("not allowed: PutObject"))
+    assert (checks[-1].name, checks[-1].detail.startswith("not allowed: PutObject")) == ("features", True)
 
 
-def test_a_real_server_takes_nothing_damaged(seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_server_rejects_corrupt_puts(seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if feature.needs_corrupt_puts])
     seen = verdicts(look(Client(seaweedfs.bucket, prefix="damaged", endpoint_url=seaweedfs.url)))
-    assert {"Content-MD5": Outcome.YES, "x-amz-checksum-sha256": Outcome.YES, "whole puts": Outcome.YES} == seen
+    assert seen == {"Content-MD5": Outcome.YES, "x-amz-checksum-sha256": Outcome.YES, "whole puts": Outcome.YES}

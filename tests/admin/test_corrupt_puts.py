@@ -42,7 +42,7 @@ def server() -> Iterator[MisbehavingServer]:
 
 
 @pytest.mark.parametrize("kind", ["slow-down", "internal-error", "lost-request"])
-def test_no_answer_to_a_damaged_put_is_no_refusal(server: MisbehavingServer, kind: FaultKind) -> None:
+def test_corrupt_put_without_response_is_not_a_rejection(server: MisbehavingServer, kind: FaultKind) -> None:
     with Proxy(server.url) as proxy:
         puts = damaged_puts(proxy.url)
         for put in (puts.put_with_wrong_md5, puts.put_with_wrong_sha256):
@@ -51,22 +51,22 @@ def test_no_answer_to_a_damaged_put_is_no_refusal(server: MisbehavingServer, kin
                 run_blocking(put("k", b"damaged"))
 
 
-def test_a_put_that_cannot_be_begun_was_not_cut_off() -> None:
+def test_put_that_never_connected_was_not_interrupted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closing:
         url = f"http://127.0.0.1:{closing.getsockname()[1]}"
     with pytest.raises(UnavailableError):
         run_blocking(damaged_puts(url).put_truncated("k", bytes(10_000)))
 
 
-def test_through_a_proxy_nothing_is_cut_off(server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_put_is_skipped_behind_a_proxy(server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if feature.name == "whole puts"])
     client = Client("b", endpoint_url=server.url, driver="boto3")
     store, puts = client._store(aio=False), damaged_puts("http://store.example")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:8080")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     [finding] = run_blocking(run_suite(store, "scratch", puts, rounds=1))
-    assert (Outcome.SKIPPED, "the way to the store leads through a proxy") == (finding.verdict, finding.detail)
-    assert "" == damaged_puts(server.url).why_not_truncated()
+    assert (finding.verdict, finding.detail) == (Outcome.SKIPPED, "the way to the store leads through a proxy")
+    assert damaged_puts(server.url).why_not_truncated() == ""
 
 
 def certified(folder: Path) -> tuple[Path, Path]:
@@ -108,7 +108,7 @@ class Listener:
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_half_a_put_reaches_a_server_with_a_private_authority_that_is_trusted(
+def test_interrupted_put_trusts_a_configured_private_ca(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
 ) -> None:
     certificate, secret = certified(tmp_path)
@@ -125,4 +125,4 @@ def test_half_a_put_reaches_a_server_with_a_private_authority_that_is_trusted(
     finally:
         listener.close()
     head, _, body = listener.received.partition(b"\r\n\r\n")
-    assert (trusted, 5000 if trusted else 0) == (head.startswith(b"PUT /b/k HTTP/1.1\r\n"), len(body))
+    assert (head.startswith(b"PUT /b/k HTTP/1.1\r\n"), len(body)) == (trusted, 5000 if trusted else 0)

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,9 +57,8 @@ def name() -> str:
 
 
 @pytest.fixture
-def proxy(moto: Endpoint) -> Iterator[Proxy]:
-    with Proxy(moto.url) as between:
-        yield between
+def proxied_url(moto: Endpoint) -> str:
+    return moto.url
 
 
 @pytest.fixture
@@ -101,45 +99,45 @@ def about(what: str) -> Any:
     return lambda request: request.query == what
 
 
-def test_a_bucket_is_made_private_encrypted_and_swept(moto: Endpoint, s3: Any, name: str) -> None:
+def test_bucket_is_made_private_encrypted_and_swept(moto: Endpoint, s3: Any, name: str) -> None:
     done = init(name, moto.url)
-    assert (0, "Done.") == (done.exit_code, done.stdout.splitlines()[-1])
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "Done.")
     assert f"✓ bucket: changed: created {name}\n" in done.stdout
     assert "    + s3dict:s3dict:sweep-8d: Enabled, on s3dict/sweep-8d/: Expiration {Days: 8}\n" in done.stdout
     assert all(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"][block] for block in BLOCKS)
     encryption = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
-    assert [{"SSEAlgorithm": "AES256"}] == [rule["ApplyServerSideEncryptionByDefault"] for rule in encryption]
+    assert [rule["ApplyServerSideEncryptionByDefault"] for rule in encryption] == [{"SSEAlgorithm": "AES256"}]
     assert are_equal(OURS, rules_of(s3, name))
 
 
-def test_on_seaweedfs_what_it_does_not_offer_is_said_and_the_rest_is_done(seaweedfs: Endpoint, name: str) -> None:
+def test_init_on_seaweedfs_reports_unsupported_steps_and_does_the_rest(seaweedfs: Endpoint, name: str) -> None:
     first, second = init(name, seaweedfs.url, "--json"), init(name, seaweedfs.url, "--json")
     done = {"bucket": "changed", "public access": "unsupported", "encryption": "changed", "sweep rules": "changed"}
-    assert (0, done) == (first.exit_code, outcomes(first))
+    assert (first.exit_code, outcomes(first)) == (0, done)
     again = {"bucket": "unchanged", "encryption": "unchanged", "sweep rules": "unchanged"}
-    assert (0, done | again) == (second.exit_code, outcomes(second))
+    assert (second.exit_code, outcomes(second)) == (0, done | again)
     server = boto3.client("s3", endpoint_url=seaweedfs.url)
     assert are_equal(OURS, rules_of(server, name))
 
 
-def test_a_second_run_writes_nothing_and_says_so(proxy: Proxy, name: str) -> None:
+def test_second_run_writes_nothing_and_says_so(proxy: Proxy, name: str) -> None:
     init(name, proxy.url)
     with proxy.recording() as requests:
         done = init(name, proxy.url)
-    assert (0, "Nothing to change.") == (done.exit_code, done.stdout.splitlines()[-1])
-    assert (4, []) == (len(requests), writes(requests))
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "Nothing to change.")
+    assert (len(requests), writes(requests)) == (4, [])
 
 
-def test_a_dry_run_of_a_missing_bucket_shows_all_and_writes_nothing(proxy: Proxy, name: str) -> None:
+def test_dry_run_of_a_missing_bucket_shows_all_and_writes_nothing(proxy: Proxy, name: str) -> None:
     with proxy.recording() as requests:
         done, told = init(name, proxy.url, "--dry-run"), init(name, proxy.url, "--dry-run", "--json")
-    assert (0, "Nothing was changed: this was a dry run.") == (done.exit_code, done.stdout.splitlines()[-1])
-    assert {"planned"} == set(outcomes(told).values())
-    assert len(OURS) == done.stdout.count("    + s3dict:s3dict:")
-    assert ([], {404}) == (writes(requests), {request.status for request in requests})
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "Nothing was changed: this was a dry run.")
+    assert set(outcomes(told).values()) == {"planned"}
+    assert done.stdout.count("    + s3dict:s3dict:") == len(OURS)
+    assert (writes(requests), {request.status for request in requests}) == ([], {404})
 
 
-def test_a_dry_run_shows_what_would_be_different(proxy: Proxy, s3: Any, bucket: str) -> None:
+def test_dry_run_shows_pending_changes(proxy: Proxy, s3: Any, bucket: str) -> None:
     wrong = {**OURS[2], "Expiration": {"Days": 3}}
     stale = {**LOGS, "ID": "s3dict:s3dict:no-longer"}
     put_rules(s3, bucket, [LOGS, wrong, stale])
@@ -150,104 +148,102 @@ def test_a_dry_run_shows_what_would_be_different(proxy: Proxy, s3: Any, bucket: 
     becomes, was = (f"Enabled, on s3dict/sweep-8d/: Expiration {{Days: {days}}}" for days in (8, 3))
     assert f"    ~ s3dict:s3dict:sweep-8d: {becomes} (was: {was})\n" in done.stdout
     assert "    - s3dict:s3dict:no-longer: Enabled, on logs/: Expiration {Days: 30}\n" in done.stdout
-    assert ([], before) == (writes(requests), rules_of(s3, bucket))
+    assert (writes(requests), rules_of(s3, bucket)) == ([], before)
 
 
 @pytest.mark.parametrize("server", ["moto", "seaweedfs"])
-def test_rules_of_others_are_kept_as_they_are(server: str, name: str, request: pytest.FixtureRequest) -> None:
+def test_foreign_rules_are_kept_unchanged(server: str, name: str, request: pytest.FixtureRequest) -> None:
     endpoint: Endpoint = request.getfixturevalue(server)
     s3 = boto3.client("s3", endpoint_url=endpoint.url)
     s3.create_bucket(Bucket=name)
     put_rules(s3, name, FOREIGN)
     before = rules_of(s3, name)
-    assert 0 == init(name, endpoint.url).exit_code
-    assert before == rules_of(s3, name)[: len(FOREIGN)]
-    assert 0 == init(name, endpoint.url, "--prefix", "teams/b").exit_code
-    assert before == rules_of(s3, name)[: len(FOREIGN)]
+    assert init(name, endpoint.url).exit_code == 0
+    assert rules_of(s3, name)[: len(FOREIGN)] == before
+    assert init(name, endpoint.url, "--prefix", "teams/b").exit_code == 0
+    assert rules_of(s3, name)[: len(FOREIGN)] == before
     assert are_equal([*before, *OURS, *lifecycle_rules("teams/b")], rules_of(s3, name))
 
 
-def test_rules_of_the_older_spelling_are_joined_in_theirs(moto: Endpoint, s3: Any, bucket: str) -> None:
+def test_legacy_form_of_rules_is_kept(moto: Endpoint, s3: Any, bucket: str) -> None:
     theirs = {"ID": "old", "Status": "Enabled", "Prefix": "logs/", "Expiration": {"Days": 30}}
     put_rules(s3, bucket, [theirs])
-    assert "changed" == outcomes(init(bucket, moto.url, "--json"))["sweep rules"]
-    assert theirs == rules_of(s3, bucket)[0]
+    assert outcomes(init(bucket, moto.url, "--json"))["sweep rules"] == "changed"
+    assert rules_of(s3, bucket)[0] == theirs
     assert not any("Filter" in rule for rule in rules_of(s3, bucket))
-    assert "unchanged" == outcomes(init(bucket, moto.url, "--json"))["sweep rules"]
+    assert outcomes(init(bucket, moto.url, "--json"))["sweep rules"] == "unchanged"
 
 
-def test_the_size_from_which_objects_move_to_other_classes_is_kept(
-    moto: Endpoint, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_minimum_transition_size_is_kept(moto: Endpoint, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # moto always says the default, which is also what a write that does not mention it goes back to.
     read, written = BucketAdmin.lifecycle, list[Lifecycle]()
     monkeypatch.setattr(BucketAdmin, "lifecycle", lambda self: replace(read(self), minimum_size="varies"))
     monkeypatch.setattr(BucketAdmin, "put_lifecycle", lambda self, lifecycle: written.append(lifecycle))
     init(bucket, moto.url)
-    assert [Lifecycle(OURS, "varies")] == written
+    assert written == [Lifecycle(OURS, "varies")]
 
 
-def test_a_rule_of_ours_that_was_changed_is_put_right(moto: Endpoint, s3: Any, bucket: str) -> None:
+def test_modified_managed_rule_is_restored(moto: Endpoint, s3: Any, bucket: str) -> None:
     put_rules(s3, bucket, [{**OURS[2], "Status": "Disabled"}, {**LOGS, "ID": "s3dict:s3dict:no-longer"}])
-    assert 0 == init(bucket, moto.url).exit_code
+    assert init(bucket, moto.url).exit_code == 0
     assert are_equal(OURS, rules_of(s3, bucket))
 
 
-def test_an_encryption_that_is_there_stays(moto: Endpoint, s3: Any, bucket: str) -> None:
+def test_existing_encryption_is_kept(moto: Endpoint, s3: Any, bucket: str) -> None:
     default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "arn:aws:kms:us-east-1:1:key/k"}
     rules = [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]
     s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
     done = init(bucket, moto.url)
     assert "✓ encryption: new objects are encrypted: aws:kms\n" in done.stdout
-    assert rules == s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"] == rules
 
 
 @pytest.mark.parametrize("blocks_acls", [True, False])
-def test_a_gap_in_the_public_access_block_is_closed_and_beside_aws_one_that_stops_ceph_stays_as_it_is(
+def test_gap_in_the_public_access_block_is_closed_and_beside_aws_one_that_stops_ceph_stays_as_it_is(
     moto: Endpoint, s3: Any, bucket: str, blocks_acls: bool
 ) -> None:
     blocks = dict.fromkeys(BLOCKS, True) | {"BlockPublicAcls": blocks_acls}
     gap = blocks | {"BlockPublicPolicy": False}
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=gap)
-    assert "changed" == outcomes(init(bucket, moto.url, "--json"))["public access"]
-    assert blocks == s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    assert outcomes(init(bucket, moto.url, "--json"))["public access"] == "changed"
+    assert s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"] == blocks
 
 
-def test_a_rule_of_others_that_deletes_living_entries_is_warned_of(moto: Endpoint, s3: Any, bucket: str) -> None:
+def test_foreign_rule_deleting_live_entries_is_a_warning(moto: Endpoint, s3: Any, bucket: str) -> None:
     put_rules(s3, bucket, [LOGS, {**LOGS, "ID": "tidy", "Filter": {"Prefix": ""}}])
     done = init(bucket, moto.url)
     assert "still in use under s3dict/: tidy\n" in done.stdout
-    assert (0, True) == (done.exit_code, "! other rules" in done.stdout)
+    assert (done.exit_code, "! other rules" in done.stdout) == (0, True)
 
 
-def test_a_bucket_of_somebody_else_is_a_clear_error(proxy: Proxy, name: str) -> None:
+def test_bucket_of_another_account_is_a_clear_error(proxy: Proxy, name: str) -> None:
     proxy.rewrite = lambda request, told: refusal(409, "BucketAlreadyExists") if request.method == "PUT" else told
     done = init(name, proxy.url)
-    assert (1, 1) == (done.exit_code, done.stdout.count("\n"))
+    assert (done.exit_code, done.stdout.count("\n")) == (1, 1)
     assert f"✗ bucket: The bucket '{name}' belongs to somebody else: names are shared by all accounts" in done.stdout
 
 
-def test_a_bucket_that_does_not_let_us_look_is_a_clear_error(proxy: Proxy, bucket: str) -> None:
+def test_unreadable_bucket_is_a_clear_error(proxy: Proxy, bucket: str) -> None:
     proxy.faults = [Fault("denied", "HeadBucket")]
     done = init(bucket, proxy.url)
-    assert (1, 1) == (done.exit_code, done.stdout.count("\n"))
+    assert (done.exit_code, done.stdout.count("\n")) == (1, 1)
     assert "Lacking is s3:ListBucket" in done.stdout
     assert "the bucket belongs to somebody else: choose another name" in done.stdout
 
 
-def test_a_bucket_that_we_make_at_the_same_time_elsewhere_is_ours(proxy: Proxy, name: str) -> None:
+def test_concurrent_creation_of_the_bucket_succeeds(proxy: Proxy, name: str) -> None:
     def rewrite(request: Request, told: Any) -> Any:
         return refusal(409, "BucketAlreadyOwnedByYou") if (request.method, request.query) == ("PUT", "") else told
 
     proxy.rewrite = rewrite
     done = init(name, proxy.url, "--json")
-    assert (0, "changed") == (done.exit_code, outcomes(done)["bucket"])
+    assert (done.exit_code, outcomes(done)["bucket"]) == (0, "changed")
 
 
-def test_a_server_without_lifecycle_rules_fails_and_it_is_said_what_that_means(name: str) -> None:
+def test_server_without_lifecycle_rules_fails_with_the_consequence(name: str) -> None:
     with MisbehavingServer() as server:
         done = init(name, server.url)
-    assert 1 == done.exit_code
+    assert done.exit_code == 1
     assert "! public access: The store cannot do what was asked" in done.stdout
     assert "! encryption: The store cannot do what was asked" in done.stdout
     assert "✗ sweep rules: The store cannot do what was asked" in done.stdout
@@ -255,16 +251,16 @@ def test_a_server_without_lifecycle_rules_fails_and_it_is_said_what_that_means(n
     assert "What a dict returns is not affected" in done.stdout
 
 
-def test_a_setting_that_the_server_takes_and_forgets_counts_as_unsupported(proxy: Proxy, bucket: str) -> None:
+def test_setting_accepted_but_not_stored_is_unsupported(proxy: Proxy, bucket: str) -> None:
     def rewrite(request: Request, told: Any) -> Any:
         forgets = (request.method, request.query) == ("GET", "publicAccessBlock")
         return refusal(404, "NoSuchPublicAccessBlockConfiguration") if forgets else told
 
     proxy.rewrite = rewrite
-    assert "unsupported" == outcomes(init(bucket, proxy.url, "--json"))["public access"]
+    assert outcomes(init(bucket, proxy.url, "--json"))["public access"] == "unsupported"
 
 
-def test_what_a_server_refuses_in_words_of_its_own_is_unsupported_but_denial_is_not(proxy: Proxy, bucket: str) -> None:
+def test_unknown_rejection_is_unsupported_and_denial_is_an_error(proxy: Proxy, bucket: str) -> None:
     def rewrite(request: Request, told: Any) -> Any:
         return refusal(400, "InvalidArgument") if request.query == "encryption" else told
 
@@ -272,11 +268,11 @@ def test_what_a_server_refuses_in_words_of_its_own_is_unsupported_but_denial_is_
     proxy.faults = [Fault("denied", when=about("publicAccessBlock"))]
     done = init(bucket, proxy.url, "--json")
     expected = {"bucket": "unchanged", "public access": "failed", "encryption": "unsupported", "sweep rules": "changed"}
-    assert (1, expected) == (done.exit_code, outcomes(done))
+    assert (done.exit_code, outcomes(done)) == (1, expected)
     assert "s3:GetBucketPublicAccessBlock" in done.json["steps"][1]["detail"]
 
 
-def test_rules_that_another_wrote_between_our_look_and_our_write_are_noticed(
+def test_rules_written_concurrently_are_detected(
     moto: Endpoint, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = BucketAdmin.put_lifecycle
@@ -287,11 +283,11 @@ def test_rules_that_another_wrote_between_our_look_and_our_write_are_noticed(
 
     monkeypatch.setattr(BucketAdmin, "put_lifecycle", put_and_lose)
     done = init(bucket, moto.url)
-    assert 1 == done.exit_code
+    assert done.exit_code == 1
     assert "✗ sweep rules: the rules read back are not those written: somebody else changed them" in done.stdout
 
 
-def test_rules_that_show_only_after_a_while_are_waited_for(proxy: Proxy, bucket: str) -> None:
+def test_eventually_consistent_rules_are_awaited(proxy: Proxy, bucket: str) -> None:
     late = iter([True, True, True])  # the first look is before the write
 
     def rewrite(request: Request, told: Any) -> Any:
@@ -299,41 +295,41 @@ def test_rules_that_show_only_after_a_while_are_waited_for(proxy: Proxy, bucket:
         return refusal(404, "NoSuchLifecycleConfiguration") if looks and next(late, False) else told
 
     proxy.rewrite = rewrite
-    assert "changed" == outcomes(init(bucket, proxy.url, "--json"))["sweep rules"]
+    assert outcomes(init(bucket, proxy.url, "--json"))["sweep rules"] == "changed"
 
 
 def test_options_fall_back_on_the_environment(moto: Endpoint, s3: Any, name: str) -> None:
     env = {"S3DICT_BUCKET": name, "S3DICT_ENDPOINT_URL": moto.url, "S3DICT_PREFIX": "from/env"}
     done = answer("init", variables=env)
-    assert 0 == done.exit_code
+    assert done.exit_code == 0
     assert are_equal(lifecycle_rules("from/env"), rules_of(s3, name))
 
 
-def test_json_tells_where_and_what(moto: Endpoint, name: str) -> None:
+def test_json_contains_location_and_steps(moto: Endpoint, name: str) -> None:
     done = init(name, moto.url, "--json").json
     where = {"bucket": name, "prefix": "s3dict", "endpoint_url": moto.url, "ok": True, "dry_run": False}
-    assert where == {field: done[field] for field in where}
-    assert {"name", "outcome", "detail", "changes"} == set(done["steps"][0])
+    assert {field: done[field] for field in where} == where
+    assert set(done["steps"][0]) == {"name", "outcome", "detail", "changes"}
     assert {step["outcome"] for step in done["steps"]} <= {outcome.value for outcome in Outcome}
 
 
-def test_without_a_bucket_or_with_one_in_memory_there_is_nothing_to_set_up() -> None:
-    assert 2 == answer("init").exit_code
+def test_init_requires_a_bucket_outside_of_memory() -> None:
+    assert answer("init").exit_code == 2
     done = answer("init", "--bucket", "b", variables={"S3DICT_DRIVER": "memory"})
     assert isinstance(done.error, InvalidError)
     assert "unset S3DICT_DRIVER" in str(done.error)
 
 
-def test_it_runs_as_a_process_and_an_error_is_one_line(moto: Endpoint, s3: Any, name: str) -> None:
+def test_init_process_reports_an_error_on_one_line(moto: Endpoint, s3: Any, name: str) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "error", "-m", "s3dict", "init", "--endpoint-url", moto.url, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
     done = run("--bucket", name)
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
     assert are_equal(OURS, rules_of(s3, name))
     wrong = run("--bucket", name, "--prefix", "x" * 201)
-    assert (1, 1, "") == (wrong.returncode, wrong.stderr.count("\n"), wrong.stdout)
+    assert (wrong.returncode, wrong.stderr.count("\n"), wrong.stdout) == (1, 1, "")
     assert wrong.stderr.startswith("s3dict: Invalid prefix")
 
 
@@ -373,14 +369,14 @@ def test_on_aws_the_bucket_is_in_the_region_and_the_caller_has_a_name() -> None:
         text=True,
         check=False,
     )
-    assert 0 == done.returncode, done.stderr
+    assert done.returncode == 0, done.stderr
     there, virginia, blocks, first, second, right, elsewhere = json.loads(done.stdout)
-    assert ("eu-central-1", None) == (there, virginia)
+    assert (there, virginia) == ("eu-central-1", None)
     assert dict.fromkeys((*BLOCKS, "BlockPublicAcls"), True) == blocks
-    assert "created in-frankfurt in eu-central-1" == first["steps"][0]["detail"]
-    assert {"unchanged"} == {step["outcome"] for step in second["steps"]}
+    assert first["steps"][0]["detail"] == "created in-frankfurt in eu-central-1"
+    assert {step["outcome"] for step in second["steps"]} == {"unchanged"}
     checks = {check["name"]: check for check in right["checks"]}
-    assert ("ok", "eu-central-1") == (checks["region"]["status"], checks["region"]["detail"])
+    assert (checks["region"]["status"], checks["region"]["detail"]) == ("ok", "eu-central-1")
     assert checks["credentials"]["detail"].startswith("arn:aws:sts::123456789012:")
     region = next(check for check in elsewhere["checks"] if check["name"] == "region")
-    assert ("warning", "set AWS_DEFAULT_REGION=eu-central-1") == (region["status"], region["advice"])
+    assert (region["status"], region["advice"]) == ("warning", "set AWS_DEFAULT_REGION=eu-central-1")

@@ -44,7 +44,7 @@ class Environment:
             # obstore's driver knows that no clock runs so fast: it would go by ours.
             self.client = Client(_BUCKET, endpoint_url=proxy.url, driver="boto3")
             outcomes = {step.name: step.outcome for step in provision(Client(_BUCKET, endpoint_url=gateway.url))}
-            assert Outcome.CHANGED == outcomes["sweep rules"], outcomes
+            assert outcomes["sweep rules"] == Outcome.CHANGED, outcomes
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Environment:

@@ -36,13 +36,13 @@ def data(name: str, sweep: str = "sweep-8d") -> str:
     return f"{sweep}/named/main/{name}/"
 
 
-def test_the_probe_finds_out_what_ceph_16_honours(place: Environment, gateway: CephGateway) -> None:
+def test_probe_detects_capabilities_of_ceph_16(place: Environment, gateway: CephGateway) -> None:
     if gateway.version() != 16:
         pytest.skip(f"this is Ceph {gateway.version()}, and other versions honour more")
     place.dict("probed")
     expected = {"quoted_etags": False, "conditional_delete": False, "conditional_copy": False}
-    assert expected == json.loads(place.read("store.json"))["store"]
-    assert expected == json.loads(place.read("manifests/main/probed.json"))["store"]
+    assert json.loads(place.read("store.json"))["store"] == expected
+    assert json.loads(place.read("manifests/main/probed.json"))["store"] == expected
 
 
 def what_nobody_reads_is_swept(place: Environment) -> None:
@@ -52,7 +52,7 @@ def what_nobody_reads_is_swept(place: Environment) -> None:
     assert ENTRIES.keys() == set(d.keys())
     calendar.wait_until(SWEEP)
     place.wait_until_left(0, data("unread"))
-    assert {} == d.get_many(ENTRIES)
+    assert d.get_many(ENTRIES) == {}
 
 
 def what_is_over_is_never_returned(place: Environment) -> None:
@@ -81,8 +81,8 @@ def what_is_only_read_stays(place: Environment) -> None:
     for day in range(TTL - 1, SIX_WEEKS + 1, TTL - 1):
         calendar.wait_until(day)
         for name, d in dicts.items():
-            assert ENTRIES == reads[name](d), f"read by {name} on day {day}"
-    assert 0 == sum(place.swept(data(f"read-by-{name}")) for name in dicts)
+            assert reads[name](d) == ENTRIES, f"read by {name} on day {day}"
+    assert sum(place.swept(data(f"read-by-{name}")) for name in dicts) == 0
 
 
 def what_has_no_ttl_and_all_manifests_stay(place: Environment) -> None:
@@ -92,10 +92,10 @@ def what_has_no_ttl_and_all_manifests_stay(place: Environment) -> None:
     places = (data("kept", "keep"), "manifests/main/kept.json", "manifests/main/idle.json", "store.json")
     before = [place.listing(where) for where in places]
     calendar.wait_until(SIX_WEEKS)
-    assert before == [place.listing(where) for where in places]
-    assert [len(ENTRIES), 1, 1, 1] == list(map(len, before))
-    assert ENTRIES == dict(kept.items())
-    assert 0 == place.dict("idle").len()
+    assert [place.listing(where) for where in places] == before
+    assert list(map(len, before)) == [len(ENTRIES), 1, 1, 1]
+    assert dict(kept.items()) == ENTRIES
+    assert place.dict("idle").len() == 0
 
 
 def an_open_ephemeral_dict_goes_on(place: Environment) -> None:
@@ -104,23 +104,23 @@ def an_open_ephemeral_dict_goes_on(place: Environment) -> None:
         for day in range(0, SIX_WEEKS + 1, TTL - 1):
             calendar.wait_until(day)
             d[day] = day
-            assert set(range(0, day + 1, TTL - 1)) == set(dict(d.items()))
-        assert SIX_WEEKS == Dict.from_id(d.object_id, place.client)[SIX_WEEKS]
+            assert set(dict(d.items())) == set(range(0, day + 1, TTL - 1))
+        assert Dict.from_id(d.object_id, place.client)[SIX_WEEKS] == SIX_WEEKS
         manifest, paths = manifest_and_data(d.object_id)
-        assert [1, 8] == [len(place.listing(where)) for where in (manifest, paths)]
-    assert [0, 0] == [len(place.listing(where)) for where in (manifest, paths)]
+        assert [len(place.listing(where)) for where in (manifest, paths)] == [1, 8]
+    assert [len(place.listing(where)) for where in (manifest, paths)] == [0, 0]
 
 
 def what_a_dead_process_left_of_an_ephemeral_dict_is_swept(place: Environment) -> None:
     note = place.dict("note")
     with Workers() as workers:
-        assert [KILLED] == workers.run(1, abandon, note, entries=len(ENTRIES))
+        assert workers.run(1, abandon, note, entries=len(ENTRIES)) == [KILLED]
     calendar = Calendar()
     manifest, paths = manifest_and_data(note["abandoned"])
-    assert [1, len(ENTRIES)] == [len(place.listing(where)) for where in (manifest, paths)]
+    assert [len(place.listing(where)) for where in (manifest, paths)] == [1, len(ENTRIES)]
     calendar.wait_until(2)
     place.wait_until_left(0, manifest)
-    assert len(ENTRIES) == len(place.listing(paths))
+    assert len(place.listing(paths)) == len(ENTRIES)
     with pytest.raises(NotFoundError):
         Dict.from_id(note["abandoned"], place.client).hydrate()
     calendar.wait_until(SWEEP)
@@ -135,15 +135,15 @@ def manifest_and_data(object_id: str) -> tuple[str, str]:
 def tombstones_are_swept(place: Environment) -> None:
     d, calendar = place.dict("popped"), Calendar()
     d.update(ENTRIES)
-    assert ENTRIES == d.pop_many(ENTRIES)
-    assert [TOMBSTONE_BYTES] * len(ENTRIES) == [size for _, size in place.listing(data("popped")).values()]
+    assert d.pop_many(ENTRIES) == ENTRIES
+    assert [size for _, size in place.listing(data("popped")).values()] == [TOMBSTONE_BYTES] * len(ENTRIES)
     assert all(d.put(n, "again", skip_if_exists=True) for n in range(10))
     calendar.wait_until(TTL - 1)
     again = dict.fromkeys(range(10), "again")
-    assert again == d.get_many(ENTRIES)
+    assert d.get_many(ENTRIES) == again
     calendar.wait_until(SWEEP)
     place.wait_until_left(len(again), data("popped"))
-    assert again == dict(d.items())
+    assert dict(d.items()) == again
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -166,7 +166,9 @@ def six_weeks(place: Environment) -> Iterator[Mapping[Scenario, Future[None]]]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_in_six_weeks(six_weeks: Mapping[Scenario, Future[None]], scenario: Scenario) -> None:
+def test_entries_are_renewed_or_swept_over_six_weeks(
+    six_weeks: Mapping[Scenario, Future[None]], scenario: Scenario
+) -> None:
     six_weeks[scenario].result()
 
 
@@ -221,12 +223,12 @@ def test_nothing_is_lost_and_nothing_comes_back_among_readers_writers_and_the_sw
     diaries: list[JournalFile] = workers.run(PROCESSES, live, d, keys=900, days=16, renewal=Renewal.PROPER)
     counts = figures(place, "shared", diaries)
     print(counts)
-    assert [] == faults(visits_by_key(diaries)), story(visits_by_key(diaries))
+    assert faults(visits_by_key(diaries)) == [], story(visits_by_key(diaries))
     assert all(counts[name] > 0 for name in ("renewals", "values kept by reading", "objects swept"))
 
 
-def test_the_test_above_notices_when_reading_renews_nothing(place: Environment, workers: Workers) -> None:
+def test_workload_detects_missing_renewals(place: Environment, workers: Workers) -> None:
     d = place.dict("not-renewed")
     diaries: list[JournalFile] = workers.run(PROCESSES, live, d, keys=300, days=10, renewal=Renewal.NONE)
     print(figures(place, "not-renewed", diaries))
-    assert {"lost"} == {fault.split()[2].rstrip(":") for fault in faults(visits_by_key(diaries))}
+    assert {fault.split()[2].rstrip(":") for fault in faults(visits_by_key(diaries))} == {"lost"}

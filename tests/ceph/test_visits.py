@@ -46,8 +46,8 @@ def found(*visits: Visit) -> list[str]:
         [put(0), Visit(7.9, 8.3, saw="v", renews=True), get(8.1, ABSENT), get(9)],
     ],
 )
-def test_what_may_be_is_accepted(visits: list[Visit]) -> None:
-    assert [] == found(*visits)
+def test_possible_visits_are_accepted(visits: list[Visit]) -> None:
+    assert found(*visits) == []
 
 
 @pytest.mark.parametrize(
@@ -67,5 +67,5 @@ def test_what_may_be_is_accepted(visits: list[Visit]) -> None:
         ("taken twice", [put(0), Visit(1, 2, saw="v", made=ABSENT), Visit(1, 2, saw="v", made=ABSENT)]),
     ],
 )
-def test_what_may_not_be_is_found(fault: str, visits: list[Visit]) -> None:
-    assert [fault] == found(*visits)
+def test_impossible_visits_are_reported(fault: str, visits: list[Visit]) -> None:
+    assert found(*visits) == [fault]

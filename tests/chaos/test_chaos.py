@@ -44,26 +44,24 @@ SCENARIOS: dict[str, Callable[[Lab], Result]] = {
 
 def check(result: Result) -> None:
     print(f"{result.scenario}: {result.operations} operations, {result.injected}, {result.noted}")
-    assert () == result.violations
+    assert result.violations == ()
     assert result.operations > 0
     assert all(result.injected.values())
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
-def test_nothing_that_was_promised_is_broken_when(scenario: Callable[[Lab], Result], lab: Lab) -> None:
+def test_scenario_breaks_no_guarantee(scenario: Callable[[Lab], Result], lab: Lab) -> None:
     check(scenario(lab))
 
 
-def test_nothing_that_was_promised_is_broken_when_the_disk_is_full(lab: Lab) -> None:
+def test_full_disk_breaks_no_guarantee(lab: Lab) -> None:
     try:
         check(disk_full(lab))
     except NotPossibleError as error:
         pytest.skip(str(error))
 
 
-def test_nothing_that_was_promised_is_broken_when_the_gateway_is_killed(
-    lab: Lab, request: pytest.FixtureRequest
-) -> None:
+def test_killed_gateway_breaks_no_guarantee(lab: Lab, request: pytest.FixtureRequest) -> None:
     if not request.config.getoption("--ceph", default=False):
         pytest.skip("Ceph is an installation: pytest --ceph tests/chaos")
     check(radosgw_killed(lab))
@@ -82,7 +80,7 @@ def d(client: Client) -> Dict[Any, Any]:
     return Dict.from_name("d", create_if_missing=True, client=client)
 
 
-def test_what_no_order_explains_is_found(lab: Lab, client: Client, tmp_path: Path) -> None:
+def test_unexplainable_history_is_reported(lab: Lab, client: Client, tmp_path: Path) -> None:
     """That the checker finds planted bugs is for the tests of histories; here, that it is asked, of what is there."""
     rounds, course = Rounds(lab, client), Progress(tmp_path, "r", 0, ("a",), 60)
     with Recorder(tmp_path, "p") as recorder, recorder.operation("a", Put("acknowledged")) as running:
@@ -92,38 +90,38 @@ def test_what_no_order_explains_is_found(lab: Lab, client: Client, tmp_path: Pat
     assert "no order of these operations explains" in rounds.violations[0]
 
 
-def test_a_counter_that_is_not_what_was_counted_is_found(lab: Lab, d: Dict[Any, Any], client: Client) -> None:
+def test_wrong_counter_is_reported(lab: Lab, d: Dict[Any, Any], client: Client) -> None:
     rounds = Rounds(lab, client)
     for count, is_fine in ((4, False), (5, True), (7, True), (8, False)):
         d[COUNTER] = count
         assert is_fine is not bool(rounds.check_count([Counted(certain=2), Counted(certain=3, uncertain=2)]))
 
 
-def test_an_entry_that_is_lost_or_torn_is_found(d: Dict[Any, Any], client: Client, tmp_path: Path) -> None:
+def test_lost_or_torn_entry_is_reported(d: Dict[Any, Any], client: Client, tmp_path: Path) -> None:
     diary = JournalFile(tmp_path, "p")
     for _ in range(3):
         run_blocking(diary.write(AnyMode(d, Mode.SYNC)))
     with faults(client, "unreachable", operation="put"):
         run_blocking(diary.write(AnyMode(d, Mode.SYNC)))
     diary.close()
-    assert Findings(acknowledged=3, begun=4, violations=()) == check_diaries(tmp_path, d)
+    assert check_diaries(tmp_path, d) == Findings(acknowledged=3, begun=4, violations=())
     del d["p", 1]
     d["p", 2] = b"half"
     lost, torn = "the acknowledged entry 1 of p is lost", "the entry 2 of p is torn"
-    assert (lost, torn) == check_diaries(tmp_path, d).violations
+    assert check_diaries(tmp_path, d).violations == (lost, torn)
 
 
-def test_a_dict_that_is_torn_or_unusable_is_found(d: Dict[Any, Any], client: Client) -> None:
+def test_torn_or_unusable_dict_is_reported(d: Dict[Any, Any], client: Client) -> None:
     d[1] = value_of("d", 1)
-    assert [] == list(check_dict(client, "d"))
+    assert list(check_dict(client, "d")) == []
     d[2] = value_of("d", 1)
-    assert ["the entries [2] of d are torn"] == list(check_dict(client, "d"))
+    assert list(check_dict(client, "d")) == ["the entries [2] of d are torn"]
     with faults(client, "denied", operation="put"):
         assert any("not usable" in said for said in check_dict(client, "d"))
 
 
-def test_a_lock_that_stays_is_found(d: Dict[Any, Any]) -> None:
-    assert [] == check_locks(d, patience=0)
+def test_leftover_lock_is_reported(d: Dict[Any, Any]) -> None:
+    assert check_locks(d, patience=0) == []
     with d.lock("lock 1"):
         [said] = check_locks(d, patience=0)
     assert "The lock 'lock 1' of Dict 'd'" in said
@@ -133,15 +131,15 @@ def test_a_lock_that_stays_is_found(d: Dict[Any, Any]) -> None:
     ("name", "a_sample", "is_found"),
     [("memory", 0.1, False), ("memory", 0.6, True), ("tasks", 2.0, True), ("sockets", 2.0, True), ("threads", 1, True)],
 )
-def test_what_grows_is_found(name: str, a_sample: float, is_found: bool) -> None:
+def test_growing_resource_is_reported(name: str, a_sample: float, is_found: bool) -> None:
     calm = Sample(seconds=0, memory=90, threads=10, tasks=64, fds=70, sockets=60, operations=0)
     samples = [replace(calm, **{name: getattr(calm, name) + a_sample * n}) for n in range(100)]
-    assert is_found == bool(growth(samples))
+    assert bool(growth(samples)) == is_found
 
 
-def test_a_task_that_is_left_behind_is_found(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftover_task_is_reported(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.chaos.soak._SETTLE_SECONDS", 0)
     for leak, is_found in ((None, False), ("tasks", True)):
         soaked = Soaked(d, Load({}, seconds=0.1, tasks=2, leak=leak))
         asyncio.run(soaked.run())
-        assert is_found == any("tasks" in said for said in remnants(soaked.before, soaked.settle()))
+        assert any("tasks" in said for said in remnants(soaked.before, soaked.settle())) == is_found

@@ -49,7 +49,7 @@ def snapshot(bucket: MemoryBucket) -> list[str]:
     return sorted(bucket.objects)
 
 
-def test_where_nothing_is_left_over_it_says_so(configured: Client, bucket: MemoryBucket) -> None:
+def test_gc_reports_nothing_to_collect(configured: Client, bucket: MemoryBucket) -> None:
     for name, ttl in (("a", None), ("b", timedelta(days=1)), ("c", timedelta(days=300))):
         make(name, configured, ttl=ttl)
     before = snapshot(bucket)
@@ -59,12 +59,12 @@ def test_where_nothing_is_left_over_it_says_so(configured: Client, bucket: Memor
         done.stdout,
         done.stderr,
     )
-    assert {"dry_run": False, "garbage": []} == answer("gc", "--json").json
-    assert before == snapshot(bucket)
+    assert answer("gc", "--json").json == {"dry_run": False, "garbage": []}
+    assert snapshot(bucket) == before
 
 
 @pytest.mark.parametrize("ttl", [None, *(timedelta(days=days) * 7 / 8 for days in SWEEP_DAYS)], ids=str)
-def test_what_an_interrupted_delete_left_is_found_in_every_class_and_removed(
+def test_gc_removes_leftovers_of_interrupted_deletes_in_every_sweep_class(
     configured: Client, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch, ttl: timedelta | None
 ) -> None:
     kept = make("kept", configured, ttl=ttl)
@@ -73,16 +73,16 @@ def test_what_an_interrupted_delete_left_is_found_in_every_class_and_removed(
     with gone.lock("l"):
         pass
     interrupt_delete("gone", configured, monkeypatch)
-    assert before != snapshot(bucket)
+    assert snapshot(bucket) != before
     done = answer("gc", "--yes", "--json")
     garbage = done.json["garbage"][0]
-    assert [gone.object_id] == ids(done)
-    assert ("gone", "main", 3, True) == tuple(garbage[field] for field in ("name", "environment", "objects", "removed"))
-    assert before == snapshot(bucket)
-    assert 2 == kept.len()
+    assert ids(done) == [gone.object_id]
+    assert tuple(garbage[field] for field in ("name", "environment", "objects", "removed")) == ("gone", "main", 3, True)
+    assert snapshot(bucket) == before
+    assert kept.len() == 2
 
 
-def test_it_asks_and_a_dry_run_removes_nothing(
+def test_gc_asks_first_and_dry_run_removes_nothing(
     configured: Client, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = make("gone", configured)
@@ -90,38 +90,36 @@ def test_it_asks_and_a_dry_run_removes_nothing(
     left = snapshot(bucket)
     for arguments, stdin, code in ((("--dry-run",), None, 0), ((), "n\n", 1), ((), "", 1)):
         done = answer("gc", *arguments, stdin=stdin)
-        assert code == done.exit_code
+        assert done.exit_code == code
         assert f"gone\tmain\t{gone.object_id}\t2\t" in done.stdout
         assert "of 1 dict that are gone" in done.stderr
-        assert left == snapshot(bucket)
-    assert [False] == [garbage["removed"] for garbage in answer("gc", "--dry-run", "--json").json["garbage"]]
+        assert snapshot(bucket) == left
+    assert [garbage["removed"] for garbage in answer("gc", "--dry-run", "--json").json["garbage"]] == [False]
     assert "│ gone" in shown("gc", "--dry-run")[0]
     done = answer("gc", stdin="y\n")
-    assert (0, True) == (done.exit_code, "Remove 2 objects?" in done.stderr)
-    assert [] == [path for path in snapshot(bucket) if "/entries/" in path]
+    assert (done.exit_code, "Remove 2 objects?" in done.stderr) == (0, True)
+    assert [path for path in snapshot(bucket) if "/entries/" in path] == []
 
 
-def test_a_dict_made_again_under_the_name_keeps_its_data(configured: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gc_keeps_data_of_a_recreated_dict(configured: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     old = make("d", configured)
     interrupt_delete("d", configured, monkeypatch)
     new = make("d", configured, entries=3)
-    assert [old.object_id] == ids(answer("gc", "--yes", "--json"))
-    assert 3 == new.len()
+    assert ids(answer("gc", "--yes", "--json")) == [old.object_id]
+    assert new.len() == 3
 
 
-def test_an_ephemeral_dict_is_garbage_without_its_manifest_only(configured: Client, bucket: MemoryBucket) -> None:
+def test_gc_keeps_ephemeral_dicts_with_a_manifest(configured: Client, bucket: MemoryBucket) -> None:
     with Dict.ephemeral(client=configured) as handle:
         handle["k"] = 1
-        assert [] == ids(answer("gc", "--yes", "--json"))
+        assert ids(answer("gc", "--yes", "--json")) == []
         manifest = next(path for path in bucket.objects if path.startswith("s3dict/ephemeral/"))
         bucket.remove(manifest)
-        assert [handle.object_id] == ids(answer("gc", "--yes", "--json"))
-    assert [] == [path for path in bucket.objects if "/entries/" in path]
+        assert ids(answer("gc", "--yes", "--json")) == [handle.object_id]
+    assert [path for path in bucket.objects if "/entries/" in path] == []
 
 
-def test_a_dict_whose_manifest_cannot_be_read_or_is_of_another_keeps_its_data(
-    configured: Client, bucket: MemoryBucket
-) -> None:
+def test_gc_keeps_data_under_an_unreadable_manifest(configured: Client, bucket: MemoryBucket) -> None:
     for name in ("newer", "damaged", "copied", "source"):
         make(name, configured)
     manifests = "s3dict/manifests/main/"
@@ -129,11 +127,11 @@ def test_a_dict_whose_manifest_cannot_be_read_or_is_of_another_keeps_its_data(
     bucket.write(f"{manifests}damaged.json", b"")
     bucket.write(f"{manifests}copied.json", bucket.objects[f"{manifests}source.json"].body)
     before = snapshot(bucket)
-    assert [] == ids(answer("gc", "--yes", "--json"))
-    assert before == snapshot(bucket)
+    assert ids(answer("gc", "--yes", "--json")) == []
+    assert snapshot(bucket) == before
 
 
-def test_what_is_not_a_dicts_data_stays(configured: Client, bucket: MemoryBucket) -> None:
+def test_gc_keeps_foreign_objects(configured: Client, bucket: MemoryBucket) -> None:
     strange = [
         "s3dict/sweep-1d/probe/01J",
         "s3dict/keep/named/a/b/notes",
@@ -142,20 +140,20 @@ def test_what_is_not_a_dicts_data_stays(configured: Client, bucket: MemoryBucket
     ]
     for path in strange:
         bucket.write(path, b"")
-    assert [] == ids(answer("gc", "--yes", "--json"))
+    assert ids(answer("gc", "--yes", "--json")) == []
     assert set(strange) <= set(bucket.objects)
 
 
-def test_an_environment_is_cleaned_on_its_own(configured: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gc_can_be_limited_to_an_environment(configured: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = {env: make("d", configured, environment_name=env) for env in ("prod", "dev")}
     for env in gone:
         interrupt_delete("d", configured, monkeypatch, env)
-    assert [gone["dev"].object_id] == ids(answer("gc", "--env", "dev", "--yes", "--json"))
-    assert [gone["prod"].object_id] == ids(answer("gc", "--yes", "--json"))
+    assert ids(answer("gc", "--env", "dev", "--yes", "--json")) == [gone["dev"].object_id]
+    assert ids(answer("gc", "--yes", "--json")) == [gone["prod"].object_id]
     assert "Invalid environment name" in str(answer("gc", "--env", "a/b").error)
 
 
-def test_data_whose_manifest_came_back_while_the_question_stood_is_kept(
+def test_gc_rechecks_manifests_after_the_confirmation(
     configured: Client, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = make("d", configured)
@@ -164,10 +162,10 @@ def test_data_whose_manifest_came_back_while_the_question_stood_is_kept(
     (garbage,) = find_garbage(configured)
     bucket.write("s3dict/manifests/main/d.json", manifest)
     assert not remove_garbage(configured, garbage)
-    assert 2 == handle.len()
+    assert handle.len() == 2
 
 
-def test_dicts_that_come_and_go_while_it_looks_lose_nothing(
+def test_gc_loses_nothing_of_concurrently_changing_dicts(
     configured: Client, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dict is made between any two requests of the search: its manifest comes first, so it is never garbage."""
@@ -187,7 +185,7 @@ def test_dicts_that_come_and_go_while_it_looks_lose_nothing(
         return write(self)
 
     monkeypatch.setattr(MemoryBucket, "paths", paths)
-    assert [] == find_garbage(configured)
+    assert find_garbage(configured) == []
     assert len(made) >= 7
     assert all(handle["k"] == 1 for handle in made)
 
@@ -209,7 +207,7 @@ def pages_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("pages_of_two")
 @pytest.mark.parametrize("server", ["moto", "seaweedfs"])
-def test_of_a_dict_no_more_than_the_first_page_is_listed(
+def test_gc_lists_only_the_first_page_of_a_live_dict(
     server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint: Endpoint = request.getfixturevalue(server)
@@ -227,12 +225,12 @@ def test_of_a_dict_no_more_than_the_first_page_is_listed(
             (garbage,) = find_garbage(client)
         assert (gone.object_id, 3) == (str(garbage.dict_id), garbage.objects)
         # A listing for each of seven folders and behind each dict of more than a page; two to measure the garbage.
-        assert {"ListObjectsV2": 7 + 3 + 2, "GetObject": 4} == count(requests)
-        assert 0 == answer("gc", "--yes", variables=variables).exit_code
-        assert ([9, 3, 1], []) == ([handle.len() for handle in alive], find_garbage(client))
+        assert count(requests) == {"ListObjectsV2": 7 + 3 + 2, "GetObject": 4}
+        assert answer("gc", "--yes", variables=variables).exit_code == 0
+        assert ([handle.len() for handle in alive], find_garbage(client)) == ([9, 3, 1], [])
 
 
-def test_not_being_allowed_to_delete_is_an_error(configured: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gc_without_delete_permission_is_an_error(configured: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     make("d", configured)
     interrupt_delete("d", configured, monkeypatch)
 
@@ -240,4 +238,4 @@ def test_not_being_allowed_to_delete_is_an_error(configured: Client, monkeypatch
         raise PermissionDeniedError("the policy says no")
 
     monkeypatch.setattr("s3dict._stores.memory._MemoryRequests.delete_many", refuse)
-    assert (1, "the policy says no") == ((done := answer("gc", "--yes")).exit_code, str(done.error))
+    assert ((done := answer("gc", "--yes")).exit_code, str(done.error)) == (1, "the policy says no")

@@ -119,7 +119,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in run("--debug", *arguments).stderr
 
 
-def test_typer_missing_is_said_on_one_line() -> None:
+def test_missing_typer_is_reported_on_one_line() -> None:
     answer = run_program("import sys; sys.modules['typer'] = None; from s3dict.cli import main; main()")
 
     assert answer.returncode == 1
@@ -165,7 +165,7 @@ def test_help_is_quick() -> None:
     assert min(processor_seconds(ours) for _ in range(5)) < 3 * min(processor_seconds(bare) for _ in range(5))
 
 
-def test_demo_tells_the_story() -> None:
+def test_demo_prints_all_steps() -> None:
     answer = run("demo")
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -174,7 +174,7 @@ def test_demo_tells_the_story() -> None:
     assert "That is all" in answer.stdout
 
 
-def test_demo_does_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_works_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     functions = [step.function for step in demo._steps()]
 
@@ -182,7 +182,7 @@ def test_demo_does_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert demo._numpy_values not in functions
 
 
-def test_demo_ends_at_a_wrong_result(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_stops_at_a_wrong_result(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def one_and_one() -> int:
         """Arithmetic."""
         return 1 + 1

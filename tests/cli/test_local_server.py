@@ -62,7 +62,7 @@ def port_of(server: LocalServer) -> int:
     return int(server.endpoint_url.rpartition(":")[2])
 
 
-def test_bucket_is_there_as_soon_as_start_returns(server: LocalServer) -> None:
+def test_bucket_exists_when_start_returns(server: LocalServer) -> None:
     put(server, "greeting", b"hello")
 
     assert get(server, "greeting") == b"hello"
@@ -73,7 +73,7 @@ def test_missing_bucket_is_not_made_by_a_put(server: LocalServer) -> None:
         put(server, "key", b"", bucket="another")
 
 
-def test_credentials_in_our_own_environment_do_not_open_the_server(server: LocalServer) -> None:
+def test_credentials_of_the_caller_do_not_open_the_server(server: LocalServer) -> None:
     foreign = {"aws_access_key_id": "AKIAEXAMPLE", "aws_secret_access_key": "example"}
 
     with s3_client(server, **foreign) as s3, pytest.raises(ClientError, match="InvalidAccessKeyId"):
@@ -144,7 +144,7 @@ def test_end_leaves_no_listener_and_no_sockets(server: LocalServer) -> None:
     assert not server.is_running
 
 
-def test_stop_kills_what_does_not_end_in_time(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_kills_a_process_that_ignores_sigterm(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seaweedfs, "_STOP_SECONDS", 0.0)
 
     server.stop()
@@ -179,7 +179,7 @@ def test_wait_needs_a_started_server(tmp_path: Path) -> None:
         LocalServer(tmp_path).wait()
 
 
-def test_death_at_the_start_shows_the_log(tmp_path: Path) -> None:
+def test_failed_start_shows_the_log(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "filerldb2").write_text("not a directory")
 

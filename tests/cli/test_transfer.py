@@ -96,43 +96,43 @@ def fail_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("form", "entries"), [("jsonl", PLAIN), ("pickle", PYTHON)])
-def test_what_is_exported_is_imported(
+def test_exported_entries_are_imported(
     d: Dict[Any, Any], other: Dict[Any, Any], file: Path, form: str, entries: dict[Any, Any]
 ) -> None:
     d.update(entries)
     exported = answer("export", "d", str(file), "--format", form)
-    assert (0, "", f"{len(entries)} entries exported to {file}.\n") == (
+    assert (
         exported.exit_code,
         exported.stdout,
         exported.stderr,
-    )
+    ) == (0, "", f"{len(entries)} entries exported to {file}.\n")
     imported = answer("import", "other", str(file), "--format", form)
-    assert (0, f"{len(entries)} entries imported.\n") == (imported.exit_code, imported.stderr)
-    assert entries == dict(other.items())
+    assert (imported.exit_code, imported.stderr) == (0, f"{len(entries)} entries imported.\n")
+    assert dict(other.items()) == entries
     assert sorted(map(repr, entries.values())) == sorted(map(repr, other.values()))
-    assert [file.name] == os.listdir(file.parent)
+    assert os.listdir(file.parent) == [file.name]
 
 
 @pytest.mark.parametrize("form", ["jsonl", "pickle"])
-def test_pipes_are_files_too(d: Dict[Any, Any], other: Dict[Any, Any], form: str) -> None:
+def test_export_and_import_work_with_pipes(d: Dict[Any, Any], other: Dict[Any, Any], form: str) -> None:
     d.update(PLAIN)
     exported = answer("export", "d", "--format", form)
-    assert (0, "") == (exported.exit_code, exported.stderr)
-    assert 0 == answer("import", "other", "-", "--format", form, stdin=exported.raw).exit_code
-    assert PLAIN == dict(other.items())
+    assert (exported.exit_code, exported.stderr) == (0, "")
+    assert answer("import", "other", "-", "--format", form, stdin=exported.raw).exit_code == 0
+    assert dict(other.items()) == PLAIN
 
 
-def test_lines_are_json_that_other_tools_read(d: Dict[Any, Any]) -> None:
+def test_jsonl_lines_are_plain_json(d: Dict[Any, Any]) -> None:
     d[("a", 1)] = {"ü": [None]}
-    assert '{"key": ["a", 1], "value": {"ü": [null]}}\n'.encode() == answer("export", "d").raw
+    assert answer("export", "d").raw == '{"key": ["a", 1], "value": {"ü": [null]}}\n'.encode()
 
 
 def test_pickles_are_read_by_pickle_itself_after_the_first_line(d: Dict[Any, Any]) -> None:
     d["k"] = (1, b"2")
     stream = io.BytesIO(answer("export", "d", "--format", "pickle").raw)
-    assert b"s3dict pickle 1\n" == stream.readline()
-    assert ("k", (1, b"2")) == pickle.load(stream)
-    assert b"" == stream.read()
+    assert stream.readline() == b"s3dict pickle 1\n"
+    assert pickle.load(stream) == ("k", (1, b"2"))
+    assert stream.read() == b""
 
 
 @pytest.mark.parametrize(
@@ -150,18 +150,16 @@ def test_pickles_are_read_by_pickle_itself_after_the_first_line(d: Dict[Any, Any
         (frozenset({1}), 1),
     ],
 )
-def test_what_would_not_come_back_from_json_is_refused_by_name(
-    d: Dict[Any, Any], file: Path, key: Any, value: Any
-) -> None:
+def test_value_without_json_round_trip_is_rejected(d: Dict[Any, Any], file: Path, key: Any, value: Any) -> None:
     d[key] = value
     done = answer("export", "d", str(file))
-    assert (1, SerializationError) == (done.exit_code, type(done.error))
+    assert (done.exit_code, type(done.error)) == (1, SerializationError)
     assert f"The entry with key {key!r} would not come back from JSON" in str(done.error)
     assert "--format pickle" in str(done.error)
-    assert [] == os.listdir(file.parent)
+    assert os.listdir(file.parent) == []
 
 
-def test_a_value_nested_too_deep_for_json_is_refused() -> None:
+def test_value_nested_too_deep_for_json_is_rejected() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
@@ -169,17 +167,17 @@ def test_a_value_nested_too_deep_for_json_is_refused() -> None:
         list(write_records([("k", nested)], io.BytesIO(), Format.JSONL))
 
 
-def test_an_export_that_fails_leaves_the_last_one_as_it_was(d: Dict[Any, Any], file: Path) -> None:
+def test_export_that_fails_leaves_the_last_one_as_it_was(d: Dict[Any, Any], file: Path) -> None:
     file.write_text("the last one", encoding="utf-8")
     d["k"] = b""
-    assert 1 == answer("export", "d", str(file)).exit_code
-    assert ("the last one", [file.name]) == (file.read_text(encoding="utf-8"), os.listdir(file.parent))
+    assert answer("export", "d", str(file)).exit_code == 1
+    assert (file.read_text(encoding="utf-8"), os.listdir(file.parent)) == ("the last one", [file.name])
 
 
-def test_a_file_that_cannot_be_written_is_an_error(d: Dict[Any, Any], file: Path) -> None:
+def test_file_that_cannot_be_written_is_an_error(d: Dict[Any, Any], file: Path) -> None:
     done = answer("export", "d", str(file / "deeper"))
-    assert (1, FileNotFoundError) == (done.exit_code, type(done.error))
-    assert 0 == answer("export", "d", os.devnull).exit_code
+    assert (done.exit_code, type(done.error)) == (1, FileNotFoundError)
+    assert answer("export", "d", os.devnull).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -193,56 +191,56 @@ def test_a_file_that_cannot_be_written_is_an_error(d: Dict[Any, Any], file: Path
         ('{"key": "a", "value": 1}\n\n{"key": "b", "val', 26),
     ],
 )
-def test_a_line_of_another_form_is_named_by_its_place(d: Dict[Any, Any], line: str, at: int) -> None:
+def test_malformed_line_is_reported_with_its_position(d: Dict[Any, Any], line: str, at: int) -> None:
     done = answer("import", "d", "-", stdin=line)
-    assert (1, InvalidError) == (done.exit_code, type(done.error))
+    assert (done.exit_code, type(done.error)) == (1, InvalidError)
     assert f"The line at byte {at} is not of the form" in str(done.error)
 
 
 @pytest.mark.parametrize(("cut", "told"), [(-1, "in pickle number 2"), (20, "in pickle number 1"), (10, "begin")])
-def test_pickles_that_are_cut_off_are_an_error(d: Dict[Any, Any], cut: int, told: str) -> None:
+def test_truncated_pickles_are_an_error(d: Dict[Any, Any], cut: int, told: str) -> None:
     d.update(a="a" * 100, b="b" * 100)
     data = answer("export", "d", "--format", "pickle").raw
     done = answer("import", "d", "-", "--format", "pickle", stdin=data[:cut])
-    assert (1, True) == (done.exit_code, told in str(done.error))
+    assert (done.exit_code, told in str(done.error)) == (1, True)
 
 
-def test_pickles_are_not_read_before_somebody_agrees(d: Dict[Any, Any], file: Path, tmp_path: Path) -> None:
+def test_pickles_require_a_confirmation(d: Dict[Any, Any], file: Path, tmp_path: Path) -> None:
     proof = tmp_path / "it was run"
     with file.open("wb") as sink:
         list(write_records([("k", Touch(proof))], sink, Format.PICKLE))
     refused: list[tuple[list[str], str]] = [([], ""), ([], "n\n"), (["--format", "jsonl"], "y\n")]
     for arguments, stdin in refused:
-        assert 1 == answer("import", "d", str(file), *arguments, stdin=stdin).exit_code
+        assert answer("import", "d", str(file), *arguments, stdin=stdin).exit_code == 1
     asked = answer("import", "d", "-", stdin=file.read_bytes())
-    assert (2, True) == (asked.exit_code, "can run any code" in asked.stderr)
+    assert (asked.exit_code, "can run any code" in asked.stderr) == (2, True)
     assert not proof.exists()
     agreed: list[tuple[list[str], str]] = [([], "y\n"), (["--yes"], ""), (["--format", "pickle"], "")]
     for arguments, stdin in agreed:
-        assert 0 == answer("import", "d", str(file), *arguments, stdin=stdin).exit_code
+        assert answer("import", "d", str(file), *arguments, stdin=stdin).exit_code == 0
         proof.unlink()
 
 
-def test_a_dict_that_is_missing_is_not_made_by_an_import(configured: Client, file: Path) -> None:
+def test_import_does_not_create_a_missing_dict(configured: Client, file: Path) -> None:
     write_lines(file, {"k": 1})
     done = answer("import", "d", str(file))
-    assert (1, NotFoundError) == (done.exit_code, type(done.error))
+    assert (done.exit_code, type(done.error)) == (1, NotFoundError)
 
 
 def test_existing_keys_are_replaced_or_skipped(d: Dict[Any, Any], file: Path) -> None:
     write_lines(file, {"a": "new", "b": "new", "c": "new"})
     d["a"] = "old"
     skipping = answer("import", "d", str(file), "--skip-existing", "--json")
-    assert {"entries": 3, "skipped": 1} == skipping.json
-    assert {"a": "old", "b": "new", "c": "new"} == dict(d.items())
+    assert skipping.json == {"entries": 3, "skipped": 1}
+    assert dict(d.items()) == {"a": "old", "b": "new", "c": "new"}
     assert "3 entries imported. 3 of them were there" in answer("import", "d", str(file), "--skip-existing").stderr
     answer("import", "d", str(file))
-    assert "new" == d["a"]
+    assert d["a"] == "new"
 
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("form", ["jsonl", "pickle"])
-def test_an_interrupted_import_goes_on_where_it_was(
+def test_interrupted_import_resumes_at_its_checkpoint(
     d: Dict[Any, Any], other: Dict[Any, Any], file: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = {f"k{n}": n for n in range(9)}
@@ -251,15 +249,15 @@ def test_an_interrupted_import_goes_on_where_it_was(
     with monkeypatch.context() as meanwhile:
         fail_after(5, meanwhile)
         done = answer("import", "other", str(file), "--format", form)
-    assert (1, 5) == (done.exit_code, other.len())
+    assert (done.exit_code, other.len()) == (1, 5)
     assert re.search(r"--resume goes on after the first \d+ bytes", str(done.error))
     for key in other.keys():  # noqa: SIM118 (a Dict is iterated while it is changed)
         other[key] = "kept"
     resumed = answer("import", "other", str(file), "--format", form, "--resume", "--json")
     # Four of nine were done for sure, and the fifth is put once more.
-    assert ({"entries": 5, "skipped": 0}, 4) == (resumed.json, list(other.values()).count("kept"))
+    assert (resumed.json, list(other.values()).count("kept")) == ({"entries": 5, "skipped": 0}, 4)
     assert entries.keys() == set(other.keys())
-    assert [file.name] == os.listdir(file.parent)
+    assert os.listdir(file.parent) == [file.name]
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -271,20 +269,20 @@ def test_without_resume_an_import_begins_again(d: Dict[Any, Any], file: Path, mo
     with monkeypatch.context() as meanwhile:
         fail_after(1, meanwhile)
         answer("import", "d", str(file))
-    assert 9 == answer("import", "d", str(file), "--resume", "--json").json["entries"]
-    assert 9 == answer("import", "d", str(file), "--resume", "--json").json["entries"]
+    assert answer("import", "d", str(file), "--resume", "--json").json["entries"] == 9
+    assert answer("import", "d", str(file), "--resume", "--json").json["entries"] == 9
 
 
-def test_stdin_is_not_a_file_called_dash(d: Dict[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dash_means_stdin(d: Dict[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("-").write_text("another file", encoding="utf-8")
-    assert 0 == answer("import", "d", "-", stdin='{"key": "k", "value": 1}').exit_code
-    assert '{"key": "k", "value": 1}\n' == answer("export", "d", "-").stdout
-    assert "another file" == Path("-").read_text(encoding="utf-8")
+    assert answer("import", "d", "-", stdin='{"key": "k", "value": 1}').exit_code == 0
+    assert answer("export", "d", "-").stdout == '{"key": "k", "value": 1}\n'
+    assert Path("-").read_text(encoding="utf-8") == "another file"
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_an_import_is_not_resumed_with_another_file_dict_or_format(
+def test_import_is_not_resumed_with_another_file_dict_or_format(
     d: Dict[Any, Any], other: Dict[Any, Any], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = {f"k{n}": n for n in range(9)}
@@ -298,14 +296,14 @@ def test_an_import_is_not_resumed_with_another_file_dict_or_format(
     beside = file.with_name("entries.progress")
     beside.write_text("{}", encoding="utf-8")
     wrong.append(answer("import", "d", str(file), "--resume"))
-    assert [1, 1, 1] == [done.exit_code for done in wrong]
+    assert [done.exit_code for done in wrong] == [1, 1, 1]
     assert all("delete it to begin again" in str(done.error) for done in wrong)
-    assert 2 == answer("import", "d", "-", "--resume", stdin="").exit_code
+    assert answer("import", "d", "-", "--resume", stdin="").exit_code == 2
 
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("skip_existing", [False, True])
-def test_a_dict_deleted_during_an_import_is_noticed(
+def test_dict_deleted_during_an_import_is_noticed(
     d: Dict[Any, Any], skip_existing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s3dict._dict.REVALIDATE_AFTER", 0)
@@ -317,7 +315,7 @@ def test_a_dict_deleted_during_an_import_is_noticed(
 
 
 @pytest.mark.parametrize("form", list(Format))
-def test_memory_is_flat_whatever_the_number_of_entries(file: Path, form: Format, d: Dict[Any, Any]) -> None:
+def test_memory_use_is_independent_of_the_number_of_entries(file: Path, form: Format, d: Dict[Any, Any]) -> None:
     megabyte = "x" * 100_000
     entries = ((n % 4, megabyte) for n in range(200))
     tracemalloc.start()
@@ -339,7 +337,7 @@ def test_memory_is_flat_whatever_the_number_of_entries(file: Path, form: Format,
 def test_progress_shows_on_a_terminal(d: Dict[Any, Any], other: Dict[Any, Any], file: Path) -> None:
     d.update({n: n for n in range(1234)})
     out, err = shown("export", "d", str(file))
-    assert "" == out
+    assert out == ""
     assert "1,234 entries" in err
     assert "/s" in err
     _, err = shown("import", "other", str(file))
@@ -347,7 +345,7 @@ def test_progress_shows_on_a_terminal(d: Dict[Any, Any], other: Dict[Any, Any], 
     assert "1,234 entries imported" in err
 
 
-def test_an_import_that_was_killed_is_resumed_on_a_real_server(seaweedfs: Endpoint, tmp_path: Path) -> None:
+def test_killed_import_resumes_on_a_real_server(seaweedfs: Endpoint, tmp_path: Path) -> None:
     variables = {"S3DICT_BUCKET": seaweedfs.bucket, "S3DICT_ENDPOINT_URL": seaweedfs.url, "S3DICT_PREFIX": "killed"}
     client = Client(seaweedfs.bucket, endpoint_url=seaweedfs.url, prefix="killed")
     handle = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
@@ -362,6 +360,6 @@ def test_an_import_that_was_killed_is_resumed_on_a_real_server(seaweedfs: Endpoi
     resumed = subprocess.run(
         [*command, "--resume"], env={**os.environ, **variables}, capture_output=True, text=True, check=False
     )
-    assert (0, "", {"entries": 400, "skipped": 0}) == (resumed.returncode, resumed.stderr, json.loads(resumed.stdout))
-    assert {f"k{n}" for n in range(1400)} == set(handle.keys())
-    assert [file.name] == os.listdir(tmp_path)
+    assert (resumed.returncode, resumed.stderr, json.loads(resumed.stdout)) == (0, "", {"entries": 400, "skipped": 0})
+    assert set(handle.keys()) == {f"k{n}" for n in range(1400)}
+    assert os.listdir(tmp_path) == [file.name]

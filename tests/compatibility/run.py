@@ -67,7 +67,7 @@ def _at(name: str) -> Iterator[Endpoint | None]:
 def _agreed(looking: Iterable[Worker]) -> str | None:
     """Why the library does not take the store, on which all ways to it agree; None if it does."""
     said = {str(seat): refusal(seat) for seat in looking}
-    assert 1 == len({why is None for why in said.values()}), f"taken in one way and not in another: {said}"
+    assert len({why is None for why in said.values()}) == 1, f"taken in one way and not in another: {said}"
     return next(iter(said.values()))
 
 

@@ -26,26 +26,26 @@ def shortly(name: str, endpoint: Endpoint | None, seat: int) -> Result:
     return seen(name, {chosen: looked_at(chosen, rounds=1, exclude=SLOW)})
 
 
-def test_memory_honours_everything() -> None:
+def test_memory_supports_every_feature() -> None:
     result = shortly("memory", None, 0)
-    assert ("supported", [], True) == (result.verdict, result.lacking, result.is_right)
-    assert {Outcome.SKIPPED} == {result.sights[name].verdict for name in KEPT_BY_MOTO}
+    assert (result.verdict, result.lacking, result.is_right) == ("supported", [], True)
+    assert {result.sights[name].verdict for name in KEPT_BY_MOTO} == {Outcome.SKIPPED}
 
 
-def test_seaweedfs_honours_everything(seaweedfs: Endpoint) -> None:
+def test_seaweedfs_supports_every_feature(seaweedfs: Endpoint) -> None:
     result = shortly("seaweedfs", seaweedfs, 1)
-    assert ("supported", [], True) == (result.verdict, result.lacking, result.is_right)
-    assert {Outcome.YES} == {sight.verdict for sight in result.sights.values()}
+    assert (result.verdict, result.lacking, result.is_right) == ("supported", [], True)
+    assert {sight.verdict for sight in result.sights.values()} == {Outcome.YES}
 
 
-def test_moto_takes_what_is_damaged_and_copies_without_conditions(moto: Endpoint) -> None:
+def test_moto_accepts_corrupt_puts_and_ignores_copy_conditions(moto: Endpoint) -> None:
     result = shortly("moto", moto, 0)
-    assert ("supported", IGNORED_BY_MOTO + KEPT_BY_MOTO) == (result.verdict, result.lacking)
+    assert (result.verdict, result.lacking) == ("supported", IGNORED_BY_MOTO + KEPT_BY_MOTO)
 
 
-def test_nanio_is_refused_and_rightly(nanio: Endpoint) -> None:
+def test_nanio_is_rejected_rightly(nanio: Endpoint) -> None:
     result = shortly("nanio", nanio, 0)
-    assert ("refused: ignores PUT If-None-Match and PUT If-Match", True) == (result.verdict, result.is_right)
+    assert (result.verdict, result.is_right) == ("refused: ignores PUT If-None-Match and PUT If-Match", True)
     assert result.refusal is not None
     assert "answered 200 to 'PUT If-None-Match: *'" in result.refusal
 
@@ -55,7 +55,7 @@ def result() -> Result:
     return shortly("memory", None, 1)
 
 
-def test_the_table_has_a_row_for_each_server_and_a_column_in_the_details(result: Result) -> None:
+def test_table_has_a_row_for_each_server_and_a_column_in_the_details(result: Result) -> None:
     counted = replace(result, title="One", suite=Counts(1234, ("test_it",), 5))
     text = markdown({"one": counted}, {"two": "no network\n| at all"})
     assert "| One | 0.1.0 | supported | 1,234 passed, 1 failed, 5 skipped | not run |  |" in text
@@ -65,17 +65,17 @@ def test_the_table_has_a_row_for_each_server_and_a_column_in_the_details(result:
         assert f"| {title} |" in text
 
 
-def test_a_store_that_is_taken_and_loses_races_stands_out(result: Result) -> None:
+def test_wrongly_accepted_store_is_marked(result: Result) -> None:
     race = "race of PUT If-Match"
     lost = replace(result.sights[race], verdict=Outcome.NO, is_fatal=True)
     wrong = replace(result, sights={**result.sights, race: lost})
-    assert (f"taken, **wrongly**: {race}", False) == (wrong.verdict, wrong.is_right)
+    assert (wrong.verdict, wrong.is_right) == (f"taken, **wrongly**: {race}", False)
 
 
-def test_a_store_that_is_refused_and_honours_everything_is_not_right(result: Result) -> None:
+def test_wrongly_rejected_store_is_marked(result: Result) -> None:
     assert not replace(result, refusal="It looked at me in a funny way").is_right
 
 
-def test_a_test_that_fails_is_not_right(result: Result) -> None:
+def test_failed_suite_is_marked(result: Result) -> None:
     assert replace(result, suite=Counts(5, (), 1)).is_right
     assert not replace(result, suite=Counts(5, ("test_it",), 1)).is_right

@@ -93,7 +93,7 @@ def frames(error: BaseException) -> list[str]:
     return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
 
 
-def test_a_coroutine_runs_to_its_end_in_one_step() -> None:
+def test_coroutine_runs_to_its_end_in_one_step() -> None:
     async def inner() -> int:
         return 40
 
@@ -103,7 +103,7 @@ def test_a_coroutine_runs_to_its_end_in_one_step() -> None:
     assert run_blocking(outer()) == 42
 
 
-def test_a_coroutine_that_suspends_is_closed_and_refused(counter: Counter) -> None:
+def test_coroutine_that_suspends_is_closed_and_rejected(counter: Counter) -> None:
     async def suspending() -> None:
         try:
             await Suspending()
@@ -117,26 +117,26 @@ def test_a_coroutine_that_suspends_is_closed_and_refused(counter: Counter) -> No
     assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
 
 
-def test_a_method_that_suspends_is_closed_and_refused(counter: Counter) -> None:
+def test_method_that_suspends_is_closed_and_rejected(counter: Counter) -> None:
     with pytest.raises(RuntimeError, match="a blocking store suspended"):
         counter.suspend()
     assert counter.log == ["closed"]
 
 
-def test_what_asyncio_may_suspend(counter: Counter) -> None:
+def test_asyncio_method_may_suspend(counter: Counter) -> None:
     assert asyncio.run(counter.suspend.aio()) == "resumed"
 
 
-def test_a_method_is_called_in_two_ways_and_aio_goes_to_the_twin(counter: Counter) -> None:
+def test_method_and_aio_use_their_own_view(counter: Counter) -> None:
     assert counter.add(2, times=3) == ("blocking", 6)
     assert asyncio.run(counter.add.aio(2, times=3)) == ("asyncio", 6)
 
 
-def test_a_blocking_call_stays_on_its_thread(counter: Counter) -> None:
+def test_blocking_call_stays_on_its_thread(counter: Counter) -> None:
     assert counter.thread() == threading.get_ident()
 
 
-def test_a_blocking_call_works_where_an_event_loop_runs(counter: Counter) -> None:
+def test_blocking_call_works_where_an_event_loop_runs(counter: Counter) -> None:
     async def both() -> list[tuple[str, int]]:
         return [counter.add(1), await counter.add.aio(1), *counter.numbers(1)]
 
@@ -156,7 +156,7 @@ def test_wrong_arguments_fail_at_the_call(counter: Counter) -> None:
             call(1, tims=2)
 
 
-def test_an_iterator_is_iterated_in_two_ways(counter: Counter) -> None:
+def test_iterator_works_sync_and_async(counter: Counter) -> None:
     async def collect() -> list[tuple[str, int]]:
         return [item async for item in counter.numbers.aio(2)]
 
@@ -165,7 +165,7 @@ def test_an_iterator_is_iterated_in_two_ways(counter: Counter) -> None:
     assert counter.log == ["opened", "closed"] * 2
 
 
-def test_nothing_is_opened_before_the_first_item_is_asked_for(counter: Counter, complaints: list[str]) -> None:
+def test_iterator_opens_nothing_before_the_first_item(counter: Counter, complaints: list[str]) -> None:
     never_begun = counter.numbers(2)
     del never_begun
     gc.collect()
@@ -179,7 +179,7 @@ def test_breaking_out_of_an_iterator_closes_it_at_once(counter: Counter) -> None
     assert counter.log == ["opened", "closed"]
 
 
-def test_an_error_in_the_loop_closes_the_iterator_at_once(counter: Counter) -> None:
+def test_error_in_the_loop_closes_the_iterator_at_once(counter: Counter) -> None:
     with pytest.raises(ZeroDivisionError):
         _ = [1 // number for _, number in counter.numbers(3)]
     assert counter.log == ["opened", "closed"]
@@ -196,7 +196,7 @@ def test_closing_an_asynchronous_iterator_closes_the_body(counter: Counter) -> N
     assert counter.log == ["opened", "closed"]
 
 
-def test_an_iterator_that_is_left_unexhausted_complains_of_nothing(counter: Counter, complaints: list[str]) -> None:
+def test_unexhausted_iterator_warns_of_nothing(counter: Counter, complaints: list[str]) -> None:
     left = counter.numbers(3)
     assert next(left) == ("blocking", 0)
     del left
@@ -205,7 +205,7 @@ def test_an_iterator_that_is_left_unexhausted_complains_of_nothing(counter: Coun
     assert complaints == []
 
 
-def test_a_blocking_iterator_that_is_left_inside_an_event_loop_complains_of_nothing(
+def test_unexhausted_blocking_iterator_in_an_event_loop_warns_of_nothing(
     counter: Counter, complaints: list[str]
 ) -> None:
     async def leave() -> None:
@@ -221,17 +221,17 @@ def test_a_blocking_iterator_that_is_left_inside_an_event_loop_complains_of_noth
 
 def test_two_iterators_of_one_object_do_not_disturb_each_other(counter: Counter) -> None:
     pairs = list(zip(counter.numbers(2), counter.numbers(2), strict=True))
-    assert pairs == [(("blocking", n), ("blocking", n)) for n in range(2)]
+    assert [(("blocking", n), ("blocking", n)) for n in range(2)] == pairs
 
 
-def test_an_error_comes_out_as_it_is_with_a_short_traceback(counter: Counter) -> None:
+def test_error_comes_out_as_it_is_with_a_short_traceback(counter: Counter) -> None:
     with pytest.raises(KeyError, match="planted") as caught:
         counter.fail()
-    assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert frames(caught.value)[1:] == ["__call__", "run_blocking", "fail"]
 
 
-def test_an_error_in_asyncio_comes_straight_from_the_body(counter: Counter) -> None:
+def test_error_in_asyncio_comes_straight_from_the_body(counter: Counter) -> None:
     async def call() -> None:
         await counter.fail.aio()
 
@@ -240,7 +240,7 @@ def test_an_error_in_asyncio_comes_straight_from_the_body(counter: Counter) -> N
     assert frames(caught.value)[-2:] == ["call", "fail"]
 
 
-def test_an_error_in_an_iterator_comes_out_after_the_items_before_it(counter: Counter) -> None:
+def test_error_in_an_iterator_comes_out_after_the_items_before_it(counter: Counter) -> None:
     items = counter.broken()
     assert next(items) == 1
     with pytest.raises(KeyError, match="planted") as caught:
@@ -249,12 +249,12 @@ def test_an_error_in_an_iterator_comes_out_after_the_items_before_it(counter: Co
     assert list(items) == []
 
 
-def test_the_signature_is_that_of_the_body_without_self(counter: Counter) -> None:
+def test_signature_is_that_of_the_body_without_self(counter: Counter) -> None:
     assert str(inspect.signature(counter.add)) == "(amount: 'int', *, times: 'int' = 1) -> 'tuple[str, int]'"
     assert list(inspect.signature(counter.numbers).parameters) == ["count"]
 
 
-def test_a_method_asked_of_its_class_is_documented(counter: Counter) -> None:
+def test_method_asked_of_its_class_is_documented(counter: Counter) -> None:
     assert inspect.getdoc(Counter.add) == "Says how it was called, and multiplies."
     assert inspect.getdoc(Counter.numbers) == "Counts."
 
@@ -269,7 +269,7 @@ def public_methods() -> list[str]:
     ]
 
 
-def test_the_public_methods_are_found() -> None:
+def test_public_methods_are_found() -> None:
     assert {"get", "pop", "put", "keys", "items", "update"} <= set(public_methods())
 
 
@@ -285,6 +285,6 @@ def test_help_shows_the_arguments_and_docstring_of_a_dicts_method(name: str) -> 
     assert "class Method" not in shown
 
 
-def test_the_way_a_method_shows_names_it_and_its_object() -> None:
+def test_repr_of_a_method_names_method_and_object() -> None:
     d = Dict.from_name("d", client=Client("bridge", driver="memory"))
     assert repr(d.put) == "<method Dict.put of Dict.from_name('d')>"

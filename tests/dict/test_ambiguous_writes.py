@@ -5,7 +5,7 @@ The proxy loses them on purpose, between the library and a real SeaweedFS.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,12 +25,6 @@ DONE: list[FaultKind] = ["lost-response", "internal-error-after"]
 
 
 pytestmark = pytest.mark.backends("seaweedfs", "seaweedfs-rust")
-
-
-@pytest.fixture
-def proxy(endpoint: Endpoint) -> Iterator[Proxy]:
-    with Proxy(endpoint.url) as faulty:
-        yield faulty
 
 
 @pytest.fixture
@@ -64,20 +58,18 @@ def fault(kind: FaultKind, operation: str = "PutObject") -> Fault:
 
 
 @pytest.mark.parametrize("kind", [*PUT_OFF, *DONE])
-async def test_a_put_that_creates_wins_once_whatever_is_lost(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
+async def test_create_applies_once_whatever_is_lost(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
     await d.hydrate()
     proxy.script(fault(kind))
     with proxy.recording() as requests:
         assert await d.put("k", 1, skip_if_exists=True) is True
-    assert [kind] == hits(requests)
-    assert 1 == other["k"]
+    assert hits(requests) == [kind]
+    assert other["k"] == 1
     assert await d.put("k", 2, skip_if_exists=True) is False
 
 
 @pytest.mark.parametrize("kind", ["lost-request", "internal-error"])
-async def test_a_put_that_creates_is_not_repeated_when_nothing_tells_what_became_of_it(
-    d: Any, other: Any, proxy: Proxy, kind: FaultKind
-) -> None:
+async def test_create_with_unknown_outcome_is_not_retried(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
     """It may have taken effect and have been taken out since; to send it again would bring it back."""
     await d.hydrate()
     proxy.script(fault(kind))
@@ -87,28 +79,28 @@ async def test_a_put_that_creates_is_not_repeated_when_nothing_tells_what_became
 
 
 @pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
-async def test_a_compare_and_set_wins_once_whatever_is_lost(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
+async def test_compare_and_set_applies_once_whatever_is_lost(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
     await d.put("k", 1)
     version = (await d.entry("k")).version
     proxy.script(fault(kind))
     with proxy.recording() as requests:
         assert await d.put("k", 2, if_version=version) is True
-    assert [kind] == hits(requests)
-    assert 2 == other["k"]
+    assert hits(requests) == [kind]
+    assert other["k"] == 2
     assert await d.put("k", 3, if_version=version) is False
 
 
 @pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
-async def test_modify_counts_once_whatever_is_lost(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
+async def test_modify_applies_once_whatever_is_lost(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
     await d.put("k", 0)
     for expected in (1, 2, 3):
         proxy.script(fault(kind))
-        assert expected == await d.modify("k", lambda n: n + 1)
-    assert 3 == other["k"]
+        assert await d.modify("k", lambda n: n + 1) == expected
+    assert other["k"] == 3
 
 
 @pytest.mark.parametrize("kind", UNSEEN)
-async def test_a_loser_whose_request_was_lost_has_lost(direct: Client, mode: Mode, kind: FaultKind) -> None:
+async def test_rejected_write_with_a_lost_request_is_rejected(direct: Client, mode: Mode, kind: FaultKind) -> None:
     """The entry is older than the first sending, so it cannot have come after it."""
     with MisbehavingServer() as server, Proxy(server.url) as proxy:
         boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="b")
@@ -117,27 +109,27 @@ async def test_a_loser_whose_request_was_lost_has_lost(direct: Client, mode: Mod
         server.clock += 60
         proxy.script(fault(kind))
         assert await d.put("k", "ours", skip_if_exists=True) is False
-        assert "theirs" == await d.get("k")
+        assert await d.get("k") == "theirs"
 
 
-async def test_a_put_that_was_overtaken_after_a_lost_response_is_uncertain(d: Any, proxy: Proxy, other: Any) -> None:
+async def test_overwritten_put_with_a_lost_response_is_uncertain(d: Any, proxy: Proxy, other: Any) -> None:
     """Ours took effect, another replaced it, and then we ask: nothing there can tell."""
     await d.hydrate()
     proxy.script(fault("lost-response"))
     with _interfering(proxy, lambda: other.put("k", "theirs")), pytest.raises(UncertainOutcomeError) as caught:
         await d.put("k", "ours", skip_if_exists=True)
     assert "Dict 'd', key 'k'" in str(caught.value)
-    assert "theirs" == other["k"]
+    assert other["k"] == "theirs"
 
 
-async def test_a_put_that_never_arrived_and_was_overtaken_is_uncertain_too(d: Any, proxy: Proxy, other: Any) -> None:
+async def test_overwritten_put_with_a_lost_request_is_uncertain(d: Any, proxy: Proxy, other: Any) -> None:
     await d.hydrate()
     proxy.script(fault("lost-request"))
     with _interfering(proxy, lambda: other.put("k", "theirs")), pytest.raises(UncertainOutcomeError):
         await d.put("k", "ours", skip_if_exists=True)
 
 
-async def test_after_a_409_a_refusal_is_a_loss(d: Any, proxy: Proxy, other: Any) -> None:
+async def test_rejection_after_a_409_is_definite(d: Any, proxy: Proxy, other: Any) -> None:
     """A 409 says that nothing was written, so there is nothing to be uncertain about."""
     await d.hydrate()
     proxy.script(fault("conflict"))
@@ -145,7 +137,7 @@ async def test_after_a_409_a_refusal_is_a_loss(d: Any, proxy: Proxy, other: Any)
         assert await d.put("k", "ours", skip_if_exists=True) is False
 
 
-async def test_what_was_lost_before_a_409_is_what_the_doubt_is_about(d: Any, proxy: Proxy, other: Any) -> None:
+async def test_uncertain_error_names_the_failure_before_a_409(d: Any, proxy: Proxy, other: Any) -> None:
     await d.put("k", 1)
     version = (await d.entry("k")).version
     proxy.script(fault("lost-request"))
@@ -156,7 +148,7 @@ async def test_what_was_lost_before_a_409_is_what_the_doubt_is_about(d: Any, pro
     assert "in between. PutObject on " in str(caught.value)
 
 
-async def test_a_compare_and_set_that_finds_the_old_version_still_there_tries_again(d: Any, proxy: Proxy) -> None:
+async def test_compare_and_set_retries_over_the_unchanged_version(d: Any, proxy: Proxy) -> None:
     await d.put("k", 1)
     version = (await d.entry("k")).version
     proxy.script(fault("lost-request"), times=3)
@@ -164,39 +156,39 @@ async def test_a_compare_and_set_that_finds_the_old_version_still_there_tries_ag
 
 
 @pytest.mark.parametrize("kind", UNSEEN)
-async def test_pop_gives_the_value_once_whatever_is_lost(d: Any, proxy: Proxy, other: Any, kind: FaultKind) -> None:
+async def test_pop_returns_the_value_once_whatever_is_lost(d: Any, proxy: Proxy, other: Any, kind: FaultKind) -> None:
     await d.put("k", 1)
     proxy.script(fault(kind, "DeleteObject"))
-    assert 1 == await d.pop("k")
+    assert await d.pop("k") == 1
     assert "k" not in other
 
 
 @pytest.mark.removes_by_delete
 @pytest.mark.parametrize("kind", DONE)
-async def test_a_pop_whose_answer_was_lost_is_uncertain_and_keeps_the_value(
+async def test_pop_with_a_lost_response_is_uncertain_and_carries_the_value(
     d: Any, proxy: Proxy, kind: FaultKind
 ) -> None:
     await d.put("k", "precious")
     proxy.script(fault(kind, "DeleteObject"))
     with pytest.raises(UncertainOutcomeError, match="this call took it out, or another did") as caught:
         await d.pop("k")
-    assert "precious" == caught.value.value
+    assert caught.value.value == "precious"
     assert await d.contains("k") is False
 
 
 @pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
-async def test_with_tombstones_a_pop_is_certain(d: Any, proxy: Proxy, kind: FaultKind) -> None:
+async def test_pop_by_tombstone_is_definite(d: Any, proxy: Proxy, kind: FaultKind) -> None:
     await d.put("k", 1)
     state = d.wrapped._state
     capabilities = replace(state.loaded.manifest.capabilities, conditional_delete=False)
     state.loaded = replace(state.loaded, manifest=replace(state.loaded.manifest, capabilities=capabilities))
     proxy.script(fault(kind))
-    assert 1 == await d.pop("k")
-    assert 0 == await d.len()
+    assert await d.pop("k") == 1
+    assert await d.len() == 0
 
 
 @pytest.mark.removes_by_delete
-async def test_a_pop_of_many_keeps_what_it_has_taken_when_one_fails(d: Any, proxy: Proxy) -> None:
+async def test_failed_pop_many_carries_the_removed_values(d: Any, proxy: Proxy) -> None:
     await d.update({n: n for n in range(5)})
     proxy.script(fault("lost-response", "DeleteObject"))
     with pytest.raises(UncertainOutcomeError) as caught:
@@ -204,30 +196,30 @@ async def test_a_pop_of_many_keeps_what_it_has_taken_when_one_fails(d: Any, prox
     taken = {**caught.value.completed, **caught.value.uncertain}
     left = {key: value async for key, value in d.items()}
     assert {n: n for n in range(5)} == {**taken, **left}
-    assert set() == set(taken) & set(left)
+    assert set(taken) & set(left) == set()
 
 
 @pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
-async def test_reads_and_plain_puts_are_simply_sent_again(d: Any, proxy: Proxy, kind: FaultKind) -> None:
+async def test_reads_and_plain_puts_are_retried(d: Any, proxy: Proxy, kind: FaultKind) -> None:
     await d.hydrate()
     proxy.script(fault(kind))
     await d.put("k", 1)
     if kind != "conflict":
         for operation, read in (("GetObject", d.get), ("HeadObject", d.contains)):
             proxy.script(fault(kind, operation))
-            assert 1 == await read("k")
+            assert await read("k") == 1
 
 
 @pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
-async def test_a_dict_is_created_once_whatever_is_lost(harness: Harness, proxy: Proxy, kind: FaultKind) -> None:
+async def test_dict_is_created_once_whatever_is_lost(harness: Harness, proxy: Proxy, kind: FaultKind) -> None:
     await harness.named("d", create_if_missing=True).hydrate()
     proxy.script(Fault(kind, operation="PutObject", when=lambda request: "/manifests/" in request.path))
     await harness.objects.create("made", client=harness.client)
-    assert ["made", "d"] == [handle.name for handle in await harness.objects.list(client=harness.client)]
+    assert [handle.name for handle in await harness.objects.list(client=harness.client)] == ["made", "d"]
 
 
 @pytest.mark.parametrize("kind", [*UNSEEN, *DONE])
-async def test_a_dict_is_deleted_whatever_is_lost(harness: Harness, d: Any, proxy: Proxy, kind: FaultKind) -> None:
+async def test_dict_is_deleted_whatever_is_lost(harness: Harness, d: Any, proxy: Proxy, kind: FaultKind) -> None:
     await d.update({n: n for n in range(3)})
     proxy.script(Fault(kind, operation="DeleteObject", when=lambda request: "/manifests/" in request.path))
     await harness.objects.delete("d", client=harness.client)
@@ -235,34 +227,34 @@ async def test_a_dict_is_deleted_whatever_is_lost(harness: Harness, d: Any, prox
         await harness.named("d").get(1)
 
 
-async def test_a_body_that_breaks_off_is_fetched_again(d: Any, proxy: Proxy) -> None:
+async def test_truncated_body_is_fetched_again(d: Any, proxy: Proxy) -> None:
     await d.put("k", "v" * 100_000)
     proxy.script(fault("lost-response", "GetObject"))
-    assert "v" * 100_000 == await d.get("k")
+    assert await d.get("k") == "v" * 100_000
 
 
-async def test_an_answer_that_breaks_off_anywhere_is_asked_for_again(d: Any, proxy: Proxy) -> None:
+async def test_response_truncated_anywhere_is_retried(d: Any, proxy: Proxy) -> None:
     """Also between two lines of its head: http.client takes what it has got by then for all there is."""
     await d.put("k", "value")
     for tenth in range(10):
         proxy.script(Fault("cut-response", "GetObject", when=is_entry, cut=tenth / 10))
-        assert "value" == await d.get("k")
+        assert await d.get("k") == "value"
         proxy.script(Fault("cut-response", "ListObjectsV2", cut=tenth / 10))
-        assert 1 == await d.len()
+        assert await d.len() == 1
 
 
-async def test_a_bulk_deletion_whose_answer_breaks_off_is_asked_for_again(d: Any, proxy: Proxy) -> None:
+async def test_truncated_bulk_delete_response_is_retried(d: Any, proxy: Proxy) -> None:
     """What it did not delete would be told after that."""
     for tenth in range(10):
         await d.put("k", "value")
         proxy.script(Fault("cut-response", "DeleteObjects", cut=tenth / 10))
         with proxy.recording() as requests:
             await d.clear()
-        assert 2 == sum(request.operation == "DeleteObjects" for request in requests)
+        assert sum(request.operation == "DeleteObjects" for request in requests) == 2
 
 
 @pytest.mark.removes_by_delete
-async def test_a_store_that_stays_away_is_unavailable(d: Any, proxy: Proxy, mode: Mode) -> None:
+async def test_persistent_failure_is_unavailable(d: Any, proxy: Proxy, mode: Mode) -> None:
     await d.put("k", 1)
     d = Harness(quick(client_at(proxy.url, d.client), writes=3), mode).named("d")
     await d.hydrate()
@@ -278,10 +270,10 @@ async def test_a_store_that_stays_away_is_unavailable(d: Any, proxy: Proxy, mode
     proxy.faults = [fault("internal-error", "DeleteObject")]
     with pytest.raises(UncertainOutcomeError, match="The outcome is unknown") as caught:
         await d.pop("k")
-    assert 1 == caught.value.value
+    assert caught.value.value == 1
 
 
-async def test_a_store_that_is_gone_is_unavailable_and_not_uncertain(d: Any, mode: Mode, endpoint: Endpoint) -> None:
+async def test_unreachable_store_is_unavailable_and_not_uncertain(d: Any, mode: Mode, endpoint: Endpoint) -> None:
     await d.hydrate()
     with Proxy(endpoint.url) as passing:
         gone = quick(client_at(passing.url, d.client), writes=3)

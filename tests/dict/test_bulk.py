@@ -99,12 +99,12 @@ BULK: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("operation", list(BULK))
-async def test_as_many_requests_are_under_way_as_allowed_and_no_more(d: Any, traffic: Traffic, operation: str) -> None:
+async def test_requests_in_flight_reach_exactly_the_concurrency(d: Any, traffic: Traffic, operation: str) -> None:
     await d.update(pairs())
     traffic.most = 0
     await BULK[operation](d)
-    assert CONCURRENCY == traffic.most
-    assert 0 == traffic.under_way
+    assert traffic.most == CONCURRENCY
+    assert traffic.under_way == 0
 
 
 async def test_update_takes_pairs_only_as_fast_as_they_are_written(d: Any, traffic: Traffic) -> None:
@@ -118,27 +118,27 @@ async def test_update_takes_pairs_only_as_fast_as_they_are_written(d: Any, traff
             yield pair
 
     await d.update(counted())
-    assert ENTRIES == taken
+    assert taken == ENTRIES
 
 
 @pytest.mark.parametrize("operation", list(BULK))
-async def test_a_failure_stops_it_and_leaves_nothing_under_way(d: Any, traffic: Traffic, operation: str) -> None:
+async def test_failure_leaves_no_request_in_flight(d: Any, traffic: Traffic, operation: str) -> None:
     await d.update(pairs())
     already = traffic.begun
     traffic.fails = lambda begun: begun == already + 10
     with pytest.raises(PermissionDeniedError) as caught:
         await BULK[operation](d)
-    assert 0 == traffic.under_way
+    assert traffic.under_way == 0
     # What was under way was waited for, and the few taken ahead; each of `pop_many` makes two requests.
     assert traffic.begun <= already + 10 + 2 * (CONCURRENCY + CONCURRENCY // 4)
     if operation in ("update", "get_many", "pop_many"):
-        assert 1 == len(caught.value.failed_keys)
+        assert len(caught.value.failed_keys) == 1
     if operation == "get_many":
         assert 0 < len(caught.value.completed) < ENTRIES
 
 
 @pytest.mark.parametrize("operation", ["items", "values"])
-async def test_breaking_out_of_an_iteration_ends_what_is_under_way(
+async def test_breaking_out_of_an_iteration_ends_requests_in_flight(
     d: Any, mode: Mode, traffic: Traffic, operation: str
 ) -> None:
     await d.update(pairs())
@@ -152,13 +152,13 @@ async def test_breaking_out_of_an_iteration_ends_what_is_under_way(
         async for _ in entries:
             break
         await entries.aclose()
-        assert {asyncio.current_task()} == asyncio.all_tasks()
-    assert 0 == traffic.under_way
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert traffic.under_way == 0
     assert traffic.begun <= already + 2 * CONCURRENCY
 
 
 @pytest.mark.parametrize("mode", [Mode.ASYNCIO])
-async def test_a_bulk_operation_that_is_cancelled_leaves_no_task(d: Any, traffic: Traffic) -> None:
+async def test_bulk_operation_that_is_cancelled_leaves_no_task(d: Any, traffic: Traffic) -> None:
     await d.hydrate()
     task = asyncio.ensure_future(d.update((n, n) for n in range(10_000)))
     while traffic.begun < 20:  # noqa: ASYNC110 (nothing tells when so many requests have begun)
@@ -166,8 +166,8 @@ async def test_a_bulk_operation_that_is_cancelled_leaves_no_task(d: Any, traffic
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert {asyncio.current_task()} == asyncio.all_tasks()
-    assert 0 == traffic.under_way
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert traffic.under_way == 0
 
 
 @pytest.mark.parametrize("mode", [Mode.SYNC])
@@ -193,15 +193,15 @@ class Reading:
 
 
 @pytest.mark.parametrize("mode", [Mode.SYNC])
-async def test_a_value_that_reads_others_as_it_loads_does_not_wait_for_itself(d: Any, client: Client) -> None:
+async def test_value_that_reads_others_as_it_loads_does_not_wait_for_itself(d: Any, client: Client) -> None:
     Reading.dicts[client.bucket] = d.wrapped
     await d.update((n, n) for n in range(3))
     await d.update((f"reading {n}", Reading(client.bucket)) for n in range(3 * CONCURRENCY))
     loaded = await d.get_many(f"reading {n}" for n in range(3 * CONCURRENCY))
-    assert [{0: 0, 1: 1, 2: 2}] * len(loaded) == [value.others for value in loaded.values()]
+    assert [value.others for value in loaded.values()] == [{0: 0, 1: 1, 2: 2}] * len(loaded)
 
 
-def test_bulk_operations_work_while_the_interpreter_is_on_its_way_out() -> None:
+def test_bulk_operations_work_during_interpreter_exit() -> None:
     program = (
         "import threading\n"
         "from s3dict import Client, Dict\n"
@@ -213,4 +213,4 @@ def test_bulk_operations_work_while_the_interpreter_is_on_its_way_out() -> None:
         "threading.Thread(target=late).start()\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert ("9\n", "") == (ran.stdout, ran.stderr)
+    assert (ran.stdout, ran.stderr) == ("9\n", "")

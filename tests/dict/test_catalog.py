@@ -38,7 +38,7 @@ def gets(client: Client, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> list[st
     return paths
 
 
-async def test_a_manifest_is_believed_for_a_minute(d: Any, bucket: MemoryBucket, gets: list[str]) -> None:
+async def test_manifest_is_revalidated_after_a_minute(d: Any, bucket: MemoryBucket, gets: list[str]) -> None:
     await d.put("k", 1)
     manifest = f"{d.client.prefix}/manifests/main/d.json"
     gets.clear()
@@ -48,13 +48,13 @@ async def test_a_manifest_is_believed_for_a_minute(d: Any, bucket: MemoryBucket,
     bucket.advance(timedelta(seconds=1))
     for expected in (1, 1):
         await d.get("k")
-        assert expected == gets.count(manifest)
+        assert gets.count(manifest) == expected
     bucket.advance(timedelta(seconds=REVALIDATE_AFTER))
     await d.get("k")
-    assert 2 == gets.count(manifest)
+    assert gets.count(manifest) == 2
 
 
-async def test_a_deleted_dict_is_noticed_within_a_minute_and_not_written_to(
+async def test_deleted_dict_is_noticed_within_a_minute_and_not_written_to(
     harness: Harness, d: Any, bucket: MemoryBucket
 ) -> None:
     await d.put("k", 1)
@@ -63,12 +63,10 @@ async def test_a_deleted_dict_is_noticed_within_a_minute_and_not_written_to(
     before = dict(bucket.objects)
     with pytest.raises(NotFoundError, match="has been deleted"):
         await d.put("k", 2)
-    assert before == bucket.objects
+    assert bucket.objects == before
 
 
-async def test_a_handle_by_name_begins_again_with_the_dict_that_has_the_name(
-    harness: Harness, d: Any, bucket: MemoryBucket
-) -> None:
+async def test_handle_by_name_follows_a_recreated_dict(harness: Harness, d: Any, bucket: MemoryBucket) -> None:
     await d.put("k", 1)
     old_id = d.object_id
     await harness.objects.delete("d", client=harness.client)
@@ -77,13 +75,13 @@ async def test_a_handle_by_name_begins_again_with_the_dict_that_has_the_name(
     with pytest.raises(NotFoundError, match=f"{old_id} has been deleted"):
         await d.get("k")
     assert await d.get("k") is None
-    assert old_id != d.object_id
+    assert d.object_id != old_id
 
 
-async def test_a_handle_by_id_finds_its_dict_or_none(harness: Harness, d: Any, bucket: MemoryBucket) -> None:
+async def test_handle_by_id_finds_its_dict_or_none(harness: Harness, d: Any, bucket: MemoryBucket) -> None:
     await d.put("k", 1)
     by_id = harness.with_id(d.object_id)
-    assert 1 == await by_id.get("k")
+    assert await by_id.get("k") == 1
     await harness.objects.delete("d", client=harness.client)
     await harness.objects.create("d", client=harness.client)
     bucket.advance(timedelta(seconds=REVALIDATE_AFTER))
@@ -92,7 +90,7 @@ async def test_a_handle_by_id_finds_its_dict_or_none(harness: Harness, d: Any, b
             await by_id.get("k")
 
 
-async def test_one_look_serves_both_ways(d: Any, gets: list[str]) -> None:
+async def test_one_lookup_serves_sync_and_async(d: Any, gets: list[str]) -> None:
     await d.hydrate()
     gets.clear()
     d.wrapped.get("k")
@@ -100,7 +98,7 @@ async def test_one_look_serves_both_ways(d: Any, gets: list[str]) -> None:
     assert not [path for path in gets if "/manifests/" in path]
 
 
-async def test_the_heartbeat_renews_the_manifest_of_an_ephemeral_dict(
+async def test_heartbeat_renews_the_manifest_of_an_ephemeral_dict(
     harness: Harness, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s3dict._core.catalog.HEARTBEAT_SECONDS", 0.002)
@@ -115,7 +113,7 @@ async def test_the_heartbeat_renews_the_manifest_of_an_ephemeral_dict(
     assert path not in bucket.objects
 
 
-async def test_a_heartbeat_does_not_bring_a_deleted_dict_back(
+async def test_heartbeat_does_not_bring_a_deleted_dict_back(
     harness: Harness, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s3dict._core.catalog.HEARTBEAT_SECONDS", 0.002)
@@ -128,7 +126,7 @@ async def test_a_heartbeat_does_not_bring_a_deleted_dict_back(
 
 
 @pytest.mark.parametrize("mode", [Mode.SYNC], indirect=True)
-async def test_a_heartbeat_that_fails_is_tried_again_and_logged(
+async def test_failed_heartbeat_is_retried_and_logged(
     harness: Harness, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("s3dict._core.catalog.HEARTBEAT_SECONDS", 0.002)
@@ -147,4 +145,4 @@ async def test_a_heartbeat_that_fails_is_tried_again_and_logged(
         first = bucket.objects[path]
         while bucket.objects[path] is first:
             await harness.client._store(aio=False).runtime.sleep(0.001)
-    assert 2 == caplog.text.count("a heartbeat failed; retrying in")
+    assert caplog.text.count("a heartbeat failed; retrying in") == 2

@@ -6,7 +6,7 @@ SeaweedFS. What neither can show is a lifecycle that really deletes: `tests/ceph
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -24,7 +24,7 @@ from s3dict._stores.base import ServerTime, StoredObject
 from s3dict._stores.memory import MemoryStore, memory_bucket
 from s3dict._stores.shared.threads import run_blocking
 
-from ..support.modes import Endpoint, Harness, client_at, collect
+from ..support.modes import Harness, client_at, collect
 from ..support.proxy import Fault, FaultKind, Proxy, Request
 from ..support.time_travel import TimeTravel
 
@@ -34,30 +34,19 @@ Advance = Callable[[timedelta], None]
 
 
 @pytest.fixture
-def proxy(backend: str, request: pytest.FixtureRequest) -> Iterator[Proxy | None]:
+def clock_proxy(backend: str, request: pytest.FixtureRequest) -> Proxy | None:
     """The proxy that moves the clock, where the back end is a server."""
-    if backend == "memory":
-        yield None
-        return
-    endpoint: Endpoint = request.getfixturevalue("endpoint")
-    with Proxy(endpoint.url) as rewriting:
-        yield rewriting
+    return None if backend == "memory" else request.getfixturevalue("proxy")
 
 
 @pytest.fixture
-def client(client: Client, proxy: Proxy | None) -> Client:
-    return client_at(proxy.url, client) if proxy else client
+def client(client: Client, clock_proxy: Proxy | None) -> Client:
+    return client_at(clock_proxy.url, client) if clock_proxy else client
 
 
 @pytest.fixture
-def advance(client: Client, proxy: Proxy | None, jumping_clock: None) -> Advance:
-    return TimeTravel(proxy).advance if proxy else memory_bucket(client.bucket).advance
-
-
-@pytest.fixture
-def wire(proxy: Proxy | None) -> Proxy:
-    assert proxy is not None
-    return proxy
+def advance(client: Client, clock_proxy: Proxy | None, jumping_clock: None) -> Advance:
+    return TimeTravel(clock_proxy).advance if clock_proxy else memory_bucket(client.bucket).advance
 
 
 def asked(sent: list[Request]) -> list[Request]:
@@ -80,19 +69,19 @@ READS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-async def test_what_nobody_reads_is_absent_everywhere(d: Any, advance: Advance) -> None:
+async def test_unread_entry_expires_for_every_operation(d: Any, advance: Advance) -> None:
     await d.update({"k": "v", "k" * 300: "long key"})
     advance(8 * DAY + MINUTE)
     await d.put("new", "w")
     assert await d.get("k") is None
     assert not await d.contains("k")
     assert await d.entry("k") is None
-    assert {} == await d.get_many(["k"])
-    assert 1 == await d.len()
-    assert ["new"] == await collect(d.keys())
-    assert ["w"] == await collect(d.values())
-    assert [("new", "w")] == await collect(d.items())
-    assert {} == await d.pop_many(["k"])
+    assert await d.get_many(["k"]) == {}
+    assert await d.len() == 1
+    assert await collect(d.keys()) == ["new"]
+    assert await collect(d.values()) == ["w"]
+    assert await collect(d.items()) == [("new", "w")]
+    assert await d.pop_many(["k"]) == {}
     with pytest.raises(KeyError):
         await d.pop("k")
     with pytest.raises(KeyError):
@@ -101,14 +90,14 @@ async def test_what_nobody_reads_is_absent_everywhere(d: Any, advance: Advance) 
         del d.wrapped["k"]
 
 
-async def test_what_is_over_lies_in_the_bucket_until_the_lifecycle_takes_it(d: Any, advance: Advance) -> None:
+async def test_expired_entry_stays_in_the_bucket_until_swept(d: Any, advance: Advance) -> None:
     await d.put("k", "v")
     advance(9 * DAY)
     await d.get("k")
     await d.pop("k", None)
-    assert 1 == len(await objects_of(d))
+    assert len(await objects_of(d)) == 1
     await d.clear()
-    assert [] == await objects_of(d)
+    assert await objects_of(d) == []
 
 
 async def objects_of(d: Any) -> list[str]:
@@ -129,23 +118,23 @@ WRITES_OVER: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("write", list(WRITES_OVER))
-async def test_an_entry_that_is_over_is_written_over(d: Any, advance: Advance, write: str) -> None:
+async def test_expired_entry_can_be_overwritten(d: Any, advance: Advance, write: str) -> None:
     await d.put("k", "old")
     advance(8 * DAY + MINUTE)
     assert await WRITES_OVER[write](d) in (True, "new")
-    assert "new" == await d.get("k")
+    assert await d.get("k") == "new"
     assert not await d.put("k", "third", skip_if_exists=True)
     advance(7 * DAY)
-    assert "new" == await d.get("k")
+    assert await d.get("k") == "new"
 
 
 @pytest.mark.parametrize("read", list(READS))
-async def test_what_is_read_within_its_ttl_lives_on_for_weeks(d: Any, advance: Advance, read: str) -> None:
+async def test_entry_read_within_its_ttl_never_expires(d: Any, advance: Advance, read: str) -> None:
     await d.put("k", "v")
     for _ in range(6):
         advance(WEEK)
         await READS[read](d)
-    assert "v" == await d.get("k")
+    assert await d.get("k") == "v"
     advance(8 * DAY + MINUTE)
     assert not await d.contains("k")
 
@@ -161,12 +150,12 @@ async def test_listing_the_keys_is_not_reading_the_entries(d: Any, advance: Adva
 
 @on_servers
 @pytest.mark.parametrize("read", list(READS))
-async def test_a_read_renews_at_a_seventh_of_the_ttl_and_once(d: Any, wire: Proxy, advance: Advance, read: str) -> None:
+async def test_read_renews_at_a_seventh_of_the_ttl_and_once(d: Any, proxy: Proxy, advance: Advance, read: str) -> None:
     await d.put("k", "v")
     listings = 1 if read in ("values", "items") else 0
     for wait, requests in ((DAY - MINUTE, 1), (2 * MINUTE, 2), (DAY - MINUTE, 1), (2 * MINUTE, 2), (MINUTE, 1)):
         advance(wait)
-        with wire.recording() as sent:
+        with proxy.recording() as sent:
             await READS[read](d)
         shown = [request.operation for request in asked(sent)]
         # Where a store cannot copy on a condition, `contains` has to fetch the body that it puts.
@@ -175,123 +164,119 @@ async def test_a_read_renews_at_a_seventh_of_the_ttl_and_once(d: Any, wire: Prox
 
 
 @on_servers
-async def test_a_renewal_is_on_the_condition_that_nothing_has_changed(d: Any, wire: Proxy, advance: Advance) -> None:
+async def test_renewal_is_on_the_condition_that_nothing_has_changed(d: Any, proxy: Proxy, advance: Advance) -> None:
     for key, read in (("k", d.get), ("l", d.contains)):
         await d.put(key, "v")
         for wait in (2 * DAY, WEEK + HOUR):
             advance(wait)
-            with wire.recording() as sent:
+            with proxy.recording() as sent:
                 await read(key)
             assert asked(sent)[-1].if_match
-            assert "PutObject" == asked(sent)[-1].operation or asked(sent)[-1].copy_source_if_match
+            assert asked(sent)[-1].operation == "PutObject" or asked(sent)[-1].copy_source_if_match
 
 
 @on_servers
 @pytest.mark.removes_by_delete
-async def test_pop_and_modify_do_not_renew_what_they_change(d: Any, wire: Proxy, advance: Advance) -> None:
+async def test_pop_and_modify_do_not_renew_what_they_change(d: Any, proxy: Proxy, advance: Advance) -> None:
     await d.update(a=1, b=2)
     advance(2 * DAY)
-    with wire.recording() as sent:
+    with proxy.recording() as sent:
         await d.pop("a")
         await d.modify("b", lambda n: n + 1)
-    assert ["GetObject", "DeleteObject", "GetObject", "PutObject"] == [request.operation for request in asked(sent)]
+    assert [request.operation for request in asked(sent)] == ["GetObject", "DeleteObject", "GetObject", "PutObject"]
 
 
 @on_servers
-async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, wire: Proxy, advance: Advance) -> None:
+async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, proxy: Proxy, advance: Advance) -> None:
     value = bytes(expiry.LARGE_BYTES)
     await d.put("k", value)
     before = (await d.entry("k")).version
     advance(2 * DAY)
-    with wire.recording() as sent:
-        assert value == await d.get("k")
+    with proxy.recording() as sent:
+        assert await d.get("k") == value
     copies = d.wrapped._state.loaded.manifest.capabilities.conditional_copy
-    assert ["GetObject", "CopyObject" if copies else "PutObject"] == [request.operation for request in asked(sent)]
+    assert [request.operation for request in asked(sent)] == ["GetObject", "CopyObject" if copies else "PutObject"]
     # A body that is sent again may arrive after the end, under an ETag on which nobody else can have acted.
-    assert copies == (before == (await d.entry("k")).version)
+    assert (before == (await d.entry("k")).version) == copies
     advance(WEEK)
-    assert value == await d.get("k")
+    assert await d.get("k") == value
 
 
 @on_servers
 @pytest.mark.parametrize(
     "kind", ["lost-request", "lost-response", "internal-error", "internal-error-after", "slow-down"]
 )
-async def test_a_renewal_that_fails_never_fails_the_read(
-    d: Any, wire: Proxy, advance: Advance, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
+async def test_failed_renewal_never_fails_the_read(
+    d: Any, proxy: Proxy, advance: Advance, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await d.put("k", "v")
     advance(2 * DAY)
-    wire.faults = [Fault(kind, when=lambda request: request.method == "PUT")]
-    with wire.recording() as sent:
-        assert "v" == await d.get("k")
+    proxy.faults = [Fault(kind, when=lambda request: request.method == "PUT")]
+    with proxy.recording() as sent:
+        assert await d.get("k") == "v"
         assert await d.contains("k")
-        assert [("k", "v")] == await collect(d.items())
+        assert await collect(d.items()) == [("k", "v")]
     # After one has failed, the next is not tried at once.
-    assert 1 == sum(request.method == "PUT" for request in sent)
-    wire.faults = []
+    assert sum(request.method == "PUT" for request in sent) == 1
+    proxy.faults = []
     monkeypatch.setattr(expiry, "RENEWAL_BACKOFF_FAILED", timedelta(0))
     d.wrapped._entries = d.wrapped._async_view._entries = None
-    assert "v" == await d.get("k")
+    assert await d.get("k") == "v"
     advance(WEEK)
-    assert "v" == await d.get("k")
+    assert await d.get("k") == "v"
 
 
 @on_servers
-async def test_a_renewal_in_conflict_with_another_is_left_to_the_other(d: Any, wire: Proxy, advance: Advance) -> None:
+async def test_conflicting_renewal_is_left_to_the_concurrent_one(d: Any, proxy: Proxy, advance: Advance) -> None:
     await d.put("k", "v")
     advance(2 * DAY)
-    wire.faults = [Fault("conflict", when=lambda request: request.method == "PUT")]
-    assert "v" == await d.get("k")
+    proxy.faults = [Fault("conflict", when=lambda request: request.method == "PUT")]
+    assert await d.get("k") == "v"
 
 
 @on_servers
-async def test_a_reader_that_may_not_write_reads_on_and_does_not_ask_each_time(
-    d: Any, wire: Proxy, advance: Advance
-) -> None:
+async def test_reader_without_write_permission_backs_off_renewals(d: Any, proxy: Proxy, advance: Advance) -> None:
     await d.update({"k": "v", "l": "w"})
     advance(2 * DAY)
-    wire.faults = [Fault("denied", when=lambda request: request.method == "PUT")]
-    with wire.recording() as sent:
-        assert ["v", "w"] == [await d.get("k"), await d.get("l")]
+    proxy.faults = [Fault("denied", when=lambda request: request.method == "PUT")]
+    with proxy.recording() as sent:
+        assert [await d.get("k"), await d.get("l")] == ["v", "w"]
         assert await d.contains("k")
-    assert 1 == sum(request.method == "PUT" for request in sent)
+    assert sum(request.method == "PUT" for request in sent) == 1
 
 
 @pytest.mark.parametrize("age", [2 * DAY, WEEK + HOUR], ids=["due", "nearly over"])
-async def test_a_renewal_is_not_a_change(d: Any, advance: Advance, age: timedelta) -> None:
+async def test_renewal_is_not_a_change(d: Any, advance: Advance, age: timedelta) -> None:
     await d.put("k", 1)
     before = await d.entry("k")
     advance(age)
-    assert 1 == await d.get("k")
+    assert await d.get("k") == 1
     assert await d.put("k", 2, if_version=before.version)
     assert not await d.put("k", 3, if_version=before.version)
-    assert 2 == await d.get("k")
+    assert await d.get("k") == 2
 
 
 @on_servers
-async def test_an_entry_that_entry_itself_renews_is_replaced_in_one_request(
-    d: Any, wire: Proxy, advance: Advance
-) -> None:
+async def test_version_returned_by_a_renewing_entry_call_is_current(d: Any, proxy: Proxy, advance: Advance) -> None:
     await d.put("k", 1)
     advance(WEEK + HOUR)
     seen = await d.entry("k")
-    with wire.recording() as sent:
+    with proxy.recording() as sent:
         assert await d.put("k", 2, if_version=seen.version)
-    assert 1 == len(asked(sent))
+    assert len(asked(sent)) == 1
 
 
-async def test_without_a_ttl_nothing_is_ever_over_nor_renewed(harness: Harness, advance: Advance) -> None:
+async def test_entries_without_ttl_neither_expire_nor_renew(harness: Harness, advance: Advance) -> None:
     kept = harness.named("kept", create_if_missing=True, ttl=None)
     await kept.put("k", "v")
     path = (await objects_of(kept))[0]
     written = last_modified(kept, path)
     advance(10_000 * DAY)
-    assert "v" == await kept.get("k")
+    assert await kept.get("k") == "v"
     assert await kept.contains("k")
-    assert 1 == await kept.len()
+    assert await kept.len() == 1
     assert not await kept.put("k", "w", skip_if_exists=True)
-    assert written == last_modified(kept, path)
+    assert last_modified(kept, path) == written
 
 
 def last_modified(d: Any, path: str) -> Any:
@@ -300,18 +285,18 @@ def last_modified(d: Any, path: str) -> Any:
     return found.last_modified
 
 
-async def test_the_shortest_ttl_is_kept_to_the_second(harness: Harness, advance: Advance) -> None:
+async def test_shortest_ttl_is_kept_to_the_second(harness: Harness, advance: Advance) -> None:
     brief = harness.named("brief", create_if_missing=True, ttl=MINUTE)
     await brief.put("k", "v")
     for _ in range(3):
         advance(59 * SECOND)
-        assert "v" == await brief.get("k")
+        assert await brief.get("k") == "v"
     advance(MINUTE * 8 / 7)
     assert await brief.get("k") is None
     assert await brief.put("k", "w", skip_if_exists=True)
 
 
-async def test_what_is_computed_is_computed_again_when_it_is_over(harness: Harness, advance: Advance) -> None:
+async def test_expired_result_is_computed_again(harness: Harness, advance: Advance) -> None:
     handle = harness.named("memo", create_if_missing=True, ttl=HOUR)
     calls: list[int] = []
 
@@ -321,13 +306,13 @@ async def test_what_is_computed_is_computed_again_when_it_is_over(harness: Harne
         return 2 * n
 
     for wait in (MINUTE, 30 * MINUTE, 30 * MINUTE, 2 * HOUR):
-        assert 4 == double(2)
+        assert double(2) == 4
         advance(wait)
-    assert 4 == double(2)
-    assert [2, 2] == calls
+    assert double(2) == 4
+    assert calls == [2, 2]
 
 
-def test_a_lock_outlives_the_entries_as_long_as_its_lease(client: Client, advance: Advance) -> None:
+def test_lock_outlives_the_entries_as_long_as_its_lease(client: Client, advance: Advance) -> None:
     d = Dict.from_name("brief", create_if_missing=True, client=client, ttl=MINUTE)
 
     def taken_by_another() -> bool:
@@ -346,7 +331,7 @@ def test_a_lock_outlives_the_entries_as_long_as_its_lease(client: Client, advanc
 
 
 @pytest.mark.parametrize("skew", [-2 * DAY, 2 * DAY], ids=["behind", "ahead"])
-async def test_a_client_clock_that_is_two_days_off_loses_and_resurrects_nothing(
+async def test_client_clock_that_is_two_days_off_loses_and_resurrects_nothing(
     harness: Harness, advance: Advance, skew: timedelta
 ) -> None:
     # Only the difference between the store's clock and ours could do harm, and that is made here.
@@ -356,14 +341,14 @@ async def test_a_client_clock_that_is_two_days_off_loses_and_resurrects_nothing(
     assert not await hourly.put("k", "w", skip_if_exists=True)
     for _ in range(3):
         advance(HOUR)
-        assert "v" == await hourly.get("k")
-        assert [("k", "v")] == await collect(hourly.items())
-    assert 1 == await hourly.len()
+        assert await hourly.get("k") == "v"
+        assert await collect(hourly.items()) == [("k", "v")]
+    assert await hourly.len() == 1
     advance(70 * MINUTE)
     assert await hourly.get("k") is None
-    assert 0 == await hourly.len()
+    assert await hourly.len() == 0
     assert await hourly.put("k", "w", skip_if_exists=True)
-    assert "w" == await hourly.get("k")
+    assert await hourly.get("k") == "w"
 
 
 def renewed_between_look_and_write(monkeypatch: pytest.MonkeyPatch) -> tuple[bool, Any]:
@@ -392,16 +377,16 @@ def renewed_between_look_and_write(monkeypatch: pytest.MonkeyPatch) -> tuple[boo
     return d.put("k", "new", skip_if_exists=True), d.get("k")
 
 
-def test_a_renewal_under_way_when_the_entry_ends_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (False, "old") == renewed_between_look_and_write(monkeypatch)
+def test_renewal_in_flight_at_expiry_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert renewed_between_look_and_write(monkeypatch) == (False, "old")
 
 
-def test_the_test_above_would_notice_a_renewal_under_the_same_etag(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_renewal_test_detects_an_unchanged_etag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expiry, "with_new_etag", lambda body: body)
-    assert (True, "new") == renewed_between_look_and_write(monkeypatch)
+    assert renewed_between_look_and_write(monkeypatch) == (True, "new")
 
 
-def test_an_entry_that_ends_while_its_read_is_held_up_is_not_brought_back() -> None:
+def test_entry_expiring_during_a_delayed_read_is_not_resurrected() -> None:
     client, bucket = Client("held-up", driver="memory"), memory_bucket("held-up")
     d = Dict.from_name("d", create_if_missing=True, client=client)
     d["k"] = "old"
@@ -425,13 +410,13 @@ class SilentClock:
         return datetime.now(UTC)
 
 
-def test_a_clock_that_does_not_answer_fails_no_read_of_what_is_due() -> None:
+def test_unavailable_clock_fails_no_read_due_for_renewal() -> None:
     client = Client("silent-clock", driver="memory")
     d = Dict.from_name("d", create_if_missing=True, client=client)
     entries: Entries = run_blocking(d._open())
     written = datetime.now(UTC) - 2 * DAY
     found = StoredObject(b"body", '"etag"', 4, written, ServerTime(clock=SilentClock()))
-    assert '"etag"' == run_blocking(entries.expiry.renew_if_due("path", found, entries.store.runtime.monotonic()))
+    assert run_blocking(entries.expiry.renew_if_due("path", found, entries.store.runtime.monotonic())) == '"etag"'
 
 
 class Normalised:
@@ -446,17 +431,17 @@ class Normalised:
 
 
 @pytest.mark.parametrize("age", [2 * DAY, WEEK + HOUR], ids=["due", "nearly over"])
-async def test_a_value_that_changes_its_arrays_as_it_loads_is_renewed_as_it_was_written(
+async def test_value_mutating_its_buffers_is_renewed_unchanged(
     d: Any, advance: Advance, age: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranged_get, "FIRST_RANGE_BYTES", 1000)
     await d.put("k", Normalised(np.ones(1000)))
     advance(age)
     for _ in range(2):
-        assert 500 == (await d.get("k")).weights.sum()
+        assert (await d.get("k")).weights.sum() == 500
 
 
-def test_a_sweep_between_a_refusal_and_the_look_lets_the_creator_win(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_create_succeeds_when_the_entry_is_swept_after_the_rejection(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client("sweep-race", driver="memory")
     d = Dict.from_name("d", create_if_missing=True, client=client)
     d["k"] = "old"
@@ -474,7 +459,7 @@ def test_a_sweep_between_a_refusal_and_the_look_lets_the_creator_win(monkeypatch
 
     monkeypatch.setattr(MemoryStore, "get", after_the_sweep)
     assert d.put("k", "new", skip_if_exists=True)
-    assert [path] == swept
+    assert swept == [path]
 
 
 def found_by_modify(d: Any, _: int) -> bool:
@@ -505,7 +490,7 @@ STEPS = st.lists(st.tuples(st.floats(0, 1.3), st.sampled_from(list(LOOKS))), min
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from([MINUTE, HOUR, DAY, WEEK, 367 * DAY]), STEPS)
-def test_every_schedule_of_reads_keeps_both_promises(ttl: timedelta, steps: list[tuple[float, str]]) -> None:
+def test_every_read_schedule_neither_loses_nor_resurrects(ttl: timedelta, steps: list[tuple[float, str]]) -> None:
     """An entry lives for the ttl after its last read or write, and is not given later than 8/7 of it."""
     client = Client(f"schedule-{next(_numbers)}", driver="memory")
     d = Dict.from_name("d", create_if_missing=True, client=client, ttl=ttl)

@@ -37,7 +37,7 @@ async def paths(harness: Harness) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "ä", "a b", "x" * 65, ".", "..", "a\n", None, 5])
-def test_a_bad_name_is_refused_before_anything_is_sent(name: Any) -> None:
+def test_bad_name_is_rejected_before_anything_is_sent(name: Any) -> None:
     client = Client("b", driver="memory")
     for use in (
         lambda: Dict.from_name(name),
@@ -49,7 +49,7 @@ def test_a_bad_name_is_refused_before_anything_is_sent(name: Any) -> None:
 
 
 @pytest.mark.parametrize("environment", ["a/b", "..", "x" * 65])
-def test_a_bad_environment_is_refused(environment: str) -> None:
+def test_bad_environment_is_rejected(environment: str) -> None:
     with pytest.raises(InvalidError, match="Invalid environment name"):
         Dict.from_name("d", environment_name=environment)
     with pytest.raises(InvalidError, match="Invalid environment name"):
@@ -59,20 +59,20 @@ def test_a_bad_environment_is_refused(environment: str) -> None:
 
 
 @pytest.mark.parametrize("dict_id", ["", "di-", "d", "di-01ARZ3NDEKTSV4RRFFQ69G5FAV:main", "di-zzz:a:b", None])
-def test_a_bad_id_is_refused(dict_id: Any) -> None:
+def test_bad_id_is_rejected(dict_id: Any) -> None:
     with pytest.raises(InvalidError, match="Invalid Dict id"):
         Dict.from_id(dict_id)
 
 
 @pytest.mark.parametrize("ttl", [timedelta(0), timedelta(seconds=59), timedelta(days=368), -timedelta(days=1), 7])
-def test_a_bad_ttl_is_refused(ttl: Any) -> None:
+def test_bad_ttl_is_rejected(ttl: Any) -> None:
     with pytest.raises(InvalidError, match="Invalid ttl"):
         Dict.from_name("d", ttl=ttl)
     with pytest.raises(InvalidError, match="Invalid ttl"):
         Dict.objects.create("d", ttl=ttl, client=Client("b", driver="memory"))
 
 
-def test_a_bad_codec_is_refused() -> None:
+def test_bad_codec_is_rejected() -> None:
     with pytest.raises(InvalidError, match="Unknown codec 'pickle': choose one of bytes, cloudpickle, json"):
         Dict.from_name("d", codec="pickle")
 
@@ -98,13 +98,13 @@ def test_a_bad_codec_is_refused() -> None:
         ({"signing_keys": "a single long signing key"}, "is a sequence of keys"),
     ],
 )
-def test_a_bad_setting_is_refused(arguments: dict[str, Any], message: str) -> None:
+def test_bad_setting_is_rejected(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidError, match=message):
         Client(**{"bucket": "b", **arguments})
 
 
 @pytest.mark.parametrize("form", ["http://user:hunter2@localhost:1", "user:hunter2@localhost", "ftp://user:hunter2@h"])
-def test_credentials_in_an_endpoint_are_refused_without_showing_them(
+def test_credentials_in_an_endpoint_are_rejected_without_showing_them(
     form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InvalidError, match="must not hold credentials") as caught:
@@ -123,7 +123,7 @@ def test_signing_keys_are_in_no_repr() -> None:
     assert "signing key" not in repr((client, d, d._entries, d._state.loaded))
 
 
-async def test_a_pickle_in_a_name_is_never_loaded(harness: Harness, d: Any, tmp_path: Any) -> None:
+async def test_pickle_in_a_name_is_never_loaded(harness: Harness, d: Any, tmp_path: Any) -> None:
     """Anybody who may write to the bucket can name an object; no signature vouches for names."""
     import pathlib
 
@@ -143,14 +143,14 @@ async def test_a_pickle_in_a_name_is_never_loaded(harness: Harness, d: Any, tmp_
     assert not (tmp_path / "loaded").exists()
 
 
-async def test_what_is_no_entry_is_judged_alike(harness: Harness, d: Any) -> None:
+async def test_invalid_entry_arguments_raise_alike_in_all_methods(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
     [path] = [path for path in await paths(harness) if "/entries/" in path]
     await store.put(path, b"cut")
-    assert (True, 1, ["k"]) == (await d.contains("k"), await d.len(), await collect(d.keys()))
+    assert (await d.contains("k"), await d.len(), await collect(d.keys())) == (True, 1, ["k"])
     await d.clear()
-    assert (False, 0) == (await d.contains("k"), await d.len())
+    assert (await d.contains("k"), await d.len()) == (False, 0)
 
 
 def test_no_bucket_configured_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,33 +172,33 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     client = Client.from_env()
     assert client is Client.from_env()
     shown = (client.bucket, client.prefix, client.endpoint_url, client.environment_name, client.driver)
-    assert ("envbucket", "some/where", "http://127.0.0.1:1", "dev", "memory") == shown
-    assert (b"0123456789abcdef", b"fedcba9876543210") == client._signing_keys
+    assert shown == ("envbucket", "some/where", "http://127.0.0.1:1", "dev", "memory")
+    assert client._signing_keys == (b"0123456789abcdef", b"fedcba9876543210")
     monkeypatch.setenv("S3DICT_BUCKET", "another")
-    assert "another" == Client.from_env().bucket
+    assert Client.from_env().bucket == "another"
 
 
 @pytest.mark.parametrize("key", [float("nan"), ("a", float("nan")), (1, (2, float("nan")))])
-async def test_nan_is_no_key(harness: Harness, d: Any, key: Any) -> None:
+async def test_nan_key_is_rejected(harness: Harness, d: Any, key: Any) -> None:
     await d.hydrate()
     before = await paths(harness)
     for use in (d.get, d.contains, d.pop, lambda k: d.put(k, 1), lambda k: d.update({k: 1})):
         with pytest.raises(InvalidError, match="NaN cannot be a key"):
             await use(key)
-    assert before == await paths(harness)
+    assert await paths(harness) == before
 
 
 @pytest.mark.parametrize("key", [[], {}, ([],), {1}])
-async def test_an_unhashable_key_is_a_type_error(harness: Harness, d: Any, key: Any) -> None:
+async def test_unhashable_key_is_a_type_error(harness: Harness, d: Any, key: Any) -> None:
     await d.hydrate()
     before = await paths(harness)
     for use in (d.get, d.contains, d.pop, lambda k: d.put(k, 1), lambda k: d.update([(k, 1)])):
         with pytest.raises(TypeError, match="unhashable"):
             await use(key)
-    assert before == await paths(harness)
+    assert await paths(harness) == before
 
 
-async def test_what_cannot_be_serialised_is_refused(harness: Harness, d: Any) -> None:
+async def test_unserialisable_value_is_rejected(harness: Harness, d: Any) -> None:
     await d.hydrate()
     before = await paths(harness)
     for value in (threading.Lock(), (n for n in range(3)), socket.socket):
@@ -210,7 +210,7 @@ async def test_what_cannot_be_serialised_is_refused(harness: Harness, d: Any) ->
             await d.put("k", value, skip_if_exists=True)
     with pytest.raises(SerializationError, match="cannot be pickled"):
         await d.put(threading.Lock(), 1)
-    assert before == await paths(harness)
+    assert await paths(harness) == before
 
 
 async def test_json_and_bytes_dicts_take_only_what_they_can_hold(harness: Harness) -> None:
@@ -223,10 +223,10 @@ async def test_json_and_bytes_dicts_take_only_what_they_can_hold(harness: Harnes
     for plain in (text, raw):
         with pytest.raises(SerializationError, match="would have to be pickled"):
             await plain.put(timedelta(1), b"")
-        assert 0 == await plain.len()
+        assert await plain.len() == 0
 
 
-async def test_a_value_over_the_limit_is_refused_before_anything_is_sent(client: Client, mode: Mode) -> None:
+async def test_value_over_the_limit_is_rejected_before_anything_is_sent(client: Client, mode: Mode) -> None:
     small = pickle.loads(pickle.dumps(client))
     small._settings = replace(client._settings, max_value_bytes=1000)
     harness = Harness(small, mode)
@@ -237,11 +237,11 @@ async def test_a_value_over_the_limit_is_refused_before_anything_is_sent(client:
         await d.put("big", b"x" * 1000)
     with pytest.raises(RequestSizeError) as caught:
         await d.update({"big": b"x" * 1000})
-    assert ("big",) == caught.value.failed_keys
-    assert before == await paths(harness)
+    assert caught.value.failed_keys == ("big",)
+    assert await paths(harness) == before
 
 
-async def test_a_foreign_object_in_an_entrys_place_is_an_integrity_error(harness: Harness, d: Any) -> None:
+async def test_foreign_object_in_an_entrys_place_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.put("k", "value")
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
     [path] = [path for path in await paths(harness) if "/entries/" in path]
@@ -252,12 +252,12 @@ async def test_a_foreign_object_in_an_entrys_place_is_an_integrity_error(harness
         for read in (lambda: d.get("k"), lambda: collect(d.items()), lambda: collect(d.values()), lambda: d.pop("k")):
             with pytest.raises(IntegrityError, match="Dict 'd'"):
                 await read()
-        assert body == (await store.get(path)).body  # type: ignore[union-attr]
+        assert (await store.get(path)).body == body  # type: ignore[union-attr]
     await d.put("k", "mended")
-    assert "mended" == await d.get("k")
+    assert await d.get("k") == "mended"
 
 
-async def test_a_foreign_name_among_the_entries_is_an_integrity_error(harness: Harness, d: Any) -> None:
+async def test_foreign_name_among_the_entries_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
     [path] = [path for path in await paths(harness) if "/entries/" in path]
@@ -266,12 +266,12 @@ async def test_a_foreign_name_among_the_entries_is_an_integrity_error(harness: H
     for read in (lambda: collect(d.keys()), d.len, lambda: collect(d.items())):
         with pytest.raises(IntegrityError, match=r"'\.DS_Store'"):
             await read()
-    assert 1 == await d.get("k")
+    assert await d.get("k") == 1
     await store.delete(foreign)
-    assert 1 == await d.len()
+    assert await d.len() == 1
 
 
-async def test_a_moved_entry_is_an_integrity_error(harness: Harness, d: Any) -> None:
+async def test_moved_entry_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.put("rich", 100)
     [rich] = [path for path in await paths(harness) if "/entries/" in path]
     await d.put("poor", 1)
@@ -285,7 +285,7 @@ async def test_a_moved_entry_is_an_integrity_error(harness: Harness, d: Any) -> 
         await collect(d.values())
 
 
-async def test_a_broken_manifest_is_an_integrity_error(harness: Harness, d: Any) -> None:
+async def test_broken_manifest_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.hydrate()
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
     path = f"{harness.client.prefix}/manifests/main/d.json"
@@ -295,7 +295,7 @@ async def test_a_broken_manifest_is_an_integrity_error(harness: Harness, d: Any)
             await harness.named("d", create_if_missing=True).get("k")
 
 
-async def test_a_copied_manifest_is_an_integrity_error(harness: Harness, d: Any) -> None:
+async def test_copied_manifest_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.hydrate()
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
     manifest = await store.get(f"{harness.client.prefix}/manifests/main/d.json")
@@ -320,7 +320,7 @@ class TestWithoutAWorkingStore:
         with pytest.raises(error, match=message):
             await harness.objects.list(client=harness.client)
 
-    async def test_a_missing_bucket_is_not_found(self, client: Client, mode: Mode) -> None:
+    async def test_missing_bucket_is_not_found(self, client: Client, mode: Mode) -> None:
         elsewhere = Client("no-such-bucket", endpoint_url=client.endpoint_url, driver=client.driver)
         await self._fails(Harness(elsewhere, mode), NotFoundError, "There is no bucket 'no-such-bucket'")
 
@@ -338,11 +338,11 @@ class TestWithoutAWorkingStore:
         lone = client_at(str(client.endpoint_url), client)
         await self._fails(Harness(lone, mode), PermissionDeniedError, "no usable credentials")
 
-    async def test_a_server_that_is_down_is_unavailable(self, client: Client, mode: Mode, nobody_listens: str) -> None:
+    async def test_server_that_is_down_is_unavailable(self, client: Client, mode: Mode, nobody_listens: str) -> None:
         gone = quick(client_at(nobody_listens, client), requests=1)
         await self._fails(Harness(gone, mode), UnavailableError, "cannot be reached")
 
-    async def test_a_server_that_hangs_up_is_unavailable(self, client: Client, mode: Mode, hangs_up: str) -> None:
+    async def test_server_that_hangs_up_is_unavailable(self, client: Client, mode: Mode, hangs_up: str) -> None:
         broken = quick(client_at(hangs_up, client), requests=1)
         await self._fails(Harness(broken, mode), UnavailableError, "the connection broke|cannot be reached")
 

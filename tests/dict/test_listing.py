@@ -25,20 +25,20 @@ def page_until(name: str) -> Page:
 def test_ranges_follow_each_other_to_the_end(last: int) -> None:
     ranges = split("p/", page_until(f"{last:08x}{'0' * 24}"))
     assert 1 <= len(ranges) <= MAX_RANGES
-    assert (f"p/{last:08x}{'0' * 24}", None) == (ranges[0].start_after, ranges[-1].end_before)
+    assert (ranges[0].start_after, ranges[-1].end_before) == (f"p/{last:08x}{'0' * 24}", None)
     for before, after in pairwise(ranges):
         assert before.end_before == after.start_after
         assert before.start_after < after.start_after
 
 
-def test_a_folder_of_other_names_is_one_range() -> None:
+def test_common_folder_of_unexpected_names_is_one_range() -> None:
     for name in ("a_000999.json", "-0000001.json", "scores.json", "ABCDEF00.json", ""):
-        assert 1 == len(split("p/", page_until(name)))
+        assert len(split("p/", page_until(name))) == 1
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.sampled_from([0, 1, 999, 1000, 1001, 2500, 7000]), st.booleans(), st.integers(0, 2**32))
-def test_a_scan_gives_every_object_once(count: int, even: bool, seed: int) -> None:
+def test_scan_yields_every_object_once(count: int, even: bool, seed: int) -> None:
     bucket = memory_bucket(f"scan-{count}-{even}-{seed}")
     names = {f"{(n * 0x9E3779B97F4A7C15 + seed) % 2**64:016x}{n:016x}" if even else f"{n:032x}" for n in range(count)}
     for name in names:
@@ -55,11 +55,11 @@ def test_a_scan_gives_every_object_once(count: int, even: bool, seed: int) -> No
         return [line.path[2:] async for page in scan(Counting(bucket), "p/") for line in page.objects]
 
     found = run_blocking(all_of_them())
-    assert sorted(names) == sorted(found)
+    assert sorted(found) == sorted(names)
     assert requests <= -(-count // PAGE_SIZE) + MAX_RANGES
 
 
-def test_a_thousand_dicts_are_listed_once_each() -> None:
+def test_thousand_dicts_are_listed_once_each() -> None:
     client = Client("a-thousand-dicts", driver="memory")
     Dict.objects.create("a_000000", client=client)
     bucket = memory_bucket("a-thousand-dicts")

@@ -35,7 +35,7 @@ def locks_of(client: Client, mode: Mode) -> Any:
     return client._store(aio=mode is Mode.ASYNCIO)
 
 
-async def test_a_lock_is_held_and_released(d: Any) -> None:
+async def test_lock_is_held_and_released(d: Any) -> None:
     async with locked(d, "job") as held:
         assert held.lost is False
         with pytest.raises(LockTimeoutError, match="The lock 'job' of Dict 'd' was not free within 0 seconds"):
@@ -55,15 +55,15 @@ async def test_tokens_grow_and_locks_are_told_apart_by_name(d: Any) -> None:
 async def test_locks_are_no_entries(d: Any) -> None:
     async with locked(d, "job"):
         await d.put("k", 1)
-        assert 1 == await d.len()
-        assert ["k"] == await collect(d.keys())
-        assert [("k", 1)] == await collect(d.items())
+        assert await d.len() == 1
+        assert await collect(d.keys()) == ["k"]
+        assert await collect(d.items()) == [("k", 1)]
         await d.clear()
         with pytest.raises(LockTimeoutError):
             await _from_another_thread(d, "job")
 
 
-async def test_a_lock_is_released_also_after_an_exception(d: Any) -> None:
+async def test_lock_is_released_also_after_an_exception(d: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         await _fail_inside(d)
     async with locked(d, "job", timeout=0):
@@ -75,7 +75,7 @@ async def _fail_inside(d: Any) -> None:
         raise ZeroDivisionError
 
 
-async def test_a_lock_is_not_reentrant_and_says_so(d: Any) -> None:
+async def test_lock_is_not_reentrant_and_says_so(d: Any) -> None:
     async with locked(d, "job"):
         with pytest.raises(InvalidError, match="The lock 'job' of Dict 'd' is already held here"):
             async with locked(d, "job"):
@@ -84,7 +84,7 @@ async def test_a_lock_is_not_reentrant_and_says_so(d: Any) -> None:
         pass
 
 
-async def test_any_text_is_a_name_and_nothing_else_is(d: Any) -> None:
+async def test_lock_name_is_any_string_and_only_a_string(d: Any) -> None:
     for name in ("", "a/b", "é", "\ud800", "x" * 10_000):
         async with locked(d, name) as held:
             assert not held.lost
@@ -93,14 +93,14 @@ async def test_any_text_is_a_name_and_nothing_else_is(d: Any) -> None:
             d.lock(wrong)
 
 
-async def test_a_lease_has_a_least_length(d: Any) -> None:
+async def test_lease_has_a_minimum(d: Any) -> None:
     for lease in (0, -1, 1.9, float("nan"), float("inf"), 1e9):
         with pytest.raises(InvalidError, match="Invalid lease"):
             async with locked(d, "job", lease=lease):
                 pass
 
 
-async def test_a_foreign_lock_object_is_refused(harness: Harness, d: Any) -> None:
+async def test_foreign_lock_object_is_rejected(harness: Harness, d: Any) -> None:
     from s3dict import IntegrityError
 
     async with locked(d, "job"):
@@ -115,7 +115,7 @@ async def test_a_foreign_lock_object_is_refused(harness: Harness, d: Any) -> Non
                 pass
 
 
-async def test_a_waiting_caller_gets_the_lock_when_it_is_released(d: Any, mode: Mode) -> None:
+async def test_waiting_caller_gets_the_lock_when_it_is_released(d: Any, mode: Mode) -> None:
     order: list[str] = []
     if mode is Mode.SYNC:
         with d.wrapped.lock("job"):
@@ -129,7 +129,7 @@ async def test_a_waiting_caller_gets_the_lock_when_it_is_released(d: Any, mode: 
             await asyncio.sleep(0.01)
             order.append("first")
         await task
-    assert ["first", "second"] == order
+    assert order == ["first", "second"]
 
 
 def _hold(d: Any, order: list[str]) -> None:
@@ -177,10 +177,10 @@ def test_one_lock_object_serves_many_threads(client: Client) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [1] * 5 == most
+    assert most == [1] * 5
 
 
-def test_a_lock_may_be_left_in_another_thread(client: Client) -> None:
+def test_lock_may_be_left_in_another_thread(client: Client) -> None:
     """As frameworks do that enter a dependency in one thread of a pool and leave it in another."""
     d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
     lock = d.lock("job")
@@ -227,7 +227,7 @@ class TestTime:
 
         return advance
 
-    async def test_a_dead_holder_is_replaced_when_its_lease_is_over(
+    async def test_lock_of_a_dead_holder_is_acquired_after_its_lease(
         self, d: Any, harness: Harness, pass_time: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await self._abandon(d, lease=30)
@@ -239,7 +239,7 @@ class TestTime:
         pass_time(12)
         await _from_another_thread(d, "job")
 
-    async def test_the_token_of_a_successor_is_greater(self, d: Any, pass_time: Any) -> None:
+    async def test_token_of_a_successor_is_greater(self, d: Any, pass_time: Any) -> None:
         dead = await self._abandon(d, lease=30)
         pass_time(32)
         async with locked(d, "job", timeout=0) as held:
@@ -255,7 +255,7 @@ class TestTime:
         async with locked(d, "job") as later:
             assert later.token > held.token
 
-    async def test_a_holder_that_was_replaced_finds_out_and_is_told(self, d: Any, pass_time: Any) -> None:
+    async def test_replaced_holder_detects_the_loss(self, d: Any, pass_time: Any) -> None:
         with pytest.raises(LockLostError, match="The lock 'job' of Dict 'd' was lost"):
             async with locked(d, "job", lease=30) as held:
                 pass_time(32)
@@ -263,7 +263,7 @@ class TestTime:
                 assert await held.renew() is False
                 assert held.lost is True
 
-    async def test_an_exception_inside_says_more_than_the_loss(self, d: Any, pass_time: Any) -> None:
+    async def test_exception_in_the_body_takes_precedence_over_the_loss(self, d: Any, pass_time: Any) -> None:
         with pytest.raises(ZeroDivisionError):
             await self._lose_and_fail(d, pass_time)
 
@@ -273,7 +273,7 @@ class TestTime:
             await _from_another_thread(d, "job")
             raise ZeroDivisionError
 
-    async def test_a_renewed_lease_begins_anew(self, d: Any, pass_time: Any) -> None:
+    async def test_renewed_lease_starts_again(self, d: Any, pass_time: Any) -> None:
         async with locked(d, "job", lease=30) as held:
             for _ in range(4):
                 pass_time(20)
@@ -283,9 +283,7 @@ class TestTime:
             assert held.lost is False
 
     @pytest.mark.parametrize("backend", ["memory"], indirect=True)
-    async def test_a_holder_that_slept_through_its_lease_has_lost_by_its_own_clock(
-        self, d: Any, pass_time: Any
-    ) -> None:
+    async def test_suspended_holder_loses_by_its_own_clock(self, d: Any, pass_time: Any) -> None:
         with pytest.raises(LockLostError):
             async with locked(d, "job", lease=30) as held:
                 pass_time(30)
@@ -293,7 +291,7 @@ class TestTime:
                 assert await held.renew() is False
 
     @pytest.mark.parametrize("backend", ["memory"], indirect=True)
-    async def test_the_heartbeat_keeps_the_lock(self, d: Any, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_heartbeat_keeps_the_lock(self, d: Any, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("s3dict._core.locks.RENEWALS_PER_LEASE", 200)
         bucket = memory_bucket(d.client.bucket)
         async with locked(d, "job", lease=2) as held:
@@ -304,15 +302,13 @@ class TestTime:
                     await locks_of(d.client, mode).runtime.sleep(0.001)
             assert held.lost is False
 
-    async def test_a_computation_that_outlives_its_lease_gives_its_value_all_the_same(
-        self, d: Any, pass_time: Any
-    ) -> None:
+    async def test_computation_outliving_its_lease_returns_its_value(self, d: Any, pass_time: Any) -> None:
         def slow() -> int:
             pass_time(32)
             return 42
 
-        assert 42 == await d.get_or_compute("k", slow, lease=30)
-        assert 42 == await d.get("k")
+        assert await d.get_or_compute("k", slow, lease=30) == 42
+        assert await d.get("k") == 42
 
     async def _abandon(self, d: Any, lease: float) -> HeldLock:
         """A holder that dies: it has the lock, and neither renews nor releases it."""
@@ -328,17 +324,17 @@ class TestFaults:
     @pytest.fixture(
         params=[(), (Deviation.PUT_CHANGES_ETAG,), (Deviation.PUT_WANTS_BARE_ETAG,)], ids=["md5", "kms", "bare"]
     )
-    def proxy(self, request: pytest.FixtureRequest) -> Iterator[Proxy]:
-        with MisbehavingServer(*request.param) as server, Proxy(server.url) as proxy:
+    def proxied_url(self, request: pytest.FixtureRequest) -> Iterator[str]:
+        with MisbehavingServer(*request.param) as server:
             boto3.client("s3", endpoint_url=server.url).create_bucket(Bucket="b")
-            yield proxy
+            yield server.url
 
     @pytest.fixture
     def client(self, proxy: Proxy, driver: Driver) -> Client:
         return quick(Client("b", endpoint_url=proxy.url, driver=driver))
 
     @pytest.mark.parametrize("kind", ["lost-response", "internal-error-after", "lost-request", "slow-down", "conflict"])
-    async def test_a_lock_is_taken_renewed_and_released_whatever_is_lost(
+    async def test_lock_is_acquired_renewed_and_released_whatever_is_lost(
         self, d: Any, proxy: Proxy, kind: FaultKind
     ) -> None:
         fault = Fault(kind, operation="PutObject", when=lambda request: "/locks/" in request.path)
@@ -354,7 +350,7 @@ class TestFaults:
                 proxy.script(fault)
         assert tokens[0] < tokens[1]
 
-    async def test_a_renewal_that_never_arrives_leaves_the_lock_to_its_lease(self, d: Any, proxy: Proxy) -> None:
+    async def test_lost_renewals_let_the_lease_expire(self, d: Any, proxy: Proxy) -> None:
         await d.hydrate()
         async with locked(d, "job", lease=60) as held:
             proxy.faults = [Fault("lost-request", operation="PutObject")]

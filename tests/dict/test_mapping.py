@@ -8,7 +8,7 @@ import json
 import os
 import pickle
 from collections import ChainMap
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -53,7 +53,7 @@ class TestAsPythonTestsMappings(mapping_tests.TestHashMappingProtocol):  # type:
 
     def test_copy(self) -> None:
         """A copy is a dict, and not another Dict in the bucket."""
-        assert {1: 1, 2: 2} == new_mapping({1: 1, 2: 2}).copy()
+        assert new_mapping({1: 1, 2: 2}).copy() == {1: 1, 2: 2}
         assert type(new_mapping().copy()) is dict
 
     def test_setdefault(self) -> None:
@@ -69,7 +69,7 @@ class TestAsPythonTestsMappings(mapping_tests.TestHashMappingProtocol):  # type:
         mapping_tests.BasicTestMappingProtocol.test_popitem(self)
         entries = {number: str(number) for number in range(100)}
         mapping = new_mapping(entries)
-        assert entries == dict(mapping.popitem() for _ in range(100))
+        assert dict(mapping.popitem() for _ in range(100)) == entries
         assert not mapping
 
     def test_getitem(self) -> None:
@@ -82,14 +82,14 @@ class TestAsPythonTestsMappings(mapping_tests.TestHashMappingProtocol):  # type:
         assert new_mapping({1: 2}) == new_mapping({1: 2})
 
 
-def test_it_is_a_mutable_mapping_and_no_more_than_a_view() -> None:
+def test_mapping_is_a_mutable_mapping_view() -> None:
     d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=Client("view", driver="memory"))
     mapping = d.as_mapping()
     assert isinstance(mapping, MutableMapping)
     d["a"] = 1
     assert mapping == {"a": 1}
     mapping["b"] = 2
-    assert 2 == d["b"]
+    assert d["b"] == 2
     with pytest.raises(TypeError, match="unhashable"):
         hash(mapping)
 
@@ -98,33 +98,33 @@ def test_it_is_a_mutable_mapping_and_no_more_than_a_view() -> None:
     "other",
     [{}, {"a": 1}, {"a": 1, "b": 3}, {"a": 1, "c": 2}, {"a": 1, "b": 2, "c": 3}, [("a", 1), ("b", 2)], None],
 )
-def test_it_is_unequal_to_what_has_other_entries_or_is_no_mapping(other: Any) -> None:
+def test_mapping_differs_from_other_entries_and_other_types(other: Any) -> None:
     assert new_mapping(a=1, b=2) != other
-    assert other != new_mapping(a=1, b=2)
+    assert new_mapping(a=1, b=2) != other
 
 
-def test_it_equals_any_mapping_with_equal_entries() -> None:
+def test_mapping_equals_any_mapping_with_equal_entries() -> None:
     mapping = new_mapping(a=1, b=2)
     for other in ({"b": 2, "a": 1}, ChainMap({"a": 1}, {"b": 2}), new_mapping(a=1, b=2), mapping):
         assert mapping == other
         assert other == mapping
 
 
-def test_views_are_sets_and_see_what_changes() -> None:
+def test_views_are_live_sets() -> None:
     mapping = new_mapping(a=1, b=2)
     keys, values, items = mapping.keys(), mapping.values(), mapping.items()
-    assert {"a"} == keys & {"a", "c"}
-    assert {("a", 1), ("b", 2)} == items
+    assert keys & {"a", "c"} == {"a"}
+    assert items == {("a", 1), ("b", 2)}
     assert ("a", 1) in items
     assert ("a", 2) not in items
     assert 2 in values
     mapping["c"] = 3
-    assert (3, 3, 3) == (len(keys), len(values), len(items))
+    assert (len(keys), len(values), len(items)) == (3, 3, 3)
     assert 3 in values
     assert 4 not in values
 
 
-def test_a_key_that_no_dict_in_a_bucket_takes_is_refused() -> None:
+def test_mapping_rejects_unsupported_keys() -> None:
     with pytest.raises(InvalidError):
         new_mapping()[float("nan")] = 1
     with pytest.raises(TypeError):
@@ -138,7 +138,7 @@ def test_copies_and_pickles_are_of_the_same_dict() -> None:
     assert mapping == {"a": 3}
 
 
-def test_of_racing_callers_one_gets_an_item() -> None:
+def test_popitem_returns_an_item_to_one_of_racing_callers() -> None:
     mapping = new_mapping((number, -number) for number in range(200))
 
     def take_all(_: int) -> list[tuple[int, int]]:
@@ -159,9 +159,8 @@ class TestRequests:
     """What goes over the wire."""
 
     @pytest.fixture
-    def proxy(self, moto: Endpoint) -> Iterator[Proxy]:
-        with Proxy(moto.url) as proxy:
-            yield proxy
+    def proxied_url(self, moto: Endpoint) -> str:
+        return moto.url
 
     @pytest.fixture
     def mapping(self, proxy: Proxy, moto: Endpoint) -> DictMapping[str, int]:
@@ -189,19 +188,19 @@ class TestRequests:
             (lambda m: m.clear(), {"ListObjectsV2": 1, "DeleteObjects": 1}),
         ],
     )
-    def test_a_use_costs_no_more_than_the_dicts_own(
+    def test_mapping_makes_the_same_requests_as_the_dict(
         self, mapping: DictMapping[str, int], proxy: Proxy, use: Callable[[Any], Any], operations: dict[str, int]
     ) -> None:
         with proxy.recording() as requests:
             use(mapping)
         names = [request.operation for request in requests]
-        assert operations == {name: names.count(name) for name in names}
+        assert {name: names.count(name) for name in names} == operations
 
 
 class TestLibraries:
     """What takes a dict takes this."""
 
-    def test_cachetools_keeps_results_in_it(self) -> None:
+    def test_cachetools_stores_results_in_a_mapping(self) -> None:
         calls: list[tuple[int, int]] = []
         mapping = new_mapping()
 
@@ -217,30 +216,30 @@ class TestLibraries:
             return decorated
 
         for add in (make(), make()):
-            assert (3, 3) == (add(1, 2), add(1, b=2))
-        assert [(1, 2), (1, 2)] == calls  # hashkey tells f(1, 2) from f(1, b=2)
-        assert 2 == len(mapping)
+            assert (add(1, 2), add(1, b=2)) == (3, 3)
+        assert calls == [(1, 2), (1, 2)]  # hashkey tells f(1, 2) from f(1, b=2)
+        assert len(mapping) == 2
 
-    def test_zict_buffers_to_it(self) -> None:
+    def test_zict_buffers_to_a_mapping(self) -> None:
         mapping = new_mapping()
         buffer: Any = zict.Buffer({}, mapping, n=2)
         for number in range(5):
             buffer[number] = number * number
-        assert {0: 0, 1: 1, 2: 4} == mapping
-        assert {0: 0, 1: 1, 2: 4, 3: 9, 4: 16} == dict(buffer)
+        assert mapping == {0: 0, 1: 1, 2: 4}
+        assert dict(buffer) == {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}
         del buffer[0]
         assert 0 not in mapping
-        assert 4 == len(buffer)
+        assert len(buffer) == 4
 
-    def test_a_chain_map_has_it_as_any_link(self) -> None:
+    def test_chain_map_accepts_a_mapping(self) -> None:
         defaults, mapping = {"colour": "red", "size": 1}, new_mapping(size=2)
         chain = ChainMap(mapping, defaults)
-        assert {"colour": "red", "size": 2} == dict(chain)
+        assert dict(chain) == {"colour": "red", "size": 2}
         chain["colour"] = "blue"
         assert mapping == {"colour": "blue", "size": 2}
         child = chain.copy()
         child["size"] = 3
-        assert 2 == mapping["size"]
+        assert mapping["size"] == 2
 
-    def test_json_writes_a_dict_of_it(self) -> None:
-        assert '{"a": [1]}' == json.dumps(dict(new_mapping(a=[1])))
+    def test_json_dumps_a_dict_of_a_mapping(self) -> None:
+        assert json.dumps(dict(new_mapping(a=[1]))) == '{"a": [1]}'

@@ -38,8 +38,8 @@ def test_threads_share_a_handle(d: Dict[Any, Any]) -> None:
         return d[number] == number and d.put("claim", number, skip_if_exists=True)
 
     with ThreadPoolExecutor(8) as pool:
-        assert 1 == sum(pool.map(work, range(40)))
-    assert 41 == d.len()
+        assert sum(pool.map(work, range(40))) == 1
+    assert d.len() == 41
 
 
 async def _work(d: Dict[Any, Any], start: int) -> int:
@@ -52,14 +52,14 @@ async def _work(d: Dict[Any, Any], start: int) -> int:
 
 def test_event_loops_one_after_the_other(d: Dict[Any, Any]) -> None:
     for _ in range(3):
-        assert sum(range(20)) == asyncio.run(_work(d, 0))
-    assert 20 == d.len()
+        assert asyncio.run(_work(d, 0)) == sum(range(20))
+    assert d.len() == 20
 
 
 def test_event_loops_at_once(d: Dict[Any, Any]) -> None:
     with ThreadPoolExecutor(4) as pool:
         sums = list(pool.map(lambda start: asyncio.run(_work(d, start)), range(0, 80, 20)))
-    assert sum(range(80)) == sum(sums)
+    assert sum(sums) == sum(range(80))
 
 
 def test_blocking_calls_inside_an_event_loop_work(d: Dict[Any, Any]) -> None:
@@ -68,7 +68,7 @@ def test_blocking_calls_inside_an_event_loop_work(d: Dict[Any, Any]) -> None:
         await d.put.aio("asyncio", 2)
         return sorted([await d.get.aio("blocking"), d["asyncio"], *d.values()])
 
-    assert [1, 1, 2, 2] == asyncio.run(mixed())
+    assert asyncio.run(mixed()) == [1, 1, 2, 2]
 
 
 @on_servers
@@ -83,19 +83,19 @@ def test_many_first_calls_look_the_dict_up_once(client: Client, endpoint: Endpoi
 
         with proxy.recording() as requests:
             asyncio.run(many())
-        assert 21 == len(requests)
+        assert len(requests) == 21
         fresh = Dict.from_name("d", client=counted)
         with proxy.recording() as requests, ThreadPoolExecutor(8) as pool:
             list(pool.map(fresh.get, range(20)))
-        assert 21 == len(requests)
+        assert len(requests) == 21
 
 
-def test_a_loop_that_is_not_run_to_its_end_can_be_replaced(d: Dict[Any, Any]) -> None:
+def test_loop_that_is_not_run_to_its_end_can_be_replaced(d: Dict[Any, Any]) -> None:
     loop = asyncio.new_event_loop()
     loop.run_until_complete(d.put.aio("k", 1))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
-    assert 1 == asyncio.run(d.get.aio("k"))
+    assert asyncio.run(d.get.aio("k")) == 1
     gc.collect()
 
 
@@ -112,7 +112,7 @@ def test_clients_that_are_dropped_inside_a_loop_close_their_connections(client: 
 
     asyncio.run(many_clients())
     gc.collect()
-    assert 5 == Dict.from_name("d", client=client).len()
+    assert Dict.from_name("d", client=client).len() == 5
 
 
 def test_cancelling_leaves_the_handle_usable(d: Dict[Any, Any]) -> None:
@@ -125,7 +125,7 @@ def test_cancelling_leaves_the_handle_usable(d: Dict[Any, Any]) -> None:
             await task
         return await d.get.aio(7)
 
-    assert 7 == asyncio.run(cancelled())
+    assert asyncio.run(cancelled()) == 7
 
 
 async def _all(d: Dict[Any, Any]) -> list[Any]:
@@ -157,7 +157,7 @@ def _child(d: Dict[Any, Any], answers: Any) -> None:
 @on_servers
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
-def test_a_handle_works_in_child_processes(d: Dict[Any, Any], method: str) -> None:
+def test_handle_works_in_child_processes(d: Dict[Any, Any], method: str) -> None:
     d["k"] = 1
     d.update({n: n for n in range(20)})  # threads exist now, which a fork does not take along
     context: Any = multiprocessing.get_context(method)
@@ -168,15 +168,15 @@ def test_a_handle_works_in_child_processes(d: Dict[Any, Any], method: str) -> No
     got = [answers.get(timeout=60) for _ in range(6)]
     for child in children:
         child.join(60)
-    assert [0] * 3 == [child.exitcode for child in children]
-    assert [False, False, True] == sorted(won for what, won in got if what == "claim")
-    assert [sum(range(100, 120))] * 3 == [total for what, total in got if what == "loop"]
-    assert 1 == d["k"]
+    assert [child.exitcode for child in children] == [0] * 3
+    assert sorted(won for what, won in got if what == "claim") == [False, False, True]
+    assert [total for what, total in got if what == "loop"] == [sum(range(100, 120))] * 3
+    assert d["k"] == 1
     assert d["claim"] in {child.pid for child in children}
 
 
 @on_servers
-def test_a_fresh_interpreter_reaches_the_dict_through_the_environment(client: Client, endpoint: Endpoint) -> None:
+def test_fresh_interpreter_reaches_the_dict_through_the_environment(client: Client, endpoint: Endpoint) -> None:
     Dict.from_name("d", create_if_missing=True, client=client)["k"] = [1, 2]
     program = textwrap.dedent("""
         import asyncio
@@ -198,7 +198,7 @@ def test_a_fresh_interpreter_reaches_the_dict_through_the_environment(client: Cl
         check=False,
         timeout=60,
     )
-    assert ("[1, 2] [1, 2] False\n", "", 0) == (run.stdout, run.stderr, run.returncode)
+    assert (run.stdout, run.stderr, run.returncode) == ("[1, 2] [1, 2] False\n", "", 0)
 
 
 def test_pickles_hold_no_secret(seaweedfs: Endpoint) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from s3dict._core.conditional import get_object
 from s3dict._stores.shared.tasks import TaskRuntime
 from s3dict._stores.shared.threads import ThreadRuntime
 
-from ..support.modes import Endpoint, Harness, Mode, client_at
+from ..support.modes import Harness, Mode, client_at
 from ..support.proxy import Fault, Proxy
 from ..support.time_travel import TimeTravel
 
@@ -22,12 +22,6 @@ WINDOW = timedelta(seconds=10)
 
 
 pytestmark = pytest.mark.backends("moto", "seaweedfs")
-
-
-@pytest.fixture
-def proxy(endpoint: Endpoint) -> Iterator[Proxy]:
-    with Proxy(endpoint.url) as counting:
-        yield counting
 
 
 @pytest.fixture
@@ -65,33 +59,33 @@ async def requests_of(proxy: Proxy, call: Any) -> tuple[Any, list[int | None]]:
     return result, [request.status for request in sent]
 
 
-async def test_within_the_window_a_read_makes_no_request(d: Any, proxy: Proxy) -> None:
+async def test_read_within_max_age_makes_no_request(d: Any, proxy: Proxy) -> None:
     await d.put("k", [1])
-    assert ([1], [206]) == await requests_of(proxy, d.get("k"))
-    assert ([1], []) == await requests_of(proxy, d.get("k"))
-    assert ({"k": [1]}, []) == await requests_of(proxy, d.get_many(["k"]))
+    assert await requests_of(proxy, d.get("k")) == ([1], [206])
+    assert await requests_of(proxy, d.get("k")) == ([1], [])
+    assert await requests_of(proxy, d.get_many(["k"])) == ({"k": [1]}, [])
 
 
-async def test_after_the_window_an_answer_without_a_body_will_do(
+async def test_read_after_max_age_revalidates_without_a_body(
     d: Any, proxy: Proxy, later: Callable[[timedelta], None]
 ) -> None:
     await d.put("k", 1)
     await d.get("k")
     for _ in range(2):
         later(WINDOW)
-        assert (1, [304]) == await requests_of(proxy, d.get("k"))
-        assert (1, []) == await requests_of(proxy, d.get("k"))
+        assert await requests_of(proxy, d.get("k")) == (1, [304])
+        assert await requests_of(proxy, d.get("k")) == (1, [])
 
 
-async def test_what_others_write_shows_up_when_the_window_is_over(
+async def test_writes_of_other_clients_are_visible_after_max_age(
     d: Any, others: Any, later: Callable[[timedelta], None]
 ) -> None:
     await d.put("k", 1)
     await d.get("k")
     await others.put("k", 2)
-    assert 1 == await d.get("k")
+    assert await d.get("k") == 1
     later(WINDOW)
-    assert 2 == await d.get("k")
+    assert await d.get("k") == 2
     await others.pop("k")
     later(WINDOW)
     assert await d.get("k") is None
@@ -108,44 +102,44 @@ WRITES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("write", list(WRITES))
-async def test_what_this_client_writes_it_sees_at_once(d: Any, harness: Harness, write: str) -> None:
+async def test_own_writes_are_visible_immediately(d: Any, harness: Harness, write: str) -> None:
     await d.put("k", 1)
-    assert 1 == await d.get("k")
+    assert await d.get("k") == 1
     # Another handle of the same client has the same cache.
     await WRITES[write](harness.named("d"))
     assert await d.get("k") == (2 if write in ("put", "update", "modify") else None)
 
 
-async def test_nothing_atomic_uses_the_cache(d: Any, others: Any) -> None:
+async def test_atomic_operations_bypass_the_cache(d: Any, others: Any) -> None:
     await d.put("k", 1)
     await d.get("k")
     await others.put("k", 5)
-    assert 1 == await d.get("k")
-    assert 6 == await d.modify("k", lambda n: n + 1)
+    assert await d.get("k") == 1
+    assert await d.modify("k", lambda n: n + 1) == 6
     await d.get("k")
     await others.put("k", 7)
-    assert 7 == (await d.entry("k")).value
-    assert 7 == await d.setdefault("k", 0)
-    assert 7 == await d.get_or_compute("k", lambda: 0)
+    assert (await d.entry("k")).value == 7
+    assert await d.setdefault("k", 0) == 7
+    assert await d.get_or_compute("k", lambda: 0) == 7
     await others.pop("k")
     assert not await d.contains("k")
     assert await d.put("k", 8, skip_if_exists=True)
 
 
-async def test_what_is_missing_is_asked_for_each_time(d: Any, others: Any) -> None:
+async def test_missing_keys_are_not_cached(d: Any, others: Any) -> None:
     assert await d.get("k") is None
     await others.put("k", 1)
-    assert 1 == await d.get("k")
+    assert await d.get("k") == 1
 
 
-async def test_a_value_from_the_cache_is_a_copy(d: Any) -> None:
+async def test_value_from_the_cache_is_a_copy(d: Any) -> None:
     await d.put("k", [1])
     (await d.get("k")).append(2)
     (await d.get("k")).append(3)
-    assert [1] == await d.get("k")
+    assert await d.get("k") == [1]
 
 
-async def test_a_cached_entry_expires_and_is_renewed_like_any_other(
+async def test_cached_entry_expires_and_is_renewed_like_any_other(
     d: Any, others: Any, proxy: Proxy, later: Callable[[timedelta], None], jumping_clock: None
 ) -> None:
     clock = TimeTravel(proxy)
@@ -159,13 +153,13 @@ async def test_a_cached_entry_expires_and_is_renewed_like_any_other(
     for _ in range(4):
         # The other's renewals leave the ETag as it is, and a 304 tells no age.
         wait(timedelta(days=5))
-        assert 1 == await others.get("k")
-    assert 1 == await d.get("k")
+        assert await others.get("k") == 1
+    assert await d.get("k") == 1
     wait(timedelta(days=9))
     assert await d.get("k") is None
 
 
-async def test_a_slow_older_answer_does_not_replace_a_newer_one(d: Any, others: Any, harness: Harness) -> None:
+async def test_slow_stale_response_does_not_replace_a_newer_one(d: Any, others: Any, harness: Harness) -> None:
     await d.put("k", "old")
     held = harness.client._cache()
     assert held is not None
@@ -173,9 +167,9 @@ async def test_a_slow_older_answer_does_not_replace_a_newer_one(d: Any, others: 
     with held.begin_fetch(path) as token:
         began, answer = store.runtime.monotonic(), await get_object(store, path)
         await others.put("k", "new")
-        assert "new" == await d.get("k")
+        assert await d.get("k") == "new"
         held.put(path, answer, began, token)
-    assert "new" == await d.get("k")
+    assert await d.get("k") == "new"
 
 
 async def entry_paths(d: Any) -> list[str]:
@@ -184,20 +178,20 @@ async def entry_paths(d: Any) -> list[str]:
     return [line.path for line in page.objects]
 
 
-async def test_a_reader_that_may_not_renew_still_has_its_cache(
+async def test_reader_that_may_not_renew_still_has_its_cache(
     d: Any, proxy: Proxy, later: Callable[[timedelta], None]
 ) -> None:
     clock = TimeTravel(proxy)
     await d.put("k", 1)
     clock.advance(timedelta(days=2))
     proxy.faults = [Fault("denied", when=lambda request: request.method == "PUT")]
-    assert 1 == await d.get("k")
-    assert (1, []) == await requests_of(proxy, d.get("k"))
+    assert await d.get("k") == 1
+    assert await requests_of(proxy, d.get("k")) == (1, [])
     later(WINDOW)
-    assert (1, [304]) == await requests_of(proxy, d.get("k"))
+    assert await requests_of(proxy, d.get("k")) == (1, [304])
 
 
-async def test_an_answer_under_way_does_not_hide_a_write_of_ours(
+async def test_response_in_flight_does_not_hide_an_own_write(
     d: Any, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await d.put("k", "old")
@@ -215,7 +209,7 @@ async def test_an_answer_under_way_does_not_hide_a_write_of_ours(
     await d.get("k")
     assert held_paths(harness.client) == []
     await d.get("k")
-    assert 1 == len(held_paths(harness.client))
+    assert len(held_paths(harness.client)) == 1
 
 
 def held_paths(client: Client) -> list[str]:
@@ -224,7 +218,7 @@ def held_paths(client: Client) -> list[str]:
     return list(held._cached)
 
 
-async def test_the_cache_holds_so_many_bytes_and_no_more(
+async def test_cache_is_bounded_in_bytes(
     d: Any, harness: Harness, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await d.update((n, bytes(800)) for n in range(5))
@@ -234,14 +228,14 @@ async def test_the_cache_holds_so_many_bytes_and_no_more(
     monkeypatch.setattr(read_cache, "MAX_BYTES", held._bytes * 7 // 2)
     for n in (1, 2, 0, 3):
         await d.get(n)
-    assert 3 == len(held_paths(harness.client))
-    assert [[], [206]] == [(await requests_of(proxy, d.get(n)))[1] for n in (0, 1)]
+    assert len(held_paths(harness.client)) == 3
+    assert [(await requests_of(proxy, d.get(n)))[1] for n in (0, 1)] == [[], [206]]
     await d.put("large", bytes(10_000))
     await d.get("large")
-    assert 3 == len(held_paths(harness.client))
+    assert len(held_paths(harness.client)) == 3
 
 
 @pytest.mark.parametrize("window", [timedelta(0), timedelta(seconds=-1), 60])
-def test_a_window_that_is_none_is_refused(window: Any) -> None:
+def test_invalid_max_age_is_rejected(window: Any) -> None:
     with pytest.raises(InvalidError):
         Client("b", cache=window)

@@ -42,27 +42,27 @@ def checked_boxes(bitmap: bytes) -> set[int]:
 # ---- Bitmaps
 
 
-def test_an_empty_chunk_has_room_for_each_box_and_none_is_checked() -> None:
-    assert set() == checked_boxes(EMPTY)
-    assert 0 == count_checked(EMPTY)
+def test_empty_chunk_has_room_for_each_box_and_none_is_checked() -> None:
+    assert checked_boxes(EMPTY) == set()
+    assert count_checked(EMPTY) == 0
 
 
 def test_boxes_are_checked_and_cleared_and_the_others_stay() -> None:
     some = with_boxes(EMPTY, {0: True, 7: True, 8: True, BOXES_PER_CHUNK - 1: True})
-    assert {0, 7, 8, BOXES_PER_CHUNK - 1} == checked_boxes(some)
-    assert {0, 9, BOXES_PER_CHUNK - 1} == checked_boxes(with_boxes(some, {7: False, 8: False, 9: True}))
-    assert 4 == count_checked(some)
+    assert checked_boxes(some) == {0, 7, 8, BOXES_PER_CHUNK - 1}
+    assert checked_boxes(with_boxes(some, {7: False, 8: False, 9: True})) == {0, 9, BOXES_PER_CHUNK - 1}
+    assert count_checked(some) == 4
 
 
-def test_what_was_wanted_may_be_wanted_again() -> None:
+def test_setting_a_box_twice_is_idempotent() -> None:
     wanted = {3: True, 4: False}
     once = with_boxes(with_boxes(EMPTY, {4: True}), wanted)
-    assert once == with_boxes(once, wanted)
+    assert with_boxes(once, wanted) == once
 
 
-def test_the_page_reads_bitmaps_as_they_are_written() -> None:
+def test_page_reads_bitmaps_as_they_are_written() -> None:
     # page.js: (bitmap[place >> 3] >> (place & 7)) & 1
-    assert bytes([0b0000_0010, 0b1000_0000]) == with_boxes(EMPTY, {1: True, 15: True})[:2]
+    assert with_boxes(EMPTY, {1: True, 15: True})[:2] == bytes([0b0000_0010, 0b1000_0000])
 
 
 # ---- The board
@@ -72,8 +72,8 @@ async def test_boxes_are_stored_in_their_chunks(shared: Dict[int, bytes]) -> Non
     board = Board(shared, TWO_CHUNKS)
     await asyncio.gather(*(board.set(box, True) for box in (1, 9_999, 10_000, 19_999)), board.set(1, False))
     stored = await shared.get_many.aio([0, 1, 2])
-    assert {0: {9_999}, 1: {0, 9_999}} == {chunk: checked_boxes(bitmap) for chunk, bitmap in stored.items()}
-    assert 3 == board.checked
+    assert {chunk: checked_boxes(bitmap) for chunk, bitmap in stored.items()} == {0: {9_999}, 1: {0, 9_999}}
+    assert board.checked == 3
 
 
 async def test_clicks_that_come_while_a_chunk_is_written_are_written_together(shared: Dict[int, bytes]) -> None:
@@ -82,25 +82,25 @@ async def test_clicks_that_come_while_a_chunk_is_written_are_written_together(sh
     await asyncio.sleep(0)  # the write begins
     second = {board.set(box, True) for box in range(100, 200)}
     await asyncio.gather(*first, *second)
-    assert (1, 1) == (len(first), len(second))
-    assert set(range(200)) == checked_boxes(await shared.get.aio(0, EMPTY))
+    assert (len(first), len(second)) == (1, 1)
+    assert checked_boxes(await shared.get.aio(0, EMPTY)) == set(range(200))
 
 
-async def test_a_page_is_told_what_another_server_has_stored(shared: Dict[int, bytes]) -> None:
+async def test_page_receives_clicks_of_another_server(shared: Dict[int, bytes]) -> None:
     here, there = Board(shared, TWO_CHUNKS), Board(shared, TWO_CHUNKS)
     page = Watcher()
     here.watchers.add(page)
     await here.show(page, [0])
-    assert {0} == await page.changed_chunks(1)  # as it is at first
+    assert await page.changed_chunks(1) == {0}  # as it is at first
     await there.set(5, True)
     await there.set(10_005, True)
     await here.refresh([0, 1])
-    assert {0} == await page.changed_chunks(1)
-    assert {5} == checked_boxes(here.bitmap(0))
-    assert 2 == here.checked
+    assert await page.changed_chunks(1) == {0}
+    assert checked_boxes(here.bitmap(0)) == {5}
+    assert here.checked == 2
 
 
-async def test_looks_come_round_to_the_chunks_that_no_page_shows(
+async def test_polling_reaches_chunks_that_no_page_shows(
     shared: Dict[int, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(board_module, "POLL_SECONDS", 0)
@@ -113,7 +113,7 @@ async def test_looks_come_round_to_the_chunks_that_no_page_shows(
     while not board.checked:
         await page.changed_chunks(timeout=60)
     following.cancel()
-    assert 1 == board.checked
+    assert board.checked == 1
 
 
 class Standing:
@@ -134,7 +134,7 @@ class Interposed:
         return Standing(self._methods[name]) if name in self._methods else getattr(self._shared, name)
 
 
-async def test_a_look_that_began_before_a_click_was_stored_does_not_undo_it(shared: Dict[int, bytes]) -> None:
+async def test_poll_started_before_a_click_does_not_undo_it(shared: Dict[int, bytes]) -> None:
     go_on = asyncio.Event()
 
     async def read_and_dawdle(chunks: Any) -> dict[int, bytes]:
@@ -148,11 +148,11 @@ async def test_a_look_that_began_before_a_click_was_stored_does_not_undo_it(shar
     await board.set(5, True)
     go_on.set()
     await looking
-    assert {5} == checked_boxes(board.bitmap(0))
+    assert checked_boxes(board.bitmap(0)) == {5}
 
 
 @pytest.mark.parametrize("error", [UncertainOutcomeError("Lost"), ConflictError("Others were faster")])
-async def test_a_click_of_uncertain_outcome_is_repeated(shared: Dict[int, bytes], error: Error) -> None:
+async def test_click_with_uncertain_outcome_is_retried(shared: Dict[int, bytes], error: Error) -> None:
     failures = [error, error]
 
     async def modify(*arguments: Any) -> bytes:
@@ -163,11 +163,11 @@ async def test_a_click_of_uncertain_outcome_is_repeated(shared: Dict[int, bytes]
 
     board = Board(Interposed(shared, modify=modify), TWO_CHUNKS)  # type: ignore[arg-type]
     await board.set(5, True)
-    assert {5} == checked_boxes(await shared.get.aio(0, EMPTY))
+    assert checked_boxes(await shared.get.aio(0, EMPTY)) == {5}
     assert not board.is_failing
 
 
-async def test_pages_are_told_of_trouble_and_of_its_end(
+async def test_pages_are_notified_of_failures_and_recovery(
     shared: Dict[int, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def fail(*_: Any) -> bytes:
@@ -178,8 +178,8 @@ async def test_pages_are_told_of_trouble_and_of_its_end(
         await board.set(5, True)
     is_failing = [board.is_failing]
     await board.refresh([0])
-    assert [True, False] == [*is_failing, board.is_failing]
-    assert "Request failed: No answer\nThe bucket is reachable again.\n" == capsys.readouterr().err
+    assert [*is_failing, board.is_failing] == [True, False]
+    assert capsys.readouterr().err == "Request failed: No answer\nThe bucket is reachable again.\n"
 
 
 CONTENDERS = 3
@@ -209,8 +209,8 @@ def test_servers_that_contend_for_a_chunk_lose_no_click(seaweedfs: Endpoint, mon
     shared[0] = with_boxes(EMPTY, dict.fromkeys(CHECKED_AT_FIRST, True))
     with ProcessPoolExecutor(CONTENDERS, mp_context=get_context("spawn")) as processes:
         made = list(processes.map(click_as_one_of, range(CONTENDERS)))
-    assert len(CHECKED_AT_FIRST) + len(CHECKED_AT_LAST) == sum(made)
-    assert set(CHECKED_AT_LAST) == checked_boxes(shared[0])
+    assert sum(made) == len(CHECKED_AT_FIRST) + len(CHECKED_AT_LAST)
+    assert checked_boxes(shared[0]) == set(CHECKED_AT_LAST)
 
 
 # ---- The WebSocket
@@ -230,14 +230,14 @@ def connected(web: TestClient, origin: str = "http://boxes") -> Iterator[Any]:
         yield page
 
 
-def test_a_page_gets_what_it_shows_and_then_that_its_click_is_stored(web: TestClient) -> None:
+def test_page_receives_its_boxes_and_the_confirmation_of_a_click(web: TestClient) -> None:
     with connected(web) as page:
         page.send_json({"show": [1]})
-        assert (1).to_bytes(4, "big") + EMPTY == page.receive_bytes()
-        assert {"checked": 0, "trouble": False, "saved": [], "failed": []} == page.receive_json()
+        assert page.receive_bytes() == (1).to_bytes(4, "big") + EMPTY
+        assert page.receive_json() == {"checked": 0, "trouble": False, "saved": [], "failed": []}
         page.send_json({"box": 10_005, "checked": True})
         assert (1).to_bytes(4, "big") + with_boxes(EMPTY, {5: True}) == page.receive_bytes()
-        assert {"checked": 1, "trouble": False, "saved": [[10_005, True]], "failed": []} == page.receive_json()
+        assert page.receive_json() == {"checked": 1, "trouble": False, "saved": [[10_005, True]], "failed": []}
 
 
 @pytest.mark.parametrize(
@@ -248,27 +248,27 @@ def test_a_page_gets_what_it_shows_and_then_that_its_click_is_stored(web: TestCl
         *('{"show": 1}', '{"show": ["0"]}', '{"show": [0,1,2,3,4,5,6,7,8]}'),
     ],
 )
-def test_nonsense_ends_the_connection(web: TestClient, message: str) -> None:
+def test_malformed_message_closes_the_connection(web: TestClient, message: str) -> None:
     with connected(web) as page:
         page.send_text(message)
         with pytest.raises(WebSocketDisconnect) as ended:
             page.receive_text()
-    assert 1003 == ended.value.code
+    assert ended.value.code == 1003
 
 
 def test_pages_of_other_sites_may_not_connect(web: TestClient) -> None:
     with pytest.raises(WebSocketDisconnect) as refused, connected(web, origin="http://elsewhere"):
         pass
-    assert 1008 == refused.value.code
+    assert refused.value.code == 1008
 
 
-def test_the_page_and_all_that_it_needs_come_from_the_server(web: TestClient) -> None:
+def test_page_and_all_that_it_needs_come_from_the_server(web: TestClient) -> None:
     page = web.get("/")
-    assert 200 == page.status_code
+    assert page.status_code == 200
     assert "<h1>20,000 checkboxes</h1>" in page.text
     assert "default-src 'self'" in page.headers["Content-Security-Policy"]
-    assert [200, 200, 404] == [web.get(path).status_code for path in ("/page.css", "/page.js", "/web.py")]
-    assert {} == dict(web.cookies)
+    assert [web.get(path).status_code for path in ("/page.css", "/page.js", "/web.py")] == [200, 200, 404]
+    assert dict(web.cookies) == {}
 
 
 # ---- The command
@@ -279,15 +279,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_a_number_of_boxes_that_fills_no_chunks_is_refused() -> None:
+def test_number_of_boxes_that_fills_no_chunks_is_rejected() -> None:
     answer = run("--boxes=10001")
-    assert 2 == answer.returncode
+    assert answer.returncode == 2
     assert "10,001 is not a multiple of 10,000" in answer.stderr
 
 
-def test_a_taken_port_is_said_on_one_line(seaweedfs: Endpoint) -> None:
+def test_busy_port_is_reported_on_one_line(seaweedfs: Endpoint) -> None:
     port = seaweedfs.url.rpartition(":")[2]
     answer = run(f"--port={port}")
-    assert 1 == answer.returncode
+    assert answer.returncode == 1
     assert answer.stderr.startswith(f"checkboxes: Cannot listen on 127.0.0.1:{port}")
-    assert 1 == answer.stderr.count("\n")
+    assert answer.stderr.count("\n") == 1

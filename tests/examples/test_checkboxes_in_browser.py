@@ -142,14 +142,14 @@ def test_visitors_of_two_servers_see_each_others_clicks_within_two_seconds(deskt
     assert sorted(took)[len(took) // 2] < PROMISED_SECONDS, took
 
 
-def test_a_reload_keeps_the_clicks(desktop: Visitor) -> None:
+def test_reload_keeps_the_clicks(desktop: Visitor) -> None:
     desktop.box(11).click()
     desktop.wait_until(lambda: desktop.state == "Live")
     desktop.visit()
     assert desktop.is_checked(11)
 
 
-def test_a_killed_server_loses_no_click(desktop: Visitor, phone: Visitor, servers: CheckboxServers) -> None:
+def test_killed_server_loses_no_click(desktop: Visitor, phone: Visitor, servers: CheckboxServers) -> None:
     stored, on_the_way = set(range(21, 31)), set(range(31, 41))
     for number in sorted(stored):
         desktop.box(number).click()
@@ -162,10 +162,10 @@ def test_a_killed_server_loses_no_click(desktop: Visitor, phone: Visitor, server
     phone.wait_until(lambda: (stored | on_the_way) <= phone.checked())
     desktop.wait_until(lambda: desktop.state == "Live")
     assert (stored | on_the_way) <= desktop.checked()
-    assert killed != servers.processes()[desktop.url]
+    assert servers.processes()[desktop.url] != killed
 
 
-def test_a_click_while_the_server_is_away_is_made_up_for(
+def test_click_during_an_outage_is_sent_after_reconnecting(
     desktop: Visitor, phone: Visitor, servers: CheckboxServers
 ) -> None:
     servers.kill(phone.url)
@@ -176,9 +176,7 @@ def test_a_click_while_the_server_is_away_is_made_up_for(
 
 
 @pytest.mark.parametrize(("device", "smallest"), [("desktop", 24), ("phone", 43)])
-def test_the_page_fits_the_window_and_boxes_can_be_hit(
-    device: str, smallest: int, request: pytest.FixtureRequest
-) -> None:
+def test_page_fits_the_window_and_boxes_can_be_hit(device: str, smallest: int, request: pytest.FixtureRequest) -> None:
     visitor: Visitor = request.getfixturevalue(device)
     inside, wide = visitor.script("return [innerWidth, document.documentElement.scrollWidth]")
     assert wide <= inside
@@ -195,14 +193,14 @@ def test_the_page_fits_the_window_and_boxes_can_be_hit(
 
 def test_only_the_boxes_in_view_are_in_the_document(phone: Visitor) -> None:
     phone.go_to(BOXES)
-    assert f"Box {BOXES:,}" == phone.focused()
+    assert phone.focused() == f"Box {BOXES:,}"
     assert phone.box(BOXES).is_displayed()
     assert phone.text("#range").endswith(f"{BOXES:,}")
     assert phone.script("return document.querySelectorAll('.row input').length") < 400
     phone.go_to(1)
 
 
-def test_the_last_box_is_shared_too(desktop: Visitor, phone: Visitor) -> None:
+def test_last_box_is_shared_too(desktop: Visitor, phone: Visitor) -> None:
     for visitor in (desktop, phone):
         visitor.go_to(BOXES)
     desktop.press(Keys.SPACE)
@@ -211,22 +209,22 @@ def test_the_last_box_is_shared_too(desktop: Visitor, phone: Visitor) -> None:
         visitor.go_to(1)
 
 
-def test_the_keyboard_does_what_the_mouse_does(desktop: Visitor) -> None:
+def test_keyboard_does_what_the_mouse_does(desktop: Visitor) -> None:
     desktop.go_to(500)
     columns = desktop.script("return document.querySelector('.row').children.length")
     desktop.press(Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.SPACE)
-    assert f"Box {500 + columns + 1}" == desktop.focused()
+    assert desktop.focused() == f"Box {500 + columns + 1}"
     desktop.wait_until(lambda: desktop.is_checked(500 + columns + 1) and desktop.state == "Live")
     desktop.press(Keys.END)
-    assert f"Box {BOXES:,}" == desktop.focused()
+    assert desktop.focused() == f"Box {BOXES:,}"
     desktop.press(Keys.HOME)
     desktop.wait_until(desktop.knows_its_boxes)
     desktop.press(Keys.SPACE)
     desktop.wait_until(lambda: desktop.is_checked(1))
-    assert 1 == desktop.script("return document.querySelectorAll('.row input[tabindex=\"0\"]').length")
+    assert desktop.script("return document.querySelectorAll('.row input[tabindex=\"0\"]').length") == 1
 
 
-def test_the_count_is_that_of_all_boxes(desktop: Visitor, phone: Visitor) -> None:
+def test_count_is_that_of_all_boxes(desktop: Visitor, phone: Visitor) -> None:
     before = int(desktop.text("#checked").replace(",", ""))
     phone.box(60).click()
     desktop.wait_until(lambda: desktop.text("#checked") == f"{before + 1:,}")
@@ -237,4 +235,4 @@ def test_everything_comes_from_the_server_and_nothing_fails(desktop: Visitor) ->
     desktop.visit()
     loaded = desktop.script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert {f"{desktop.url}/page.css", f"{desktop.url}/page.js"} == set(loaded)
-    assert [] == desktop.log()
+    assert desktop.log() == []

@@ -57,18 +57,18 @@ def ran(seaweedfs: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_it_ends_well_and_complains_of_nothing(ran: Ran, name: str) -> None:
-    assert (0, "") == (ran[name].returncode, ran[name].stderr), ran[name].stdout + ran[name].stderr
+def test_example_succeeds_without_warnings(ran: Ran, name: str) -> None:
+    assert (ran[name].returncode, ran[name].stderr) == (0, ""), ran[name].stdout + ran[name].stderr
 
 
-def test_the_crawler_records_each_page_once_though_workers_are_killed(ran: Ran) -> None:
+def test_crawler_records_each_page_once_though_workers_are_killed(ran: Ran) -> None:
     output = ran["crawler"].stdout
     assert "60 pages recorded" in output
     assert "2 workers were killed" in output
     assert "Each page was recorded exactly once." in output
 
 
-def test_the_crawler_fetches_again_only_what_a_killed_worker_had(ran: Ran) -> None:
+def test_crawler_fetches_again_only_what_a_killed_worker_had(ran: Ran) -> None:
     output = ran["crawler"].stdout
     [served] = re.findall(r"The server served (\d+) pages", output)
     again = re.findall(r"(worker-\d+) was killed before it recorded the page", output)
@@ -76,22 +76,22 @@ def test_the_crawler_fetches_again_only_what_a_killed_worker_had(ran: Ran) -> No
     assert len(set(again)) == len(again) <= 2
 
 
-def test_the_cache_computes_each_result_once(ran: Ran) -> None:
+def test_cache_computes_each_result_once(ran: Ran) -> None:
     rows = dict(re.findall(r"│ (\w[\w ]*?) +│ (.*?) +│", ran["cache"].stdout))
-    assert ("30", "2", "93.3%") == (rows["calls"], rows["computations"], rows["hit rate"])
+    assert (rows["calls"], rows["computations"], rows["hit rate"]) == ("30", "2", "93.3%")
 
 
-def test_the_journal_takes_nothing_of_a_deposed_leader(ran: Ran) -> None:
+def test_journal_takes_nothing_of_a_deposed_leader(ran: Ran) -> None:
     output = ran["leader"].stdout
     ends = [re.split(r" *│ *", line)[5:7] for line in output.splitlines() if "pid" in line]
-    assert [["", "killed"], ["1", "suspended and deposed"], ["", "resigned"]] == ends
+    assert ends == [["", "killed"], ["1", "suspended and deposed"], ["", "resigned"]]
     assert "No write of a deposed leader was accepted." in output
 
 
-def test_a_journal_refuses_a_smaller_token_than_it_has_seen() -> None:
+def test_journal_refuses_a_smaller_token_than_it_has_seen() -> None:
     journal = Journal().with_line(Line(2, 1, "a")).with_line(Line(2, 1, "b")).with_line(Line(1, 2, "late"))
-    assert ["a", "b"] == [line.text for line in journal.accepted]
-    assert ["late"] == [line.text for line in journal.rejected]
+    assert [line.text for line in journal.accepted] == ["a", "b"]
+    assert [line.text for line in journal.rejected] == ["late"]
 
 
 def test_all_pages_of_the_site_can_be_reached() -> None:
@@ -103,7 +103,7 @@ def test_all_pages_of_the_site_can_be_reached() -> None:
             reached |= set(links)
         assert site.paths == reached
         assert site.page("/300") is None
-        assert set(range(PARTS)) == set(map(part_of, site.paths))
+        assert set(map(part_of, site.paths)) == set(range(PARTS))
 
 
 class TestCrawl:
@@ -112,30 +112,30 @@ class TestCrawl:
         with Dict.ephemeral(client=s3dict_client) as d:
             yield Crawl(d, 2)
 
-    def test_the_frontier_is_what_was_found_and_is_not_done(self, crawl: Crawl) -> None:
+    def test_frontier_is_what_was_found_and_is_not_done(self, crawl: Crawl) -> None:
         crawl.find(["/0", "/1"])
         crawl.find(["/1", "/2"])
         crawl.record("/1", Page("One", 0, "a", 1))
         survey = crawl.survey()
-        assert [["/0", "/1", "/2"], ["/1"], ["/0", "/2"]] == list(map(sorted, (survey.found, survey.done, survey.open)))
+        assert list(map(sorted, (survey.found, survey.done, survey.open))) == [["/0", "/1", "/2"], ["/1"], ["/0", "/2"]]
         assert not survey.stopped
         crawl.stop()
         assert crawl.survey().stopped
 
-    def test_the_first_record_counts(self, crawl: Crawl) -> None:
+    def test_first_record_wins(self, crawl: Crawl) -> None:
         first = Page("One", 0, "a", 1)
         crawl.record("/1", first)
         crawl.record("/1", Page("Other", 0, "b", 2))
-        assert {"/1": first} == crawl.pages()
+        assert crawl.pages() == {"/1": first}
 
-    def test_a_record_whose_answers_are_lost_is_made_once(self, s3dict_memory_client: Client) -> None:
+    def test_record_with_lost_responses_is_made_once(self, s3dict_memory_client: Client) -> None:
         with Dict.ephemeral() as d, faults(s3dict_memory_client, "lost-request", operation="put", times=3) as fault:
             crawl, page = Crawl(d, 2), Page("One", 0, "a", 1)
             crawl.record("/1", page)
-            assert {"/1": page} == crawl.pages()
-            assert 3 == fault.hits
+            assert crawl.pages() == {"/1": page}
+            assert fault.hits == 3
 
-    def test_it_is_complete_when_two_listings_agree_that_all_is_done(self) -> None:
+    def test_crawl_is_complete_when_two_listings_agree(self) -> None:
         half = Survey(frozenset({"/0", "/1"}), frozenset({"/0"}), False)
         some = Survey(frozenset({"/0"}), frozenset({"/0"}), False)
         done = Survey(frozenset({"/0", "/1"}), frozenset({"/0", "/1"}), False)
@@ -154,21 +154,21 @@ class TestReport:
         pages = {"/0": Page("Zero", 0, "a", 1), "/1": Page("One", 0, "b", 2)}
         return Report(pages, log, {"k"}, 1.0).faults(site)
 
-    def test_all_is_right(self) -> None:
-        assert [] == self.faults()
+    def test_correct_report_has_no_faults(self) -> None:
+        assert self.faults() == []
 
-    def test_a_killed_worker_may_have_fetched_one_page_in_vain(self) -> None:
-        assert [] == self.faults(log=(*self.LOG, Served("/1", "k", 1)))
+    def test_killed_worker_may_have_fetched_one_page_in_vain(self) -> None:
+        assert self.faults(log=(*self.LOG, Served("/1", "k", 1))) == []
 
-    def test_it_cannot_have_fetched_two(self) -> None:
+    def test_second_extra_fetch_of_a_killed_worker_is_a_fault(self) -> None:
         log = (*self.LOG, Served("/0", "k", 1), Served("/1", "k", 1))
-        assert ["k, killed once, fetched 2 unrecorded pages"] == self.faults(log=log)
+        assert self.faults(log=log) == ["k, killed once, fetched 2 unrecorded pages"]
 
-    def test_a_page_is_missing(self) -> None:
-        assert ["1 pages were not recorded: /2"] == self.faults(site=frozenset({"/0", "/1", "/2"}))
+    def test_missing_page_is_a_fault(self) -> None:
+        assert self.faults(site=frozenset({"/0", "/1", "/2"})) == ["1 pages were not recorded: /2"]
 
-    def test_a_record_comes_from_nowhere(self) -> None:
-        assert ["1 pages were recorded but never fetched: /1"] == self.faults(log=self.LOG[:1])
+    def test_unfetched_record_is_a_fault(self) -> None:
+        assert self.faults(log=self.LOG[:1]) == ["1 pages were recorded but never fetched: /1"]
 
-    def test_a_claim_has_fetched_a_page_twice(self) -> None:
-        assert ["1 pages were fetched twice by one claim: /0"] == self.faults(log=(*self.LOG, self.LOG[0]))
+    def test_page_fetched_twice_under_one_claim_is_a_fault(self) -> None:
+        assert self.faults(log=(*self.LOG, self.LOG[0])) == ["1 pages were fetched twice by one claim: /0"]

@@ -96,69 +96,67 @@ def accepted(data: bytes, signer: EntrySigner) -> bool:
 )
 @example(b"", "bytes", [b""], OPEN, WRITE_ID)
 @example(b"", "bytes", [b"", b"x", b""], SIGNED, WRITE_ID)
-def test_an_entry_comes_back(
-    key: bytes, codec: str, segments: list[bytes], signer: EntrySigner, write_id: bytes
-) -> None:
+def test_entry_comes_back(key: bytes, codec: str, segments: list[bytes], signer: EntrySigner, write_id: bytes) -> None:
     body = unpack(pack(write_id, key, codec, segments, signer), signer)
     assert body is not None
-    assert (write_id, key, codec) == (body.write_id, body.header.key, body.header.codec)
-    assert segments == [bytes(segment) for segment in body.segments]
+    assert (body.write_id, body.header.key, body.header.codec) == (write_id, key, codec)
+    assert [bytes(segment) for segment in body.segments] == segments
 
 
 @pytest.mark.parametrize(
     ("codec", "value"), [("cloudpickle", {"a": (1, {2})}), ("json", {"a": [1, None]}), ("bytes", b"\x00\xff")]
 )
 @pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_a_value_of_every_codec_comes_back_through_an_entry(codec: str, value: Any, signer: EntrySigner) -> None:
+def test_value_of_every_codec_comes_back_through_an_entry(codec: str, value: Any, signer: EntrySigner) -> None:
     body = unpack(pack(WRITE_ID, KEY, codec, get_codec(codec).dumps(value), signer), signer)
     assert body is not None
-    assert value == get_codec(codec).loads(body.segments)
+    assert get_codec(codec).loads(body.segments) == value
 
 
-def test_the_bytes_of_a_known_entry_never_change() -> None:
+def test_bytes_of_a_known_entry_never_change() -> None:
     assert packed(b"42") == GOLDEN
-    assert [b"42"] == [bytes(segment) for segment in read(GOLDEN, OPEN).segments]
+    assert [bytes(segment) for segment in read(GOLDEN, OPEN).segments] == [b"42"]
 
 
-def test_the_bytes_of_a_known_tombstone_never_change() -> None:
+def test_bytes_of_a_known_tombstone_never_change() -> None:
     known = bytes.fromhex("93533344 01 00 000102030405060708090a0b0c0d0e0f 00000000 3d59f581")
-    assert known == pack_tombstone(WRITE_ID)
+    assert pack_tombstone(WRITE_ID) == known
 
 
-def test_a_known_signature_never_changes() -> None:
+def test_known_signature_never_changes() -> None:
     assert SIGNED.sign(WRITE_ID, b"header").hex() == "1ee8868ed38a2befa10e8f805fbc40f6e014b52714f71bdf37737b46e0ff3d45"
 
 
 @pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_the_first_bytes_tell_the_write_and_where_the_payload_begins(signer: EntrySigner) -> None:
+def test_first_bytes_tell_the_write_and_where_the_payload_begins(signer: EntrySigner) -> None:
     entry = packed(b"payload", signer=signer)
     prelude = read_prelude(entry[:PRELUDE_BYTES])
-    assert WRITE_ID == prelude.write_id
+    assert prelude.write_id == WRITE_ID
     assert not prelude.is_tombstone
     assert entry[PRELUDE_BYTES + prelude.header_length :] == b"payload"
 
 
-def test_the_header_is_read_without_the_payload() -> None:
+def test_header_is_read_without_the_payload() -> None:
     entry = packed(b"x" * 1000, signer=SIGNED)
     prelude = read_prelude(entry)
     header = read_header(entry[: PRELUDE_BYTES + prelude.header_length], prelude, SIGNED)
-    assert (KEY, (1000,)) == (header.key, header.segments)
+    assert (header.key, header.segments) == (KEY, (1000,))
 
 
-def test_a_tombstone_is_no_entry_and_tells_its_write() -> None:
+def test_tombstone_is_no_entry_and_tells_its_write() -> None:
     tombstone = pack_tombstone(WRITE_ID)
-    assert TOMBSTONE_BYTES == len(tombstone)
+    assert len(tombstone) == TOMBSTONE_BYTES
     assert read_prelude(tombstone).is_tombstone
-    assert WRITE_ID == read_prelude(tombstone).write_id
+    assert read_prelude(tombstone).write_id == WRITE_ID
     assert unpack(tombstone, OPEN) is None
 
 
-def test_a_tombstone_is_smaller_than_the_smallest_entry() -> None:
+def test_tombstone_is_smaller_than_the_smallest_entry() -> None:
     assert len(packed(b"", key=b"", codec="")) > TOMBSTONE_BYTES
 
 
 @pytest.mark.parametrize("tail", [b"\0", b"junk", packed(b"42")[PRELUDE_BYTES:]])
-def test_what_is_longer_than_a_tombstone_is_none(tail: bytes) -> None:
+def test_longer_object_is_not_a_tombstone(tail: bytes) -> None:
     with pytest.raises(IntegrityError):
         unpack(pack_tombstone(WRITE_ID) + tail, OPEN)
 
@@ -167,7 +165,7 @@ def test_what_is_longer_than_a_tombstone_is_none(tail: bytes) -> None:
 @pytest.mark.parametrize("segments", [(b"42",), (b"head", b"", b"buffer")], ids=["one segment", "three segments"])
 def test_every_truncation_is_an_integrity_error(signer: EntrySigner, segments: tuple[bytes, ...]) -> None:
     entry = packed(*segments, signer=signer)
-    assert [] == [size for size in range(len(entry)) if accepted(entry[:size], signer)]
+    assert [size for size in range(len(entry)) if accepted(entry[:size], signer)] == []
 
 
 @pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
@@ -177,23 +175,23 @@ def test_more_bytes_than_were_packed_are_an_integrity_error(signer: EntrySigner)
 
 @pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
 def test_no_bit_of_an_entry_may_flip(signer: EntrySigner) -> None:
-    assert [] == [place for place, flipped in flips(packed(b"42", signer=signer)) if accepted(flipped, signer)]
+    assert [place for place, flipped in flips(packed(b"42", signer=signer)) if accepted(flipped, signer)] == []
 
 
 def test_no_bit_of_a_tombstone_may_flip() -> None:
-    assert [] == [place for place, flipped in flips(pack_tombstone(WRITE_ID)) if accepted(flipped, OPEN)]
+    assert [place for place, flipped in flips(pack_tombstone(WRITE_ID)) if accepted(flipped, OPEN)] == []
 
 
 @pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_a_renewed_entry_is_the_same_entry_in_other_bytes(signer: EntrySigner) -> None:
+def test_renewed_entry_is_the_same_entry_in_other_bytes(signer: EntrySigner) -> None:
     entry = packed(b"4", b"2", signer=signer)
     again = with_new_etag(entry)
     assert entry != again
     assert read(entry, signer) == read(again, signer)
-    assert [1, 2] == [read_prelude(again).revision, read_prelude(with_new_etag(again)).revision]
+    assert [read_prelude(again).revision, read_prelude(with_new_etag(again)).revision] == [1, 2]
 
 
-def test_the_count_of_renewals_begins_anew_after_256() -> None:
+def test_revision_wraps_after_256() -> None:
     entry = again = packed(b"42")
     for _ in range(256):
         again = with_new_etag(again)
@@ -215,12 +213,12 @@ def test_foreign_bytes_are_an_integrity_error(data: bytes) -> None:
 
 
 @given(st.binary(max_size=120), st.binary(max_size=20), st.sampled_from([OPEN, SIGNED]))
-def test_a_foreign_header_is_an_integrity_error(block: bytes, payload: bytes, signer: EntrySigner) -> None:
+def test_foreign_header_is_an_integrity_error(block: bytes, payload: bytes, signer: EntrySigner) -> None:
     with pytest.raises(IntegrityError):
         unpack(framed(block or b"\0", payload), signer)
 
 
-def test_a_newer_format_says_that_an_upgrade_helps() -> None:
+def test_newer_format_says_that_an_upgrade_helps() -> None:
     newer = GOLDEN[:4] + bytes([VERSION + 1]) + GOLDEN[5:]
     with pytest.raises(IntegrityError, match="upgrade s3-shared-dict"):
         unpack(newer, OPEN)
@@ -248,7 +246,7 @@ FIELDS = {"key": KEY, "codec": "json", "segments": [2], "crc32": CRC32, "digest"
     ],
     ids=repr,
 )
-def test_a_header_field_that_is_wrong_is_an_integrity_error(wrong: dict[str, Any]) -> None:
+def test_header_field_that_is_wrong_is_an_integrity_error(wrong: dict[str, Any]) -> None:
     def entry(fields: dict[str, Any]) -> bytes:
         return framed(cbor2.dumps([cbor2.dumps(fields), b""]), b"42")
 
@@ -257,7 +255,7 @@ def test_a_header_field_that_is_wrong_is_an_integrity_error(wrong: dict[str, Any
 
 
 @pytest.mark.parametrize("missing", sorted(FIELDS))
-def test_a_header_field_that_is_missing_is_an_integrity_error(missing: str) -> None:
+def test_header_field_that_is_missing_is_an_integrity_error(missing: str) -> None:
     fields = {name: value for name, value in FIELDS.items() if name != missing}
     assert not accepted(framed(cbor2.dumps([cbor2.dumps(fields), b""]), b"42"), OPEN)
 
@@ -274,7 +272,7 @@ def test_a_header_field_that_is_missing_is_an_integrity_error(missing: str) -> N
         pytest.param(lambda: framed(cbor2.dumps([cbor2.dumps(FIELDS | {"segments": [2**40]}), b""])), id="segment"),
     ],
 )
-def test_a_length_that_is_only_claimed_takes_no_memory(
+def test_length_that_is_only_claimed_takes_no_memory(
     signer: EntrySigner, forge: Callable[[], bytes], peak_of: PeakOf
 ) -> None:
     data = forge()
@@ -282,28 +280,28 @@ def test_a_length_that_is_only_claimed_takes_no_memory(
     assert peak_of(lambda: accepted(data, signer)) < 1 << 20
 
 
-def test_a_header_with_references_is_an_integrity_error() -> None:
+def test_header_with_references_is_an_integrity_error() -> None:
     header = Header(KEY, "json", (2,), CRC32, b"").encode()
     shared = b"\x82\xd8\x1c" + cbor2.dumps(header) + cbor2.dumps(b"")
     assert not accepted(framed(shared, b"42"), OPEN)
 
 
-def test_an_unsigned_entry_is_refused_where_keys_are_configured() -> None:
+def test_unsigned_entry_is_rejected_where_keys_are_configured() -> None:
     with pytest.raises(IntegrityError, match="unsigned"):
         unpack(packed(b"42"), SIGNED)
 
 
-def test_an_entry_signed_with_an_unknown_key_is_refused() -> None:
+def test_entry_signed_with_an_unknown_key_is_rejected() -> None:
     with pytest.raises(IntegrityError, match="none of the signing keys"):
         unpack(packed(b"42", signer=EntrySigner("di-1", (OLD_KEY,))), SIGNED)
 
 
-def test_an_entry_moved_to_another_dict_is_refused() -> None:
+def test_entry_moved_to_another_dict_is_rejected() -> None:
     with pytest.raises(IntegrityError, match="moved"):
         unpack(packed(b"42", signer=SIGNED), EntrySigner("di-2", (NEW_KEY,)))
 
 
-def test_a_signed_entry_says_of_which_key_it_is() -> None:
+def test_signed_entry_says_of_which_key_it_is() -> None:
     entry = packed(b"42", signer=SIGNED)
     other = entry.replace(KEY, b"\x65bobby")
     assert other != entry
@@ -311,7 +309,7 @@ def test_a_signed_entry_says_of_which_key_it_is() -> None:
         unpack(other, SIGNED)
 
 
-def test_a_payload_of_equal_checksum_is_refused_where_it_is_signed() -> None:
+def test_payload_of_equal_checksum_is_rejected_where_it_is_signed() -> None:
     payload, collision = bytes(8), b"forgM\xcb\x19\x93"
     assert crc32(payload) == crc32(collision)
     forged = packed(payload, signer=SIGNED)[: -len(payload)] + collision
@@ -319,18 +317,18 @@ def test_a_payload_of_equal_checksum_is_refused_where_it_is_signed() -> None:
         unpack(forged, SIGNED)
 
 
-def test_the_first_key_signs_and_each_of_them_verifies() -> None:
+def test_first_key_signs_and_each_of_them_verifies() -> None:
     rotated = EntrySigner("di-1", (NEW_KEY, OLD_KEY))
     assert packed(b"42", signer=SIGNED) == packed(b"42", signer=rotated)
     for entry in (packed(b"42", signer=rotated), packed(b"42", signer=EntrySigner("di-1", (OLD_KEY,)))):
-        assert [b"42"] == [bytes(segment) for segment in read(entry, rotated).segments]
+        assert [bytes(segment) for segment in read(entry, rotated).segments] == [b"42"]
 
 
-def test_a_reader_without_keys_takes_signed_entries() -> None:
+def test_reader_without_keys_takes_signed_entries() -> None:
     assert accepted(packed(b"42", signer=SIGNED), OPEN)
 
 
-def test_a_signing_key_may_be_longer_than_the_hash_takes() -> None:
+def test_signing_key_may_be_longer_than_the_hash_takes() -> None:
     long, other = EntrySigner("di-1", (b"k" * 65,)), EntrySigner("di-1", (b"k" * 66,))
     assert accepted(packed(b"42", signer=long), long)
     assert not accepted(packed(b"42", signer=long), other)

@@ -34,21 +34,21 @@ moments = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=s
 
 
 @given(names)
-def test_a_name_is_itself(name: str) -> None:
-    assert name == validate_name(name)
+def test_name_is_itself(name: str) -> None:
+    assert validate_name(name) == name
 
 
 BAD_NAMES = ["", "a" * 65, ".", "..", "a/b", "a b", "a\n", "\n", "é", "٣", "a:b", "\0", "ß" * 3, None, 3, b"a"]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
-def test_a_bad_name_is_invalid_and_the_message_shows_it(name: Any) -> None:
+def test_bad_name_is_invalid_and_the_message_shows_it(name: Any) -> None:
     with pytest.raises(InvalidError, match=re.escape(f"Invalid Dict name: {name!r}")):
         validate_name(name)
 
 
 @given(st.text(max_size=70))
-def test_what_passes_for_a_name_is_safe_in_a_path(name: str) -> None:
+def test_valid_name_is_safe_in_a_path(name: str) -> None:
     try:
         validate_name(name)
     except InvalidError:
@@ -60,15 +60,15 @@ def test_what_passes_for_a_name_is_safe_in_a_path(name: str) -> None:
     ("prefix", "plain"),
     [("s3dict", "s3dict"), ("/a/b/", "a/b"), ("a.b-c_D/9", "a.b-c_D/9"), ("...", "..."), ("x" * 200, "x" * 200)],
 )
-def test_a_prefix_is_kept_without_slashes_around_it(prefix: str, plain: str) -> None:
-    assert plain == validate_prefix(prefix)
+def test_prefix_is_kept_without_slashes_around_it(prefix: str, plain: str) -> None:
+    assert validate_prefix(prefix) == plain
 
 
 BAD_PREFIXES = ["", "/", "//", "a//b", "a/./b", "a/../b", "..", "a b", "a\n", "é", "s3://x", "x" * 201, None, 3, b"a"]
 
 
 @pytest.mark.parametrize("prefix", [*BAD_PREFIXES, "x/" * (MAX_PREFIX_BYTES // 2) + "x"], ids=lambda p: repr(p)[:20])
-def test_a_bad_prefix_is_invalid(prefix: Any) -> None:
+def test_bad_prefix_is_invalid(prefix: Any) -> None:
     with pytest.raises(InvalidError, match="Invalid prefix"):
         validate_prefix(prefix)
 
@@ -95,11 +95,11 @@ TICK = timedelta(microseconds=1)
     ],
     ids=str,
 )
-def test_the_sweep_class_is_the_smallest_that_is_an_eighth_longer_than_the_ttl(
+def test_sweep_class_is_the_smallest_that_is_an_eighth_longer_than_the_ttl(
     ttl: timedelta | None, expected: str
 ) -> None:
-    assert expected == sweep_class(ttl)
-    assert ttl == validate_ttl(ttl)
+    assert sweep_class(ttl) == expected
+    assert validate_ttl(ttl) == ttl
 
 
 @given(st.timedeltas(timedelta(minutes=1), timedelta(days=367, hours=12)))
@@ -122,7 +122,7 @@ BAD_TTLS = [
 
 
 @pytest.mark.parametrize("ttl", BAD_TTLS, ids=repr)
-def test_a_ttl_that_no_class_holds_is_invalid(ttl: Any) -> None:
+def test_ttl_that_no_class_holds_is_invalid(ttl: Any) -> None:
     with pytest.raises(InvalidError, match="Invalid ttl"):
         validate_ttl(ttl)
 
@@ -135,7 +135,7 @@ def test_ulids_sort_by_time(a: datetime, b: datetime) -> None:
 
 
 @given(moments)
-def test_a_ulid_is_a_valid_one_that_holds_its_milliseconds(moment: datetime) -> None:
+def test_ulid_is_a_valid_one_that_holds_its_milliseconds(moment: datetime) -> None:
     ulid = new_ulid(moment)
     assert re.fullmatch(f"[0-7][{CROCKFORD}]{{25}}", ulid)
     number = 0
@@ -151,16 +151,16 @@ def test_ulids_of_one_moment_differ() -> None:
 
 
 @given(ulids, names, names)
-def test_the_id_of_a_named_dict_is_read_as_it_was_written(ulid: str, environment: str, name: str) -> None:
+def test_id_of_a_named_dict_is_read_as_it_was_written(ulid: str, environment: str, name: str) -> None:
     dict_id = DictId(ulid, environment, name)
-    assert f"di-{ulid}:{environment}:{name}" == str(dict_id)
-    assert dict_id == DictId.parse(str(dict_id))
+    assert str(dict_id) == f"di-{ulid}:{environment}:{name}"
+    assert DictId.parse(str(dict_id)) == dict_id
 
 
 @given(ulids)
-def test_the_id_of_an_ephemeral_dict_is_read_as_it_was_written(ulid: str) -> None:
-    assert f"di-{ulid}" == str(DictId(ulid))
-    assert DictId(ulid) == DictId.parse(str(DictId(ulid)))
+def test_id_of_an_ephemeral_dict_is_read_as_it_was_written(ulid: str) -> None:
+    assert str(DictId(ulid)) == f"di-{ulid}"
+    assert DictId.parse(str(DictId(ulid))) == DictId(ulid)
 
 
 BAD_IDS = [
@@ -171,7 +171,7 @@ BAD_IDS = [
 
 
 @pytest.mark.parametrize("text", BAD_IDS, ids=repr)
-def test_a_bad_id_is_invalid(text: Any) -> None:
+def test_bad_id_is_invalid(text: Any) -> None:
     with pytest.raises(InvalidError, match="Invalid"):
         DictId.parse(text)
 
@@ -188,19 +188,10 @@ def test_any_text_is_an_id_or_invalid(text: str) -> None:
 NAMED, EPHEMERAL = DictId(ULID, "main", "scores"), DictId(ULID)
 
 
-def test_everything_lies_where_the_design_says() -> None:
+def test_paths_match_the_documented_layout() -> None:
     layout = Layout("p/q")
     week, named = timedelta(days=7), f"named/main/scores/{ULID}"
     assert {
-        "store": "p/q/store.json",
-        "manifest": "p/q/manifests/main/scores.json",
-        "ephemeral manifest": f"p/q/ephemeral/{ULID}.json",
-        "entries": f"p/q/sweep-8d/{named}/entries/",
-        "locks": f"p/q/sweep-8d/{named}/locks/",
-        "kept entries": f"p/q/keep/{named}/entries/",
-        "ephemeral entries": f"p/q/sweep-8d/ephemeral/{ULID}/entries/",
-        "scratch": f"p/q/sweep-1d/probe/{ULID}",
-    } == {
         "store": layout.store,
         "manifest": layout.manifest_path(NAMED),
         "ephemeral manifest": layout.manifest_path(EPHEMERAL),
@@ -209,6 +200,15 @@ def test_everything_lies_where_the_design_says() -> None:
         "kept entries": layout.data(NAMED, None).entries,
         "ephemeral entries": layout.data(EPHEMERAL, week).entries,
         "scratch": layout.scratch(ULID),
+    } == {
+        "store": "p/q/store.json",
+        "manifest": "p/q/manifests/main/scores.json",
+        "ephemeral manifest": f"p/q/ephemeral/{ULID}.json",
+        "entries": f"p/q/sweep-8d/{named}/entries/",
+        "locks": f"p/q/sweep-8d/{named}/locks/",
+        "kept entries": f"p/q/keep/{named}/entries/",
+        "ephemeral entries": f"p/q/sweep-8d/ephemeral/{ULID}/entries/",
+        "scratch": f"p/q/sweep-1d/probe/{ULID}",
     }
 
 
@@ -218,4 +218,4 @@ def test_no_object_is_also_a_folder_of_others(environment: str, name: str) -> No
     objects = [layout.store, layout.scratch(ULID), layout.manifest_path(EPHEMERAL)]
     objects += [layout.manifest_path(an_id) for an_id in (dict_id, other)]
     objects += [layout.data(an_id, None).entries + "hash" for an_id in (dict_id, other, EPHEMERAL)]
-    assert [] == [(a, b) for a in objects for b in objects if b.startswith(a + "/")]
+    assert [(a, b) for a in objects for b in objects if b.startswith(a + "/")] == []

@@ -49,7 +49,7 @@ FOREIGN: list[Rule] = [
 
 
 def test_each_class_of_ttl_has_a_rule_and_so_have_the_manifests_of_ephemeral_dicts() -> None:
-    assert (
+    assert sweep_rules("p/q") == (
         SweepRule("s3dict:p/q:sweep-1d", "p/q/sweep-1d/", 1),
         SweepRule("s3dict:p/q:sweep-2d", "p/q/sweep-2d/", 2),
         SweepRule("s3dict:p/q:sweep-8d", "p/q/sweep-8d/", 8),
@@ -57,29 +57,29 @@ def test_each_class_of_ttl_has_a_rule_and_so_have_the_manifests_of_ephemeral_dic
         SweepRule("s3dict:p/q:sweep-105d", "p/q/sweep-105d/", 105),
         SweepRule("s3dict:p/q:sweep-420d", "p/q/sweep-420d/", 420),
         SweepRule("s3dict:p/q:ephemeral", "p/q/ephemeral/", 2),
-    ) == sweep_rules("p/q")
+    )
 
 
-def test_the_rules_are_spelled_as_the_api_has_them() -> None:
+def test_rules_are_spelled_as_the_api_has_them() -> None:
     sweep, housekeeping = OURS[2], OURS[-1]
-    assert len(SWEEP_DAYS) + 2 == len(OURS)
-    assert {
+    assert len(OURS) == len(SWEEP_DAYS) + 2
+    assert sweep == {
         "ID": "s3dict:p/q:sweep-8d",
         "Status": "Enabled",
         "Filter": {"Prefix": "p/q/sweep-8d/"},
         "Expiration": {"Days": 8},
-    } == sweep
-    assert {
+    }
+    assert housekeeping == {
         "ID": "s3dict:p/q:housekeeping",
         "Status": "Enabled",
         "Filter": {"Prefix": "p/q/"},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
         "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
         "Expiration": {"ExpiredObjectDeleteMarker": True},
-    } == housekeeping
+    }
 
 
-def test_no_rule_sweeps_what_is_kept_or_what_says_that_a_dict_exists() -> None:
+def test_no_rule_sweeps_permanent_entries_or_manifests() -> None:
     layout = Layout("p/q")
     lasting = [
         layout.store,
@@ -87,37 +87,37 @@ def test_no_rule_sweeps_what_is_kept_or_what_says_that_a_dict_exists() -> None:
         layout.data(DictId(ULID, "main", "d"), None).entries,
         layout.data(DictId(ULID), None).entries,
     ]
-    assert [] == [(path, rule.id) for path in lasting for rule in sweep_rules("p/q") if path.startswith(rule.prefix)]
+    assert [(path, rule.id) for path in lasting for rule in sweep_rules("p/q") if path.startswith(rule.prefix)] == []
 
 
-def test_the_ids_of_the_longest_prefix_are_short_enough_for_s3() -> None:
+def test_ids_of_the_longest_prefix_are_short_enough_for_s3() -> None:
     assert max(len(rule["ID"]) for rule in lifecycle_rules("p" * MAX_PREFIX_BYTES)) <= 255
 
 
-def test_a_bucket_without_rules_gets_all_of_them() -> None:
+def test_bucket_without_rules_gets_all_of_them() -> None:
     merged = merge([], "p/q")
-    assert OURS == merged.rules
+    assert merged.rules == OURS
     assert (tuple(rule["ID"] for rule in OURS), (), ()) == (merged.added, merged.changed, merged.removed)
 
 
-def test_rules_of_others_stay_in_their_order_and_spelling() -> None:
+def test_foreign_rules_keep_order_and_form() -> None:
     merged = merge(FOREIGN, "p/q")
-    assert (*FOREIGN, *OURS) == merged.rules
+    assert merged.rules == (*FOREIGN, *OURS)
     assert all(a is b for a, b in zip(FOREIGN, merged.rules[: len(FOREIGN)], strict=True))
 
 
-def test_those_of_another_prefix_are_rules_of_others() -> None:
+def test_rules_of_another_prefix_are_foreign() -> None:
     neighbours = [*lifecycle_rules("p"), *lifecycle_rules("p/q/r"), *lifecycle_rules("P/q")]
-    assert (*neighbours, *OURS) == merge(neighbours, "p/q").rules
+    assert merge(neighbours, "p/q").rules == (*neighbours, *OURS)
 
 
-def test_a_rule_of_ours_that_was_changed_is_put_right_and_one_that_is_no_longer_needed_goes() -> None:
+def test_modified_managed_rules_are_restored_and_obsolete_ones_removed() -> None:
     stale = [expiring("p/q/sweep-8d/", 3, "s3dict:p/q:sweep-8d"), expiring("p/q/old/", 9, "s3dict:p/q:old")]
     merged = merge([*stale, *FOREIGN, *OURS[3:]], "p/q")
-    assert (*FOREIGN, *OURS) == merged.rules
-    assert ("s3dict:p/q:sweep-8d",) == merged.changed
-    assert ("s3dict:p/q:old",) == merged.removed
-    assert ("s3dict:p/q:sweep-1d", "s3dict:p/q:sweep-2d") == merged.added
+    assert merged.rules == (*FOREIGN, *OURS)
+    assert merged.changed == ("s3dict:p/q:sweep-8d",)
+    assert merged.removed == ("s3dict:p/q:old",)
+    assert merged.added == ("s3dict:p/q:sweep-1d", "s3dict:p/q:sweep-2d")
 
 
 def reordered(rule: Rule) -> Rule:
@@ -138,11 +138,11 @@ def padded(rule: Rule) -> Rule:
 
 
 @pytest.mark.parametrize("spelled", [reordered, older, with_and, padded])
-def test_what_a_server_hands_back_in_another_spelling_is_the_same(spelled: Any) -> None:
+def test_equivalent_form_returned_by_a_server_is_accepted(spelled: Any) -> None:
     handed_back = [*FOREIGN, *map(spelled, reversed(OURS))]
     merged = merge(handed_back, "p/q")
     assert merged.changes_nothing
-    assert () == missing(handed_back, "p/q")
+    assert missing(handed_back, "p/q") == ()
     assert are_equal([*FOREIGN, *OURS], handed_back)
 
 
@@ -158,14 +158,14 @@ def test_what_a_server_hands_back_in_another_spelling_is_the_same(spelled: Any) 
     ],
     ids=str,
 )
-def test_what_does_something_else_is_changed(change: Any) -> None:
+def test_rule_with_another_effect_is_replaced(change: Any) -> None:
     there = [{**rule, **change} if rule["ID"].endswith("sweep-8d") else rule for rule in OURS]
     merged = merge(there, "p/q")
-    assert ((0, 1, 0), OURS) == (sizes(merged), merged.rules)
+    assert (sizes(merged), merged.rules) == ((0, 1, 0), OURS)
     assert not are_equal(there, OURS)
 
 
-def test_the_tags_of_ceph_which_drops_the_and_are_those_that_were_written() -> None:
+def test_tags_of_ceph_which_drops_the_and_are_those_that_were_written() -> None:
     tag = {"Key": "a", "Value": "b"}
     written = {"ID": "t", "Filter": {"And": {"Prefix": "t/", "Tags": [tag]}}}
     assert are_equal([written], [{"ID": "t", "Filter": {"Prefix": "t/", "Tag": tag}}])
@@ -178,9 +178,9 @@ def test_beside_rules_of_the_older_spelling_ours_have_it_too_since_aws_takes_no_
     assert merge(merged.rules, "p/q").changes_nothing
 
 
-def test_more_rules_than_s3_allows_are_refused() -> None:
+def test_more_rules_than_s3_allows_are_rejected() -> None:
     fits = [expiring(f"{number}/", 1, str(number)) for number in range(MAX_RULES - len(OURS))]
-    assert MAX_RULES == len(merge(fits, "p/q").rules)
+    assert len(merge(fits, "p/q").rules) == MAX_RULES
     with pytest.raises(InvalidError, match="993 lifecycle rules"):
         merge([*fits, expiring("x/", 1, "one more")], "p/q")
 
@@ -197,14 +197,14 @@ def test_merging_is_done_once_whatever_the_neighbours_are(neighbours: list[str],
         rules = merge(rules, neighbour).rules
     once = merge(rules, prefix)
     assert merge(once.rules, prefix).changes_nothing
-    assert () == missing(once.rules, prefix)
+    assert missing(once.rules, prefix) == ()
     assert all(merge(once.rules, neighbour).changes_nothing for neighbour in neighbours)
 
 
-def test_a_rule_counts_for_what_it_does_whatever_its_id_is() -> None:
+def test_rule_counts_for_what_it_does_whatever_its_id_is() -> None:
     renamed = [{**rule, "ID": f"by-terraform-{number}"} for number, rule in enumerate(OURS)]
-    assert () == missing(renamed, "p/q")
-    assert ("s3dict:p/q:sweep-1d", housekeeping_id("p/q")) == missing(renamed[1:-1], "p/q")
+    assert missing(renamed, "p/q") == ()
+    assert missing(renamed[1:-1], "p/q") == ("s3dict:p/q:sweep-1d", housekeeping_id("p/q"))
 
 
 @pytest.mark.parametrize(
@@ -229,8 +229,8 @@ def test_a_rule_counts_for_what_it_does_whatever_its_id_is() -> None:
     ],
     ids=describe,
 )
-def test_a_rule_that_takes_what_may_be_alive_does_harm_whoever_it_says_it_is_of(theirs: Rule) -> None:
-    assert (theirs["ID"],) == conflicting([*OURS, theirs], "p/q")
+def test_rule_deleting_live_entries_conflicts_whatever_its_id(theirs: Rule) -> None:
+    assert conflicting([*OURS, theirs], "p/q") == (theirs["ID"],)
 
 
 @pytest.mark.parametrize(
@@ -252,10 +252,10 @@ def test_a_rule_that_takes_what_may_be_alive_does_harm_whoever_it_says_it_is_of(
     ],
     ids=describe,
 )
-def test_a_rule_that_leaves_the_living_alone_does_none(theirs: Rule) -> None:
-    assert () == conflicting([*OURS, theirs], "p/q")
+def test_rule_sparing_live_entries_does_not_conflict(theirs: Rule) -> None:
+    assert conflicting([*OURS, theirs], "p/q") == ()
 
 
-def test_a_rule_is_described_on_one_line() -> None:
-    assert "Enabled, on logs/: Expiration {Days: 30}" == describe(FOREIGN[0])
-    assert "Disabled, on everything: Expiration {Days: 3}, Unheard of" == describe(FOREIGN[1])
+def test_rule_is_described_on_one_line() -> None:
+    assert describe(FOREIGN[0]) == "Enabled, on logs/: Expiration {Days: 30}"
+    assert describe(FOREIGN[1]) == "Disabled, on everything: Expiration {Days: 3}, Unheard of"

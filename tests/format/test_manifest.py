@@ -73,11 +73,11 @@ def fields_of(manifest: Manifest) -> dict[str, Any]:
 
 
 @given(manifests)
-def test_a_manifest_comes_back(manifest: Manifest) -> None:
-    assert manifest == decode_manifest(manifest.encode(), PATH)
+def test_manifest_comes_back(manifest: Manifest) -> None:
+    assert decode_manifest(manifest.encode(), PATH) == manifest
 
 
-def test_a_manifest_is_json_that_people_can_read() -> None:
+def test_manifest_is_json_that_people_can_read() -> None:
     assert fields_of(MANIFEST) == {
         "format": 1,
         "id": f"di-{ULID}:main:scores",
@@ -92,11 +92,11 @@ def test_a_manifest_is_json_that_people_can_read() -> None:
 
 
 @given(capabilities)
-def test_what_a_store_honours_comes_back(seen: Capabilities) -> None:
-    assert seen == decode_store(encode_store_json(seen), PATH)
+def test_capabilities_round_trip(seen: Capabilities) -> None:
+    assert decode_store(encode_store_json(seen), PATH) == seen
 
 
-def test_the_mark_of_a_deleted_dict_is_no_manifest() -> None:
+def test_tombstone_is_not_a_manifest() -> None:
     assert decode_manifest(encode_deleted("0123"), PATH) is None
 
 
@@ -122,13 +122,13 @@ def test_any_json_is_an_integrity_error(value: Any) -> None:
 
 
 @pytest.mark.parametrize("newer", [FORMAT + 1, 10**30])
-def test_a_newer_format_says_that_an_upgrade_helps(newer: int) -> None:
+def test_newer_format_says_that_an_upgrade_helps(newer: int) -> None:
     newest = json.dumps(fields_of(MANIFEST) | {"format": newer}).encode()
     assert "upgrade s3-shared-dict" in refuses(newest)
 
 
 @pytest.mark.parametrize("older", [0, -1, True, 1.0, "1", None])
-def test_a_format_that_never_was_is_an_integrity_error(older: Any) -> None:
+def test_format_that_never_was_is_an_integrity_error(older: Any) -> None:
     refuses(json.dumps(fields_of(MANIFEST) | {"format": older}).encode())
 
 
@@ -139,7 +139,7 @@ def manifest_error(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("field", ["format", "id", "created_at", "created_by", "ttl_seconds", "codec", "store"])
-def test_a_missing_field_is_an_integrity_error_that_names_the_path(field: str) -> None:
+def test_missing_field_is_an_integrity_error_that_names_the_path(field: str) -> None:
     fields = fields_of(MANIFEST)
     del fields[field]
     assert PATH in manifest_error(json.dumps(fields).encode())
@@ -158,12 +158,12 @@ WRONG: dict[str, list[Any]] = {
 @pytest.mark.parametrize(
     ("field", "wrong"), [(field, wrong) for field, wrongs in WRONG.items() for wrong in wrongs], ids=repr
 )
-def test_a_field_that_is_wrong_is_an_integrity_error_that_names_the_path(field: str, wrong: Any) -> None:
+def test_field_that_is_wrong_is_an_integrity_error_that_names_the_path(field: str, wrong: Any) -> None:
     assert PATH in manifest_error(json.dumps(fields_of(MANIFEST) | {field: wrong}).encode())
 
 
 @given(st.sampled_from(sorted(fields_of(MANIFEST))), json_values)
-def test_a_field_of_anything_is_read_or_an_integrity_error(field: str, value: Any) -> None:
+def test_field_of_anything_is_read_or_an_integrity_error(field: str, value: Any) -> None:
     data = json.dumps(fields_of(MANIFEST) | {field: value}).encode()
     try:
         manifest = decode_manifest(data, PATH)
@@ -171,23 +171,23 @@ def test_a_field_of_anything_is_read_or_an_integrity_error(field: str, value: An
         refusal = str(error)
     else:
         assert manifest is not None
-        assert manifest == decode_manifest(manifest.encode(), PATH)
+        assert decode_manifest(manifest.encode(), PATH) == manifest
         return
     assert PATH in refusal
 
 
 @pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_an_instant_outside_of_utc_is_an_integrity_error_that_names_the_path(instant: str) -> None:
+def test_instant_outside_of_utc_is_an_integrity_error_that_names_the_path(instant: str) -> None:
     assert PATH in manifest_error(json.dumps(fields_of(MANIFEST) | {"created_at": instant}).encode())
 
 
 @pytest.mark.parametrize("store", [None, [], {}, {"quoted_etags": True}, {"quoted_etags": "yes"}], ids=repr)
-def test_a_store_json_that_says_nothing_is_an_integrity_error_that_names_the_path(store: Any) -> None:
+def test_store_json_that_says_nothing_is_an_integrity_error_that_names_the_path(store: Any) -> None:
     with pytest.raises(IntegrityError) as error:
         decode_store(json.dumps({"format": FORMAT, "store": store}).encode(), PATH)
     assert PATH in str(error.value)
 
 
 @pytest.mark.parametrize(("quoted", "spelling"), [(True, '"abc"'), (False, "abc")])
-def test_an_etag_is_spelled_as_the_store_compares_it(quoted: bool, spelling: str) -> None:
+def test_etag_is_spelled_as_the_store_compares_it(quoted: bool, spelling: str) -> None:
     assert Capabilities(quoted, True, True).if_match('"abc"') == spelling

@@ -16,22 +16,22 @@ from .fuzz_targets import Target
 from .report import README, write_readme
 
 
-def test_the_command_tries_a_target_in_every_way_and_says_how_often() -> None:
+def test_command_tries_a_target_in_every_way_and_says_how_often() -> None:
     arguments = [sys.executable, "-m", "tests.fuzz", "--seconds", "0.2", "--only", "id"]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
     assert f"id: {EXHAUSTIVE} " in done.stdout
     assert "python -m tests.fuzz --seconds 0.2 --only id" in " ".join(done.stdout.split())
 
 
-def test_the_command_fails_where_something_broke(
+def test_command_fails_where_something_broke(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(target: Target, seconds: float) -> Outcome:
         return Outcome("engine", target.name, 7, (ROOT / "input",), "it broke")
 
     monkeypatch.setattr(command, "engines", lambda: (broken,))
-    assert 1 == command.main(["--only", "key"])
+    assert command.main(["--only", "key"]) == 1
     assert "key, engine: it broke. Kept: input" in capsys.readouterr().out
 
 
@@ -40,7 +40,7 @@ def test_without_atheris_the_command_says_so_and_goes_on(
 ) -> None:
     monkeypatch.setattr(engines, "has_atheris", lambda: False)
     monkeypatch.setattr(command, "has_atheris", lambda: False)
-    assert 0 == command.main(["--only", "id", "--seconds", "0"])
+    assert command.main(["--only", "id", "--seconds", "0"]) == 0
     assert "hypothesis goes alone" in capsys.readouterr().out
 
 

@@ -43,16 +43,16 @@ def test_no_truncation_and_no_flipped_bit_is_a_value(
     entries = entries_of(codec, *signing_keys)
     body = packed(entries, key, value)
     assert not is_refused(entries, key, body)
-    assert [] == [size for size in range(len(body)) if not is_refused(entries, key, body[:size])]
+    assert [size for size in range(len(body)) if not is_refused(entries, key, body[:size])] == []
     flips = ((place, bit) for place in range(len(body)) for bit in range(8))
-    assert [] == [flip for flip in flips if not is_refused(entries, key, flipped(body, *flip))]
+    assert [flip for flip in flips if not is_refused(entries, key, flipped(body, *flip))] == []
 
 
 def flipped(body: bytes, place: int, bit: int) -> bytes:
     return body[:place] + bytes([body[place] ^ 1 << bit]) + body[place + 1 :]
 
 
-def test_what_is_no_single_segment_is_no_value_of_a_codec_that_makes_one() -> None:
+def test_single_segment_codecs_reject_other_segment_counts() -> None:
     for codec in ("json", "bytes"):
         entries = entries_of(codec)
         body, _ = entries.codec.pack(entries.codec.keys.encode("k"), [b"1", b"2"])

@@ -84,46 +84,44 @@ def planted(bucket: Bucket, folder: str, names: Iterable[str] = NAMES) -> set[st
     return taken
 
 
-async def test_among_entries_they_are_an_error_that_names_one_and_stay(
-    harness: Harness, d: Any, bucket: Bucket
-) -> None:
+async def test_foreign_names_among_entries_are_an_error_and_are_kept(harness: Harness, d: Any, bucket: Bucket) -> None:
     await d.update({n: n for n in range(3)})
     folder = next(path for path in bucket.paths() if "/entries/" in path).rpartition("/")[0] + "/"
     foreign = planted(bucket, folder)
     for read in (d.len, lambda: collect(d.keys()), lambda: collect(d.values()), lambda: collect(d.items())):
         with pytest.raises(IntegrityError, match="among the entries is not an entry"):
             await read()
-    assert {0: 0, 1: 1, 2: 2} == await d.get_many(range(5))
+    assert await d.get_many(range(5)) == {0: 0, 1: 1, 2: 2}
     await d.clear()
-    assert {} == await d.get_many(range(5))
-    assert foreign == {path for path in bucket.paths() if "/entries/" in path}
+    assert await d.get_many(range(5)) == {}
+    assert {path for path in bucket.paths() if "/entries/" in path} == foreign
     await d.put("k", 1)
     await harness.objects.delete("d", client=harness.client)
-    assert foreign == {path for path in bucket.paths() if "/sweep-8d/" in path}
+    assert {path for path in bucket.paths() if "/sweep-8d/" in path} == foreign
 
 
-def test_among_manifests_they_are_no_dicts_and_stay(client: Client, bucket: Bucket) -> None:
+def test_foreign_names_among_manifests_are_ignored_and_kept(client: Client, bucket: Bucket) -> None:
     Dict.objects.create("d", client=client)
     folder = f"{client.prefix}/manifests/main/"
     foreign = planted(bucket, folder, (*NAMES, *(f"{name}.json" for name in NAMES if not is_valid_name(name))))
-    assert ["d"] == [handle.name for handle in Dict.objects.list(client=client)]
+    assert [handle.name for handle in Dict.objects.list(client=client)] == ["d"]
     Dict.objects.delete("d", client=client)
     # A store without DELETE If-Match keeps a manifest that says that the dict is deleted.
-    assert foreign == {path for path in bucket.paths() if "/manifests/" in path} - {f"{folder}d.json"}
+    assert {path for path in bucket.paths() if "/manifests/" in path} - {f"{folder}d.json"} == foreign
 
 
-def test_among_data_they_are_no_garbage_and_stay(client: Client, bucket: Bucket) -> None:
+def test_foreign_names_among_data_are_not_garbage_and_are_kept(client: Client, bucket: Bucket) -> None:
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client, ttl=None)
     d["k"] = 1
     entry = next(path for path in bucket.paths() if "/entries/" in path)
     root = entry.partition("entries/")[0]
     foreign = planted(bucket, root) | planted(bucket, f"{client.prefix}/keep/named/main/")
     foreign |= bucket.plant(entry.replace("main/d", odd) for odd in ("main/..", "../main", "./d", "main/%"))
-    assert [] == find_garbage(client)
+    assert find_garbage(client) == []
     Dict.objects.delete("d", client=client)
-    assert foreign == {path for path in bucket.paths() if "/keep/" in path}
+    assert {path for path in bucket.paths() if "/keep/" in path} == foreign
     assert bucket.plant([entry])
     [garbage] = find_garbage(client)
-    assert (1, root) == (garbage.objects, garbage.root)
+    assert (garbage.objects, garbage.root) == (1, root)
     assert remove_garbage(client, garbage)
-    assert foreign == {path for path in bucket.paths() if "/keep/" in path}
+    assert {path for path in bucket.paths() if "/keep/" in path} == foreign

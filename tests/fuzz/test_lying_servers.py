@@ -110,14 +110,14 @@ def owners(store: ObjectStore) -> list[object]:
 
 
 @pytest.mark.parametrize("listing", NO_LISTINGS.values(), ids=NO_LISTINGS)
-def test_what_is_no_listing_is_unavailable(server: LyingServer, store: ObjectStore, listing: str) -> None:
+def test_malformed_listing_is_unavailable(server: LyingServer, store: ObjectStore, listing: str) -> None:
     server.listing = listing
     with pytest.raises(UnavailableError):
         everything(store)
 
 
 @pytest.mark.parametrize("listing", BELIEVED.values(), ids=BELIEVED)
-def test_a_listing_is_an_error_or_of_what_was_asked_for(server: LyingServer, store: ObjectStore, listing: str) -> None:
+def test_listing_is_an_error_or_of_what_was_asked_for(server: LyingServer, store: ObjectStore, listing: str) -> None:
     server.listing = listing
     try:
         lines = everything(store)
@@ -126,7 +126,7 @@ def test_a_listing_is_an_error_or_of_what_was_asked_for(server: LyingServer, sto
     assert all(line.path.startswith(FOLDER) and line.last_modified.tzinfo is not None for line in lines)
 
 
-def test_a_listing_that_begins_again_comes_to_an_end(server: LyingServer, store: ObjectStore) -> None:
+def test_listing_that_begins_again_comes_to_an_end(server: LyingServer, store: ObjectStore) -> None:
     names = (f"<Key>{FOLDER}named/main/d/{number:026}/entries/{number:032x}</Key>" for number in range(1000))
     server.listing = page(*(f"{name}{DATED}<Size>1</Size>" for name in names), more="true")
     for read in (everything, owners):
@@ -160,7 +160,7 @@ def test_headers_that_lie_take_no_memory_and_are_an_error_or_overlooked(
         assert found.body in (b"", b"x" * 100)
 
 
-def test_a_date_that_is_none_tells_no_time(server: LyingServer, store: ObjectStore) -> None:
+def test_invalid_date_header_gives_no_server_time(server: LyingServer, store: ObjectStore) -> None:
     server.headers = {"Date": "whenever"}
     with pytest.raises((UnsupportedStoreError, UnavailableError)):
         _ = run_blocking(store.head("k")).date  # type: ignore[union-attr]

@@ -68,7 +68,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_a_reader_takes_little_more_memory_than_what_it_reads(bomb: bytes, signer: object) -> None:
+def test_reader_takes_little_more_memory_than_what_it_reads(bomb: bytes, signer: object) -> None:
     def read() -> None:
         with pytest.raises(IntegrityError):
             unpack(bomb, SIGNED if signer is SIGNED else OPEN)
@@ -91,7 +91,7 @@ def test_as_many_segments_as_may_be_come_back_and_their_header_is_not_too_long()
     segments = [b"x" * 300] * (MAX_SEGMENTS // 64) + [b""] * (MAX_SEGMENTS - MAX_SEGMENTS // 64)
     entry = unpack(pack(WRITE_ID, b"k" * (1 << 20), "cloudpickle", segments, SIGNED), SIGNED)
     assert entry is not None
-    assert segments == [bytes(segment) for segment in entry.segments]
+    assert [bytes(segment) for segment in entry.segments] == segments
     assert (1 << 20) + 9 * MAX_SEGMENTS < MAX_HEADER_BYTES
 
 
@@ -109,7 +109,7 @@ class Recording(AsyncMemoryStore):
         return await super().get(path, if_none_match=if_none_match, byte_range=byte_range)
 
 
-def test_a_listing_of_keys_reads_no_more_of_an_entry_than_a_header_may_take() -> None:
+def test_listing_of_keys_reads_no_more_of_an_entry_than_a_header_may_take() -> None:
     async def keys() -> list[object]:
         return [key async for key in iterate_keys(entries)]
 
@@ -120,7 +120,7 @@ def test_a_listing_of_keys_reads_no_more_of_an_entry_than_a_header_may_take() ->
     bucket.write(entries.paths.entries + "0" * 32, claim + bytes(MAX_HEADER_BYTES + 1))
     with pytest.raises(IntegrityError, match="claims a header of 2097153 bytes"):
         asyncio.run(keys())
-    assert [(0, HEADER_READ_BYTES - 1)] == store.ranges
+    assert store.ranges == [(0, HEADER_READ_BYTES - 1)]
 
 
 LIMITED = """
@@ -139,6 +139,6 @@ print("all refused")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what a process may map, and tells what it has")
-def test_a_process_with_64_mebibytes_to_spare_refuses_them_all() -> None:
+def test_process_with_64_mebibytes_to_spare_refuses_them_all() -> None:
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False)
-    assert ("all refused\n", "") == (done.stdout, done.stderr)
+    assert (done.stdout, done.stderr) == ("all refused\n", "")

@@ -15,7 +15,7 @@ LONG_ENOUGH = 60
 
 
 @pytest.mark.parametrize("plant", PLANTS)
-def test_hypothesis_finds_it_and_keeps_what_showed_it(
+def test_hypothesis_finds_planted_bug_and_saves_the_example(
     plant: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(corpus, "CORPUS", tmp_path)
@@ -30,7 +30,7 @@ def test_hypothesis_finds_it_and_keeps_what_showed_it(
 
 
 @pytest.mark.skipif(not has_atheris(), reason="atheris has no wheel for this Python or machine")
-def test_atheris_finds_it() -> None:
+def test_atheris_finds_planted_bug() -> None:
     plant = "signature-after-unpickling"
     outcome = with_atheris(TARGETS[PLANTS[plant][0]], LONG_ENOUGH, plant)
     assert "a pickle that nobody signed was loaded" in outcome.error

@@ -67,22 +67,22 @@ async def test_no_hostile_bytes_in_an_entrys_place_are_a_value(harness: Harness,
                 continue
             with pytest.raises(IntegrityError, match="Dict 'd'"):
                 await read(d)
-        assert body == (await store.get(path)).body
+        assert (await store.get(path)).body == body
     await d.put("k", "mended")
-    assert "mended" == await d.get("k")
+    assert await d.get("k") == "mended"
 
 
-async def test_what_asks_only_whether_an_entry_is_there_does_not_fail(harness: Harness, d: Any) -> None:
+async def test_existence_checks_accept_hostile_bytes(harness: Harness, d: Any) -> None:
     await d.put("k", "value")
     store, path = await store_of(harness), await path_of_entry(harness)
     await store.put(path, BODIES["web page"])
-    assert (True, 1, ["k"]) == (await d.contains("k"), await d.len(), await collect(d.keys()))
+    assert (await d.contains("k"), await d.len(), await collect(d.keys())) == (True, 1, ["k"])
     with pytest.raises(IntegrityError):
         await d.put("k", "other", skip_if_exists=True)
     with pytest.raises(IntegrityError):
         await d._discard("k")
     await d.clear()
-    assert (False, 0) == (await d.contains("k"), await d.len())
+    assert (await d.contains("k"), await d.len()) == (False, 0)
 
 
 NO_MANIFESTS = [b"", b"[]", b'{"format": 1}', b"[" * 100_000, b'{"format": ' + b"9" * 5000 + b"}"]
@@ -109,7 +109,7 @@ async def test_no_hostile_bytes_in_a_manifests_place_are_a_dict(harness: Harness
         for use in uses_of_the_manifest(harness, d):
             with pytest.raises(IntegrityError, match=r"manifests/main/d\.json"):
                 await use()
-    assert 1 == await d.get("k")
+    assert await d.get("k") == 1
 
 
 async def test_no_hostile_bytes_in_the_place_of_store_json_are_capabilities(harness: Harness, d: Any) -> None:
@@ -120,10 +120,10 @@ async def test_no_hostile_bytes_in_the_place_of_store_json_are_capabilities(harn
         await store.put(path, body)
         with pytest.raises(IntegrityError, match=r"store\.json"):
             await harness.objects.create("e", client=harness.client)
-        assert 1 == await harness.named("d").get("k")
+        assert await harness.named("d").get("k") == 1
 
 
-def test_a_token_that_nobody_can_count_on_from_is_no_lock(configured: Client) -> None:
+def test_token_that_nobody_can_count_on_from_is_no_lock(configured: Client) -> None:
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True)
     with d.lock("l"):
         pass
@@ -135,12 +135,12 @@ def test_a_token_that_nobody_can_count_on_from_is_no_lock(configured: Client) ->
         pass
 
 
-def test_what_lies_under_an_unreadable_manifest_is_no_garbage(configured: Client) -> None:
+def test_data_under_an_unreadable_manifest_is_not_garbage(configured: Client) -> None:
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True)
     d["k"] = 1
     bucket = memory_bucket(configured.bucket)
     bucket.write(f"{configured.prefix}/manifests/main/d.json", b"not ours")
-    assert [] == find_garbage(configured)
+    assert find_garbage(configured) == []
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=WHATEVER_THEY_TAKE)
@@ -159,7 +159,7 @@ def test_any_bytes_in_an_entrys_place_are_an_error_or_absent(configured: Client,
             assert asyncio.run(read(Harness(client, Mode.ASYNCIO).in_mode(d))) in (None, {}, [])
 
 
-async def test_an_altered_manifest_is_noticed_by_those_who_know_the_dict(harness: Harness, d: Any) -> None:
+async def test_altered_manifest_is_noticed_by_those_who_know_the_dict(harness: Harness, d: Any) -> None:
     """A manifest of the same id could say that values are to be unpickled, or lie elsewhere."""
     await d.put("k", 1)
     store, path = await store_of(harness), f"{harness.client.prefix}/manifests/main/d.json"
@@ -170,4 +170,4 @@ async def test_an_altered_manifest_is_noticed_by_those_who_know_the_dict(harness
     with pytest.raises(IntegrityError, match="it was altered"):
         await d.get("k")
     await store.put(path, manifest)
-    assert 1 == await d.get("k")
+    assert await d.get("k") == 1

@@ -101,16 +101,16 @@ def test_no_reader_unpickles_what_its_keys_did_not_sign(
     with pytest.raises(IntegrityError, match="unsigned, signed with none of the signing keys"):
         READERS[name](reader, key)
     assert not trace.exists()
-    assert 1 == len(entries_in(memory_bucket(configured.bucket), reader))
+    assert len(entries_in(memory_bucket(configured.bucket), reader)) == 1
 
 
-def test_the_planted_pickle_would_write_the_file(configured: Client, trace: Path) -> None:
+def test_planted_pickle_would_write_the_file(configured: Client, trace: Path) -> None:
     scores(configured)["k"] = Planted(trace)
     scores(configured).get("k")
     assert trace.exists()
 
 
-def test_a_memoized_call_unpickles_nothing_unsigned(configured: Client, trace: Path) -> None:
+def test_memoized_call_unpickles_nothing_unsigned(configured: Client, trace: Path) -> None:
     def call(place: Client, result: object) -> object:
         @memoize(scores(place))
         def double(x: int) -> object:
@@ -125,7 +125,7 @@ def test_a_memoized_call_unpickles_nothing_unsigned(configured: Client, trace: P
     assert not trace.exists()
 
 
-def test_an_export_unpickles_nothing_unsigned(configured: Client, trace: Path, tmp_path: Path) -> None:
+def test_export_unpickles_nothing_unsigned(configured: Client, trace: Path, tmp_path: Path) -> None:
     scores(configured)["k"] = Planted(trace)
     with (tmp_path / "export").open("wb") as sink, pytest.raises(IntegrityError):
         list(write_records(scores(client(configured, SECRET)).items(), sink, Format.PICKLE))
@@ -133,7 +133,7 @@ def test_an_export_unpickles_nothing_unsigned(configured: Client, trace: Path, t
 
 
 @pytest.mark.parametrize("place", ["head", "buffer"])
-def test_a_payload_that_is_swapped_behind_its_signed_header_is_refused(
+def test_payload_that_is_swapped_behind_its_signed_header_is_rejected(
     configured: Client, bucket: MemoryBucket, trace: Path, place: str
 ) -> None:
     signed = scores(client(configured, SECRET))
@@ -199,7 +199,7 @@ def replay(source: Dict[Any, Any], target: Dict[Any, Any], bucket: MemoryBucket)
     ],
     ids=lambda replayed: replayed.__name__,
 )
-def test_what_was_signed_elsewhere_is_refused(
+def test_entry_signed_elsewhere_is_rejected(
     configured: Client, bucket: MemoryBucket, replayed: Callable[[Dict[Any, Any], MemoryBucket, Client], None]
 ) -> None:
     place = client(configured, SECRET)
@@ -211,7 +211,7 @@ def test_what_was_signed_elsewhere_is_refused(
             read("k")
 
 
-def test_an_older_value_of_the_same_key_cannot_be_told_from_the_present_one(
+def test_older_value_of_the_same_key_cannot_be_told_from_the_present_one(
     configured: Client, bucket: MemoryBucket
 ) -> None:
     signed = scores(client(configured, SECRET))
@@ -220,10 +220,10 @@ def test_an_older_value_of_the_same_key_cannot_be_told_from_the_present_one(
     old = bucket.objects[path].body
     signed["k"] = "new"
     bucket.write(path, old)
-    assert "old" == signed["k"]
+    assert signed["k"] == "old"
 
 
-def test_a_pickled_key_is_not_loaded_before_its_signature_is_verified(configured: Client, trace: Path) -> None:
+def test_pickled_key_is_not_loaded_before_its_signature_is_verified(configured: Client, trace: Path) -> None:
     scores(configured)[Planted(trace)] = 1
     assert not trace.exists()
     for place in (client(configured, SECRET), client(configured, OTHER_SECRET, SECRET)):
@@ -232,15 +232,15 @@ def test_a_pickled_key_is_not_loaded_before_its_signature_is_verified(configured
             with pytest.raises(IntegrityError):
                 list(read())
     assert not trace.exists()
-    assert [None] == list(scores(configured).keys())
+    assert list(scores(configured).keys()) == [None]
     assert trace.exists()
 
 
-def test_a_pickled_key_that_was_signed_comes_back(configured: Client) -> None:
+def test_pickled_key_that_was_signed_comes_back(configured: Client) -> None:
     signed = scores(client(configured, SECRET))
     signed[range(3)] = 1
-    assert [range(3)] == list(signed.keys())
-    assert [(range(3), 1)] == list(signed.items())
+    assert list(signed.keys()) == [range(3)]
+    assert list(signed.items()) == [(range(3), 1)]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_pickled_key_that_was_signed_comes_back(configured: Client) -> None:
     [{"timeout": timedelta(seconds=5)}, {"concurrency": 3}, {"cache": timedelta(1)}, {"max_value_bytes": 9999}],
     ids=lambda tuning: next(iter(tuning)),
 )
-def test_what_a_handle_inside_a_value_leads_to_is_verified_however_its_writer_was_tuned(
+def test_handle_inside_a_value_verifies_with_the_keys_of_its_reader(
     configured: Client, trace: Path, tuning: dict[str, Any]
 ) -> None:
     writer = client(configured, SECRET, **tuning)
@@ -261,7 +261,7 @@ def test_what_a_handle_inside_a_value_leads_to_is_verified_however_its_writer_wa
     assert not trace.exists()
 
 
-def test_a_client_inside_a_value_keeps_its_environment_and_has_the_keys_of_its_reader(configured: Client) -> None:
+def test_client_inside_a_value_keeps_its_environment_and_has_the_keys_of_its_reader(configured: Client) -> None:
     signed = scores(client(configured, SECRET))
     signed["client"] = client(configured, environment="dev")
     found = signed["client"]
@@ -274,9 +274,9 @@ def test_a_client_inside_a_value_keeps_its_environment_and_has_the_keys_of_its_r
 def test_keys_are_changed_without_a_moment_in_which_entries_cannot_be_read(configured: Client) -> None:
     old, both, swapped, new = ((SECRET,), (SECRET, OTHER_SECRET), (OTHER_SECRET, SECRET), (OTHER_SECRET,))
     scores(client(configured, *old))["k"] = 1
-    assert 1 == scores(client(configured, *both))["k"]
+    assert scores(client(configured, *both))["k"] == 1
     scores(client(configured, *swapped))["k"] = 2
-    assert [2, 2] == [scores(client(configured, *keys))["k"] for keys in (both, new)]
+    assert [scores(client(configured, *keys))["k"] for keys in (both, new)] == [2, 2]
     with pytest.raises(IntegrityError):
         scores(client(configured, *old)).get("k")
 
@@ -296,15 +296,15 @@ def test_signatures_and_digests_are_compared_in_constant_time_with_every_key(mon
         unpack(pack(WRITE_ID, b"\x61k", "bytes", [b"x"], EntrySigner("di", keys[:1])), EntrySigner("di", keys))
         is not None
     )
-    assert [(32, 32)] * 3 == compared
+    assert compared == [(32, 32)] * 3
     with pytest.raises(IntegrityError):
         unpack(pack(WRITE_ID, b"\x61k", "bytes", [b"x"], EntrySigner("di", keys[:1])), EntrySigner("di", keys[1:] * 2))
-    assert [(32, 32)] * 5 == compared
+    assert compared == [(32, 32)] * 5
 
 
 @pytest.mark.parametrize("codec", ["json", "bytes"])
 @pytest.mark.parametrize("claimed", ["cloudpickle", None])
-def test_a_dict_that_unpickles_nothing_loads_no_planted_pickle(
+def test_dict_that_unpickles_nothing_loads_no_planted_pickle(
     configured: Client, bucket: MemoryBucket, trace: Path, codec: str, claimed: str | None
 ) -> None:
     d = scores(configured, codec=codec)
@@ -316,7 +316,7 @@ def test_a_dict_that_unpickles_nothing_loads_no_planted_pickle(
     for read in (d.get, lambda _: next(d.values()), d.pop):
         if codec == "bytes" and claimed is None:
             # It is taken for the bytes that it is.
-            assert planted == read("k")
+            assert read("k") == planted
         else:
             with pytest.raises((IntegrityError, DeserializationError)):
                 read("k")
@@ -324,7 +324,7 @@ def test_a_dict_that_unpickles_nothing_loads_no_planted_pickle(
 
 
 @pytest.mark.parametrize("codec", ["json", "bytes"])
-def test_a_dict_that_unpickles_nothing_loads_no_planted_key(
+def test_dict_that_unpickles_nothing_loads_no_planted_key(
     configured: Client, bucket: MemoryBucket, trace: Path, codec: str
 ) -> None:
     d = scores(configured, codec=codec)
@@ -352,7 +352,7 @@ class TestOfAManifestThatIsAltered:
 
         return alter
 
-    def test_a_handle_that_names_its_codec_refuses_it(
+    def test_handle_that_names_its_codec_refuses_it(
         self, configured: Client, altered: Callable[[Dict[Any, Any]], None], trace: Path
     ) -> None:
         d = scores(configured, codec="json")
@@ -364,7 +364,7 @@ class TestOfAManifestThatIsAltered:
                 handle.get("k")
         assert not trace.exists()
 
-    def test_a_handle_that_has_looked_it_up_before_refuses_it(
+    def test_handle_that_has_looked_it_up_before_refuses_it(
         self, configured: Client, bucket: MemoryBucket, altered: Callable[[Dict[Any, Any]], None], trace: Path
     ) -> None:
         Dict.objects.create("scores", client=configured, codec="json")
@@ -376,7 +376,7 @@ class TestOfAManifestThatIsAltered:
             d.get("k")
         assert not trace.exists()
 
-    def test_signing_keys_refuse_what_was_planted_under_it(
+    def test_signing_keys_reject_planted_objects(
         self, configured: Client, altered: Callable[[Dict[Any, Any]], None], trace: Path
     ) -> None:
         signed = scores(client(configured, SECRET), codec="json")

@@ -42,13 +42,13 @@ def _removal(request: pytest.FixtureRequest, place: Environment) -> None:
 @pytest.mark.usefixtures("_removal")
 def test_one_order_explains_what_all_saw(place: Environment, workers: Workers, tmp_path: Path, seed: int) -> None:
     history = _record(place, workers, tmp_path, seed)
-    assert PROCESSES * OPERATIONS <= len(history)
+    assert len(history) >= PROCESSES * OPERATIONS
     assert_linearizable(history)
 
 
 @pytest.mark.parametrize("race_backend", ["ministack"])
 @pytest.mark.parametrize("bug", [bug for bug in BUGS if bug])
-def test_a_planted_bug_is_found(place: Environment, workers: Workers, tmp_path: Path, bug: str) -> None:
+def test_planted_bug_is_found(place: Environment, workers: Workers, tmp_path: Path, bug: str) -> None:
     """The checker can fail, and does, for each of the mistakes that would be easiest to make."""
     for seed in range(TRIES):
         directory = tmp_path / str(seed)

@@ -5,7 +5,6 @@ In all of them a request takes effect, its answer is lost, others act, and the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,15 +12,8 @@ import pytest
 
 from s3dict import Client, Dict, UncertainOutcomeError
 
-from ..support.modes import Endpoint, client_at
+from ..support.modes import client_at
 from ..support.proxy import Fault, Proxy, Request
-
-
-@pytest.fixture
-def proxy(endpoint: Endpoint) -> Iterator[Proxy]:
-    with Proxy(endpoint.url) as between:
-        yield between
-
 
 pytestmark = pytest.mark.backends("seaweedfs", "seaweedfs-rust")
 
@@ -51,33 +43,33 @@ def _is_read_of_front(request: Request) -> bool:
     return request.operation == "GetObject" and request.byte_range is not None
 
 
-def test_a_created_entry_that_was_taken_out_does_not_come_back(
+def test_created_entry_that_was_taken_out_does_not_come_back(
     d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy
 ) -> None:
     """If-None-Match cannot tell "never written" from "written, and removed since"."""
     _lose_answer_and_hold(proxy)
     with ThreadPoolExecutor(1) as pool:
         creating = pool.submit(d.put, "k", "mine", skip_if_exists=True)
-        assert "mine" == _pop_when_there(direct)
+        assert _pop_when_there(direct) == "mine"
         with pytest.raises(UncertainOutcomeError):
             creating.result()
     assert direct.get("k") is None
 
 
-def test_an_increment_that_was_drained_does_not_count_twice(
+def test_increment_that_was_drained_does_not_count_twice(
     d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy
 ) -> None:
     _lose_answer_and_hold(proxy)
     with ThreadPoolExecutor(1) as pool:
         adding = pool.submit(d.modify, "k", lambda n: n + 1, 0)
-        assert 1 == _pop_when_there(direct)
+        assert _pop_when_there(direct) == 1
         with pytest.raises(UncertainOutcomeError):
             adding.result()
     assert direct.get("k") is None
 
 
 @pytest.mark.removes_by_delete
-def test_a_removal_takes_out_one_entry(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
+def test_removal_takes_out_one_entry(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
     """A plain put that is sent again must not give its entry the ETag that the first sending gave it."""
     proxy.script(Fault("lost-response", "PutObject"))
     proxy.script(Fault("delay", "PutObject", seconds=1.0))
@@ -90,26 +82,26 @@ def test_a_removal_takes_out_one_entry(d: Dict[str, Any], direct: Dict[str, Any]
         putting.result()
         with pytest.raises(UncertainOutcomeError) as caught:
             popping.result()
-    assert "twice" == caught.value.value
-    assert "twice" == direct["k"]
+    assert caught.value.value == "twice"
+    assert direct["k"] == "twice"
 
 
 @pytest.mark.removes_by_delete
-def test_a_removal_that_cannot_be_settled_hands_over_the_value(d: Dict[str, Any], proxy: Proxy) -> None:
+def test_removal_that_cannot_be_settled_hands_over_the_value(d: Dict[str, Any], proxy: Proxy) -> None:
     d["k"] = "precious"
     proxy.script(Fault("lost-response", "DeleteObject"))
     proxy.script(Fault("slow-down", when=_is_read_of_front), times=4)
     with pytest.raises(UncertainOutcomeError) as caught:
         d.pop("k")
-    assert "precious" == caught.value.value
+    assert caught.value.value == "precious"
 
 
-def test_a_write_that_cannot_be_settled_is_uncertain(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
+def test_write_that_cannot_be_settled_is_uncertain(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
     proxy.script(Fault("lost-response", "PutObject"))
     proxy.script(Fault("slow-down", when=_is_read_of_front), times=4)
     with pytest.raises(UncertainOutcomeError):
         d.put("k", 1, skip_if_exists=True)
-    assert 1 == direct["k"]
+    assert direct["k"] == 1
 
 
 @pytest.mark.removes_by_delete
@@ -119,16 +111,16 @@ def test_every_value_that_pop_many_took_out_is_handed_over(d: Dict[str, Any], pr
     proxy.script(Fault("lost-response", "DeleteObject"), times=len(entries))
     with pytest.raises(UncertainOutcomeError) as caught:
         d.pop_many(entries)
-    assert entries == {**caught.value.completed, **caught.value.uncertain}
+    assert {**caught.value.completed, **caught.value.uncertain} == entries
 
 
-def test_a_plain_put_that_is_refused_is_not_taken_for_done(
+def test_plain_put_that_is_rejected_is_not_taken_for_done(
     d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy
 ) -> None:
     """S3 answers 409 OperationAborted or ConditionalRequestConflict to put a request off, also without a condition."""
     proxy.script(Fault("conflict", "PutObject"))
     d.put("k", 1)
-    assert 1 == direct["k"]
+    assert direct["k"] == 1
 
 
 def _wait_until_there(d: Dict[str, Any]) -> None:

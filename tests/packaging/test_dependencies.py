@@ -50,10 +50,10 @@ def is_permissive(text: str) -> bool:
     return all(part.startswith(PERMISSIVE) or part == "Dual License" for part in every)
 
 
-def test_all_that_is_installed_with_it_is_under_a_permissive_licence() -> None:
+def test_dependencies_have_permissive_licences() -> None:
     found = everything()
     assert {"boto3", "aioboto3", "cbor2", "cloudpickle", "rich", "uvicorn"} <= set(found)
-    assert {} == {name: licence(found[name]) for name in found if not is_permissive(licence(found[name]))}
+    assert {name: licence(found[name]) for name in found if not is_permissive(licence(found[name]))} == {}
 
 
 @pytest.mark.parametrize("text", ["GPL-3.0-only", "MIT AND LGPL-2.1-only", "AGPL-3.0", "Proprietary", ""])
@@ -61,17 +61,17 @@ def test_other_licences_are_noticed(text: str) -> None:
     assert not is_permissive(text)
 
 
-def test_the_guide_names_each_package_with_its_oldest_release() -> None:
+def test_guide_names_each_package_with_its_oldest_release() -> None:
     allowed = {
         (wanted.name, str(wanted.specifier).removeprefix(">="))
         for extra in ("", *PUBLIC_EXTRAS)
         for wanted in requirements(distribution(OURS), extra, python_version="3.13")
         if wanted.name != OURS
     }
-    assert allowed == {(name.strip("`"), oldest) for name, _, oldest, _ in table(GUIDE / "security.md", "Package")}
+    assert {(name.strip("`"), oldest) for name, _, oldest, _ in table(GUIDE / "security.md", "Package")} == allowed
 
 
-def test_the_guide_names_the_licence_of_each() -> None:
+def test_guide_names_the_licence_of_each() -> None:
     found = everything()
     for name, _, _, named in table(GUIDE / "security.md", "Package"):
         if name.strip("`") in found:  # obstore is not for every Python

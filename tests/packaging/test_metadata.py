@@ -15,11 +15,11 @@ from ..noxfile import PYTHONS
 from .test_dependencies import OURS
 
 
-def test_the_version_is_that_of_the_distribution() -> None:
-    assert s3dict.__version__ == version(OURS)
+def test_version_is_that_of_the_distribution() -> None:
+    assert version(OURS) == s3dict.__version__
 
 
-def test_the_command_prints_the_version() -> None:
+def test_command_prints_the_version() -> None:
     command = [sys.executable, "-W", "error", "-m", "s3dict", "--version"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (run.returncode, run.stdout, run.stderr) == (0, f"s3dict {s3dict.__version__}\n", "")
@@ -31,12 +31,12 @@ def test_dir_lists_the_public_names_alone() -> None:
     assert all(getattr(s3dict, name) for name in dir(s3dict))
 
 
-def test_the_metadata_has_urls_and_the_tested_pythons() -> None:
+def test_metadata_has_urls_and_the_tested_pythons() -> None:
     found = metadata(OURS)
     labels = [line.partition(",")[0] for line in found.get_all("Project-URL") or []]
     assert "Homepage" in labels
     classifiers = [line for line in found.get_all("Classifier") or [] if line.rpartition(" :: ")[2] in PYTHONS]
-    assert classifiers == [f"Programming Language :: Python :: {python}" for python in PYTHONS]
+    assert [f"Programming Language :: Python :: {python}" for python in PYTHONS] == classifiers
 
 
 def test_readme_on_pypi_links_to_no_file() -> None:

@@ -27,31 +27,31 @@ def ask(place: Environment, workers: Workers, tmp_path: Path) -> Ask:
     return ask
 
 
-def test_one_computes_for_all(scale: RunSize, ask: Ask, tmp_path: Path) -> None:
+def test_one_worker_computes_for_all(scale: RunSize, ask: Ask, tmp_path: Path) -> None:
     rounds = scale.of(50, 5)
     told = ask(Failure.WELL, rounds)
     for number in range(rounds):
-        assert 1 == len({answers[number] for answers in told})
-        assert 1 == len(_computers(tmp_path, number))
+        assert len({answers[number] for answers in told}) == 1
+        assert len(_computers(tmp_path, number)) == 1
 
 
-def test_one_that_is_killed_is_replaced(ask: Ask, tmp_path: Path) -> None:
+def test_killed_computer_is_replaced(ask: Ask, tmp_path: Path) -> None:
     told = ask(Failure.KILLED, 1)
     computers = _computers(tmp_path, 0)
-    assert 2 == len(computers)
-    assert [computers[0]] == [number for number, answers in enumerate(told) if answers is KILLED]
-    assert 1 == len({answers[0] for answers in told if answers is not KILLED})
+    assert len(computers) == 2
+    assert [number for number, answers in enumerate(told) if answers is KILLED] == [computers[0]]
+    assert len({answers[0] for answers in told if answers is not KILLED}) == 1
 
 
-def test_an_exception_reaches_its_caller_and_another_computes(scale: RunSize, ask: Ask, tmp_path: Path) -> None:
+def test_exception_reaches_its_caller_and_another_computes(scale: RunSize, ask: Ask, tmp_path: Path) -> None:
     rounds = scale.of(50, 5)
     told = ask(Failure.RAISES, rounds)
     for number in range(rounds):
         computers = _computers(tmp_path, number)
-        assert 2 == len(computers)
+        assert len(computers) == 2
         raised = [caller for caller, answers in enumerate(told) if answers[number] == "ZeroDivisionError"]
         assert [computers[0]] == raised
-        assert 2 == len({answers[number] for answers in told})
+        assert len({answers[number] for answers in told}) == 2
 
 
 def _computers(directory: Path, number: int) -> list[int]:

@@ -15,7 +15,7 @@ def test_no_increment_is_lost(place: Environment, scale: RunSize, workers: Worke
     d, times = place.make(), scale.of(200, 5)
     done = workers.run(8, increment, d, times=times)
     assert [Increments(times, 0)] * 8 == done
-    assert 8 * times == d["n"]
+    assert d["n"] == 8 * times
 
 
 def test_no_increment_is_lost_or_doubled_when_requests_fail(

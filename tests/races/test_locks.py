@@ -24,15 +24,15 @@ def test_holders_never_overlap(place: Environment, scale: RunSize, workers: Work
 
 
 def _check(lines: list[tuple[int, str, float]], holdings: list[LockInterval], *, killed: int) -> None:
-    assert (0, 0) == (sum(each.fenced for each in holdings), sum(each.lost for each in holdings))
+    assert (sum(each.fenced for each in holdings), sum(each.lost for each in holdings)) == (0, 0)
     visits = list(zip(lines[::2], lines[1::2], strict=True))
-    assert ["enter"] * len(visits) == [enter for (_, enter, _), _ in visits]
+    assert [enter for (_, enter, _), _ in visits] == ["enter"] * len(visits)
     assert [token for (token, _, _), _ in visits] == [token for _, (token, _, _) in visits]
-    assert {"exit", "die"} == {leave for _, (_, leave, _) in visits}
+    assert {leave for _, (_, leave, _) in visits} == {"exit", "die"}
     tokens = [token for (token, _, _), _ in visits]
     assert all(earlier < later for earlier, later in pairwise(tokens))
     assert {token for each in holdings for token in each.tokens} <= set(tokens)
-    assert killed == sum(leave == "die" for _, (_, leave, _) in visits)
+    assert sum(leave == "die" for _, (_, leave, _) in visits) == killed
     for (_, (_, leave, left_at)), ((_, _, entered_at), _) in pairwise(visits):
         if leave == "die":
             assert LEASE - 0.5 < entered_at - left_at < 10 * LEASE

@@ -23,18 +23,18 @@ def _removal(request: pytest.FixtureRequest, place: Environment) -> None:
 @pytest.mark.certain_outcomes
 @pytest.mark.usefixtures("_removal")
 @pytest.mark.parametrize(("job", "options"), [(pop_all, {}), (pop_in_batches, {"batch": 10})], ids=["pop", "pop_many"])
-def test_each_entry_goes_to_one(
+def test_each_entry_is_popped_once(
     place: Environment, scale: RunSize, workers: Workers, job: Job, options: dict[str, Any]
 ) -> None:
     d, entries = place.make(), _entries(scale.of(500, 30))
     d.update(entries)
     loots: list[Popped] = workers.run(POPPERS, job, d, entries=len(entries), seed=1, **options)
     assert sorted(entries.items()) == sorted(pair for loot in loots for pair in loot.certain)
-    assert 0 == d.len()
+    assert d.len() == 0
 
 
 @pytest.mark.usefixtures("_removal")
-def test_no_entry_goes_to_two_or_nowhere_when_requests_fail(
+def test_no_entry_is_popped_twice_or_lost_when_requests_fail(
     place: Environment, scale: RunSize, workers: Workers
 ) -> None:
     """Where nobody can tell who took an entry, all who may have hold its value."""

@@ -180,7 +180,7 @@ class _Worker:
         except (EOFError, ConnectionError):
             self.connection.close()
             self.process.join()
-            assert -signal.SIGKILL == self.process.exitcode, f"{self.process.name} ended with {self.process.exitcode}"
+            assert self.process.exitcode == -signal.SIGKILL, f"{self.process.name} ended with {self.process.exitcode}"
             return KILLED
 
     def end(self) -> None:

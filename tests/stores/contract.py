@@ -56,7 +56,7 @@ class StoreContract:
         return run_blocking(coroutine)
 
     @_test
-    async def test_gives_back_what_was_put(self, store: ObjectStore) -> None:
+    async def test_get_returns_what_was_put(self, store: ObjectStore) -> None:
         body = bytes(range(256)) * 5
         written = await store.put(self.prefix + "a", body)
         assert isinstance(written, PutResult)
@@ -64,22 +64,22 @@ class StoreContract:
         assert (body, written.etag, len(body)) == (found.body, found.etag, found.size)
 
     @_test
-    async def test_an_empty_object_is_an_object(self, store: ObjectStore) -> None:
+    async def test_empty_object_is_an_object(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"")
         found = await self._found(store, "a")
-        assert (b"", 0) == (found.body, found.size)
+        assert (found.body, found.size) == (b"", 0)
 
     @_test
-    async def test_a_missing_object_is_none(self, store: ObjectStore) -> None:
+    async def test_missing_object_is_none(self, store: ObjectStore) -> None:
         assert await store.get(self.prefix + "missing") is None
         assert await store.get(self.prefix + "missing", byte_range=(0, 9)) is None
         assert await store.head(self.prefix + "missing") is None
 
     @_test
-    async def test_a_later_put_replaces_an_earlier(self, store: ObjectStore) -> None:
+    async def test_later_put_replaces_an_earlier_one(self, store: ObjectStore) -> None:
         for body in (b"first", b"second"):
             await store.put(self.prefix + "a", body)
-        assert b"second" == (await self._found(store, "a")).body
+        assert (await self._found(store, "a")).body == b"second"
 
     @_test
     async def test_different_bytes_have_different_etags(self, store: ObjectStore) -> None:
@@ -88,84 +88,84 @@ class StoreContract:
         assert first != second
 
     @_test
-    async def test_head_tells_all_but_the_body(self, store: ObjectStore) -> None:
+    async def test_head_returns_all_but_the_body(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"12345")
         head, found = await store.head(self.prefix + "a"), await self._found(store, "a")
         assert head is not None
         assert (b"", 5, found.etag, found.last_modified) == (head.body, head.size, head.etag, head.last_modified)
 
     @_test
-    async def test_the_clock_is_the_stores_own_and_aware(self, store: ObjectStore) -> None:
+    async def test_clock_is_the_stores_own_and_aware(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"")
         found = await self._found(store, "a")
         assert found.date.utcoffset() is not None
         assert -_SECONDS < found.date - found.last_modified < _SECONDS
 
     @_test
-    async def test_a_range_gives_its_bytes_and_the_whole_size(self, store: ObjectStore) -> None:
+    async def test_ranged_get_returns_its_bytes_and_the_whole_size(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"0123456789")
         found = await self._found(store, "a", byte_range=(2, 4))
-        assert (b"234", 10) == (found.body, found.size)
+        assert (found.body, found.size) == (b"234", 10)
 
     @_test
-    async def test_a_range_ends_where_the_object_does(self, store: ObjectStore) -> None:
+    async def test_range_ends_where_the_object_does(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"0123")
-        assert b"0123" == (await self._found(store, "a", byte_range=(0, 99))).body
+        assert (await self._found(store, "a", byte_range=(0, 99))).body == b"0123"
 
     @_test
-    async def test_a_range_of_an_empty_object_is_empty(self, store: ObjectStore) -> None:
+    async def test_range_of_an_empty_object_is_empty(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"")
-        assert b"" == (await self._found(store, "a", byte_range=(0, 99))).body
+        assert (await self._found(store, "a", byte_range=(0, 99))).body == b""
 
     @_test
-    async def test_what_has_not_changed_is_not_sent_again(self, store: ObjectStore) -> None:
+    async def test_unchanged_object_is_not_modified(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"1")
         etag = (await self._found(store, "a")).etag
-        assert NotModified() == await store.get(self.prefix + "a", if_none_match=etag)
+        assert await store.get(self.prefix + "a", if_none_match=etag) == NotModified()
         await store.put(self.prefix + "a", b"2")
         assert isinstance(await store.get(self.prefix + "a", if_none_match=etag), StoredObject)
 
     @_test
     async def test_if_none_match_creates_and_never_replaces(self, store: ObjectStore) -> None:
         assert isinstance(await store.put(self.prefix + "a", b"1", if_none_match=True), PutResult)
-        assert _PRECONDITION_FAILED == await store.put(self.prefix + "a", b"2", if_none_match=True)
-        assert b"1" == (await self._found(store, "a")).body
+        assert await store.put(self.prefix + "a", b"2", if_none_match=True) == _PRECONDITION_FAILED
+        assert (await self._found(store, "a")).body == b"1"
 
     @_test
     async def test_if_match_replaces_only_the_version_it_names(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"1")
         etag = (await self._found(store, "a")).etag
         assert isinstance(await store.put(self.prefix + "a", b"2", if_match=etag), PutResult)
-        assert _PRECONDITION_FAILED == await store.put(self.prefix + "a", b"3", if_match=etag)
-        assert b"2" == (await self._found(store, "a")).body
+        assert await store.put(self.prefix + "a", b"3", if_match=etag) == _PRECONDITION_FAILED
+        assert (await self._found(store, "a")).body == b"2"
 
     @_test
-    async def test_if_match_on_a_missing_object_is_refused(self, store: ObjectStore) -> None:
-        assert _PRECONDITION_FAILED == await store.put(self.prefix + "missing", b"1", if_match=_NO_ETAG)
-        assert _PRECONDITION_FAILED == await store.delete(self.prefix + "missing", if_match=_NO_ETAG)
+    async def test_if_match_on_a_missing_object_is_rejected(self, store: ObjectStore) -> None:
+        assert await store.put(self.prefix + "missing", b"1", if_match=_NO_ETAG) == _PRECONDITION_FAILED
+        assert await store.delete(self.prefix + "missing", if_match=_NO_ETAG) == _PRECONDITION_FAILED
 
     @_test
     async def test_delete_removes_and_may_be_repeated(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"1")
         for _ in range(2):
-            assert DeleteResult() == await store.delete(self.prefix + "a")
+            assert await store.delete(self.prefix + "a") == DeleteResult()
         assert await store.get(self.prefix + "a") is None
 
     @_test
     async def test_delete_if_match_removes_only_the_version_it_names(self, store: ObjectStore) -> None:
         await store.put(self.prefix + "a", b"1")
-        assert _PRECONDITION_FAILED == await store.delete(self.prefix + "a", if_match=_NO_ETAG)
+        assert await store.delete(self.prefix + "a", if_match=_NO_ETAG) == _PRECONDITION_FAILED
         etag = (await self._found(store, "a")).etag
-        assert DeleteResult() == await store.delete(self.prefix + "a", if_match=etag)
+        assert await store.delete(self.prefix + "a", if_match=etag) == DeleteResult()
         assert await store.get(self.prefix + "a") is None
 
     @_test
-    async def test_delete_many_removes_what_is_there(self, store: ObjectStore) -> None:
+    async def test_delete_many_removes_existing_objects(self, store: ObjectStore) -> None:
         paths = [f"{self.prefix}{name}" for name in "abc"]
         for path in paths[:2]:
             await store.put(path, b"1")
-        assert () == await store.delete_many(paths)
-        assert [] == await self._listing(store)
+        assert await store.delete_many(paths) == ()
+        assert await self._listing(store) == []
 
     @_test
     async def test_copy_writes_only_where_both_conditions_hold(self, store: ObjectStore) -> None:
@@ -174,27 +174,27 @@ class StoreContract:
         await store.put(self.prefix + "a", b"1")
         etag = (await self._found(store, "a")).etag
         for source, target in ((_NO_ETAG, etag), (etag, _NO_ETAG)):
-            assert _PRECONDITION_FAILED == await store.copy(self.prefix + "a", source_if_match=source, if_match=target)
+            assert await store.copy(self.prefix + "a", source_if_match=source, if_match=target) == _PRECONDITION_FAILED
         assert isinstance(await store.copy(self.prefix + "a", source_if_match=etag, if_match=etag), PutResult)
-        assert b"1" == (await self._found(store, "a")).body
+        assert (await self._found(store, "a")).body == b"1"
 
     @_test
-    async def test_a_listing_is_of_its_prefix_and_in_order(self, store: ObjectStore) -> None:
+    async def test_listing_is_of_its_prefix_and_in_order(self, store: ObjectStore) -> None:
         for name in ("b", "a", "c.d", "b2", "c"):
             await store.put(f"{self.prefix}in/{name}", name.encode())
         await store.put(self.prefix + "inside", b"")
         page = await store.list_page(self.prefix + "in/")
         assert [f"{self.prefix}in/{name}" for name in ("a", "b", "b2", "c", "c.d")] == [o.path for o in page.objects]
-        assert [1, 1, 2, 1, 3] == [o.size for o in page.objects]
+        assert [o.size for o in page.objects] == [1, 1, 2, 1, 3]
         assert not page.is_truncated
 
     @_test
-    async def test_a_listing_of_nothing_is_empty(self, store: ObjectStore) -> None:
+    async def test_listing_of_nothing_is_empty(self, store: ObjectStore) -> None:
         page = await store.list_page(self.prefix + "nothing/")
-        assert ((), False) == (page.objects, page.is_truncated)
+        assert (page.objects, page.is_truncated) == ((), False)
 
     @_test
-    async def test_a_listing_keeps_to_its_range(self, store: ObjectStore) -> None:
+    async def test_listing_keeps_to_its_range(self, store: ObjectStore) -> None:
         for number in range(10):
             await store.put(f"{self.prefix}{number:032x}.k", b"")
         start_after, end_before = f"{self.prefix}{3:032x}.k", f"{self.prefix}{7:032x}"
@@ -203,28 +203,28 @@ class StoreContract:
         assert not page.is_truncated
 
     @_test
-    async def test_a_range_may_begin_at_a_name_that_does_not_exist(self, store: ObjectStore) -> None:
+    async def test_range_may_begin_at_a_name_that_does_not_exist(self, store: ObjectStore) -> None:
         for digit in "08f":
             await store.put(f"{self.prefix}{digit * 32}.k", b"")
         page = await store.list_page(self.prefix, start_after=f"{self.prefix}80000000")
         assert [f"{self.prefix}{digit * 32}.k" for digit in "8f"] == [o.path for o in page.objects]
 
     @_test
-    async def test_a_listing_comes_in_pages_of_a_thousand(self, store: ObjectStore) -> None:
+    async def test_listing_comes_in_pages_of_a_thousand(self, store: ObjectStore) -> None:
         names = [f"{self.prefix}{number:06}" for number in range(PAGE_SIZE + 5)]
         async for _ in store.runtime.map(lambda name: store.put(name, b""), names, 16):
             pass
         first = await store.list_page(self.prefix)
         rest = await store.list_page(self.prefix, start_after=first.objects[-1].path)
-        assert (PAGE_SIZE, True, 5, False) == (
+        assert (
             len(first.objects),
             first.is_truncated,
             len(rest.objects),
             rest.is_truncated,
-        )
-        assert names == [o.path for o in (*first.objects, *rest.objects)]
-        assert () == await store.delete_many(names[:PAGE_SIZE])
-        assert names[PAGE_SIZE:] == await self._listing(store)
+        ) == (PAGE_SIZE, True, 5, False)
+        assert [o.path for o in (*first.objects, *rest.objects)] == names
+        assert await store.delete_many(names[:PAGE_SIZE]) == ()
+        assert await self._listing(store) == names[PAGE_SIZE:]
 
     @_test
     async def test_map_calls_for_every_item_and_never_more_at_once_than_allowed(self, store: ObjectStore) -> None:
@@ -239,9 +239,9 @@ class StoreContract:
             under_way.discard(number)
             return 2 * number
 
-        assert [2 * n for n in range(40)] == sorted(
-            [result async for result in store.runtime.map(double, range(40), 4)]
-        )
+        assert sorted([result async for result in store.runtime.map(double, range(40), 4)]) == [
+            2 * n for n in range(40)
+        ]
         assert 1 < most <= 4
 
     @_test
@@ -261,7 +261,7 @@ class StoreContract:
             assert taken <= 3
 
     @_test
-    async def test_map_ends_with_the_first_exception_and_leaves_nothing_under_way(self, store: ObjectStore) -> None:
+    async def test_map_ends_with_the_first_exception_and_nothing_in_flight(self, store: ObjectStore) -> None:
         under_way: set[int] = set()
 
         async def fail_at_five(number: int) -> int:
@@ -277,10 +277,10 @@ class StoreContract:
         with pytest.raises(LookupError, match="five"):
             async for _ in store.runtime.map(fail_at_five, range(1000), 4):
                 pass
-        assert set() == under_way
+        assert under_way == set()
 
     @_test
-    async def test_exclusive_lets_one_caller_in_at_a_time(self, store: ObjectStore) -> None:
+    async def test_lock_for_admits_one_caller_at_a_time(self, store: ObjectStore) -> None:
         class Owner:
             pass
 
@@ -295,10 +295,10 @@ class StoreContract:
                 inside -= 1
             return seen
 
-        assert [1] * 8 == [seen async for seen in store.runtime.map(enter, range(8), 4)]
+        assert [seen async for seen in store.runtime.map(enter, range(8), 4)] == [1] * 8
 
     @_test
-    async def test_every_beats_until_the_context_ends(self, store: ObjectStore) -> None:
+    async def test_heartbeat_runs_until_the_context_ends(self, store: ObjectStore) -> None:
         beats = 0
 
         async def beat() -> bool:
@@ -314,7 +314,7 @@ class StoreContract:
         assert ended == beats
 
     @_test
-    async def test_every_ends_when_a_beat_says_so(self, store: ObjectStore) -> None:
+    async def test_heartbeat_ends_when_its_callback_does(self, store: ObjectStore) -> None:
         beats = 0
 
         async def beat() -> bool:
@@ -324,10 +324,10 @@ class StoreContract:
 
         async with store.runtime.heartbeat(0.001, beat):
             await store.runtime.sleep(0.05)
-        assert 1 == beats
+        assert beats == 1
 
     @_test
-    async def test_now_never_goes_back(self, store: ObjectStore) -> None:
+    async def test_monotonic_never_goes_back(self, store: ObjectStore) -> None:
         before = store.runtime.monotonic()
         await store.runtime.sleep(0.001)
         assert before < store.runtime.monotonic()

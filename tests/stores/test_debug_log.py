@@ -23,9 +23,8 @@ KEY, VALUE = "a-key-that-is-nobodys-business", "a-value-that-is-nobodys-business
 
 
 @pytest.fixture
-def proxy(seaweedfs: Endpoint) -> Iterator[Proxy]:
-    with Proxy(seaweedfs.url) as between:
-        yield between
+def proxied_url(seaweedfs: Endpoint) -> str:
+    return seaweedfs.url
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ async def test_each_request_is_one_line_that_has_the_keys_hash_and_neither_key_n
         await use_it(harness)
     assert len(requests) > 20
     assert asked(requests) == server_time(lines)
-    assert {("s3dict", logging.DEBUG, 0)} == {(line.name, line.levelno, line.retries) for line in lines}
+    assert {(line.name, line.levelno, line.retries) for line in lines} == {("s3dict", logging.DEBUG, 0)}
     hashed = digest(KeyCodec(True, str).encode(KEY).data)
     assert any(f"/entries/{hashed}: 200, " in line.getMessage() for line in lines)
     shown = "\n".join(f"{line.getMessage()} {line.__dict__}" for line in lines)
@@ -93,18 +92,16 @@ async def test_each_request_is_one_line_that_has_the_keys_hash_and_neither_key_n
 
 
 @pytest.mark.parametrize("kind", ["internal-error", "lost-response"])
-async def test_a_request_that_is_sent_again_is_one_line(
-    kind: FaultKind, harness: Harness, proxy: Proxy, lines: list[Any]
-) -> None:
+async def test_retried_request_is_one_line(kind: FaultKind, harness: Harness, proxy: Proxy, lines: list[Any]) -> None:
     d = await harness.named("d", create_if_missing=True).hydrate()
     lines.clear()
     proxy.script(Fault(kind, operation="GetObject"), times=2)
     await harness.in_mode(d).get("k")
-    assert [("GetObject", 404, 2)] == [(line.operation, line.status, line.retries) for line in lines]
+    assert [(line.operation, line.status, line.retries) for line in lines] == [("GetObject", 404, 2)]
 
 
 @pytest.mark.parametrize(("kind", "status"), [("internal-error", 500), ("lost-response", "no answer")])
-async def test_a_request_that_fails_says_how(
+async def test_failed_request_is_logged_with_its_error(
     kind: FaultKind, status: object, harness: Harness, proxy: Proxy, lines: list[Any]
 ) -> None:
     d = await harness.named("d", create_if_missing=True).hydrate()
@@ -112,12 +109,12 @@ async def test_a_request_that_fails_says_how(
     proxy.faults = [Fault(kind)]
     with pytest.raises(UnavailableError):
         await harness.in_mode(d).get("k")
-    assert [("GetObject", status, DEFAULT_POLICIES.requests.max_attempts - 1)] == [
-        (line.operation, line.status, line.retries) for line in lines
+    assert [(line.operation, line.status, line.retries) for line in lines] == [
+        ("GetObject", status, DEFAULT_POLICIES.requests.max_attempts - 1)
     ]
 
 
-def test_a_request_that_is_given_up_has_had_no_answer(
+def test_abandoned_request_is_logged_without_response(
     proxy: Proxy, seaweedfs: Endpoint, driver: Driver, lines: list[Any]
 ) -> None:
     client = Client(seaweedfs.bucket, prefix="log-cancelled", endpoint_url=proxy.url, driver=driver)
@@ -131,20 +128,20 @@ def test_a_request_that_is_given_up_has_had_no_answer(
             await asyncio.wait_for(d.get.aio("k"), 0.1)
 
     asyncio.run(give_up())
-    assert [("GetObject", "no answer")] == server_time(lines)
+    assert server_time(lines) == [("GetObject", "no answer")]
 
 
-async def test_nothing_is_put_together_where_nobody_listens(
+async def test_disabled_debug_log_formats_nothing(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="s3dict")
     monkeypatch.setattr("s3dict._stores.shared.request_log.write", lambda *_: pytest.fail("a line was written"))
     await use_it(harness)
-    assert 0.0 == log.start()
+    assert log.start() == 0.0
 
 
-def test_the_library_prints_nothing_by_itself() -> None:
-    assert [logging.NullHandler] == [type(handler) for handler in log.logger().handlers]
+def test_library_prints_nothing_by_itself() -> None:
+    assert [type(handler) for handler in log.logger().handlers] == [logging.NullHandler]
 
 
 @pytest.mark.parametrize(
@@ -156,8 +153,8 @@ def test_the_library_prints_nothing_by_itself() -> None:
         ("s3://b/p/entries/", "s3://b/p/entries/", None),
     ],
 )
-def test_of_an_object_name_the_hash_is_shown(where: str, shown: str, key_hash: str | None, lines: list[Any]) -> None:
+def test_object_names_are_logged_as_hashes(where: str, shown: str, key_hash: str | None, lines: list[Any]) -> None:
     log.write("GetObject", where, log.start(), 200, 1)
-    assert (shown, key_hash) == (lines[0].where, lines[0].key_hash)
+    assert (lines[0].where, lines[0].key_hash) == (shown, key_hash)
     assert lines[0].getMessage().startswith(f"GetObject {shown}: 200, ")
     assert lines[0].getMessage().endswith(" ms, 1 retry")

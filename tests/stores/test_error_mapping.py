@@ -64,12 +64,12 @@ def said(status: int, code: str, operation: str = "GetObject") -> ClientError:
         (409, "OperationAborted"),
     ],
 )
-def test_what_is_no_failure_is_an_answer(status: int, code: str) -> None:
-    assert ExpectedFailure(status, code) == translate_exception(said(status, code), CALL)
+def test_expected_failure_is_a_response(status: int, code: str) -> None:
+    assert translate_exception(said(status, code), CALL) == ExpectedFailure(status, code)
 
 
 @pytest.mark.parametrize("fields", [{}, {"CopyObjectResult": {}}])
-def test_a_copy_that_tells_no_etag_is_no_answer_of_s3(fields: dict[str, Any]) -> None:
+def test_copy_response_without_etag_is_unexpected(fields: dict[str, Any]) -> None:
     """`rclone serve s3` gives one: the copy is there, but under which ETag nobody knows."""
 
     class Telling(S3Requests):
@@ -102,30 +102,30 @@ def test_a_copy_that_tells_no_etag_is_no_answer_of_s3(fields: dict[str, Any]) ->
         (400, "InvalidArgument", Error, None),
     ],
 )
-def test_every_refusal_is_an_error_of_ours(
+def test_every_failure_is_an_s3dict_error(
     status: int, code: str, kind: type[Error], maybe_applied: bool | None
 ) -> None:
     with pytest.raises(kind) as caught:
         translate_exception(said(status, code), CALL)
     assert kind is type(caught.value)
     assert isinstance(caught.value.__cause__, ClientError)
-    assert maybe_applied == getattr(caught.value, "maybe_applied", None)
+    assert getattr(caught.value, "maybe_applied", None) == maybe_applied
 
 
 @pytest.mark.parametrize("aio", [False, True])
-def test_a_host_that_botocore_does_not_take_is_invalid_and_nothing_was_sent(aio: bool) -> None:
+def test_host_that_botocore_does_not_take_is_invalid_and_nothing_was_sent(aio: bool) -> None:
     d: Dict[str, int] = Dict.from_name("d", client=Client("b", endpoint_url="http://my_host:9000", driver="boto3"))
     with pytest.raises(InvalidError, match="Invalid endpoint: http://my_host:9000"):
         asyncio.run(d.get.aio("k")) if aio else d.get("k")
 
 
-def test_a_clock_that_is_wrong_is_named() -> None:
+def test_clock_skew_is_named() -> None:
     """The credentials are not what has to be looked at."""
     with pytest.raises(PermissionDeniedError, match="The clock here is too far from the store's: set it right"):
         translate_exception(said(403, "RequestTimeTooSkewed"), CALL)
 
 
-def test_what_a_credential_provider_says_is_not_what_the_store_says() -> None:
+def test_credential_provider_error_is_not_a_store_response() -> None:
     """SSO answers 404 when a role is not assigned: that is no missing key."""
     with pytest.raises(PermissionDeniedError, match="no usable credentials"):
         translate_exception(said(404, "ResourceNotFoundException", "GetRoleCredentials"), CALL)
@@ -133,17 +133,17 @@ def test_what_a_credential_provider_says_is_not_what_the_store_says() -> None:
         translate_exception(SSOTokenLoadError(error_msg="log in first"), CALL)
 
 
-def test_a_body_that_breaks_off_is_unavailable() -> None:
+def test_truncated_body_is_unavailable() -> None:
     with pytest.raises(UnavailableError, match="the connection broke"):
         translate_exception(ResponseStreamingError(error="gone"), CALL)
 
 
-def test_a_mistake_of_ones_own_stays_what_it_is() -> None:
+def test_programming_error_is_propagated() -> None:
     with pytest.raises(ZeroDivisionError):
         translate_exception(ZeroDivisionError(), CALL)
 
 
-def test_an_answer_without_a_date_tells_no_time() -> None:
+def test_response_without_date_gives_no_server_time() -> None:
     for headers in ({}, {"date": "yesterday"}):
         with pytest.raises(UnsupportedStoreError, match="The store tells no time"):
             _ = S3Response({"ResponseMetadata": {"HTTPHeaders": headers}}).date
@@ -181,7 +181,7 @@ def http(status: str, body: str, *headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.value)
-async def test_an_error_names_dict_and_key_and_keeps_the_vendors_as_its_cause(
+async def test_error_names_dict_and_key_and_keeps_the_vendors_as_its_cause(
     mode: Mode, driver: Driver, seaweedfs: Endpoint
 ) -> None:
     client = Client(seaweedfs.bucket, prefix="causes", endpoint_url=seaweedfs.url, driver=driver)
@@ -214,7 +214,7 @@ class TestBehindSomethingElse:
         late.wrapped._state.loaded = made._state.loaded
         return late
 
-    async def test_a_404_of_a_proxy_is_no_successful_put(
+    async def test_proxy_404_is_not_a_successful_put(
         self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with speaking(http("404 Not Found", "404 page not found")) as url:
@@ -222,7 +222,7 @@ class TestBehindSomethingElse:
             with pytest.raises(UnavailableError, match="was answered 404"):
                 await d.put("k", 1)
 
-    async def test_a_read_that_is_put_off_has_not_found_nothing(
+    async def test_archived_object_is_not_a_missing_key(
         self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         body = "<Error><Code>OperationAborted</Code><Message>try again</Message></Error>"
@@ -231,7 +231,7 @@ class TestBehindSomethingElse:
             with pytest.raises(UnavailableError, match="was answered 409 OperationAborted"):
                 await d.get("k", "default")
 
-    async def test_a_page_is_no_answer_of_s3_and_no_missing_key(
+    async def test_html_404_is_not_a_missing_key(
         self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with speaking(http("200 OK", "<html><br>welcome</html>", "Date: Sun, 22 Nov 2026 00:00:00 GMT")) as url:
@@ -246,7 +246,7 @@ class TestBehindSomethingElse:
                 with pytest.raises(UnavailableError):
                     await use()
 
-    async def test_a_connection_that_is_reset_after_the_request_may_have_done_it(
+    async def test_connection_reset_after_the_request_is_ambiguous(
         self, mode: Mode, driver: Driver, seaweedfs: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with speaking(b"") as url:
@@ -255,7 +255,7 @@ class TestBehindSomethingElse:
                 await d.put("k", 1, skip_if_exists=True)
 
 
-def test_a_conditional_request_is_sent_without_asking_first(seaweedfs: Endpoint) -> None:
+def test_conditional_request_is_sent_without_asking_first(seaweedfs: Endpoint) -> None:
     """`Expect: 100-continue` would cost a round trip for each put."""
     client = Client(seaweedfs.bucket, prefix="expect", endpoint_url=seaweedfs.url, driver="boto3")
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
@@ -267,7 +267,7 @@ def test_a_conditional_request_is_sent_without_asking_first(seaweedfs: Endpoint)
     )
     d["k"] = 2
     d.put("k", 3, skip_if_exists=True)
-    assert 2 == len(seen)
+    assert len(seen) == 2
     assert not [headers for headers in seen if "expect" in map(str.lower, headers)]
 
     async def aio() -> None:
@@ -279,7 +279,7 @@ def test_a_conditional_request_is_sent_without_asking_first(seaweedfs: Endpoint)
         await d.put.aio("k", 5)
 
     asyncio.run(aio())
-    assert 3 == len(seen)
+    assert len(seen) == 3
     assert "expect" not in map(str.lower, seen[-1])
 
 
@@ -294,11 +294,11 @@ def test_times_are_read_as_botocore_reads_them(microseconds: int, digits: int) -
         assert parse_timestamp(text) == parse_time(text)
 
 
-def test_a_time_without_a_zone_is_in_utc() -> None:
-    assert datetime(2026, 2, 28, 12, tzinfo=UTC) == parse_time("2026-02-28T12:00:00")
+def test_time_without_a_zone_is_in_utc() -> None:
+    assert parse_time("2026-02-28T12:00:00") == datetime(2026, 2, 28, 12, tzinfo=UTC)
 
 
-def test_a_time_that_is_none_is_refused_as_by_botocore() -> None:
+def test_invalid_time_is_rejected_as_by_botocore() -> None:
     with pytest.raises(ValueError, match="never"):
         parse_time("never")
 
@@ -320,7 +320,7 @@ def collected() -> Iterator[Callable[[], list[object]]]:
     gc.enable()
 
 
-async def test_what_was_refused_is_not_kept_until_the_next_collection(
+async def test_rejected_request_is_freed_without_garbage_collection(
     d: Any, collected: Callable[[], list[object]]
 ) -> None:
     """An exception that a variable of its own traceback leads to would keep the request with it, 100 MiB perhaps."""
@@ -330,7 +330,7 @@ async def test_what_was_refused_is_not_kept_until_the_next_collection(
     gc.garbage.clear()
     assert await d.get("missing") is None
     assert not await d.put("k", b"v" * 1000, skip_if_exists=True)
-    assert [] == [found for found in collected() if type(found) is S3Request or _is_of_a_driver(found)]
+    assert [found for found in collected() if type(found) is S3Request or _is_of_a_driver(found)] == []
 
 
 def _is_of_a_driver(found: object) -> bool:

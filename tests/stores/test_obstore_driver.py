@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -69,8 +69,8 @@ def broken(details: str) -> Exception:
         (GenericError, "416 Range Not Satisfiable", "InvalidRange", 416),
     ],
 )
-def test_what_is_no_failure_is_an_answer(kind: type[Exception], status: str, code: str, number: int) -> None:
-    assert ExpectedFailure(number, code) == translate_obstore_exception(said(kind, status, code), CALL)
+def test_expected_failure_is_a_response(kind: type[Exception], status: str, code: str, number: int) -> None:
+    assert translate_obstore_exception(said(kind, status, code), CALL) == ExpectedFailure(number, code)
 
 
 @pytest.mark.parametrize(
@@ -99,15 +99,17 @@ def test_what_is_no_failure_is_an_answer(kind: type[Exception], status: str, cod
         (UnauthenticatedError("… External AWS credential provider: SSOError: log in"), PermissionDeniedError, None),
     ],
 )
-def test_every_failure_is_an_error_of_ours(error: Exception, kind: type[Error], maybe_applied: bool | None) -> None:
+def test_every_obstore_failure_is_an_s3dict_error(
+    error: Exception, kind: type[Error], maybe_applied: bool | None
+) -> None:
     with pytest.raises(kind) as caught:
         translate_obstore_exception(error, CALL)
     assert kind is type(caught.value)
     assert error is caught.value.__cause__
-    assert maybe_applied == getattr(caught.value, "maybe_applied", None)
+    assert getattr(caught.value, "maybe_applied", None) == maybe_applied
 
 
-def test_a_mistake_of_ones_own_stays_what_it_is() -> None:
+def test_programming_error_is_propagated() -> None:
     with pytest.raises(ZeroDivisionError):
         translate_obstore_exception(ZeroDivisionError(), CALL)
 
@@ -115,14 +117,14 @@ def test_a_mistake_of_ones_own_stays_what_it_is() -> None:
 class TestTheWayThere:
     """What is found in the environment, and that boto3 would find the same."""
 
-    def test_every_region_of_aws_is_where_boto3_goes(self) -> None:
+    def test_endpoint_of_every_aws_region_matches_boto3(self) -> None:
         session = boto3.Session()
         for partition in session.get_available_partitions():
             for region in session.get_available_regions("s3", partition):
                 client = session.client("s3", region_name=region)
                 if region == "us-east-1":
                     continue  # boto3 takes the name without a region, which leads there too
-                assert client.meta.endpoint_url == resolve_endpoint("a.b", None, region, {}).endpoint
+                assert resolve_endpoint("a.b", None, region, {}).endpoint == client.meta.endpoint_url
                 client.close()
 
     @pytest.mark.parametrize(
@@ -133,12 +135,12 @@ class TestTheWayThere:
             ({"AWS_USE_DUALSTACK_ENDPOINT": "True"}, "s3.dualstack.eu-west-1.amazonaws.com"),
         ],
     )
-    def test_a_bucket_is_part_of_the_hosts_name_where_it_can_be(self, environment: dict[str, str], host: str) -> None:
-        assert f"https://bucket.{host}" == resolve_endpoint("bucket", None, "eu-west-1", environment).url
-        assert f"https://{host}/buc.ket" == resolve_endpoint("buc.ket", None, "eu-west-1", environment).url
+    def test_bucket_is_part_of_the_hosts_name_where_it_can_be(self, environment: dict[str, str], host: str) -> None:
+        assert resolve_endpoint("bucket", None, "eu-west-1", environment).url == f"https://bucket.{host}"
+        assert resolve_endpoint("buc.ket", None, "eu-west-1", environment).url == f"https://{host}/buc.ket"
 
-    def test_a_custom_endpoint_is_addressed_by_path(self) -> None:
-        assert "http://host:1/base/bucket" == resolve_endpoint("bucket", "http://host:1/base/", "r", {}).url
+    def test_custom_endpoint_is_addressed_by_path(self) -> None:
+        assert resolve_endpoint("bucket", "http://host:1/base/", "r", {}).url == "http://host:1/base/bucket"
 
     @pytest.mark.parametrize(
         ("environment", "token"),
@@ -157,9 +159,9 @@ class TestTheWayThere:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         static: Any = static_credentials(environment)
-        assert {"access_key_id": "key", "secret_access_key": "secret", "token": token, "expires_at": None} == static
+        assert static == {"access_key_id": "key", "secret_access_key": "secret", "token": token, "expires_at": None}
         if "AWS_PROFILE" not in environment:  # which the configuration of the tests does not have
-            assert ("key", "secret", token) == tuple(boto3.Session().get_credentials().get_frozen_credentials())[:3]  # type: ignore[union-attr]
+            assert tuple(boto3.Session().get_credentials().get_frozen_credentials())[:3] == ("key", "secret", token)  # type: ignore[union-attr]
 
     @pytest.mark.parametrize(
         "environment",
@@ -172,22 +174,22 @@ class TestTheWayThere:
             {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.2/"},
         ],
     )
-    def test_all_else_is_left_to_boto3(self, environment: dict[str, str]) -> None:
+    def test_other_credential_sources_are_left_to_boto3(self, environment: dict[str, str]) -> None:
         assert static_credentials(environment) is None
 
-    def test_the_region_in_the_environment(self) -> None:
+    def test_region_comes_from_the_environment(self) -> None:
         assert region_from_env({}) is None
-        assert "a" == region_from_env({"AWS_REGION": "b", "AWS_DEFAULT_REGION": "a"})
-        assert "b" == region_from_env({"AWS_REGION": "b", "AWS_DEFAULT_REGION": ""})
+        assert region_from_env({"AWS_REGION": "b", "AWS_DEFAULT_REGION": "a"}) == "a"
+        assert region_from_env({"AWS_REGION": "b", "AWS_DEFAULT_REGION": ""}) == "b"
 
-    def test_a_session_lends_its_credentials_for_as_long_as_they_surely_last(self) -> None:
+    def test_session_lends_its_credentials_for_as_long_as_they_surely_last(self) -> None:
         session = boto3.Session(aws_access_key_id="key", aws_secret_access_key="secret", aws_session_token="token")
         given = boto_credential_provider(session)()
-        assert ("key", "secret", "token") == (given["access_key_id"], given["secret_access_key"], given["token"])
+        assert (given["access_key_id"], given["secret_access_key"], given["token"]) == ("key", "secret", "token")
         left = given["expires_at"] - datetime.now(UTC)  # type: ignore[operator]
         assert timedelta(minutes=5) < left <= timedelta(minutes=10)
 
-    def test_a_larger_body_is_waited_for_longer(self) -> None:
+    def test_larger_body_is_waited_for_longer(self) -> None:
         assert 60.0 == read_timeout(0, 60.0) == read_timeout(MEGABYTE, 60.0)
         assert 60.0 < read_timeout(MEGABYTE + 1, 60.0) < read_timeout(100 * MEGABYTE, 60.0)
         assert read_timeout(65 * MEGABYTE, 60.0) == read_timeout(100 * MEGABYTE, 60.0)
@@ -211,21 +213,21 @@ def test_stray_variables_of_obstore_lead_nowhere_else(seaweedfs: Endpoint, monke
     client = Client(seaweedfs.bucket, prefix="stray", endpoint_url=seaweedfs.url, driver="obstore")
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
     assert d.put("k", 1, skip_if_exists=True)
-    assert 1 == d["k"]
+    assert d["k"] == 1
 
 
 class TestChoice:
     def test_obstore_is_taken_where_it_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert "obstore" == Client("b").driver
+        assert Client("b").driver == "obstore"
         monkeypatch.setattr("s3dict._client.is_installed", lambda _: False)
-        assert "boto3" == Client("b").driver
+        assert Client("b").driver == "boto3"
 
-    def test_one_that_is_not_installed_says_how_to_install_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_obstore_is_reported_with_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("s3dict._config.is_installed", lambda _: False)
         with pytest.raises(InvalidError, match=r"pip install 's3-shared-dict\[fast\]'"):
             Client("b", driver="obstore")
 
-    def test_a_release_that_is_too_old_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_outdated_obstore_is_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(obstore, "__version__", "0.9.2")
         d: Dict[str, int] = Dict.from_name("d", client=Client("b", endpoint_url="http://127.0.0.1:1"))
         with pytest.raises(InvalidError, match=r"obstore 0\.9\.2 is too old"):
@@ -240,11 +242,6 @@ class TestOnTheWire:
         return "moto-rust"
 
     @pytest.fixture
-    def proxy(self, endpoint: Endpoint) -> Iterator[Proxy]:
-        with Proxy(endpoint.url) as between:
-            yield between
-
-    @pytest.fixture
     def client(self, client: Client, proxy: Proxy) -> Client:
         return quick(client_at(proxy.url, client))
 
@@ -254,17 +251,17 @@ class TestOnTheWire:
 
     @pytest.mark.parametrize("kind", ["lost-request", "lost-response", "internal-error", "slow-down"])
     @pytest.mark.parametrize("condition", [{}, {"if_none_match": True}, {"if_match": '"e"'}])
-    async def test_a_put_is_sent_once(
+    async def test_put_is_sent_once(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy, kind: FaultKind, condition: Any
     ) -> None:
         await store().head(f"{client.prefix}/k")  # a connection is open, and may be used again
         proxy.faults = [Fault(kind, operation="PutObject")]
         with proxy.recording() as requests, pytest.raises(UnavailableError) as caught:
             await store().put(f"{client.prefix}/k", b"1", **condition)
-        assert ["PutObject"] == [request.operation for request in requests]
+        assert [request.operation for request in requests] == ["PutObject"]
         assert (kind != "slow-down") is caught.value.maybe_applied
 
-    async def test_what_may_be_sent_again_is(
+    async def test_safe_requests_are_retried(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
     ) -> None:
         path = f"{client.prefix}/k"
@@ -282,19 +279,17 @@ class TestOnTheWire:
             proxy.script(Fault("lost-response"), times=DEFAULT_POLICIES.requests.max_attempts)
             with proxy.recording() as requests, pytest.raises(UnavailableError):
                 await call()
-            assert DEFAULT_POLICIES.requests.max_attempts == len(requests)
+            assert len(requests) == DEFAULT_POLICIES.requests.max_attempts
 
-    async def test_a_large_body_is_one_put(
-        self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
-    ) -> None:
+    async def test_large_body_is_one_put(self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy) -> None:
         path, body = f"{client.prefix}/large", bytes(range(256)) * 4096 * 12
         with proxy.recording() as requests:
             assert isinstance(await store().put(path, body, if_none_match=True), PutResult)
             found: Any = await store().get(path)
-        assert ["PutObject", "GetObject"] == [request.operation for request in requests]
-        assert body == found.body
+        assert [request.operation for request in requests] == ["PutObject", "GetObject"]
+        assert found.body == body
 
-    async def test_a_page_is_one_request_and_nothing_is_read_ahead(
+    async def test_page_is_one_request_and_nothing_is_read_ahead(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
     ) -> None:
         paths = [f"{client.prefix}/in/{number:04}" for number in range(PAGE_SIZE + 1)]
@@ -302,10 +297,10 @@ class TestOnTheWire:
             pass
         with proxy.recording() as requests:
             page = await store().list_page(f"{client.prefix}/in/")
-            assert (PAGE_SIZE, True) == (len(page.objects), page.is_truncated)
+            assert (len(page.objects), page.is_truncated) == (PAGE_SIZE, True)
             rest = await store().list_page(f"{client.prefix}/in/", start_after=page.objects[-1].path)
-            assert (1, False) == (len(rest.objects), rest.is_truncated)
-        assert 2 == len(requests)
+            assert (len(rest.objects), rest.is_truncated) == (1, False)
+        assert len(requests) == 2
 
     async def test_foreign_names_that_obstore_refuses_are_listed_all_the_same(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
@@ -317,15 +312,15 @@ class TestOnTheWire:
         page = await store().list_page(f"{client.prefix}/in/")
         assert {f"{client.prefix}/in/{name}" for name in names} == {line.path for line in page.objects}
 
-    async def test_a_prefix_that_is_no_folder_is_one_all_the_same(
+    async def test_prefix_that_is_no_folder_is_one_all_the_same(
         self, store: Callable[[], ObjectStore], client: Client
     ) -> None:
         await store().put(f"{client.prefix}/inside", b"")
-        assert [f"{client.prefix}/inside"] == [
-            line.path for line in (await store().list_page(f"{client.prefix}/in")).objects
+        assert [line.path for line in (await store().list_page(f"{client.prefix}/in")).objects] == [
+            f"{client.prefix}/inside"
         ]
 
-    async def test_what_a_bulk_deletion_leaves_is_told_in_full(
+    async def test_failures_of_a_bulk_delete_are_reported_in_full(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
     ) -> None:
         paths = [f"{client.prefix}/{name}" for name in "ab"]
@@ -339,10 +334,10 @@ class TestOnTheWire:
 
         proxy.rewrite = refusing
         kept = await store().delete_many(paths)
-        assert paths == [left.path for left in kept]
+        assert [left.path for left in kept] == paths
         for left in kept:
             assert isinstance(left.error, PermissionDeniedError)
-            assert f"arn:aws:s3:::{client.bucket}/{left.path}" == left.error.resource
+            assert left.error.resource == f"arn:aws:s3:::{client.bucket}/{left.path}"
 
     async def test_deletion_and_copy_on_a_condition_go_through_boto3(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy
@@ -350,20 +345,21 @@ class TestOnTheWire:
         path = f"{client.prefix}/k"
         written: Any = await store().put(path, b"1")
         with proxy.recording() as requests:
-            assert PreconditionFailed() == await store().delete(path, if_match='"wrong"')
+            assert await store().delete(path, if_match='"wrong"') == PreconditionFailed()
             await store().copy(path, source_if_match=written.etag, if_match=written.etag)
-        assert [('"wrong"', "DeleteObject"), (written.etag, "CopyObject")] == [
-            (request.if_match, request.operation) for request in requests
+        assert [(request.if_match, request.operation) for request in requests] == [
+            ('"wrong"', "DeleteObject"),
+            (written.etag, "CopyObject"),
         ]
 
     def test_connections_serve_threads_and_event_loops_alike(self, client: Client) -> None:
         d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
         for number in range(3):
             d[number] = number
-            assert number == asyncio.run(d.get.aio(number))
-        assert 1 == len(client._stores.connection._stores)  # type: ignore[union-attr]
+            assert asyncio.run(d.get.aio(number)) == number
+        assert len(client._stores.connection._stores) == 1  # type: ignore[union-attr]
 
-    def test_so_do_those_of_requests_in_a_hurry_and_credentials_are_found_once(self, client: Client) -> None:
+    def test_short_timeout_clients_share_credentials(self, client: Client) -> None:
         async def with_timeout() -> Any:
             store: Any = client._store(aio=True)
             return store.with_timeout(8.0)._connection
@@ -373,7 +369,7 @@ class TestOnTheWire:
         assert client._stores.connection is not None
         assert client._stores.connection.clock is quick._connection.clock
 
-    async def test_the_date_is_the_stores_own(
+    async def test_date_is_the_stores_own(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy, jumping_clock: None
     ) -> None:
         clock = TimeTravel(proxy)
@@ -385,7 +381,7 @@ class TestOnTheWire:
             assert timedelta(days=3) - timedelta(seconds=5) < date - found.last_modified < timedelta(days=3, seconds=5)
 
 
-def test_what_the_store_repeats_is_not_in_the_exception_behind_an_error() -> None:
+def test_response_text_is_not_in_the_cause_of_an_error() -> None:
     """AWS repeats a session token that has expired, and obstore repeats the answer, twice."""
     token = "IQoJb3JpZ2luX2VjEJr//////////wEaCXVzLWVhc3QtMSJHMEUCIQD9qZ8+Vb0k=="
     error = said(GenericError, "400 Bad Request", "ExpiredToken", f'body: Some("<Token-0>{token}</Token-0>")')

@@ -58,15 +58,15 @@ async def _story(harness: Harness) -> None:
     version = (await d.entry("k")).version
     assert await d.put("k", 3, if_version=version) is True
     assert await d.put("k", 4, if_version=version) is False
-    assert 4 == await d.modify("k", lambda n: n + 1)
-    assert 4 == await d.pop("k")
-    assert 9 == await d.pop("k", 9)
-    assert 0 == await d.len()
+    assert await d.modify("k", lambda n: n + 1) == 4
+    assert await d.pop("k") == 4
+    assert await d.pop("k", 9) == 9
+    assert await d.len() == 0
     assert await d.put("k", 5, skip_if_exists=True) is True
-    assert [("k", 5)] == await collect(d.items())
-    assert 5 == await d.pop("k")
+    assert await collect(d.items()) == [("k", 5)]
+    assert await d.pop("k") == 5
     await harness.objects.delete("d", client=harness.client)
-    assert [] == await harness.objects.list(client=harness.client)
+    assert await harness.objects.list(client=harness.client) == []
     assert await harness.named("d", create_if_missing=True).len() == 0
 
 
@@ -90,12 +90,12 @@ async def _story(harness: Harness) -> None:
     ],
     ids=lambda value: "+".join(flaw.name for flaw in value) or "right" if isinstance(value, list) else "",
 )
-async def test_what_a_store_honours_is_found_out_and_worked_with(
+async def test_probe_detects_capabilities_and_operations_use_them(
     server: MisbehavingServer, harness: Harness, store_json: Any, flaws: list[Deviation], expected: Capabilities
 ) -> None:
     server.flaws.update(flaws)
     await _story(harness)
-    assert expected.to_json() == store_json()["store"]
+    assert store_json()["store"] == expected.to_json()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ async def test_what_a_store_honours_is_found_out_and_worked_with(
         (Deviation.PUT_IGNORES_IF_MATCH, "answered 200 to 'PUT If-Match' with an ETag that the object does not have"),
     ],
 )
-async def test_a_store_without_conditional_puts_is_refused_and_told_why(
+async def test_store_without_conditional_puts_is_rejected_with_the_reason(
     server: MisbehavingServer, harness: Harness, flaw: Deviation, message: str
 ) -> None:
     server.flaws.add(flaw)
@@ -121,7 +121,7 @@ async def test_a_store_without_conditional_puts_is_refused_and_told_why(
 
 
 @pytest.mark.parametrize("kind", ["lost-response", "lost-request", "slow-down", "internal-error-after", "conflict"])
-async def test_what_is_lost_on_the_way_says_nothing_about_the_store(
+async def test_lost_probe_request_records_no_capability(
     server: MisbehavingServer, mode: Mode, store_json: Any, kind: FaultKind
 ) -> None:
     """Each conditional request of the probe is struck in turn: the verdict must be the same."""
@@ -132,7 +132,7 @@ async def test_what_is_lost_on_the_way_says_nothing_about_the_store(
             harness = Harness(quick(Client("b", prefix=f"turn-{turn}", endpoint_url=proxy.url)), mode)
             d = harness.named("d", create_if_missing=True)
             await d.hydrate()
-            assert RIGHT == d.wrapped._state.loaded.manifest.capabilities
+            assert d.wrapped._state.loaded.manifest.capabilities == RIGHT
 
 
 def _the_nth(number: int, wanted: Callable[[Request], bool]) -> Callable[[Request], bool]:
@@ -144,17 +144,17 @@ def _is_conditional(request: Request) -> bool:
     return "/probe/" in request.path and bool(request.if_match or request.if_none_match or request.copy_source)
 
 
-async def test_a_loser_that_is_answered_500_has_lost(server: MisbehavingServer, harness: Harness) -> None:
+async def test_rejection_by_500_is_a_rejection(server: MisbehavingServer, harness: Harness) -> None:
     d = harness.named("d", create_if_missing=True)
     await d.put("k", 1)
     server.clock += 60  # so that the entry is surely older than what follows
     server.flaws.add(Deviation.PUT_LOSER_GETS_500)
     for _ in range(4):
         assert await d.put("k", 2, skip_if_exists=True) is False
-    assert 1 == await d.get("k")
+    assert await d.get("k") == 1
 
 
-async def test_a_refresh_under_a_new_etag_is_no_change(server: MisbehavingServer, harness: Harness) -> None:
+async def test_renewal_under_a_new_etag_is_not_a_change(server: MisbehavingServer, harness: Harness) -> None:
     """As on a bucket encrypted with KMS: the same bytes have another ETag after each write."""
     server.flaws.add(Deviation.PUT_CHANGES_ETAG)
     d = harness.named("d", create_if_missing=True)
@@ -165,25 +165,25 @@ async def test_a_refresh_under_a_new_etag_is_no_change(server: MisbehavingServer
     plain.put_object(Bucket="b", Key=path, Body=plain.get_object(Bucket="b", Key=path)["Body"].read())
     assert await d.put("k", 2, if_version=version) is True
     assert await d.put("k", 3, if_version=version) is False
-    assert 2 == await d.get("k")
+    assert await d.get("k") == 2
 
 
-async def test_the_capabilities_travel_in_the_manifest(server: MisbehavingServer, harness: Harness) -> None:
+async def test_capabilities_travel_in_the_manifest(server: MisbehavingServer, harness: Harness) -> None:
     server.flaws.add(Deviation.DELETE_IGNORES_IF_MATCH)
     await harness.named("d", create_if_missing=True).put("k", 1)
     raw(server.url).delete_object(Bucket="b", Key="s3dict/store.json")
     d = harness.named("d")
-    assert 1 == await d.pop("k")
+    assert await d.pop("k") == 1
     assert d.wrapped._state.loaded.manifest.capabilities.conditional_delete is False
 
 
-async def test_nothing_of_the_probe_is_left(server: MisbehavingServer, harness: Harness) -> None:
+async def test_probe_leaves_no_objects(server: MisbehavingServer, harness: Harness) -> None:
     await harness.named("d", create_if_missing=True).hydrate()
     listing = raw(server.url).list_objects_v2(Bucket="b")
-    assert ["s3dict/manifests/main/d.json", "s3dict/store.json"] == [line["Key"] for line in listing["Contents"]]
+    assert [line["Key"] for line in listing["Contents"]] == ["s3dict/manifests/main/d.json", "s3dict/store.json"]
 
 
-async def test_a_store_json_that_is_not_ours_is_an_integrity_error(client: Client, mode: Mode) -> None:
+async def test_foreign_store_json_is_an_integrity_error(client: Client, mode: Mode) -> None:
     for body in (b"", b"[]", b'{"format": 1}', b'{"format": 1, "store": {"quoted_etags": "yes"}}', b'{"format": 2}'):
         raw(client.endpoint_url).put_object(Bucket="b", Key="s3dict/store.json", Body=body)
         with pytest.raises(IntegrityError):
@@ -198,7 +198,7 @@ def test_first_creations_at_once_agree() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(create, "abcdefgh"))
-    assert set("abcdefgh") == {d.name for d in Dict.objects.list(client=client)}
+    assert {d.name for d in Dict.objects.list(client=client)} == set("abcdefgh")
     assert "s3dict/store.json" in memory_bucket("first-creations").objects
 
 
@@ -206,14 +206,14 @@ class TestRealServers:
     """What real servers do, as told by the probe."""
 
     @pytest.mark.parametrize("backend", ["moto", "seaweedfs"])
-    def test_the_ones_that_are_supported(self, backend: str, request: pytest.FixtureRequest) -> None:
+    def test_supported_stores_pass_the_probe(self, backend: str, request: pytest.FixtureRequest) -> None:
         endpoint = request.getfixturevalue(backend)
         client = Client(endpoint.bucket, prefix=f"probe-{os.getpid()}", endpoint_url=endpoint.url)
         d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
         seen = d._state.loaded.manifest.capabilities  # type: ignore[union-attr]
         assert Capabilities(True, True, conditional_copy=backend == "seaweedfs") == seen
 
-    async def test_one_that_ignores_conditions_is_refused(self, nanio: Endpoint, mode: Mode) -> None:
+    async def test_store_ignoring_conditions_is_rejected(self, nanio: Endpoint, mode: Mode) -> None:
         harness = Harness(Client(nanio.bucket, prefix=mode.value, endpoint_url=nanio.url), mode)
         with pytest.raises(UnsupportedStoreError, match=r"answered 200 to 'PUT If-None-Match: \*'"):
             await harness.named("d", create_if_missing=True).put("k", 1)

@@ -206,7 +206,7 @@ async def test_no_secret_is_anywhere(server: EchoingServer, driver: Driver, mode
         evidence.add(f"object {path}", path.encode() + body)
     assert len(evidence.about("log")) > 100
     assert len(evidence.about("object")) >= 2
-    assert [] == evidence.leaks(secrets(server))
+    assert evidence.leaks(secrets(server)) == []
 
 
 def test_no_secret_is_in_what_commands_print(server: EchoingServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_no_secret_is_in_what_commands_print(server: EchoingServer, monkeypatch:
         evidence.add(f"{name}: {command}: stderr", done.stderr)
         if done.error is not None:
             evidence.add_error(f"{name}: {command}", done.error)
-    assert [] == evidence.leaks(secrets(server))
+    assert evidence.leaks(secrets(server)) == []
 
 
 PLANTS: dict[str, tuple[str, Callable[..., Any]]] = {
@@ -239,7 +239,7 @@ PLANTS: dict[str, tuple[str, Callable[..., Any]]] = {
 
 
 @pytest.mark.parametrize("where", PLANTS)
-def test_a_planted_secret_is_found(where: str, server: EchoingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_secret_is_found(where: str, server: EchoingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = Evidence()
     client = Client("b", endpoint_url=server.url, driver="boto3")
     harness = Harness(client, Mode.SYNC)
@@ -264,12 +264,12 @@ def test_a_planted_secret_is_found(where: str, server: EchoingServer, monkeypatc
 
 
 @pytest.mark.parametrize("secret", [SECRET_KEY, TOKEN, ACCESS_KEY])
-def test_a_secret_is_found_however_it_is_spelled(secret: str) -> None:
+def test_secret_is_found_however_it_is_spelled(secret: str) -> None:
     for number, spelled in enumerate(sorted(forms(secret))):
         evidence = Evidence()
         evidence.add(str(number), f"before{spelled}after")
-        assert [str(number)] == evidence.leaks({secret})
-    assert [] == Evidence().leaks({secret})
+        assert evidence.leaks({secret}) == [str(number)]
+    assert Evidence().leaks({secret}) == []
 
 
 CALL = S3Request("get_object", "b", "p", {})
@@ -288,16 +288,16 @@ URL = f"http://user:{PASSWORD}@proxy.example.com:3128/b/k?X-Amz-Signature={'0f' 
     ],
     ids=lambda vendors: type(vendors).__name__,
 )
-def test_what_a_driver_says_of_its_way_there_has_no_secret(vendors: Exception) -> None:
+def test_driver_connection_errors_contain_no_secret(vendors: Exception) -> None:
     evidence = Evidence()
     with pytest.raises(Error) as caught:
         translate_exception(vendors, CALL)
     evidence.add_object("error", caught.value)
     evidence.add("traceback", "".join(traceback.format_exception(caught.value)))
-    assert [] == evidence.leaks({SECRET_KEY, TOKEN, PASSWORD, "0f" * 32})
+    assert evidence.leaks({SECRET_KEY, TOKEN, PASSWORD, "0f" * 32}) == []
 
 
-def test_an_error_has_nothing_of_the_drivers_functions_behind_it() -> None:
+def test_error_has_nothing_of_the_drivers_functions_behind_it() -> None:
     """Their variables hold the request, with its signature."""
     with pytest.raises(OSError, match="it broke") as drivers:
         raise OSError("it broke")
@@ -307,13 +307,13 @@ def test_an_error_has_nothing_of_the_drivers_functions_behind_it() -> None:
     assert drivers.value.__traceback__ is None
 
 
-def test_the_signed_url_that_the_clock_asks_is_in_no_error_and_no_line() -> None:
+def test_signed_url_that_the_clock_asks_is_in_no_error_and_no_line() -> None:
     evidence, signed = Evidence(), f"http://127.0.0.1:9/b/s3dict-clock?X-Amz-Signature={'0f' * 32}"
     with evidence.logging(), pytest.raises(UnavailableError) as caught:
         ServerClock("http://127.0.0.1:9/b", lambda: signed).time_at(0)
     evidence.add_error("error", caught.value)
-    assert 2 == len(evidence.about("log"))
-    assert [] == evidence.leaks({"0f" * 32})
+    assert len(evidence.about("log")) == 2
+    assert evidence.leaks({"0f" * 32}) == []
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_the_signed_url_that_the_clock_asks_is_in_no_error_and_no_line() -> None
         f"user:{PASSWORD}@s3.example.com",
     ],
 )
-def test_an_endpoint_with_a_secret_is_refused_without_showing_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_with_a_secret_is_rejected_without_showing_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = Evidence()
     for refuse in (lambda: validate_endpoint(url), lambda: Client("b", endpoint_url=url)):
         with pytest.raises(InvalidError) as caught:
@@ -340,7 +340,7 @@ def test_an_endpoint_with_a_secret_is_refused_without_showing_it(url: str, monke
             Dict.from_name("d").get("k")
         evidence.add_object(variable, caught.value)
         monkeypatch.delenv(variable)
-    assert [] == evidence.leaks({PASSWORD})
+    assert evidence.leaks({PASSWORD}) == []
 
 
 @pytest.mark.parametrize(
@@ -361,16 +361,16 @@ def test_an_endpoint_with_a_secret_is_refused_without_showing_it(url: str, monke
         (f"<Token-0>{TOKEN}</Token-0>", "<Token-0>[...]==</Token-0>"),
     ],
 )
-def test_what_others_say_is_shown_but_for_what_may_be_secret(text: str, shown: str) -> None:
-    assert shown == redacted(text)
-    assert shown == redacted(redacted(text))
+def test_foreign_messages_are_shown_without_secrets(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+    assert redacted(redacted(text)) == shown
 
 
-def test_no_more_is_shown_than_a_message_should_have() -> None:
-    assert MAX_LENGTH + 5 == len(redacted("word " * 1000))
+def test_foreign_messages_are_truncated() -> None:
+    assert len(redacted("word " * 1000)) == MAX_LENGTH + 5
 
 
-def test_a_cause_that_cannot_be_made_harmless_is_left_out() -> None:
+def test_cause_that_cannot_be_made_harmless_is_left_out() -> None:
     class StubbornError(Exception):
         def __str__(self) -> str:
             return TOKEN
@@ -381,7 +381,7 @@ def test_a_cause_that_cannot_be_made_harmless_is_left_out() -> None:
     assert sanitised(caught.value) is None
 
 
-def test_a_cause_that_is_left_out_is_no_context_either() -> None:
+def test_cause_that_is_left_out_is_no_context_either() -> None:
     """Who logs the whole of an error finds its context, also where a traceback would not show it."""
 
     class StubbornError(OSError):
@@ -394,7 +394,7 @@ def test_a_cause_that_is_left_out_is_no_context_either() -> None:
 
     with pytest.raises(UnavailableError) as caught:
         run_blocking(Broken("bucket", ThreadRuntime(1), 1).get("path"))
-    assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -404,5 +404,5 @@ def test_a_cause_that_is_left_out_is_no_context_either() -> None:
         *((code, "") for code in (ACCESS_KEY, SECRET_KEY, TOKEN, "0f" * 32, "no such key", "", "1234")),
     ],
 )
-def test_a_code_is_shown_if_it_looks_like_one(code: str, shown: str) -> None:
-    assert shown == safe_error_code(code)
+def test_code_is_shown_if_it_looks_like_one(code: str, shown: str) -> None:
+    assert safe_error_code(code) == shown

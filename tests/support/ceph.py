@@ -197,7 +197,7 @@ class CephGateway:
     def _is_ready(self) -> bool:
         try:
             with urllib.request.urlopen(self.url, timeout=5) as answer:
-                return bool(200 == answer.status)
+                return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 

@@ -72,7 +72,7 @@ class MiniStack:
     def _is_ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=5) as answer:
-                return bool({"s3": "available"} == json.load(answer)["services"])
+                return bool(json.load(answer)["services"] == {"s3": "available"})
         except (urllib.error.URLError, OSError):
             return False
 

@@ -123,13 +123,13 @@ class TestConcurrent:
         assert is_linearizable(writes, [op(Get(), 3000, 3001, "b")])
         assert not is_linearizable(writes, [op(Get(), 3000, 3001, "a")])
 
-    def test_of_two_contenders_one_wins(self) -> None:
+    def test_one_of_two_contenders_wins(self) -> None:
         first, second = Put("a", skip_if_exists=True), Put("b", skip_if_exists=True)
         assert is_linearizable(at_once((first, True), (second, False)))
         assert not is_linearizable(at_once((first, True), (second, True)))
         assert not is_linearizable(at_once((first, False), (second, False)))
 
-    def test_of_two_poppers_one_gets_it(self) -> None:
+    def test_one_of_two_pops_returns_the_value(self) -> None:
         start = in_turn((Put("a"), True))
         assert is_linearizable(start, at_once((Pop(), "a"), (Pop(), ABSENT)))
         assert not is_linearizable(start, at_once((Pop(), "a"), (Pop(), "a")))
@@ -138,7 +138,7 @@ class TestConcurrent:
         assert is_linearizable(at_once((INCREMENT, 2), (INCREMENT, 1), (INCREMENT, 3)))
         assert not is_linearizable(at_once((INCREMENT, 2), (INCREMENT, 1), (INCREMENT, 2)))
 
-    def test_what_one_has_read_another_does_not_unread(self) -> None:
+    def test_reads_never_go_back(self) -> None:
         write = op(Put("b"), 100, 200, True)
         new, old = op(Get(), 110, 120, "b"), op(Get(), 130, 140, "a")
         assert not is_linearizable(in_turn((Put("a"), True)), [write, new, old])
@@ -151,37 +151,37 @@ class TestUncertain:
     LOST = op(Put("b"), 5, None)
 
     @pytest.mark.parametrize("value", ["a", "b"])
-    def test_it_may_have_happened_or_not(self, value: Hashable) -> None:
+    def test_uncertain_write_may_be_applied_or_not(self, value: Hashable) -> None:
         history = in_turn((Put("a"), True))
         assert is_linearizable(history, [self.LOST, op(Get(), 10, 11, value)])
 
-    def test_it_may_happen_much_later(self) -> None:
+    def test_uncertain_write_may_be_applied_later(self) -> None:
         reads = [op(Get(), 10, 11, "a"), op(Get(), 900, 901, "b")]
         assert is_linearizable(in_turn((Put("a"), True)), [self.LOST, *reads])
 
-    def test_it_does_not_happen_before_its_invocation(self) -> None:
+    def test_uncertain_write_is_not_applied_before_its_invocation(self) -> None:
         assert not is_linearizable([op(Get(), 1, 2, "b"), self.LOST])
 
-    def test_it_happens_once(self) -> None:
+    def test_uncertain_write_is_applied_once(self) -> None:
         reads = in_turn((Put("a"), True)), [op(Get(), 10, 11, "b"), op(Put("c"), 12, 13, True)]
         assert not is_linearizable([self.LOST], *reads, [op(Get(), 14, 15, "b")])
 
-    def test_a_condition_holds_for_it_all_the_same(self) -> None:
+    def test_uncertain_write_keeps_its_condition(self) -> None:
         lost = op(Put("b", skip_if_exists=True), 5, None)
         assert not is_linearizable(in_turn((Put("a"), True)), [lost, op(Get(), 10, 11, "b")])
 
-    def test_a_pop_may_know_what_it_would_have_popped(self) -> None:
+    def test_pop_may_know_what_it_would_have_popped(self) -> None:
         puts = in_turn((Put("a"), True), (Put("b"), True))
         lost = op(Pop(), 10, None, "a")
         assert is_linearizable(puts, [lost, op(Get(), 11, 12, "b")])
         assert not is_linearizable(puts, [lost, op(Get(), 11, 12, ABSENT)])
 
-    def test_a_modify_may_have_happened(self) -> None:
+    def test_modify_may_have_happened(self) -> None:
         lost = [op(INCREMENT, 5, None), op(INCREMENT, 6, None)]
         assert is_linearizable(in_turn((INCREMENT, 1)), lost, [op(INCREMENT, 10, 11, 4)])
         assert not is_linearizable(in_turn((INCREMENT, 1)), lost, [op(INCREMENT, 10, 11, 5)])
 
-    def test_a_read_that_did_not_return_tells_nothing(self) -> None:
+    def test_unfinished_read_constrains_nothing(self) -> None:
         assert is_linearizable([op(Get(), 0, None), op(Get(), 1, 2, ABSENT)])
 
 
@@ -190,19 +190,19 @@ class TestRepeated:
 
     MIDDLE = (op(Get(), 10, 11, "a"), op(Put("b"), 12, 13, True), op(Get(), 14, 15, "b"))
 
-    def test_a_put_may_take_effect_again(self) -> None:
+    def test_put_may_take_effect_again(self) -> None:
         repeated = op(Put("a", may_repeat=True), 0, 100, True)
         assert is_linearizable([repeated, *self.MIDDLE, op(Get(), 16, 17, "a")])
         assert is_linearizable([repeated, *self.MIDDLE, op(Get(), 200, 201, "a")])
 
-    def test_only_if_it_may_repeat(self) -> None:
+    def test_certain_put_is_not_applied_again(self) -> None:
         assert not is_linearizable([op(Put("a"), 0, 100, True), *self.MIDDLE, op(Get(), 16, 17, "a")])
 
-    def test_not_after_it_returned(self) -> None:
+    def test_retried_put_is_not_applied_after_its_return(self) -> None:
         repeated = op(Put("a", may_repeat=True), 0, 100, True)
         assert not is_linearizable([repeated, *self.MIDDLE, op(Get(), 200, 201, "b"), op(Get(), 202, 203, "a")])
 
-    def test_it_does_not_bring_its_version_back(self) -> None:
+    def test_retried_put_does_not_restore_its_version(self) -> None:
         repeated = op(Put("a", may_repeat=True), 0, 100, True)
         seen = [
             op(Entry(), 5, 6, FIRST),
@@ -214,24 +214,24 @@ class TestRepeated:
 
 class TestAgainstSimulations:
     @pytest.mark.parametrize("seed", range(12))
-    def test_a_right_implementation_is_accepted_in_time(self, seed: int) -> None:
+    def test_right_implementation_is_accepted_in_time(self, seed: int) -> None:
         history = Simulation(seed, processes=4 + seed % 5).run()
         assert_linearizable(history)
 
     @pytest.mark.parametrize("seed", range(6))
-    def test_so_it_is_with_few_values(self, seed: int) -> None:
+    def test_correct_implementation_with_few_values_is_accepted_in_time(self, seed: int) -> None:
         assert_linearizable(Simulation(seed, values=3).run())
 
     @pytest.mark.parametrize("bug", ["unconditional", "stale"])
     @pytest.mark.parametrize("seed", range(6))
-    def test_a_wrong_implementation_is_rejected_in_time(self, seed: int, bug: Bug) -> None:
+    def test_wrong_implementation_is_rejected_in_time(self, seed: int, bug: Bug) -> None:
         history = Simulation(seed, bug=bug).run()
         assert find_violation(history) is not None
 
     def test_brute_force_comes_to_the_same_verdicts(self) -> None:
         histories = list(small_histories(1000))
         expected = [can_be_ordered(enumerate(history), State()) for history in histories]
-        assert expected == [is_linearizable(history) for history in histories]
+        assert [is_linearizable(history) for history in histories] == expected
         assert 100 < expected.count(False) < 900, "both verdicts should be common"
 
 
@@ -267,13 +267,13 @@ def can_be_ordered(history: Iterable[tuple[int, Operation]], state: State) -> bo
 
 
 class TestExplanation:
-    def test_it_ends_with_the_first_impossible_result(self) -> None:
+    def test_violation_ends_with_the_first_impossible_result(self) -> None:
         history = in_turn((Put("a"), True), (Get(), "a"), (Get(), "b"), (Get(), "c"))
         violation = find_violation(history)
         assert violation is not None
         assert (history[2], tuple(history[:3])) == (violation.impossible, violation.operations)
 
-    def test_it_can_be_read(self) -> None:
+    def test_violation_report_is_readable(self) -> None:
         lost = Operation("p2", "key", Pop(), 1_000_000, None)
         history = [*in_turn((Put("a", skip_if_exists=True), True)), lost]
         history.append(Operation("p3", "key", Get(), 2_000_000, 3_500_000, "b"))
@@ -286,7 +286,7 @@ class TestExplanation:
             ">      2.000 …      3.500 ms  p3: get() -> 'b'",
         ]
 
-    def test_of_a_long_history_the_end_is_shown(self) -> None:
+    def test_violation_report_shows_the_end_of_a_long_history(self) -> None:
         history = in_turn(*[(Put(number), True) for number in range(99)], (Get(), 0))
         with pytest.raises(NotLinearizableError, match="70 before"):
             assert_linearizable(history)
@@ -308,18 +308,18 @@ def fail(error: Exception) -> None:
 
 
 class TestRecording:
-    def test_what_is_recorded_is_loaded(self, tmp_path: Path) -> None:
+    def test_recorded_history_is_loaded(self, tmp_path: Path) -> None:
         with Recorder(tmp_path, "p1") as recorder, recorder.operation("key", Put("a")) as operation:
             operation.result = True
         with Recorder(tmp_path, "p2") as recorder, recorder.operation("key", Modify(INCREMENT.function)):
             fail(KeyError("key"))
         put, modify = load_history(tmp_path)
-        assert ("p1", "key", Put("a"), True) == (put.process, put.key, put.call, put.result)
-        assert ("p2", "key", ABSENT) == (modify.process, modify.key, modify.result)
+        assert (put.process, put.key, put.call, put.result) == ("p1", "key", Put("a"), True)
+        assert (modify.process, modify.key, modify.result) == ("p2", "key", ABSENT)
         assert put.returned_at is not None
         assert put.invoked_at <= put.returned_at <= modify.invoked_at
 
-    def test_an_uncertain_outcome_does_not_return(self, tmp_path: Path) -> None:
+    def test_uncertain_outcome_does_not_return(self, tmp_path: Path) -> None:
         with Recorder(tmp_path, "p", uncertain=(GaveUpError,)) as recorder:
             with recorder.operation("key", Put("a")):
                 fail(GaveUpError())
@@ -327,7 +327,7 @@ class TestRecording:
                 operation.result = "a"
                 fail(GaveUpError())
         history = load_history(tmp_path)
-        assert [(None, UNKNOWN), (None, "a")] == [(each.returned_at, each.result) for each in history]
+        assert [(each.returned_at, each.result) for each in history] == [(None, UNKNOWN), (None, "a")]
 
     def test_any_other_error_is_passed_on(self, tmp_path: Path) -> None:
         with (
@@ -336,15 +336,15 @@ class TestRecording:
             recorder.operation("key", Put("a")),
         ):
             fail(GaveUpError())
-        assert [None] == [each.returned_at for each in load_history(tmp_path)]
+        assert [each.returned_at for each in load_history(tmp_path)] == [None]
 
-    def test_what_a_killed_process_had_begun_is_known(self, tmp_path: Path) -> None:
+    def test_unfinished_operations_of_a_killed_process_are_recorded(self, tmp_path: Path) -> None:
         process = multiprocessing.get_context("spawn").Process(target=begin_and_die, args=(tmp_path,))
         process.start()
         process.join()
-        assert -signal.SIGKILL == process.exitcode
+        assert process.exitcode == -signal.SIGKILL
         history = load_history(tmp_path)
-        assert [(Put("a"), True), (Pop(), UNKNOWN)] == [(each.call, each.result) for each in history]
+        assert [(each.call, each.result) for each in history] == [(Put("a"), True), (Pop(), UNKNOWN)]
         assert time.monotonic_ns() > history[0].invoked_at
 
 

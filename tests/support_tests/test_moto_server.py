@@ -30,18 +30,18 @@ def client(server: MotoServer, connect: Connect) -> Any:
     return client
 
 
-def test_an_object_can_be_put_read_listed_and_deleted(client: Any) -> None:
+def test_object_can_be_put_read_listed_and_deleted(client: Any) -> None:
     client.put_object(Bucket="bucket", Key="a/key", Body=b"body")
-    assert b"body" == client.get_object(Bucket="bucket", Key="a/key")["Body"].read()
-    assert ["a/key"] == [entry["Key"] for entry in client.list_objects_v2(Bucket="bucket")["Contents"]]
+    assert client.get_object(Bucket="bucket", Key="a/key")["Body"].read() == b"body"
+    assert [entry["Key"] for entry in client.list_objects_v2(Bucket="bucket")["Contents"]] == ["a/key"]
     client.delete_object(Bucket="bucket", Key="a/key")
-    assert 0 == client.list_objects_v2(Bucket="bucket")["KeyCount"]
+    assert client.list_objects_v2(Bucket="bucket")["KeyCount"] == 0
 
 
-def test_a_large_body_survives(client: Any) -> None:
+def test_large_body_survives(client: Any) -> None:
     body = bytes(range(256)) * 40_000
     client.put_object(Bucket="bucket", Key="key", Body=body)
-    assert body == client.get_object(Bucket="bucket", Key="key")["Body"].read()
+    assert client.get_object(Bucket="bucket", Key="key")["Body"].read() == body
 
 
 def test_every_race_has_one_winner(client: Any) -> None:
@@ -62,7 +62,7 @@ def test_every_race_has_one_winner(client: Any) -> None:
         contender.start()
     for contender in contenders:
         contender.join()
-    assert list(range(ROUNDS)) == sorted(wins)
+    assert sorted(wins) == list(range(ROUNDS))
 
 
 def test_servers_share_their_buckets_until_the_last_is_closed(connect: Connect) -> None:
@@ -77,4 +77,4 @@ def test_closing_does_not_wait_for_idle_clients(connect: Connect) -> None:
     before = set(threading.enumerate())
     with MotoServer() as server:
         connect(server.url).create_bucket(Bucket="bucket")
-    assert before == set(threading.enumerate())
+    assert set(threading.enumerate()) == before

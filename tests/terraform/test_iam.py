@@ -113,37 +113,37 @@ def filled(acting_as: As) -> Client:
     return client
 
 
-def test_a_writer_may_do_everything_in_its_environment(filled: Client) -> None:
+def test_writer_may_do_everything_in_its_environment(filled: Client) -> None:
     everything = READS | WRITES
-    assert dict.fromkeys(everything, "allowed") == outcomes(everything, filled)
+    assert outcomes(everything, filled) == dict.fromkeys(everything, "allowed")
 
 
 @pytest.mark.parametrize("ttl", TTLS, ids=str)
-def test_a_writer_and_a_reader_share_a_dict_of_any_ttl(ttl: timedelta | None, acting_as: As) -> None:
+def test_writer_and_a_reader_share_a_dict_of_any_ttl(ttl: timedelta | None, acting_as: As) -> None:
     writer = acting_as("writer-dev", environment_name="dev")
     Dict.from_name("d", create_if_missing=True, ttl=ttl, client=writer)["k"] = 1
     shared: Dict[str, int] = Dict.from_name("d", client=acting_as("reader-dev", environment_name="dev"))
-    assert ([("k", 1)], 1, False) == (list(shared.items()), shared.len(), "missing" in shared)
+    assert (list(shared.items()), shared.len(), "missing" in shared) == ([("k", 1)], 1, False)
 
 
-def test_a_reader_reads_everything_and_writes_nothing(filled: Client, acting_as: As) -> None:
+def test_reader_reads_everything_and_writes_nothing(filled: Client, acting_as: As) -> None:
     reader = acting_as("reader-prod", environment_name="prod")
-    assert dict.fromkeys(READS, "allowed") == outcomes(READS, reader)
-    assert dict.fromkeys(WRITES, "denied") == outcomes(WRITES, reader)
+    assert outcomes(READS, reader) == dict.fromkeys(READS, "allowed")
+    assert outcomes(WRITES, reader) == dict.fromkeys(WRITES, "denied")
     with pytest.raises(PermissionDeniedError, match="could not be deleted"):
         Dict.from_name("d", client=reader).clear()
-    assert {"k": 1, "l": 2} == dict(Dict.from_name("d", client=filled).items())
+    assert dict(Dict.from_name("d", client=filled).items()) == {"k": 1, "l": 2}
 
 
-def test_a_reader_reads_old_entries_though_it_may_not_refresh_them(
+def test_reader_reads_old_entries_though_it_may_not_refresh_them(
     filled: Client, acting_as: As, request: pytest.FixtureRequest
 ) -> None:
     for key in s3_backends["123456789012"]["aws"].buckets[BUCKET].keys.values():
         key.last_modified -= timedelta(days=3)
     shared: Dict[str, int] = Dict.from_name("d", client=acting_as("reader-prod", environment_name="prod"))
-    assert (1, True, {"k": 1, "l": 2}) == (shared["k"], "l" in shared, dict(shared.items()))
+    assert (shared["k"], "l" in shared, dict(shared.items())) == (1, True, {"k": 1, "l": 2})
     if filled.endpoint_url == (authorizer := request.getfixturevalue("authorizer")).url:
-        assert {"s3:PutObject"} == {ask.action for ask in authorizer.denied}
+        assert {ask.action for ask in authorizer.denied} == {"s3:PutObject"}
 
 
 @pytest.mark.parametrize("stranger", ["writer-dev", "reader-dev"])
@@ -152,14 +152,14 @@ def test_another_environment_is_out_of_reach(stranger: str, filled: Client, acti
     # Of what a writer of another environment may do, these touch no named dict of this one.
     apart = {name for name in ("ephemeral",) if stranger.startswith("writer")}
     everything = {name: operation for name, operation in (READS | WRITES).items() if name not in apart}
-    assert dict.fromkeys(everything, "denied") == outcomes(everything, trespassing)
-    assert {"k": 1, "l": 2} == dict(Dict.from_name("d", client=filled).items())
+    assert outcomes(everything, trespassing) == dict.fromkeys(everything, "denied")
+    assert dict(Dict.from_name("d", client=filled).items()) == {"k": 1, "l": 2}
 
 
-def test_ephemeral_dicts_are_for_those_who_asked_for_them(acting_as: As) -> None:
+def test_ephemeral_dicts_require_their_own_permission(acting_as: As) -> None:
     with Dict.ephemeral(client=acting_as("writer-prod", environment_name="prod")) as scratch:
         scratch["k"] = 1
-        assert 1 == Dict.from_id(scratch.object_id, acting_as("reader-prod", environment_name="prod"))["k"]
+        assert Dict.from_id(scratch.object_id, acting_as("reader-prod", environment_name="prod"))["k"] == 1
         for stranger in ("writer-dev", "reader-dev"):
             with pytest.raises(PermissionDeniedError):
                 Dict.from_id(scratch.object_id, acting_as(stranger, environment_name="dev")).hydrate()
@@ -167,12 +167,12 @@ def test_ephemeral_dicts_are_for_those_who_asked_for_them(acting_as: As) -> None
         pass
 
 
-def test_an_admin_may_do_everything_everywhere(acting_as: As) -> None:
+def test_admin_may_do_everything_everywhere(acting_as: As) -> None:
     everything = READS | WRITES
     for environment in ("prod", "dev"):
         client = acting_as("admin", environment_name=environment)
         Dict.from_name("d", create_if_missing=True, client=client).update(k=1, l=2)
-        assert dict.fromkeys(everything, "allowed") == outcomes(everything, client)
+        assert outcomes(everything, client) == dict.fromkeys(everything, "allowed")
 
 
 @pytest.mark.parametrize("enforcing", ["authorizer"], indirect=True)
@@ -188,16 +188,16 @@ def test_every_grant_is_needed(enforcing: str, filled: Client, acting_as: As, au
 
 # moto asks IAM for s3:HeadBucket, which AWS does not have.
 @pytest.mark.parametrize("enforcing", ["authorizer"], indirect=True)
-def test_an_admin_finds_by_init_what_terraform_made(enforcing: str, acting_as: As, owner: Any) -> None:
+def test_admin_finds_by_init_what_terraform_made(enforcing: str, acting_as: As, owner: Any) -> None:
     owner.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": rendered("lifecycle")})
     steps = {step.name: step.outcome for step in provision(acting_as("admin"))}
-    assert Outcome.UNCHANGED == steps["sweep rules"]
+    assert steps["sweep rules"] == Outcome.UNCHANGED
 
 
 @pytest.mark.parametrize("enforcing", ["authorizer"], indirect=True)
-def test_an_admin_installs_sweep_rules_by_init(enforcing: str, acting_as: As, owner: Any) -> None:
+def test_admin_installs_sweep_rules_by_init(enforcing: str, acting_as: As, owner: Any) -> None:
     steps = {step.name: step.outcome for step in provision(acting_as("admin"))}
-    assert Outcome.CHANGED == steps["sweep rules"]
+    assert steps["sweep rules"] == Outcome.CHANGED
     installed = owner.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
     assert {rule["ID"] for rule in rendered("lifecycle")} == {rule["ID"] for rule in installed}
 
@@ -208,11 +208,11 @@ def test_doctor_finds_nothing_wrong(policy: str, enforcing: str, filled: Client,
     owner.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": rendered("lifecycle")})
     client = acting_as(policy, environment_name="prod")
     checks = diagnose(client, read_only=policy.startswith("reader"))
-    assert [] == [check for check in checks if check.status is Status.FAILED]
+    assert [check for check in checks if check.status is Status.FAILED] == []
 
 
 @pytest.mark.parametrize("enforcing", ["authorizer"], indirect=True)
-def test_what_the_store_honours_is_written_once(enforcing: str, filled: Client, authorizer: Authorizer) -> None:
+def test_capabilities_are_written_once(enforcing: str, filled: Client, authorizer: Authorizer) -> None:
     session = boto3.Session("writer-dev", "a secret that nobody checks")
     client = session.client("s3", endpoint_url=authorizer.url)
     with pytest.raises(ClientError, match="PreconditionFailed"):
@@ -226,14 +226,14 @@ def test_what_the_store_honours_is_written_once(enforcing: str, filled: Client, 
 def test_parliament_knows_all_actions_and_finds_their_resources_fit(name: str) -> None:
     # Who installs lifecycle rules can have all of the bucket deleted, beyond the prefix too.
     known = ["RESOURCE_POLICY_PRIVILEGE_ESCALATION"] if name == "admin" else []
-    assert known == _findings(rendered(name))
+    assert _findings(rendered(name)) == known
 
 
 def test_parliament_finds_mistakes() -> None:
     wrong = rendered("reader-prod")
     wrong["Statement"][0]["Action"] = ["s3:GetObjects"]
     wrong["Statement"][1]["Resource"] = [f"arn:aws:s3:::{BUCKET}/*"]
-    assert {"RESOURCE_MISMATCH", "UNKNOWN_ACTION"} == set(_findings(wrong))
+    assert set(_findings(wrong)) == {"RESOURCE_MISMATCH", "UNKNOWN_ACTION"}
 
 
 def _findings(document: Any) -> list[str]:
@@ -246,7 +246,7 @@ def _findings(document: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_whoever_may_read_a_key_may_list_it(name: str) -> None:
+def test_readable_keys_may_be_listed(name: str) -> None:
     """Otherwise AWS answers 403 to a GET of it where it is missing, and not 404."""
     policy = Policy(name)
     for pattern in policy.patterns("s3:GetObject"):
@@ -255,20 +255,20 @@ def test_whoever_may_read_a_key_may_list_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in POLICIES if name != "admin"])
-def test_nobody_but_the_admin_may_list_the_whole_bucket(name: str) -> None:
+def test_only_admins_may_list_the_whole_bucket(name: str) -> None:
     for context in ({}, {"s3:prefix": ""}, {"s3:prefix": "s3dict/"}, {"s3:prefix": "s3dict/manifests/"}):
         assert not Policy(name).permits(Ask("s3:ListBucket", BUCKET, context))
 
 
 @pytest.mark.parametrize("name", [name for name in POLICIES if name.startswith("reader")])
-def test_a_reader_is_granted_no_write(name: str) -> None:
+def test_reader_is_granted_no_write(name: str) -> None:
     actions = {grant.action for service in ("s3", "kms") for grant in Policy(name).grants(service)}
-    assert {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"} == actions
+    assert actions == {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
 
 
 @pytest.mark.parametrize("ttl", TTLS, ids=str)
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"])
-def test_a_writer_reaches_the_paths_of_its_own_environment_alone(action: str, ttl: timedelta | None) -> None:
+def test_writer_reaches_the_paths_of_its_own_environment_alone(action: str, ttl: timedelta | None) -> None:
     # An environment or a dict may be named like any part of a path.
     names = ("prod", "dev", "named", "sweep-8d", "keep", ULID)
     granted = {
@@ -278,7 +278,7 @@ def test_a_writer_reaches_the_paths_of_its_own_environment_alone(action: str, tt
         for path in _paths(DictId(ULID, environment, name), ttl)
         if Policy("writer-prod").permits(Ask(action, f"{BUCKET}/{path}"))
     }
-    assert {"prod"} == granted
+    assert granted == {"prod"}
 
 
 def _paths(dict_id: DictId, ttl: timedelta | None) -> tuple[str, ...]:
@@ -289,7 +289,7 @@ def _paths(dict_id: DictId, ttl: timedelta | None) -> tuple[str, ...]:
 
 def test_other_prefixes_are_out_of_reach() -> None:
     asks = [Ask("s3:GetObject", f"{BUCKET}/{prefix}/manifests/prod/d.json") for prefix in ("s3dict2", "other/s3dict")]
-    assert [] == [(name, ask) for name in POLICIES for ask in asks if Policy(name).permits(ask)]
+    assert [(name, ask) for name in POLICIES for ask in asks if Policy(name).permits(ask)] == []
 
 
 def grants(name: str, error: PermissionDeniedError, prefix: str) -> bool:
@@ -301,7 +301,7 @@ def grants(name: str, error: PermissionDeniedError, prefix: str) -> bool:
 
 @pytest.mark.parametrize("enforcing", ["authorizer"], indirect=True)
 @pytest.mark.parametrize("stranger", ["reader-prod", "reader-dev", "writer-dev"])
-def test_a_denial_names_the_least_policy_that_would_have_allowed_it(
+def test_denial_names_the_least_policy_that_would_have_allowed_it(
     stranger: str, enforcing: str, filled: Client, acting_as: As, authorizer: Authorizer
 ) -> None:
     trespassing = acting_as(stranger, environment_name="prod")

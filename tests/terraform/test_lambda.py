@@ -44,13 +44,13 @@ def _invoke(pages: list[str], endpoint: Endpoint) -> Any:
         check=False,
         timeout=60,
     )
-    assert ("", 0) == (run.stderr, run.returncode)
+    assert (run.stderr, run.returncode) == ("", 0)
     return [(answer["page"], answer["visits"]) for answer in json.loads(run.stdout)]
 
 
 def test_cold_and_warm_invocations_count_on(seaweedfs: Endpoint) -> None:
-    assert [("home", 1), ("home", 2), ("docs", 1)] == _invoke(["home", "home", "docs"], seaweedfs)
-    assert [("home", 3), ("docs", 2)] == _invoke(["home", "docs"], seaweedfs)
+    assert _invoke(["home", "home", "docs"], seaweedfs) == [("home", 1), ("home", 2), ("docs", 1)]
+    assert _invoke(["home", "docs"], seaweedfs) == [("home", 3), ("docs", 2)]
     client = Client(
         seaweedfs.bucket,
         prefix=f"lambda-{os.getpid()}",
@@ -58,5 +58,5 @@ def test_cold_and_warm_invocations_count_on(seaweedfs: Endpoint) -> None:
         environment_name="prod",
     )
     visits: Dict[str, int] = Dict.from_name("visits", client=client)
-    assert {"home": 3, "docs": 2} == dict(visits.items())
-    assert "lambda:s3dict-visits" == visits.info().created_by
+    assert dict(visits.items()) == {"home": 3, "docs": 2}
+    assert visits.info().created_by == "lambda:s3dict-visits"

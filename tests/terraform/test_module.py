@@ -18,7 +18,7 @@ from .policies import BUCKET, MODULE, rendered
 _NO_PROVIDER = ("could not connect to registry", "Failed to query available provider packages")
 
 
-def test_the_rules_of_terraform_are_those_of_the_code() -> None:
+def test_rules_of_terraform_are_those_of_the_code() -> None:
     assert list(lifecycle_rules("s3dict")) == rendered("lifecycle")
 
 
@@ -26,15 +26,15 @@ def test_init_after_terraform_changes_nothing() -> None:
     assert merge(rendered("lifecycle"), "s3dict").changes_nothing
 
 
-def test_the_environment_variables_are_those_the_library_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_are_those_the_library_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in rendered("environment-variables-prod").items():
         monkeypatch.setenv(name, value)
     client = Client.from_env()
-    assert (BUCKET, "s3dict", "prod") == (client.bucket, client.prefix, client.environment_name)
+    assert (client.bucket, client.prefix, client.environment_name) == (BUCKET, "s3dict", "prod")
 
 
 @pytest.mark.parametrize(("kind", "file"), [("variable", "variables.tf"), ("output", "outputs.tf")])
-def test_the_readme_lists_all_variables_and_outputs(kind: str, file: str) -> None:
+def test_readme_lists_all_variables_and_outputs(kind: str, file: str) -> None:
     declared = re.findall(rf'^{kind} "(\w+)"', (MODULE / file).read_text(), re.MULTILINE)
     readme = (MODULE / "README.md").read_text()
     assert [name for name in declared if not re.search(rf"^\|[^|]*`{name}`", readme, re.MULTILINE)] == []
@@ -42,7 +42,7 @@ def test_the_readme_lists_all_variables_and_outputs(kind: str, file: str) -> Non
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("directory", [".", *sorted(f"examples/{path.name}" for path in MODULE.glob("examples/*"))])
-def test_terraform_takes_it(directory: str, tmp_path: Path) -> None:
+def test_terraform_validates_the_module(directory: str, tmp_path: Path) -> None:
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
     shutil.copytree(MODULE, tmp_path / "terraform", ignore=shutil.ignore_patterns(".terraform*", "build"))
@@ -53,7 +53,7 @@ def test_terraform_takes_it(directory: str, tmp_path: Path) -> None:
         pytest.skip(f"the AWS provider cannot be had: {reason[:300]}")
     for command in (["fmt", "-check", "-recursive"], ["validate"], ["test"]):
         run = _terraform(where, *command)
-        assert 0 == run.returncode, run.stdout + run.stderr
+        assert run.returncode == 0, run.stdout + run.stderr
 
 
 def _terraform(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -42,23 +42,23 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.mark.parametrize("turn", [1, 2])
 def test_each_test_begins_with_nothing_also_for_handles_at_module_level(s3dict_client: Client, turn: int) -> None:
-    assert 1 == visit("alice")
-    assert 2 == visit("alice")
-    assert 2 == Dict.from_name("visits", client=s3dict_client)["alice"]
+    assert visit("alice") == 1
+    assert visit("alice") == 2
+    assert Dict.from_name("visits", client=s3dict_client)["alice"] == 2
 
 
-def test_the_environment_describes_the_client(s3dict_client: Client) -> None:
+def test_environment_describes_the_client(s3dict_client: Client) -> None:
     assert Client.from_env() is s3dict_client
-    assert "memory" == s3dict_client.driver
+    assert s3dict_client.driver == "memory"
     assert os.environ["S3DICT_BUCKET"] == s3dict_client.bucket
 
 
-def test_the_client_for_clocks_and_faults_is_always_in_memory(s3dict_memory_client: Client) -> None:
+def test_client_for_clocks_and_faults_is_always_in_memory(s3dict_memory_client: Client) -> None:
     assert Client.from_env() is s3dict_memory_client
-    assert "memory" == s3dict_memory_client.driver
+    assert s3dict_memory_client.driver == "memory"
 
 
-def test_afterwards_all_is_as_before(run: Run) -> None:
+def test_plugin_restores_the_environment(run: Run) -> None:
     conftest = """
         import os
         os.environ.update(S3DICT_BUCKET="mine", S3DICT_PREFIX="shared", S3DICT_SIGNING_KEYS="a-key-of-16-bytes-or-more")
@@ -111,7 +111,7 @@ def test_local_is_a_real_s3_with_a_place_for_each_test(run: Run) -> None:
     assert "4 passed" in ran.stdout, ran.stdout
 
 
-def test_a_suite_that_does_not_use_it_loads_nothing_of_ours_and_no_driver(run: Run, tmp_path: Path) -> None:
+def test_suite_that_does_not_use_it_loads_nothing_of_ours_and_no_driver(run: Run, tmp_path: Path) -> None:
     conftest = """
         import json
         import sys
@@ -126,4 +126,4 @@ def test_a_suite_that_does_not_use_it_loads_nothing_of_ours_and_no_driver(run: R
         assert "1 passed" in ran.stdout, ran.stdout
         return set(json.loads((tmp_path / "modules.json").read_text()))
 
-    assert {"_s3dict_pytest"} == loaded() - loaded("-p", "no:s3dict")
+    assert loaded() - loaded("-p", "no:s3dict") == {"_s3dict_pytest"}

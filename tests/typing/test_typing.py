@@ -61,7 +61,7 @@ def check(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return check
 
 
-def test_users_checkers_are_told_that_the_package_is_typed() -> None:
+def test_package_is_marked_as_typed() -> None:
     assert (Path(s3dict.__file__).parent / "py.typed").is_file()
 
 

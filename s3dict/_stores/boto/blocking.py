@@ -120,5 +120,5 @@ def _is_truncated(method: str, fields: Any, body: bytes) -> bool:
     """
     headers = fields["ResponseMetadata"]["HTTPHeaders"].keys()
     if method == "head_object":
-        return not _HEAD_HEADERS <= headers
+        return not headers >= _HEAD_HEADERS
     return method in _METHODS_WITH_BODY and not (_LENGTH_HEADERS & headers or body or _BODY_FIELDS & fields.keys())
