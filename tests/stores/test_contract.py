@@ -41,6 +41,7 @@ class _OnMemory:
         return "memory"
 
 
+@pytest.mark.slow
 class _OnMoto:
     copies_on_condition = False
 
@@ -49,12 +50,14 @@ class _OnMoto:
         return "moto"
 
 
+@pytest.mark.slow
 class _OnSeaweedFS:
     @pytest.fixture
     def backend(self) -> str:
         return "seaweedfs"
 
 
+@pytest.mark.slow
 class _RustOnMoto:
     copies_on_condition = False
 
@@ -63,6 +66,7 @@ class _RustOnMoto:
         return "moto-rust"
 
 
+@pytest.mark.slow
 class _RustOnSeaweedFS:
     @pytest.fixture
     def backend(self) -> str:

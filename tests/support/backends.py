@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from .servers import SERVERS
+from .slow import mark_slow
 
 __all__ = ["add_servers", "pytest_collection_modifyitems", "pytest_generate_tests"]
 
@@ -52,12 +53,14 @@ def _chosen(metafunc: pytest.Metafunc, usual: Sequence[str]) -> Sequence[str]:
     return [name for name in chosen if name != "memory" or "memory" in may] or may
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects by the markers that are added here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = _names(config)
     if chosen:
         kept = [item for item in items if _place(item) in chosen]
         config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
         items[:] = kept
+    mark_slow(items)
     for item in items:
         server = SERVERS.get((_place(item) or "").removesuffix("-rust"))
         if server is None:
