@@ -15,7 +15,7 @@ from ..errors import AlreadyExistsError, Error, InvalidError, PermissionDeniedEr
 PUBLIC_ACCESS_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 _NO_CONSTRAINT = (None, "us-east-1", "aws-global")
-"""The regions that CreateBucket knows by not being told one."""
+"""The regions in which CreateBucket must not name a region."""
 _KEY_CHARACTERS_SHOWN = 4
 
 
@@ -92,8 +92,8 @@ class BucketAdmin(BotoStore):
         return BucketInfo(answer.fields.get("BucketRegion")) if isinstance(answer, S3Response) else None
 
     def create(self) -> None:
-        """Makes the bucket, if we do not own it already. Raises AlreadyExistsError if somebody else does."""
-        # A store of one's own has its own idea of regions: it is told one only when somebody chose it.
+        """Create the bucket unless this account owns it. Raises AlreadyExistsError if another account does."""
+        # Other stores define their own regions: the request names one only if the user configured it.
         where = self._region_name if self.has_custom_endpoint else self.signed_region
         server_time = {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
         try:
@@ -102,7 +102,7 @@ class BucketAdmin(BotoStore):
             code = _code(error)
             if code == "BucketAlreadyExists":
                 raise AlreadyExistsError(
-                    f"The bucket {self.bucket!r} belongs to somebody else: names are shared by all accounts, so "
+                    f"The bucket {self.bucket!r} belongs to another account: names are shared by all accounts, so "
                     "choose another"
                 ) from error
             if code != "BucketAlreadyOwnedByYou":

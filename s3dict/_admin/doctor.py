@@ -34,7 +34,7 @@ SLOW_SECONDS = 0.25
 """Beyond this median, the bucket is on another continent, or the store has too much to do."""
 
 _ROUNDS = 5
-_FIX = "mend what the message names, and run s3dict doctor again"
+_FIX = "fix what the message names, and run s3dict doctor again"
 _SCRATCH = b"s3dict measures the latency".ljust(1024, b".")
 
 
@@ -43,7 +43,7 @@ class Status(Enum):
     WARNING = "warning"
     FAILED = "failed"
     """Something needed is missing."""
-    SKIPPED = "not tried"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def diagnose(client: Client, *, read_only: bool = False, deep: bool = False) -> 
     stopped_by = ""
     for name, run_suite in _CHECKS:
         if stopped_by:
-            yield Check(name, Status.SKIPPED, f"not tried: {stopped_by} has to be mended first")
+            yield Check(name, Status.SKIPPED, f"skipped ({stopped_by} check failed)")
             continue
         check = _run_check(name, run_suite, context)
         yield check
@@ -107,7 +107,7 @@ def _run_check(name: str, run_suite: Callable[[_Context], Check], context: _Cont
     except NotFoundError as error:
         return Check(name, Status.FAILED, str(error), f"s3dict init --bucket {context.client.bucket}")
     except UnavailableError as error:
-        return Check(name, Status.FAILED, str(error), "mend the endpoint or the network, or try again later")
+        return Check(name, Status.FAILED, str(error), "fix the endpoint or the network, or try again later")
     except Error as error:
         return Check(name, Status.FAILED, str(error), _FIX)
 
@@ -180,8 +180,12 @@ def _conditions(context: _Context) -> Check:
     found = run_blocking(context.store.get(context.layout.store))
     recorded = decode_store(found.body, context.layout.store) if isinstance(found, StoredObject) else None
     if context.read_only:
-        known = _capabilities(recorded) if recorded else "nobody has created a dict here yet"
-        return Check(_CONDITIONS, Status.OK if recorded else Status.WARNING, f"as found by whoever may write: {known}")
+        known = _capabilities(recorded) if recorded else "no dict has been created here yet"
+        return Check(
+            _CONDITIONS,
+            Status.OK if recorded else Status.WARNING,
+            f"as recorded by a client with write access: {known}",
+        )
     try:
         seen = run_blocking(probe(context.store, context.new_path()))
     except PermissionDeniedError as error:
@@ -200,7 +204,7 @@ def _compare(context: _Context, recorded: Capabilities | None, seen: Capabilitie
         Status.FAILED,
         f"seen now: {_capabilities(seen)}; but dicts rely on what {context.layout.store} records: "
         f"{_capabilities(recorded)}",
-        "was the store replaced? Make the dicts anew under another S3DICT_PREFIX",
+        "was the store replaced? Create the dicts again under another S3DICT_PREFIX",
     )
 
 

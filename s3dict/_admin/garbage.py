@@ -34,7 +34,7 @@ class OrphanedData:
 def find_garbage(client: Client, environment_name: str | None = None) -> list[OrphanedData]:
     """What interrupted deletes and dead ephemeral dicts left under the client's prefix, oldest dict first.
 
-    The lifecycle rules sweep most of it in time; where a dict was made with ``ttl=None``, nothing else does. Entries
+    The lifecycle rules delete most of it in time, but not the data of dicts with ``ttl=None``. Entries
     that are over, and locks, are not garbage while their dict exists. An ephemeral dict whose process died is garbage
     as soon as the lifecycle has swept its manifest, two days after its last heartbeat.
 
@@ -83,7 +83,7 @@ async def _find(store: ObjectStore, layout: Layout, environment: str | None, con
 
 
 async def _remove(store: ObjectStore, layout: Layout, garbage: OrphanedData) -> bool:
-    """Deletes it, unless a manifest that somebody restored owns it by now; whether it did.
+    """Delete it, unless a manifest that was restored since owns it; whether it was deleted.
 
     1 request, a listing, and one for each thousand objects.
     """
@@ -120,12 +120,12 @@ async def _is_orphaned(store: ObjectStore, layout: Layout, dict_id: DictId) -> b
     try:
         loaded = await load(store, layout.manifest_path(dict_id))
     except IntegrityError:
-        # Whoever mends the manifest, or reads its newer format, may still want the data.
+        # A process that repairs the manifest, or reads its newer format, may still need the data.
         return False
     if loaded is None:
         return True
     other = loaded.manifest.dict_id
-    # A manifest that was copied there from another dict says nothing about this one.
+    # A manifest that was copied from another dict does not describe this one.
     return other.ulid != dict_id.ulid and (other.environment, other.name) == (dict_id.environment, dict_id.name)
 
 

@@ -49,7 +49,7 @@ def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
 
     Args:
         client: Names the bucket and the prefix.
-        dry_run: Only read, and tell what would be changed.
+        dry_run: Only read, and report what would be changed.
 
     Raises:
         InvalidError: the client's driver has no bucket.
@@ -85,7 +85,7 @@ def _bucket(admin: BucketAdmin, dry_run: bool) -> Step:
         return Step(
             "bucket",
             Outcome.FAILED,
-            f"{error}. If that is in order, the bucket belongs to somebody else: choose another name",
+            f"{error}. If that is in order, the bucket belongs to another account: choose another name",
         )
     if present is not None:
         return Step("bucket", Outcome.UNCHANGED, f"{admin.bucket} is there")
@@ -174,12 +174,12 @@ def _install_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: 
         return Step("sweep rules", Outcome.PLANNED, note or "the bucket has no others", changes)
     desired = replace(before, rules=merged.rules)
     admin.put_lifecycle(desired)
-    # S3 has no condition for this request: whatever another administrator wrote since our look is gone.
+    # S3 has no condition for this request: what another administrator wrote since it was read is overwritten.
     if not _reads_back(lambda: are_equal(admin.lifecycle().rules, desired.rules)):
         return Step(
             "sweep rules",
             Outcome.FAILED,
-            "the rules read back are not those written: somebody else changed them at this moment, or the store has "
+            "the rules read back are not those written: another process changed them at this moment, or the store has "
             "not caught up, or does not keep them. Look at them, and run this again",
             changes,
         )

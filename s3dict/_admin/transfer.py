@@ -3,7 +3,7 @@
 ``jsonl`` has an object ``{"key": …, "value": …}`` on each line; a tuple as a key is an array. Only what comes back from
 JSON as it was is written. ``pickle`` is a line that names the format, then a pickle of each ``(key, value)``.
 
-Whatever the number of entries, only those under way are in memory.
+Only the entries in flight are in memory, whatever their number.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write_records(items: Iterable[tuple[Any, Any]], sink: BinaryIO, form: Format
     """Writes each of the items, flushes it, and then gives control back.
 
     Raises:
-        SerializationError: JSON cannot say a key or a value, or it cannot be pickled; the message names the key.
+        SerializationError: a key or a value is not JSON-serializable, or cannot be pickled; the message names the key.
     """
     if form is Format.PICKLE:
         sink.write(_MAGIC)
@@ -88,18 +88,18 @@ def read_records(source: BufferedReader, form: Format, start: int = 0) -> Iterat
 
 
 def put_records(target: Dict[Any, Any], records: Iterable[Record], *, skip_existing: bool) -> Iterator[Batch]:
-    """Puts the entries, many at a time, and tells after each thousand that these are done. 1 request each.
+    """Put the entries, many at a time, and report after each thousand. 1 request each.
 
     Args:
         skip_existing: Leave what is in the dict as it is: 2 requests for each such key.
 
     Raises:
-        Error: the first failure. Of the batch under way some entries may have been put.
+        Error: the first failure. Some entries of the batch in flight may have been put.
     """
     remaining = iter(records)
     for first in remaining:
         batch = _Pairs(chain([first], islice(remaining, BATCH - 1)))
-        # The handle opens for each batch: it must notice if somebody deletes the dict meanwhile.
+        # The handle opens for each batch: it must notice that the dict was deleted.
         if skip_existing:
             created = run_blocking(create_many(run_blocking(target._open()), batch))
             yield Batch(batch.taken, batch.taken - created, batch.end)
@@ -172,7 +172,7 @@ def _check_scalar(value: Any) -> None:
     if type(value) not in (str, int, float, bool, type(None)):
         raise TypeError(f"it holds something of type {type(value).__name__}")
     if type(value) is float and not isfinite(value):
-        raise ValueError(f"it holds {value}, which is no number to JSON")
+        raise ValueError(f"it contains {value}, which is not a JSON number")
 
 
 def _lines(source: BinaryIO, start: int) -> Iterator[Record]:

@@ -138,7 +138,7 @@ _MARKS = {
     "warning": "!",
     "unsupported": "!",
     "failed": "✗",
-    "not tried": "-",
+    "skipped": "-",
 }
 _PLAIN_MARKS = {"✓": "ok", "✗": "FAILED"}
 _COLOURS = {"✓": "green", "+": "cyan", "!": "yellow", "✗": "red", "-": "bright_black"}

@@ -65,7 +65,7 @@ def test_interrupted_put_is_skipped_behind_a_proxy(server: MisbehavingServer, mo
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:8080")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     [finding] = run_blocking(run_suite(store, "scratch", puts, rounds=1))
-    assert (finding.verdict, finding.detail) == (Outcome.SKIPPED, "the way to the store leads through a proxy")
+    assert (finding.verdict, finding.detail) == (Outcome.SKIPPED, "the store is reached through a proxy")
     assert damaged_puts(server.url).why_not_truncated() == ""
 
 

@@ -84,9 +84,9 @@ def test_doctor_passes_on_an_initialised_bucket_and_cleans_up(seaweedfs: Endpoin
 def test_missing_bucket_skips_all_further_checks(seaweedfs: Endpoint, name: str) -> None:
     done = doctor(name, seaweedfs.url, "--json")
     assert done.exit_code == 1
-    assert states(done) == ["ok", "ok", "failed", *["not tried"] * 6]
+    assert states(done) == ["ok", "ok", "failed", *["skipped"] * 6]
     assert found(done)["bucket"]["advice"] == f"s3dict init --bucket {name}"
-    assert found(done)["latency"]["detail"] == "not tried: bucket has to be mended first"
+    assert found(done)["latency"]["detail"] == "skipped (bucket check failed)"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_wrong_credentials_are_distinguished_without_showing_secrets(
     seaweedfs: Endpoint, variables: dict[str, str], advice: str
 ) -> None:
     done, told = (doctor(seaweedfs.bucket, seaweedfs.url, *more, **variables) for more in ((), ("--json",)))
-    assert (done.exit_code, states(told)) == (1, ["ok", "ok", "failed", *["not tried"] * 6])
+    assert (done.exit_code, states(told)) == (1, ["ok", "ok", "failed", *["skipped"] * 6])
     assert advice in found(told)["bucket"]["advice"]
     for secret in (SECRET_KEY, *variables.values()):
         assert secret not in done.stdout + told.stdout
@@ -109,7 +109,7 @@ def test_wrong_credentials_are_distinguished_without_showing_secrets(
 
 def test_missing_credentials_are_reported_first(seaweedfs: Endpoint) -> None:
     done = doctor(seaweedfs.bucket, seaweedfs.url, "--json", AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None)
-    assert (done.exit_code, states(done)) == (1, ["ok", "failed", *["not tried"] * 7])
+    assert (done.exit_code, states(done)) == (1, ["ok", "failed", *["skipped"] * 7])
     assert "AWS_PROFILE" in found(done)["credentials"]["advice"]
 
 
@@ -125,7 +125,7 @@ def test_unreachable_endpoint_is_a_finding() -> None:
     done = doctor("b", gone.url, "--json")
     assert (done.exit_code, found(done)["bucket"]["status"]) == (1, "failed")
     assert "cannot be reached" in found(done)["bucket"]["detail"]
-    assert "mend the endpoint" in found(done)["bucket"]["advice"]
+    assert "fix the endpoint" in found(done)["bucket"]["advice"]
 
 
 def test_missing_sweep_rules_are_named_and_fail(moto: Endpoint, s3: Any, name: str) -> None:
@@ -181,9 +181,9 @@ def test_credentials_that_cannot_write_fail(proxy: Proxy, s3: Any, name: str) ->
 
 def test_read_only_doctor_reports_the_recorded_capabilities(proxy: Proxy, s3: Any, name: str) -> None:
     before, after = (found_reading(proxy, name, create) for create in (False, True))
-    assert before == ("warning", "as found by whoever may write: nobody has created a dict here yet")
+    assert before == ("warning", "as recorded by a client with write access: no dict has been created here yet")
     assert after[0] == "ok"
-    assert after[1].startswith("as found by whoever may write: PUT honoured, DELETE honoured, COPY not")
+    assert after[1].startswith("as recorded by a client with write access: PUT honoured, DELETE honoured, COPY not")
 
 
 def found_reading(proxy: Proxy, name: str, create: bool) -> tuple[str, str]:

@@ -220,7 +220,7 @@ def test_bucket_of_another_account_is_a_clear_error(proxy: Proxy, name: str) -> 
     proxy.rewrite = lambda request, told: refusal(409, "BucketAlreadyExists") if request.method == "PUT" else told
     done = init(name, proxy.url)
     assert (done.exit_code, done.stdout.count("\n")) == (1, 1)
-    assert f"✗ bucket: The bucket '{name}' belongs to somebody else: names are shared by all accounts" in done.stdout
+    assert f"✗ bucket: The bucket '{name}' belongs to another account: names are shared by all accounts" in done.stdout
 
 
 def test_unreadable_bucket_is_a_clear_error(proxy: Proxy, bucket: str) -> None:
@@ -228,7 +228,7 @@ def test_unreadable_bucket_is_a_clear_error(proxy: Proxy, bucket: str) -> None:
     done = init(bucket, proxy.url)
     assert (done.exit_code, done.stdout.count("\n")) == (1, 1)
     assert "Lacking is s3:ListBucket" in done.stdout
-    assert "the bucket belongs to somebody else: choose another name" in done.stdout
+    assert "the bucket belongs to another account: choose another name" in done.stdout
 
 
 def test_concurrent_creation_of_the_bucket_succeeds(proxy: Proxy, name: str) -> None:
@@ -284,7 +284,7 @@ def test_rules_written_concurrently_are_detected(
     monkeypatch.setattr(BucketAdmin, "put_lifecycle", put_and_lose)
     done = init(bucket, moto.url)
     assert done.exit_code == 1
-    assert "✗ sweep rules: the rules read back are not those written: somebody else changed them" in done.stdout
+    assert "✗ sweep rules: the rules read back are not those written: another process changed them" in done.stdout
 
 
 def test_eventually_consistent_rules_are_awaited(proxy: Proxy, bucket: str) -> None:

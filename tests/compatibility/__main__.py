@@ -20,7 +20,7 @@ def main() -> int:
         try:
             results[name] = tried(name, full=arguments.full)
         except RuntimeError as error:
-            print(f"{name}: not tried: {error}", flush=True)
+            print(f"{name}: skipped: {error}", flush=True)
             missing[name] = str(error).partition("\n")[0]
             continue
         _tell(name, results[name], time.monotonic() - began)

@@ -56,7 +56,7 @@ class CorruptPuts(BotoStore):
         from botocore.utils import get_environ_proxies
 
         url = self._client().meta.endpoint_url
-        return "the way to the store leads through a proxy" if urlsplit(url).scheme in get_environ_proxies(url) else ""
+        return "the store is reached through a proxy" if urlsplit(url).scheme in get_environ_proxies(url) else ""
 
     async def put_truncated(self, path: str, body: bytes) -> None:
         """Sends half of the body, and then ends the connection as the sender's death would. Not through a proxy."""
@@ -115,7 +115,7 @@ def _sender(ca_bundle: str | None) -> Callable[..., None]:
             for name, value in request.headers.items():
                 connection.putheader(name, value)
             connection.endheaders(body[: len(body) // 2])
-            _end(connection.sock)
+            _half_close(connection.sock)
         finally:
             connection.close()
         raise _CutOffError
@@ -123,9 +123,9 @@ def _sender(ca_bundle: str | None) -> Callable[..., None]:
     return send_half
 
 
-def _end(sending: socket.socket) -> None:
+def _half_close(sender: socket.socket) -> None:
     """What the server does with it, it has done when it answers or hangs up."""
     with suppress(OSError):
-        sending.shutdown(socket.SHUT_WR)
-        while sending.recv(4096):
+        sender.shutdown(socket.SHUT_WR)
+        while sender.recv(4096):
             pass

@@ -25,7 +25,7 @@ MISMATCHED_ETAG = '"00000000000000000000000000000000"'
 
 
 class CorruptPuts(Protocol):
-    """Puts that no store should take. The first two tell whether it took them; the third breaks the connection, unless
+    """Puts that no store should accept. The first two return whether it did; the third breaks the connection, unless
     there is a reason why it cannot.
     """
 
@@ -111,7 +111,7 @@ class Sandbox:
 
 
 async def _accepted(store: ObjectStore, ask: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]) -> bool:
-    """A 409 says nothing about the condition, so it is asked again."""
+    """A 409 does not show whether the condition is enforced, so the request is repeated."""
     attempts = RetryState(store.retries.writes, store.runtime)
     while await attempts.next_attempt():
         answer = await ask()

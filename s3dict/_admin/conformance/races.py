@@ -25,8 +25,8 @@ def _body(contender: int, round_number: int) -> bytes:
     return bytes([contender]) * (_LARGE if round_number % 2 else _SMALL)
 
 
-async def _race(bench: Sandbox, move: Attempt) -> list[int]:
-    """The contenders that were told that they won. One that got no answer may have won, but was not told so."""
+async def _race(sandbox: Sandbox, move: Attempt) -> list[int]:
+    """The contenders whose request succeeded. One without a response may have won, but cannot know it."""
 
     async def contend(contender: int) -> tuple[int, bool]:
         try:
@@ -34,83 +34,83 @@ async def _race(bench: Sandbox, move: Attempt) -> list[int]:
         except UnavailableError:
             return contender, False
 
-    return [who async for who, won in bench.store.runtime.map(contend, range(CONTENDERS), CONTENDERS) if won]
+    return [who async for who, won in sandbox.store.runtime.map(contend, range(CONTENDERS), CONTENDERS) if won]
 
 
-async def _check_winner(bench: Sandbox, name: str, winners: Sequence[int], round_number: int) -> None:
-    expect(len(winners) <= 1, f"{len(winners)} of {CONTENDERS} at once were told that they won")
-    stored = await bench.body(name)
+async def _check_winner(sandbox: Sandbox, name: str, winners: Sequence[int], round_number: int) -> None:
+    expect(len(winners) <= 1, f"{len(winners)} of {CONTENDERS} concurrent requests succeeded")
+    stored = await sandbox.body(name)
     if winners and stored != _body(winners[0], round_number):
-        raise ConformanceError("one was told that it won, but what another wrote stands there")
+        raise ConformanceError("a successful write was overwritten by a concurrent one")
 
 
-def _summary(bench: Sandbox) -> str:
-    return f"one of {CONTENDERS} in each of {bench.rounds} rounds"
+def _summary(sandbox: Sandbox) -> str:
+    return f"one of {CONTENDERS} in each of {sandbox.rounds} rounds"
 
 
-async def _creations(bench: Sandbox) -> str:
-    for round_number in range(bench.rounds):
+async def _creations(sandbox: Sandbox) -> str:
+    for round_number in range(sandbox.rounds):
         name = f"created-{round_number}"
-        winners = await _race(bench, _putting(bench, name, round_number, None))
-        await _check_winner(bench, name, winners, round_number)
-    return _summary(bench)
+        winners = await _race(sandbox, _putting(sandbox, name, round_number, None))
+        await _check_winner(sandbox, name, winners, round_number)
+    return _summary(sandbox)
 
 
-async def _replacements(bench: Sandbox) -> str:
-    for round_number in range(bench.rounds):
-        etag = await bench.put("replaced", f"version {round_number}".encode())
-        winners = await _race(bench, _putting(bench, "replaced", round_number, etag))
-        await _check_winner(bench, "replaced", winners, round_number)
-    return _summary(bench)
+async def _replacements(sandbox: Sandbox) -> str:
+    for round_number in range(sandbox.rounds):
+        etag = await sandbox.put("replaced", f"version {round_number}".encode())
+        winners = await _race(sandbox, _putting(sandbox, "replaced", round_number, etag))
+        await _check_winner(sandbox, "replaced", winners, round_number)
+    return _summary(sandbox)
 
 
-def _putting(bench: Sandbox, name: str, round_number: int, over: str | None) -> Attempt:
-    return lambda contender: bench.put_if_match(name, _body(contender, round_number), over)
+def _putting(sandbox: Sandbox, name: str, round_number: int, over: str | None) -> Attempt:
+    return lambda contender: sandbox.put_if_match(name, _body(contender, round_number), over)
 
 
-async def _removals(bench: Sandbox) -> str:
-    for round_number in range(bench.rounds):
-        etag = await bench.put("removed", f"version {round_number}".encode())
-        winners = await _race(bench, _deleting(bench, "removed", etag))
-        expect(len(winners) <= 1, f"{len(winners)} of {CONTENDERS} at once were told that they deleted it")
-    return _summary(bench)
+async def _removals(sandbox: Sandbox) -> str:
+    for round_number in range(sandbox.rounds):
+        etag = await sandbox.put("removed", f"version {round_number}".encode())
+        winners = await _race(sandbox, _deleting(sandbox, "removed", etag))
+        expect(len(winners) <= 1, f"{len(winners)} of {CONTENDERS} concurrent deletions succeeded")
+    return _summary(sandbox)
 
 
-def _deleting(bench: Sandbox, name: str, over: str) -> Attempt:
-    return lambda _: bench.delete_if_match(name, over)
+def _deleting(sandbox: Sandbox, name: str, over: str) -> Attempt:
+    return lambda _: sandbox.delete_if_match(name, over)
 
 
-async def _replacements_and_removals(bench: Sandbox) -> str:
-    for round_number in range(bench.rounds):
-        etag = await bench.put("contended", f"version {round_number}".encode())
-        putting, deleting = _putting(bench, "contended", round_number, etag), _deleting(bench, "contended", etag)
-        winners = await _race(bench, _alternating(putting, deleting))
+async def _replacements_and_removals(sandbox: Sandbox) -> str:
+    for round_number in range(sandbox.rounds):
+        etag = await sandbox.put("contended", f"version {round_number}".encode())
+        putting, deleting = _putting(sandbox, "contended", round_number, etag), _deleting(sandbox, "contended", etag)
+        winners = await _race(sandbox, _alternating(putting, deleting))
         if winners and winners[0] % 2:
-            expect(len(winners) == 1, f"{len(winners)} of {CONTENDERS} at once were told that they won")
-            expect(await bench.body("contended") is None, "a deletion was told that it won, but the object is there")
+            expect(len(winners) == 1, f"{len(winners)} of {CONTENDERS} concurrent requests succeeded")
+            expect(await sandbox.body("contended") is None, "a deletion succeeded, but the object exists")
         else:
-            await _check_winner(bench, "contended", winners, round_number)
-    return _summary(bench)
+            await _check_winner(sandbox, "contended", winners, round_number)
+    return _summary(sandbox)
 
 
 def _alternating(even: Attempt, odd: Attempt) -> Attempt:
     return lambda contender: (odd if contender % 2 else even)(contender)
 
 
-async def _whole_objects(bench: Sandbox) -> str:
+async def _whole_objects(sandbox: Sandbox) -> str:
     """Each version is one byte, repeated: a mixture of two shows, and so does what is cut short."""
-    await bench.put("whole", _body(0, 1))
+    await sandbox.put("whole", _body(0, 1))
 
     async def write_or_read(contender: int) -> bytes | None:
         if contender < WRITERS:
-            await bench.put("whole", _body(contender, 1))
+            await sandbox.put("whole", _body(contender, 1))
             return None
-        return await bench.body("whole") or b""
+        return await sandbox.body("whole") or b""
 
-    contenders = [number for _ in repeat(None, bench.rounds) for number in range(CONTENDERS)]
-    async for body in bench.store.runtime.map(write_or_read, contenders, CONTENDERS):
+    contenders = [number for _ in repeat(None, sandbox.rounds) for number in range(CONTENDERS)]
+    async for body in sandbox.store.runtime.map(write_or_read, contenders, CONTENDERS):
         if body is not None and body not in _VERSIONS:
-            raise ConformanceError(f"a read during overwrites gave {len(body)} bytes that nobody wrote so")
+            raise ConformanceError(f"a read during overwrites returned {len(body)} bytes that no request wrote")
     return ""
 
 
@@ -130,7 +130,7 @@ FEATURES = (
     Feature(
         "race of PUT and DELETE",
         True,
-        "a pop may remove what was put meanwhile",
+        "a pop may remove what was put concurrently",
         _replacements_and_removals,
         depends_on="DELETE If-Match",
     ),

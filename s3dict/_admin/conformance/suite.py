@@ -2,7 +2,7 @@
 
 The probe (`probe.py`) asks a dozen requests, one after the other, before the first dict is made. It cannot see a store
 that checks a condition and then writes, with a gap in between that two contenders fit into. The examination races for
-that gap; it takes some three thousand requests, so it is made when somebody asks for it.
+that gap; it takes some three thousand requests, so it runs only on request.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ FEATURES = (*features.FEATURES, *contention.FEATURES)
 
 MAX_ATTEMPTS = 4
 MAX_SECONDS = 60.0
-"""A trial that took longer to fail is not tried anew."""
+"""A check that took longer to fail is not repeated."""
 MAX_PAGES = 4
-"""More than any trial leaves to clean; a store whose listings never end must not keep us."""
+"""More than any check leaves to delete; a store whose listings never end must not block the suite."""
 CONCURRENCY = 16
 
 
@@ -35,7 +35,7 @@ class Outcome(Enum):
     NO = "no"
     UNCLEAR = "unclear"
     """The store kept failing to answer."""
-    SKIPPED = "not tried"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +61,25 @@ async def run_suite(
 ) -> tuple[CheckResult, ...]:
     """Tries all features with objects under the folder `path`, and removes them.
 
-    `corrupt_puts` sends what the store's driver would not; without it, that is not tried. About 3,000 requests with the
-    usual number of rounds, a third of them for the feature "listing in pages"; `exclude` names features to leave out.
+    `corrupt_puts` sends what the store's driver would not; without it, these checks are skipped. About 3,000 requests
+    with the usual number of rounds, a third of them for the feature "listing in pages"; `exclude` names features to
+    leave out.
     Raises PermissionDeniedError when writing is not allowed, NotFoundError when there is no bucket.
     """
     found: dict[str, CheckResult] = {}
     quoted = await _detect_etag_quoting(Sandbox(store, f"{path}/quotes/", rounds, corrupt_puts, True))
     for number, feature in enumerate(FEATURES):
         if feature.name not in exclude:
-            bench = Sandbox(store, f"{path}/{number:02}/", rounds, corrupt_puts, quoted)
-            found[feature.name] = _not_tried(feature, found, corrupt_puts) or await _run_check(bench, feature)
+            sandbox = Sandbox(store, f"{path}/{number:02}/", rounds, corrupt_puts, quoted)
+            found[feature.name] = _skipped(feature, found, corrupt_puts) or await _run_check(sandbox, feature)
     return tuple(found.values())
 
 
-async def _detect_etag_quoting(bench: Sandbox) -> bool:
+async def _detect_etag_quoting(sandbox: Sandbox) -> bool:
     """Whether If-Match takes the ETag as it was given. A store that ignores it or fails needs no other spelling."""
     try:
-        etag = await bench.put("k", b"first")
-        return await bench.put_if_match("k", b"second", etag) or not await bench.put_if_match(
+        etag = await sandbox.put("k", b"first")
+        return await sandbox.put_if_match("k", b"second", etag) or not await sandbox.put_if_match(
             "k", b"second", etag.strip('"')
         )
     except (PermissionDeniedError, NotFoundError):
@@ -86,10 +87,10 @@ async def _detect_etag_quoting(bench: Sandbox) -> bool:
     except Error:
         return True
     finally:
-        await _clean_up(bench)
+        await _clean_up(sandbox)
 
 
-def _not_tried(feature: Feature, found: dict[str, CheckResult], corrupt_puts: CorruptPuts | None) -> CheckResult | None:
+def _skipped(feature: Feature, found: dict[str, CheckResult], corrupt_puts: CorruptPuts | None) -> CheckResult | None:
     if feature.needs_corrupt_puts and corrupt_puts is None:
         return CheckResult(feature, Outcome.SKIPPED, "nothing is sent here that could be damaged")
     first = found.get(feature.depends_on or "")
@@ -98,15 +99,15 @@ def _not_tried(feature: Feature, found: dict[str, CheckResult], corrupt_puts: Co
     return None
 
 
-async def _run_check(bench: Sandbox, feature: Feature) -> CheckResult:
-    """A request that fails on the way says nothing about the feature: the trial begins anew."""
-    runtime = bench.store.runtime
+async def _run_check(sandbox: Sandbox, feature: Feature) -> CheckResult:
+    """Repeat a check whose requests failed: that does not show whether the feature is supported."""
+    runtime = sandbox.store.runtime
     retry = RetryState(
-        bench.store.retries.writes, runtime, max_attempts=MAX_ATTEMPTS, deadline=runtime.monotonic() + MAX_SECONDS
+        sandbox.store.retries.writes, runtime, max_attempts=MAX_ATTEMPTS, deadline=runtime.monotonic() + MAX_SECONDS
     )
     while await retry.next_attempt():
         try:
-            return CheckResult(feature, Outcome.YES, await feature.check(bench))
+            return CheckResult(feature, Outcome.YES, await feature.check(sandbox))
         except ConformanceError as flaw:
             return CheckResult(feature, Outcome.NO, str(flaw))
         except SkippedError as obstacle:
@@ -118,16 +119,16 @@ async def _run_check(bench: Sandbox, feature: Feature) -> CheckResult:
         except Error as error:
             return CheckResult(feature, Outcome.NO, str(error))
         finally:
-            await _clean_up(bench)
+            await _clean_up(sandbox)
     return CheckResult(feature, Outcome.UNCLEAR, str(retry.last_error))
 
 
-async def _clean_up(bench: Sandbox) -> None:
+async def _clean_up(sandbox: Sandbox) -> None:
     """What cannot be removed now is swept within two days."""
     with suppress(Error):
         for _ in range(MAX_PAGES):
-            page = await bench.store.list_page(bench.path)
-            await _delete(bench.store, [line.path for line in page.objects])
+            page = await sandbox.store.list_page(sandbox.path)
+            await _delete(sandbox.store, [line.path for line in page.objects])
             if not page.is_truncated:
                 return
 
