@@ -55,7 +55,7 @@ def find_garbage(client: Client, environment_name: str | None = None) -> list[Or
 
 
 def remove_garbage(client: Client, garbage: OrphanedData) -> bool:
-    """Deletes it, after another look at whether it is still garbage; whether it was deleted.
+    """Delete it, after checking again that it is still garbage; whether it was deleted.
 
     1 request, a listing, and 1 for each thousand objects.
     """

@@ -141,7 +141,7 @@ def _to_line(key: Any, value: Any) -> bytes:
         return json.dumps({"key": key, "value": value}, ensure_ascii=False).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise SerializationError(
-            f"The entry with key {key_repr(key)} would not come back from JSON as it is: {error}. "
+            f"The entry with key {key_repr(key)} does not survive a JSON round trip: {error}. "
             "The format 'pickle' takes it (--format pickle)"
         ) from error
 

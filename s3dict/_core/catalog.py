@@ -34,7 +34,7 @@ class DictOptions:
     def verify(self, manifest: Manifest) -> None:
         """Raises InvalidError when the dict was created otherwise.
 
-        A caller who asks for `codec="json"` relies on nothing being unpickled, so a difference must be an error.
+        A caller who asks for `codec="json"` relies on nothing being unpickled, so a silent difference will not do.
         """
         if self.codec not in (None, manifest.codec):
             raise InvalidError(
@@ -82,7 +82,7 @@ async def open_or_create(
     """The dict of that name, made if it is missing. 1 request, or 3 when it has to be made."""
     loaded = None
     while loaded is None:
-        # One iteration unless other processes create and delete the dict between the two requests.
+        # Once around unless others create and delete it between our two looks.
         loaded = await _load_by_name(store, layout, environment, name)
         loaded = loaded or await create(store, layout, environment, name, options, created_by)
     options.verify(loaded.manifest)
@@ -101,8 +101,7 @@ async def open_by_id(store: ObjectStore, layout: Layout, dict_id: DictId, option
 async def revalidate(store: ObjectStore, layout: Layout, loaded: LoadedManifest) -> LoadedManifest:
     """The same dict, seen again. Raises NotFoundError when it is gone. 1 request.
 
-    A manifest never changes, so a different one with the same id was not written by s3dict: it could name a
-    codec that unpickles.
+    A manifest never changes, so another one of the same id is none of ours: it could name a codec that unpickles.
     """
     dict_id, began = loaded.manifest.dict_id, store.runtime.monotonic()
     path = layout.manifest_path(dict_id)
@@ -126,7 +125,7 @@ async def create(
     path = layout.manifest(environment, name)
     began, write_ids, if_match = store.runtime.monotonic(), WriteIds(manifest.dict_id.ulid.encode()), None
     while True:
-        # Retried also after a lost response: if the dict was deleted in between, it is created again, empty.
+        # Sent again also when it was not answered: should another have deleted the dict by then, it comes back empty.
         outcome = await conditional_put(store, path, manifest.encode(), write_ids, if_match=if_match)
         if not isinstance(outcome, Rejected):
             return LoadedManifest(manifest, outcome.etag, began)
@@ -154,11 +153,11 @@ async def list_manifests(
 async def delete(store: ObjectStore, layout: Layout, environment: str, name: str) -> bool:
     """Deletes the dict and its data; False when there is none. Deleting the manifest is the commit.
 
-    If this process dies after it, the data cannot be reached any more, and the lifecycle rules delete it.
+    If this process dies after it, the data is out of everybody's reach, and the lifecycle sweeps it.
     """
     loaded = await _load_by_name(store, layout, environment, name)
     while loaded is not None and not await _delete_manifest(store, layout, loaded):
-        # It was deleted, or deleted and created again: load it again, and delete what exists now.
+        # Somebody deleted it, or deleted it and made another: look again, and delete what is there now.
         loaded = await _load_by_name(store, layout, environment, name)
     if loaded is None:
         return False
@@ -181,10 +180,7 @@ async def delete_data(store: ObjectStore, layout: Layout, manifest: Manifest) ->
 async def ephemeral(
     store: ObjectStore, layout: Layout, options: DictOptions, created_by: str
 ) -> AsyncIterator[LoadedManifest]:
-    """A dict that lives as long as the context.
-
-    A heartbeat rewrites its manifest, so that the lifecycle rules do not delete it.
-    """
+    """A dict that lives as long as the context. Its manifest is written anew now and then, lest it be swept."""
     now = datetime.now(UTC)
     manifest = await _new_manifest(store, layout, DictId(new_ulid(now)), now, options, created_by)
     path, began, body = layout.manifest_path(manifest.dict_id), store.runtime.monotonic(), manifest.encode()
@@ -194,7 +190,7 @@ async def ephemeral(
     etag = outcome.etag
 
     async def heartbeat() -> bool:
-        # Conditional, so that a heartbeat in flight cannot bring back a dict that is being deleted.
+        # On a condition, so that a beat under way cannot bring back a dict that is being deleted.
         nonlocal etag
         answer = await store.put(path, body, if_match=manifest.capabilities.if_match(etag))
         if isinstance(answer, (PreconditionFailed, Conflict)):
@@ -241,7 +237,7 @@ async def _load_by_name(store: ObjectStore, layout: Layout, environment: str, na
 
 
 async def _delete_manifest(store: ObjectStore, layout: Layout, loaded: LoadedManifest) -> bool:
-    """Whether this dict is deleted now; False when its manifest has changed since."""
+    """Whether that very dict is deleted now; False when its manifest has changed since."""
     manifest = loaded.manifest
     path, if_match = layout.manifest_path(manifest.dict_id), manifest.capabilities.if_match(loaded.etag)
     if not manifest.capabilities.conditional_delete:
@@ -252,7 +248,7 @@ async def _delete_manifest(store: ObjectStore, layout: Layout, loaded: LoadedMan
         return not isinstance(outcome, Rejected)
     removal = await conditional_delete(store, path, if_match)
     if removal is DeleteOutcome.UNKNOWN:
-        # Whichever process deleted the manifest, this dict's data has to be deleted.
+        # Whoever deleted it, it is this dict's data that has to go.
         remaining = await load(store, path)
         return remaining is None or remaining.manifest.dict_id != manifest.dict_id
     return removal is DeleteOutcome.APPLIED

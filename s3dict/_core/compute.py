@@ -14,7 +14,7 @@ from .entry_codec import key_repr
 from .locks import HeldLock, LockTarget, check_lease, check_not_reentrant, renewing, try_acquire
 
 MISSING: Any = object()
-"""The default that was not passed."""
+"""Stands for a default that was not passed."""
 
 
 async def set_default(entries: Entries, key: Any, value: Any) -> Any:
@@ -30,10 +30,9 @@ async def set_default(entries: Entries, key: Any, value: Any) -> Any:
 
 
 async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], default: Any) -> Any:
-    """Put the result of `function` for the value; repeat both after a concurrent change. 2 requests without one.
+    """Puts what `function` makes of the value; repeats it when another was faster. 2 requests when nobody was.
 
-    Raises KeyError when there is no entry and `default` is MISSING, ConflictError when concurrent
-    writers won every time.
+    Raises KeyError when there is no entry and `default` is MISSING, ConflictError when others were always faster.
     """
     live = await entries.read_for_update(key)
     attempts = cas_attempts(entries.store)
@@ -70,7 +69,7 @@ async def get_or_compute(
 ) -> Any:
     """The value that is there, or what `function` gives, which one of all callers calls. 1 request when it is there.
 
-    The caller that computes holds a lock; the others poll. If it dies, its lease ends and another
+    The caller that computes holds a lock; the others look again and again. If it dies, its lease ends and another
     computes; if the function raises, its caller gets the exception and another tries.
     """
     check_lease(lease)
@@ -105,7 +104,7 @@ async def _compute(entries: Entries, key: Any, function: Callable[[], Any]) -> A
     live = await entries.read(key)
     if live is not None:
         return live.value
-    # Created, not put: if the lease has expired since, all callers still get the value that was stored first.
+    # Created, not put: should our lease have run out meanwhile, all callers still get the value that was first.
     value = await _result(function)
     try:
         return value if await entries.create(key, value) else await set_default(entries, key, value)

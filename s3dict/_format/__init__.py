@@ -1,1 +1,1 @@
-"""What lies in the bucket: pure functions between Python values and bytes, no I/O."""
+"""What is stored in the bucket: pure functions between Python values and bytes, no I/O."""

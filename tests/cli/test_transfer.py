@@ -163,7 +163,7 @@ def test_value_nested_too_deep_for_json_is_rejected() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
-    with pytest.raises(SerializationError, match="would not come back"):
+    with pytest.raises(SerializationError, match="does not survive"):
         list(write_records([("k", nested)], io.BytesIO(), Format.JSONL))
 
 

@@ -53,7 +53,7 @@ def expect(holds: bool, otherwise: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A place of its own for one trial: all its objects lie under `path`, which ends with a slash."""
+    """A place of its own for one trial: all its objects are stored under `path`, which ends with a slash."""
 
     store: ObjectStore
     path: str

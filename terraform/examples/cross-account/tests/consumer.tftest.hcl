@@ -39,6 +39,6 @@ run "bucket_and_role_allow_the_same" {
     condition = toset(["arn:aws:iam::444455556666:role/s3dict-consumer"]) == toset([
       for statement in jsondecode(module.s3dict.bucket_policy).Statement : statement.Principal.AWS if statement.Effect == "Allow"
     ])
-    error_message = "The bucket policy allows one role and nobody else."
+    error_message = "The bucket policy allows one role only."
   }
 }

@@ -11,6 +11,6 @@ visits: Dict[str, int] = Dict.from_name("visits", create_if_missing=True)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Counts a visit of ``event["page"]``, and tells how many there have been."""
+    """Counts a visit of ``event["page"]``, and return how many there have been."""
     page = event.get("page", "home")
     return {"page": page, "visits": visits.modify(page, lambda count: count + 1, default=0)}
