@@ -34,8 +34,8 @@ class OrphanedData:
 def find_garbage(client: Client, environment_name: str | None = None) -> list[OrphanedData]:
     """What interrupted deletes and dead ephemeral dicts left under the client's prefix, oldest dict first.
 
-    The lifecycle rules delete most of it in time, but not the data of dicts with ``ttl=None``. Entries
-    that are over, and locks, are not garbage while their dict exists. An ephemeral dict whose process died is garbage
+    The lifecycle rules delete most of it in time, but not the data of dicts with ``ttl=None``.
+    Expired entries, and locks, are not garbage while their dict exists. An ephemeral dict whose process died is garbage
     as soon as the lifecycle has swept its manifest, two days after its last heartbeat.
 
     7 requests, up to 1 for each thousand objects or each dict, whichever are fewer, 1 for each dict, and a listing of
