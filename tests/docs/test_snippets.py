@@ -26,7 +26,7 @@ import pytest
 import s3dict
 
 from ..support.modes import Endpoint
-from .pages import PAGES, README, ROOT, Snippet, snippets
+from .pages import GUIDE, PAGES, README, ROOT, Snippet, snippets
 
 SHOWS, RAISES = "# -> ", "# raises "
 OMITTED_IMPORT = "from s3dict import Client, Dict"
@@ -117,6 +117,20 @@ def test_tests_that_snippets_define_pass(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_commands_of_the_guide_succeed(seaweedfs: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that name a bucket of the reader's are left out."""
+    monkeypatch.setenv("S3DICT_BUCKET", seaweedfs.bucket)
+    monkeypatch.setenv("S3DICT_ENDPOINT_URL", seaweedfs.url)
+    monkeypatch.setenv("S3DICT_PREFIX", f"commands-{os.getpid()}")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    found = snippets((GUIDE / "command-line.md").read_text(encoding="utf-8"), "sh")
+    commands = [snippet.code for snippet in found if "--bucket" not in snippet.code]
+    script = "\n".join(("set -euo pipefail", *commands))
+    ran = subprocess.run(["bash", "-xc", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert {"3", "2", "mine", "me"} <= set(ran.stdout.split())
 
 
 @pytest.mark.parametrize(
