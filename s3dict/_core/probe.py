@@ -23,7 +23,9 @@ MAX_PROBES = 4
 
 
 async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
-    """What `store.json` says, after probing the store if nobody has yet. 1 request, and a dozen for the first.
+    """Return the contents of `store.json`, after probing the store if it is missing.
+
+    Requests: 1, and a dozen if it is missing.
 
     Raises UnsupportedStoreError for a store without conditional PUTs.
     """
@@ -41,8 +43,8 @@ async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
 async def probe(store: ObjectStore, path: str) -> Capabilities:
     """Probes with objects whose paths begin with `path`, and removes them afterwards.
 
-    A request that fails on the way says nothing about what the store honours, and to send it again could be refused by
-    its own success: so the probe begins anew, with another object.
+    A request that fails does not show what the store supports, and its retry could fail because it succeeded: the probe
+    starts again with another object.
     """
     retry = RetryState(store.retries.writes, store.runtime, max_attempts=MAX_PROBES)
     while await retry.next_attempt():
@@ -77,7 +79,7 @@ async def _check_creation(store: ObjectStore, path: str) -> None:
     if await _put(store, path, over=None):
         raise UnsupportedStoreError(
             "The store answered 200 to 'PUT If-None-Match: *' for an object that exists. It ignores the condition, so "
-            "two processes that race would both be told that they won; use a store with conditional writes"
+            "two concurrent writers would both succeed; use a store with conditional writes"
         )
 
 
@@ -131,7 +133,7 @@ async def _supports_conditional_delete(store: ObjectStore, path: str, right: str
 
 def _refused(answer: PutResult | DeleteResult | Refusal) -> bool:
     if isinstance(answer, Conflict):
-        raise UnavailableError("The store answered 409, which says nothing about the condition")
+        raise UnavailableError("The store responded with 409, which does not show whether it enforces the condition")
     return isinstance(answer, (PreconditionFailed, Conflict))
 
 
@@ -147,4 +149,6 @@ async def _put(store: ObjectStore, path: str, *, over: str | None) -> bool:
         answer = await store.put(path, b"s3dict probes", if_match=over, if_none_match=over is None)
         if isinstance(answer, (PutResult, PreconditionFailed)):
             return isinstance(answer, PutResult)
-    raise UnsupportedStoreError("The store answers 409 to every conditional PUT, though nobody else writes the object")
+    raise UnsupportedStoreError(
+        "The store answers 409 to every conditional PUT, although there is no concurrent writer"
+    )

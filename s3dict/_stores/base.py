@@ -201,8 +201,8 @@ class MonotonicClock:
     """A clock that never goes back and includes the time for which this machine was stopped.
 
     The system's monotonic clock may stand still while a virtual machine is suspended, or is a snapshot that is restored
-    much later (AWS Lambda SnapStart); the wall clock does not. So whatever the wall clock gains counts as passed. If
-    somebody has set it forward, readings look older than they are: manifests are looked up again, and a lock may count
+    much later (AWS Lambda SnapStart); the wall clock does not. So whatever the wall clock gains counts as passed. If it
+    was set forward, readings look older than they are: manifests are looked up again, and a lock may count
     as lost that was not. That errs on the safe side; the reverse would have two holders of one lock.
 
     Args:
@@ -267,7 +267,7 @@ class Runtime(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; less where the caller of a `shielded` section is interrupted meanwhile."""
+        """Wait; less if the caller of a `shielded` section is interrupted while it waits."""
         ...
 
     def map(self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int) -> AsyncGenerator[R, None]:

@@ -154,12 +154,12 @@ def check_dict(client: Client, name: str) -> Iterator[str]:
         yield f"{name} is not usable: {error!r}"
 
 
-def check_locks(d: Dict[Any, Any], patience: float = _MUST_BE_FREE_SECONDS) -> list[str]:
+def check_locks(d: Dict[Any, Any], timeout: float = _MUST_BE_FREE_SECONDS) -> list[str]:
     """Each lock is free as soon as its lease is over."""
 
     def take(number: int) -> str | None:
         try:
-            with d.lock(f"lock {number}", lease=LEASE, timeout=patience):
+            with d.lock(f"lock {number}", lease=LEASE, timeout=timeout):
                 return None
         except LockTimeoutError as error:
             return f"stuck: {error}"

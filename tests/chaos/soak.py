@@ -200,7 +200,7 @@ def _serve(number: int, load: Load, environment: dict[str, str], to_parent: Conn
     client = Client(**load.where, driver=("obstore", "boto3")[number % 2], timeout=timedelta(minutes=2))
     soaked = Soaked(Dict.from_name("soaked", create_if_missing=True, client=client), load)
     asyncio.run(soaked.run())
-    to_parent.send(Told(soaked.samples, soaked.before, soaked.settle(), soaked.errors, soaked.failed))
+    to_parent.send(Report(soaked.samples, soaked.before, soaked.settle(), soaked.errors, soaked.failed))
 
 
 def soak(lab: Lab, *, processes: int = PROCESSES, tasks: int = TASKS, leak: str | None = None) -> Result:
@@ -208,16 +208,16 @@ def soak(lab: Lab, *, processes: int = PROCESSES, tasks: int = TASKS, leak: str 
     began = time.monotonic()
     with lab.store() as place:
         where = {"bucket": place.bucket, "prefix": place.prefix, "endpoint_url": place.endpoint_url}
-        told = _run(Load(where, lab.seconds, tasks, leak), processes)
-    _keep(lab, told)
-    violations = [f"process {n}: {said}" for n, each in enumerate(told) for said in each.violations()]
-    operations = sum(each.after.operations for each in told)
-    noted = f"{processes} processes of {tasks} tasks: {_summary(told)}"
+        reports = _run(Load(where, lab.seconds, tasks, leak), processes)
+    _keep(lab, reports)
+    violations = [f"process {n}: {said}" for n, each in enumerate(reports) for said in each.violations()]
+    operations = sum(each.after.operations for each in reports)
+    noted = f"{processes} processes of {tasks} tasks: {_summary(reports)}"
     return Result("mixed load", "SeaweedFS", time.monotonic() - began, operations, {}, tuple(violations), noted)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Report:
     """What came of one process."""
 
     samples: list[Sample]
@@ -230,7 +230,7 @@ class Told:
         return [*growth(self.samples), *remnants(self.before, self.after), *self.errors[:5]]
 
 
-def _run(load: Load, processes: int) -> list[Told]:
+def _run(load: Load, processes: int) -> list[Report]:
     context = multiprocessing.get_context("spawn")
     environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     crew: list[tuple[Any, Connection]] = []
@@ -240,17 +240,17 @@ def _run(load: Load, processes: int) -> list[Told]:
         process.start()
         theirs.close()
         crew.append((process, ours))
-    told: list[Told] = [ours.recv() for _, ours in crew]
+    reports: list[Report] = [ours.recv() for _, ours in crew]
     for process, ours in crew:
         ours.close()
         process.join()
         process.close()
-    return told
+    return reports
 
 
-def _keep(lab: Lab, told: Sequence[Told]) -> None:
+def _keep(lab: Lab, reports: Sequence[Report]) -> None:
     """All samples, for whoever wants to draw them."""
-    lines = [{"process": n, **asdict(sample)} for n, each in enumerate(told) for sample in each.samples]
+    lines = [{"process": n, **asdict(sample)} for n, each in enumerate(reports) for sample in each.samples]
     (lab.directory / "soak.json").write_text(json.dumps(lines))
 
 
@@ -273,16 +273,16 @@ def _change(samples: Sequence[Sample], name: str) -> tuple[float, float]:
     return mean(getattr(each, name) for each in settled[:third]), mean(getattr(each, name) for each in settled[-third:])
 
 
-def _summary(told: Sequence[Told]) -> str:
+def _summary(reports: Sequence[Report]) -> str:
     """The means of a process, and what it had beside its first call when all was over."""
-    changes = {name: [_change(each.samples, name) for each in told] for name in MAY_GROW}
+    changes = {name: [_change(each.samples, name) for each in reports] for name in MAY_GROW}
     means = {name: [mean(part) for part in zip(*pairs, strict=True)] for name, pairs in changes.items()}
     under_load = ", ".join(f"{name} {was:.0f} → {became:.0f}" for name, (was, became) in means.items())
     left = ", ".join(
-        f"{max(getattr(each.after, name) - getattr(each.before, name) for each in told):+d} {name}"
+        f"{max(getattr(each.after, name) - getattr(each.before, name) for each in reports):+d} {name}"
         for name in ("tasks", "sockets")
     )
-    failed = sum(each.failed for each in told)
+    failed = sum(each.failed for each in reports)
     return f"{under_load} (memory in MiB; the first third → the last); afterwards {left}; {failed} calls given up"
 
 

@@ -108,7 +108,7 @@ async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
 async def _wait_through_cancellation(
     tasks: Collection[asyncio.Task[Any]], interruption: asyncio.Event | None = None
 ) -> None:
-    """Wait until all tasks are done, also when this one is cancelled meanwhile: that is raised afterwards.
+    """Wait until all tasks are done, also when this one is cancelled while it waits: that is raised afterwards.
 
     Args:
         tasks: What to wait for.
@@ -126,13 +126,13 @@ async def _wait_through_cancellation(
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait(tasks)
         for task in tasks:
-            # Taken note of: asyncio reports exceptions that nobody has looked at.
+            # Retrieved, because asyncio reports exceptions that were never retrieved.
             _ = task.cancelled() or task.exception()
         raise
 
 
 def _shield_from_anyio() -> AbstractContextManager[object]:
-    """Keep anyio's cancel scopes from cancelling the wait again and again: they do so in each cycle of the loop."""
+    """Keep anyio's cancel scopes from cancelling the wait in each cycle of the loop."""
     anyio = sys.modules.get("anyio")
     scope: AbstractContextManager[object] = nullcontext() if anyio is None else anyio.CancelScope(shield=True)
     return scope

@@ -148,7 +148,7 @@ _this_thread = _ThisThread()
 
 
 def _wait_through_interruptions(wait: Callable[[], object], interruption: threading.Event | None = None) -> None:
-    """Call `wait` until it returns; raise what a signal handler raised meanwhile afterwards.
+    """Call `wait` until it returns; afterwards raise what a signal handler raised.
 
     Args:
         wait: Returns once what is waited for has happened, and may be called again after that.
