@@ -121,7 +121,7 @@ def test_torn_or_unusable_dict_is_reported(d: Dict[Any, Any], client: Client) ->
 
 
 def test_leftover_lock_is_reported(d: Dict[Any, Any]) -> None:
-    assert check_locks(d, patience=0) == []
+    assert check_locks(d, timeout=0) == []
     with d.lock("lock 1"):
         [said] = check_locks(d, timeout=0)
     assert "The lock 'lock 1' of Dict 'd'" in said

@@ -154,7 +154,7 @@ def test_value_without_json_round_trip_is_rejected(d: Dict[Any, Any], file: Path
     d[key] = value
     done = answer("export", "d", str(file))
     assert (done.exit_code, type(done.error)) == (1, SerializationError)
-    assert f"The entry with key {key!r} would not come back from JSON" in str(done.error)
+    assert f"The entry with key {key!r} does not survive a JSON round trip" in str(done.error)
     assert "--format pickle" in str(done.error)
     assert os.listdir(file.parent) == []
 
