@@ -28,7 +28,7 @@ from ._core.catalog import (
 )
 from ._core.entries import Entries, Version
 from ._core.entry_codec import EntryCodec, key_repr
-from ._core.expiry import Expiry
+from ._core.expiry import Expiry, Ttl
 from ._format.entry import EntrySigner
 from ._format.keys import KeyCodec
 from ._format.layout import DictId, validate_name, validate_ttl
@@ -74,13 +74,15 @@ class Entry(Generic[K, V]):
     """An entry as `Dict.entry` saw it.
 
     ``version`` is opaque, and changes with every write of the entry. ``last_modified`` is when it was last written, or
-    kept alive by an earlier read.
+    renewed by an earlier read. ``expires_at`` is the end of its own ttl; None when it has none, and expires by the
+    dict's ttl alone.
     """
 
     key: K
     value: V
     version: str
     last_modified: datetime
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +276,7 @@ class Dict(Generic[K, V]):
 
     @method
     async def contains(self, key: K) -> bool:
-        """Whether the key is there. 1 request, which carries no value."""
+        """Return whether the key exists. 1 request, of the first bytes of the entry."""
         return await (await self._open(key)).contains(key)
 
     @method
@@ -288,7 +290,9 @@ class Dict(Generic[K, V]):
     async def entry(self, key: K) -> Entry[K, V] | None:
         """The entry with its version, for `put` with `if_version`; None when the key is missing. 1 request."""
         live = await (await self._open(key)).read(key)
-        return None if live is None else Entry(key, live.value, str(live.version), live.last_modified)
+        if live is None:
+            return None
+        return Entry(key, live.value, str(live.version), live.last_modified, live.expires_at)
 
     @method
     async def get_many(self, keys: Iterable[K]) -> dict[K, V]:
@@ -303,7 +307,15 @@ class Dict(Generic[K, V]):
         return await read_many(await self._open(*keys), keys)
 
     @method
-    async def put(self, key: K, value: V, *, skip_if_exists: bool = False, if_version: str | None = None) -> bool:
+    async def put(
+        self,
+        key: K,
+        value: V,
+        *,
+        skip_if_exists: bool = False,
+        if_version: str | None = None,
+        ttl: Ttl | None = None,
+    ) -> bool:
         """Puts the value. 1 request; with a condition 1 when it holds, 2 when it does not.
 
         A put without a condition may be sent again when its answer is lost, and then take effect twice while the call
@@ -313,37 +325,52 @@ class Dict(Generic[K, V]):
             skip_if_exists: Put it only if the key is not there. Of any number of racing callers one wins.
             if_version: Put it only over the entry of this version, which `entry` gave (compare-and-set), however old
                 that is by now.
+            ttl: Seconds or timedelta after which the entry expires, read or not: at most the dict's ttl. None is an
+                entry that expires by the dict's ttl alone, also where it replaces one with a ttl.
 
         Returns:
             Whether it was put: always True without a condition.
 
         Raises:
+            InvalidError: no valid ttl.
             SerializationError, RequestSizeError: nothing was sent.
             UncertainOutcomeError: with a condition, an answer was lost and nothing can tell whether it was put.
         """
         entries = await self._open(key)
+        expiry = entries.expiry.of_entry(ttl)
         if if_version is not None:
             if skip_if_exists:
                 raise InvalidError("skip_if_exists and if_version exclude each other: a version is that of an entry")
-            return await entries.replace(key, value, Version.parse(if_version))
+            return await entries.replace(key, value, Version.parse(if_version), expiry)
         if skip_if_exists:
-            return await entries.create(key, value)
-        await entries.put(entries.codec.keys.encode(key), key, value)
+            return await entries.create(key, value, expiry)
+        await entries.put(entries.codec.keys.encode(key), key, value, expiry)
         return True
 
     @method
-    async def setdefault(self, key: K, value: V) -> V:
+    async def setdefault(self, key: K, value: V, *, ttl: Ttl | None = None) -> V:
         """The value of the key; where there is none, `value`, after putting it. Of racing callers one puts.
 
         1 request when the key is there, 2 when it is not.
+
+        Args:
+            ttl: As of `put`, for the value that is put; an existing entry keeps its own.
         """
         from ._core.compute import set_default
 
-        chosen: V = await set_default(await self._open(key), key, value)
+        entries = await self._open(key)
+        chosen: V = await set_default(entries, key, value, entries.expiry.of_entry(ttl))
         return chosen
 
     @method
-    async def modify(self, key: K, function: Callable[[V], V | Awaitable[V]], default: V = _UNSET) -> V:
+    async def modify(
+        self,
+        key: K,
+        function: Callable[[V], V | Awaitable[V]],
+        default: V = _UNSET,
+        *,
+        ttl: Ttl | None = _UNSET,
+    ) -> V:
         """Puts what `function` makes of the value, atomically, and gives it. 2 requests when nobody interferes.
 
         When another changes the entry meanwhile, the function is called again with what is there then; so it must have
@@ -351,20 +378,38 @@ class Dict(Generic[K, V]):
 
         Args:
             default: What the function gets when the key is missing.
+            ttl: As of `put`, counted from this write. Left out, an entry keeps the time at which it expires, and a new
+                one has none; None removes it.
 
         Raises:
             KeyError: the key is missing, and no default was passed.
+            InvalidError: no valid ttl.
             ConflictError: others kept changing the entry.
             UncertainOutcomeError: an answer was lost and nothing can tell whether the new value was put.
         """
         from ._core.compute import MISSING, modify
 
-        given = MISSING if default is _UNSET else default
-        value: V = await modify(await self._open(key), key, function, given)
+        entries = await self._open(key)
+        keep_expiry = ttl is _UNSET
+        value: V = await modify(
+            entries,
+            key,
+            function,
+            MISSING if default is _UNSET else default,
+            expiry=None if keep_expiry else entries.expiry.of_entry(ttl),
+            keep_expiry=keep_expiry,
+        )
         return value
 
     @method
-    async def get_or_compute(self, key: K, function: Callable[[], V | Awaitable[V]], lease: float = DEFAULT_LEASE) -> V:
+    async def get_or_compute(
+        self,
+        key: K,
+        function: Callable[[], V | Awaitable[V]],
+        lease: float = DEFAULT_LEASE,
+        *,
+        ttl: Ttl | None = None,
+    ) -> V:
         """The value of the key; where there is none, what `function` gives, after putting it.
 
         Of all callers in all processes one calls the function, and the others wait for its value. If the process that
@@ -375,14 +420,16 @@ class Dict(Generic[K, V]):
         Args:
             function: Without arguments; with ``.aio`` it may be a coroutine function.
             lease: Seconds after which a caller that has stopped answering is given up: 2 or more.
+            ttl: As of `put`, for the computed value, from when it is stored.
         """
         from ._core.compute import get_or_compute
 
         entries = await self._open(key)
+        expiry = entries.expiry.of_entry(ttl)
         place = self._lock_target(
             entries, "compute", entries.codec.keys.encode(key).data, f"The computation of {key_repr(key)}"
         )
-        value: V = await get_or_compute(entries, place, key, function, lease)
+        value: V = await get_or_compute(entries, place, key, function, lease, expiry)
         return value
 
     @method
@@ -398,18 +445,57 @@ class Dict(Generic[K, V]):
             Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
                 be repeated.
         """
+        await self._put_all(other, kwargs, None)
+
+    @method
+    async def put_many(
+        self, pairs: Mapping[K, V] | Iterable[tuple[K, V]] | Dict[K, V], *, ttl: Ttl | None = None
+    ) -> None:
+        """Put all pairs of a mapping, of a Dict, or of an iterable of pairs of any length, as `update` does.
+
+        n requests, up to the client's ``concurrency`` at a time.
+
+        Args:
+            ttl: As of `put`, for each of the entries.
+
+        Raises:
+            InvalidError: no valid ttl; nothing was put.
+            Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
+                be repeated.
+        """
+        await self._put_all(pairs, {}, ttl)
+
+    async def _put_all(self, source: Any, more: Mapping[str, Any], ttl: Ttl | None) -> None:
         from ._core.bulk import batched, pairs_of, write_many
         from ._core.iteration import iterate_items
 
         entries = await self._open()
-        source: Any = other
-        if self._aio and isinstance(other, Dict):
+        expiry = entries.expiry.of_entry(ttl)
+        if self._aio and isinstance(source, Dict):
             # An event loop must not wait for the blocking iterator, and `write_many` takes no other.
-            async with aclosing(iterate_items(await other._async_view._open())) as items:
+            async with aclosing(iterate_items(await source._async_view._open())) as items:
                 async for batch in batched(items):
-                    await write_many(entries, batch)
+                    await write_many(entries, batch, expiry)
             source = None
-        await write_many(entries, pairs_of(source, kwargs))
+        await write_many(entries, pairs_of(source, more), expiry)
+
+    @method
+    async def touch(self, key: K, ttl: Ttl | None) -> bool:
+        """Give the entry another ttl, counted from now; return whether the key exists.
+
+        The entry is written again, whole, and has another version. Its value need not be readable here. Requests: 2, or
+        1 when the key is missing.
+
+        Args:
+            ttl: As of `put`; None removes the entry's own ttl.
+
+        Raises:
+            InvalidError: no valid ttl.
+            ConflictError: other clients kept changing the entry.
+            UncertainOutcomeError: a response was lost, and whether the entry was written is unknown.
+        """
+        entries = await self._open(key)
+        return await entries.touch(key, entries.expiry.of_entry(ttl))
 
     @pop_method
     async def pop(self, key: K, default: Any = _UNSET) -> V:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from ._config import DEFAULT_LEASE
+from ._core.expiry import Ttl
 from ._dict import Dict
 from .errors import InvalidError
 
@@ -15,7 +16,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def memoize(d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def memoize(
+    d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE, ttl: Ttl | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Keeps a function's results in `d`: of all callers in all processes with equal arguments one computes.
 
     ::
@@ -34,6 +37,8 @@ def memoize(d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE) -> Callable[[Cal
         d: Where the results are kept; several functions may share it.
         lease: Seconds after which a caller that has died is replaced: see `Dict.get_or_compute`, which also says how
             many requests a call makes.
+        ttl: Seconds or timedelta for which a result is kept, however often it is asked for: at most the dict's ttl.
+            None keeps it for the dict's ttl after it was last asked for.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -48,12 +53,12 @@ def memoize(d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE) -> Callable[[Cal
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            result: R = d.get_or_compute(key(*args, **kwargs), lambda: function(*args, **kwargs), lease)
+            result: R = d.get_or_compute(key(*args, **kwargs), lambda: function(*args, **kwargs), lease, ttl=ttl)
             return result
 
         @functools.wraps(function)
         async def call_aio(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return await d.get_or_compute.aio(key(*args, **kwargs), lambda: function(*args, **kwargs), lease)
+            return await d.get_or_compute.aio(key(*args, **kwargs), lambda: function(*args, **kwargs), lease, ttl=ttl)
 
         wrapper: Any = call_aio if inspect.iscoroutinefunction(function) else call
         wrapper.key = key

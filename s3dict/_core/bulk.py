@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, TypeVar
 
+from .._format.entry import EntryExpiry
 from .._format.keys import EncodedKey
 from ..errors import Error, UncertainOutcomeError
 from .entries import Entries, LiveEntry
@@ -35,7 +36,7 @@ class _Outcome:
     failure: Exception | None = None
 
 
-async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> None:
+async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]], expiry: EntryExpiry | None = None) -> None:
     """Put all pairs, `concurrency` at a time; of several with equal keys the last one counts. Requests: 1 each."""
     in_flight: set[bytes] = set()
     deferred: dict[bytes, _EncodedPair] = {}
@@ -53,7 +54,7 @@ async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> None
 
     async def put(pair: _EncodedPair) -> _Outcome:
         try:
-            await entries.put(pair.encoded, pair.key, pair.value)
+            await entries.put(pair.encoded, pair.key, pair.value, expiry)
         except Exception as error:
             return _Outcome(pair.key, failure=error)
         finally:

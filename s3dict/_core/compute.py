@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .._format.entry import EntryExpiry
 from .._retry import UNLIMITED, RetryState
 from ..errors import ConflictError, LockLostError, UncertainOutcomeError
 from .conditional import Applied, cas_attempts
@@ -17,19 +18,27 @@ MISSING: Any = object()
 """Stands for a default that was not passed."""
 
 
-async def set_default(entries: Entries, key: Any, value: Any) -> Any:
+async def set_default(entries: Entries, key: Any, value: Any, expiry: EntryExpiry | None = None) -> Any:
     """The value that is there, or `value` after putting it there. 1 request when there is one, 2 when there is none."""
     attempts = cas_attempts(entries.store)
     while await attempts.next_attempt():
         live = await entries.read(key)
         if live is not None:
             return live.value
-        if await entries.create(key, value):
+        if await entries.create(key, value, expiry):
             return value
     raise ConflictError(f"{entries.label}: {key_repr(key)} kept appearing and vanishing")
 
 
-async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], default: Any) -> Any:
+async def modify(
+    entries: Entries,
+    key: Any,
+    function: Callable[[Any], Any],
+    default: Any,
+    *,
+    expiry: EntryExpiry | None = None,
+    keep_expiry: bool = True,
+) -> Any:
     """Puts what `function` makes of the value; repeats it when another was faster. 2 requests when nobody was.
 
     Raises KeyError when there is no entry and `default` is MISSING, ConflictError when others were always faster.
@@ -40,7 +49,8 @@ async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], def
         if live is None and default is MISSING:
             raise KeyError(f"{key_repr(key)} not in {entries.label}")
         value = await _result(function, default if live is None else live.value)
-        put, live = await _compare_and_set(entries, key, value, live)
+        kept = None if live is None else live.expiry
+        put, live = await _compare_and_set(entries, key, value, live, kept if keep_expiry else expiry)
         if put:
             return value
     raise ConflictError(
@@ -49,13 +59,13 @@ async def modify(entries: Entries, key: Any, function: Callable[[Any], Any], def
 
 
 async def _compare_and_set(
-    entries: Entries, key: Any, value: Any, live: LiveEntry | None
+    entries: Entries, key: Any, value: Any, live: LiveEntry | None, expiry: EntryExpiry | None
 ) -> tuple[bool, LiveEntry | None]:
     """Whether the value was put in the place of `live`, and what is there if it was not."""
     if live is None:
-        created = await entries.create(key, value)
+        created = await entries.create(key, value, expiry)
         return created, None if created else await entries.read_for_update(key)
-    outcome = await entries.compare_and_set(key, value, live.version)
+    outcome = await entries.compare_and_set(key, value, live.version, expiry)
     if isinstance(outcome, Applied):
         return True, None
     with entries.error_context(key):
@@ -65,7 +75,12 @@ async def _compare_and_set(
 
 
 async def get_or_compute(
-    entries: Entries, lock_target: LockTarget, key: Any, function: Callable[[], Any], lease: float
+    entries: Entries,
+    lock_target: LockTarget,
+    key: Any,
+    function: Callable[[], Any],
+    lease: float,
+    expiry: EntryExpiry | None = None,
 ) -> Any:
     """The value that is there, or what `function` gives, which one of all callers calls. 1 request when it is there.
 
@@ -81,17 +96,23 @@ async def get_or_compute(
             return live.value
         held = await try_acquire(lock_target, lease)
         if held is not None:
-            return await _compute_locked(entries, lock_target, held, key, function, lease)
+            return await _compute_locked(entries, lock_target, held, key, function, lease, expiry)
     raise AssertionError("unreachable: the attempts are not limited")
 
 
 async def _compute_locked(
-    entries: Entries, lock_target: LockTarget, held: HeldLock, key: Any, function: Callable[[], Any], lease: float
+    entries: Entries,
+    lock_target: LockTarget,
+    held: HeldLock,
+    key: Any,
+    function: Callable[[], Any],
+    lease: float,
+    expiry: EntryExpiry | None,
 ) -> Any:
     value = MISSING
     try:
         async with renewing(lock_target, held, lease):
-            value = await _compute(entries, key, function)
+            value = await _compute(entries, key, function, expiry)
     except LockLostError:
         # The function took longer than the lease, or held up the heartbeat. Its value is there all the same.
         if value is MISSING:
@@ -99,7 +120,7 @@ async def _compute_locked(
     return value
 
 
-async def _compute(entries: Entries, key: Any, function: Callable[[], Any]) -> Any:
+async def _compute(entries: Entries, key: Any, function: Callable[[], Any], expiry: EntryExpiry | None) -> Any:
     # Another may have finished between our look and our lock.
     live = await entries.read(key)
     if live is not None:
@@ -107,7 +128,9 @@ async def _compute(entries: Entries, key: Any, function: Callable[[], Any]) -> A
     # Created, not put: should our lease have run out meanwhile, all callers still get the value that was first.
     value = await _result(function)
     try:
-        return value if await entries.create(key, value) else await set_default(entries, key, value)
+        if await entries.create(key, value, expiry):
+            return value
+        return await set_default(entries, key, value, expiry)
     except UncertainOutcomeError:
         # Whether it was kept or not, it is what was asked for; if not, the next caller computes it again.
         live = await entries.read(key)

@@ -13,7 +13,14 @@ from datetime import datetime
 from typing import Any
 
 from .._format.capabilities import Capabilities
-from .._format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, WRITE_ID_BYTES, EntryBody, pack_tombstone, read_prelude
+from .._format.entry import (
+    MAX_PRELUDE_BYTES,
+    WRITE_ID_BYTES,
+    EntryBody,
+    EntryExpiry,
+    pack_tombstone,
+    read_prelude,
+)
 from .._format.keys import EncodedKey
 from .._format.layout import DataPaths
 from .._retry import RetryState
@@ -64,11 +71,19 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class LiveEntry:
-    """An entry that exists and has not expired."""
+    """An entry that exists and has not expired.
+
+    `expiry` is its own, as a deadline.
+    """
 
     value: Any
     version: Version
     last_modified: datetime
+    expiry: EntryExpiry | None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        return None if self.expiry is None else self.expiry.deadline(self.last_modified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +120,7 @@ class Entries:
                 return None
             # Before the value is made: the arrays of a large one use these very bytes, and its class may change them.
             etag = await self.expiry.renew_if_due(path, found, started_at)
-            value = self.codec.deserialize(body, key)
-            return LiveEntry(value, Version(body.write_id, etag), found.last_modified)
+            return self._live(body, found, etag, key)
 
     async def read_for_update(self, key: Any) -> LiveEntry | None:
         """Return the live entry to a caller that is about to overwrite it, so without renewing it. Requests: 1."""
@@ -116,16 +130,16 @@ class Entries:
             return None if found is None else self.decode_live(found, encoded, key)
 
     async def contains(self, key: Any) -> bool:
-        """Return whether there is a live entry; renew it if that is due. Requests: 1, without a body."""
+        """Return whether there is a live entry; renew it if that is due. Requests: 1, of the entry's first bytes."""
         path, started_at = self.path(self.codec.keys.encode(key)), self.store.runtime.monotonic()
         with self.error_context(key):
-            found = await self.store.head(path)
-            if found is None or found.size == TOMBSTONE_BYTES or self._is_expired(found):
+            found = await get_object(self.store, path, MAX_PRELUDE_BYTES)
+            if found is None or self._is_expired_or_tombstone(found):
                 return False
             await self.expiry.renew_if_due(path, found, started_at)
         return True
 
-    async def put(self, encoded: EncodedKey, key: Any, value: Any) -> None:
+    async def put(self, encoded: EncodedKey, key: Any, value: Any, expiry: EntryExpiry | None = None) -> None:
         """Put the entry unconditionally. Requests: 1; it is retried when its response is lost."""
         segments, path = self.codec.serialize(key, value), self.path(encoded)
         retry = RetryState(self.store.retries.writes, self.store.runtime)
@@ -133,7 +147,7 @@ class Entries:
             while await retry.next_attempt():
                 # Each attempt has a write id of its own: with the same bytes, a second effect would bring back an ETag
                 # on which other clients may have acted since.
-                body, _ = self.codec.pack(encoded, segments)
+                body, _ = self.codec.pack(encoded, segments, expiry)
                 try:
                     response = await self.store.put(path, body)
                 except UnavailableError as error:
@@ -144,7 +158,7 @@ class Entries:
                 retry.record(None)
             raise retry.final_error()
 
-    async def create(self, key: Any, value: Any) -> bool:
+    async def create(self, key: Any, value: Any, expiry: EntryExpiry | None = None) -> bool:
         """Put the entry only where there is no live one; return whether it was put.
 
         A tombstone or an expired entry is overwritten, on the condition that it is still the same object. A concurrent
@@ -153,8 +167,8 @@ class Entries:
         Requests: 1 when it is put, 2 when it is not.
         """
         encoded = self.codec.keys.encode(key)
-        body, write_id = self.codec.pack(encoded, self.codec.serialize(key, value))
-        write_ids = WriteIds(write_id, prefix_bytes=PRELUDE_BYTES)
+        body, write_id = self.codec.pack(encoded, self.codec.serialize(key, value), expiry)
+        write_ids = WriteIds(write_id, prefix_bytes=MAX_PRELUDE_BYTES)
         path = self.path(encoded)
         if_match: str | None = None
         with self.error_context(key), self.invalidating_cache(path):
@@ -172,20 +186,20 @@ class Entries:
                 else:
                     return False
 
-    async def replace(self, key: Any, value: Any, version: Version) -> bool:
+    async def replace(self, key: Any, value: Any, version: Version, expiry: EntryExpiry | None = None) -> bool:
         """Put the entry only over that version; return whether it was put.
 
         Requests: 1 when it is put, 2 when it is not.
         """
-        outcome = await self.compare_and_set(key, value, version, prefix_bytes=PRELUDE_BYTES)
+        outcome = await self.compare_and_set(key, value, version, expiry, prefix_bytes=MAX_PRELUDE_BYTES)
         return isinstance(outcome, Applied)
 
     async def compare_and_set(
-        self, key: Any, value: Any, version: Version, *, prefix_bytes: int | None = None
+        self, key: Any, value: Any, version: Version, expiry: EntryExpiry | None, *, prefix_bytes: int | None = None
     ) -> Applied | Rejected:
         """`replace`; if it was rejected, return the current object: all of it, or its first `prefix_bytes` bytes."""
         encoded = self.codec.keys.encode(key)
-        body, write_id = self.codec.pack(encoded, self.codec.serialize(key, value))
+        body, write_id = self.codec.pack(encoded, self.codec.serialize(key, value), expiry)
         path, write_ids, etag = self.path(encoded), WriteIds(write_id, version.write_id, prefix_bytes), version.etag
         with self.error_context(key), self.invalidating_cache(path):
             attempts = cas_attempts(self.store)
@@ -198,6 +212,29 @@ class Entries:
                 assert outcome.current is not None
                 etag = outcome.current.etag
         raise ConflictError(f"{self.label}: {key_repr(key)} kept being renewed while it was being replaced")
+
+    async def touch(self, key: Any, expiry: EntryExpiry | None) -> bool:
+        """Write the live entry again with another expiry, without deserializing its value; return whether there is one.
+
+        It is a write with a new write id, so no ETag comes back.
+
+        Requests: 2, with the whole body, or 1 when there is none.
+        """
+        encoded = self.codec.keys.encode(key)
+        path = self.path(encoded)
+        with self.error_context(key), self.invalidating_cache(path):
+            attempts = cas_attempts(self.store)
+            while await attempts.next_attempt():
+                found = await get_object(self.store, path)
+                current = None if found is None else self._decode_for_key(found, encoded)
+                if found is None or current is None:
+                    return False
+                body, write_id = self.codec.pack(encoded, current.segments, expiry)
+                write_ids = WriteIds(write_id, current.write_id, MAX_PRELUDE_BYTES)
+                if_match = self.capabilities.if_match(found.etag)
+                if isinstance(await conditional_put(self.store, path, body, write_ids, if_match=if_match), Applied):
+                    return True
+        raise ConflictError(f"{self.label}: {key_repr(key)} kept changing while it was being touched")
 
     async def remove(self, key: Any) -> LiveEntry | None:
         """Remove the entry and return it, to one caller only; None when there is none.
@@ -226,7 +263,7 @@ class Entries:
         with self.error_context(key), self.invalidating_cache(path):
             attempts = cas_attempts(self.store)
             while await attempts.next_attempt():
-                found = await get_object(self.store, path, PRELUDE_BYTES)
+                found = await get_object(self.store, path, MAX_PRELUDE_BYTES)
                 if found is None or self._is_expired_or_tombstone(found):
                     return False
                 if await self._try_remove(path, Version(read_prelude(found.body).write_id, found.etag), None):
@@ -236,16 +273,26 @@ class Entries:
     def decode_live(self, found: StoredObject, encoded: EncodedKey, key: Any) -> LiveEntry | None:
         """Return the entry of this key in the object; None for a tombstone and for an expired entry."""
         body = self._decode_for_key(found, encoded)
-        if body is None:
-            return None
-        return LiveEntry(self.codec.deserialize(body, key), Version(body.write_id, found.etag), found.last_modified)
+        return None if body is None else self._live(body, found, found.etag, key)
 
     def decode(self, found: StoredObject) -> EntryBody | None:
         """Return the checked entry in the object; None for a tombstone and for an expired entry."""
-        return None if self._is_expired(found) else self.codec.decode(found.body)
+        if self.expiry.is_past_dict_ttl(found.last_modified, found.server_time):
+            return None
+        body = self.codec.decode(found.body)
+        # After the checks: the signature covers the entry's own expiry.
+        return None if body is None or self.expiry.is_past_own_ttl(found, body.expiry) else body
 
     def _decode_for_key(self, found: StoredObject, encoded: EncodedKey) -> EntryBody | None:
-        return None if self._is_expired(found) else self.codec.decode_for_key(found.body, encoded)
+        body = self.decode(found)
+        if body is not None:
+            self.codec.verify_key(body.header, encoded)
+        return body
+
+    def _live(self, body: EntryBody, found: StoredObject, etag: str, key: Any) -> LiveEntry:
+        expiry = None if body.expiry is None else body.expiry.fixed(found.last_modified)
+        value = self.codec.deserialize(body, key)
+        return LiveEntry(value, Version(body.write_id, etag), found.last_modified, expiry)
 
     def path(self, encoded: EncodedKey) -> str:
         return self.paths.entries + encoded.object_name
@@ -284,10 +331,7 @@ class Entries:
 
     def _is_expired_or_tombstone(self, found: StoredObject) -> bool:
         """Return whether the object, of which the first bytes suffice, is not a live entry."""
-        return self._is_expired(found) or read_prelude(found.body).is_tombstone
-
-    def _is_expired(self, found: StoredObject) -> bool:
-        return self.expiry.is_expired(found.last_modified, found.server_time)
+        return self.expiry.is_expired(found) or read_prelude(found.body).is_tombstone
 
     async def _try_remove(self, path: str, version: Version, value: Any) -> bool:
         """Remove that version; return whether this call removed it. False when the entry has changed."""
@@ -302,7 +346,7 @@ class Entries:
     async def _write_tombstone(self, path: str, if_match: str, version: Version) -> bool:
         """Remove by a write, which unlike a deletion can be recognised afterwards by its write id."""
         write_id = os.urandom(WRITE_ID_BYTES)
-        write_ids = WriteIds(write_id, version.write_id, PRELUDE_BYTES)
+        write_ids = WriteIds(write_id, version.write_id, MAX_PRELUDE_BYTES)
         return isinstance(
             await conditional_put(self.store, path, pack_tombstone(write_id), write_ids, if_match=if_match), Applied
         )
@@ -318,7 +362,7 @@ class Entries:
             "Its value is the error's `value`"
         )
         try:
-            found = await get_object(self.store, path, PRELUDE_BYTES)
+            found = await get_object(self.store, path, MAX_PRELUDE_BYTES)
         except Error as error:
             raise uncertain from error
         if found is not None and read_prelude(found.body).write_id == version.write_id:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._format.entry import WRITE_ID_BYTES, EntryBody, EntrySigner, Header, expected_size, pack, unpack
+from .._format.entry import WRITE_ID_BYTES, EntryBody, EntryExpiry, EntrySigner, Header, expected_size, pack, unpack
 from .._format.keys import EncodedKey, KeyCodec, digest
 from .._format.values import Codec, Segment
 from .._stores.base import StoredObject
@@ -50,10 +50,12 @@ class EntryCodec:
             )
         return segments
 
-    def pack(self, key: EncodedKey, segments: Sequence[Segment]) -> tuple[bytes, bytes]:
+    def pack(
+        self, key: EncodedKey, segments: Sequence[Segment], expiry: EntryExpiry | None = None
+    ) -> tuple[bytes, bytes]:
         """Return the body of a new write of the entry, and its write id."""
         write_id = os.urandom(WRITE_ID_BYTES)
-        return pack(write_id, key.data, self.values.name, segments, self.signer), write_id
+        return pack(write_id, key.data, self.values.name, segments, self.signer, expiry), write_id
 
     def decode(self, body: bytes | bytearray) -> EntryBody | None:
         """Return the checked entry in an object's body, or None for a tombstone.
@@ -74,16 +76,10 @@ class EntryCodec:
             )
         return entry
 
-    def decode_for_key(self, body: bytes | bytearray, key: EncodedKey) -> EntryBody | None:
-        """`decode`, for the entry of this key.
-
-        Raises:
-            IntegrityError: the body is that of another entry, or of none.
-        """
-        entry = self.decode(body)
-        if entry is not None and entry.header.key != key.data:
+    def verify_key(self, header: Header, key: EncodedKey) -> None:
+        """Raise IntegrityError unless the entry with this header is that of the key."""
+        if header.key != key.data:
             raise IntegrityError("The entry belongs to another key: it was copied or moved here")
-        return entry
 
     def deserialize(self, entry: EntryBody, *key: Any) -> Any:
         """Return the entry's value; the key, where the caller knows it, is for the error.

@@ -1,9 +1,12 @@
 """When an entry has expired, and how reading it renews it.
 
-An entry lives for at least `ttl` after its last read or write, and is absent from 8/7 of `ttl` after it at the latest.
-A read that finds it older than `ttl` / 7 renews it, so that one that is read earlier is fresh enough to last for
-another `ttl`. An entry costs at most one renewal per `ttl` / 7, however often it is read. Expired entries are absent;
-only the bucket's lifecycle deletes them.
+An entry lives for at least the dict's ttl after its last read or write, and is absent from 8/7 of that after it at the
+latest. A read that finds it older than a seventh of the ttl renews it, so that one that is read earlier is fresh enough
+to last for another ttl. An entry costs at most one renewal per seventh of the ttl, however often it is read. Expired
+entries are absent; only the bucket's lifecycle deletes them.
+
+An entry written with a ttl of its own is never renewed: it is absent from that ttl and one second after the write on,
+and also when the dict's ttl has passed, for the lifecycle may have deleted it.
 
 Every age is the difference of two times of the store's clock (Date and Last-Modified, RFC 9110 sections 6.6.1 and
 8.8.2), so a wrong clock on this machine changes nothing.
@@ -12,13 +15,19 @@ Every age is the difference of two times of the store's clock (Date and Last-Mod
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import ceil
+from numbers import Real
+from typing import Any, TypeAlias
 
 from .._format.capabilities import Capabilities
-from .._format.entry import with_new_etag
+from .._format.entry import MAX_TTL_SECONDS, EntryExpiry, ExpiryKind, read_prelude, with_new_etag
 from .._format.layout import SWEEP_MARGIN
 from .._stores.base import ObjectStore, PutResult, Refusal, ServerTime, StoredObject
-from ..errors import Error, PermissionDeniedError
+from ..errors import Error, InvalidError, PermissionDeniedError
 from .conditional import CLOCK_RESOLUTION, get_object
+
+Ttl: TypeAlias = float | timedelta
+"""The ttl of one entry: seconds, or a timedelta."""
 
 MAX_IN_FLIGHT = timedelta(minutes=2)
 """No copy or small body is in flight for longer, or for twice the client's timeout: its client has given up by then."""
@@ -54,32 +63,74 @@ class Expiry:
     Its only state is the time before which no renewal is attempted.
     """
 
-    __slots__ = ("_capabilities", "_lifetime", "_next_attempt_at", "_store")
+    __slots__ = ("_capabilities", "_lifetime", "_next_attempt_at", "_store", "_ttl")
 
     def __init__(self, store: ObjectStore, capabilities: Capabilities, ttl: timedelta | None) -> None:
         self._store = store
         self._capabilities = capabilities
+        self._ttl = ttl
         self._lifetime = Lifetime(ttl, timedelta(seconds=store.timeout))
         self._next_attempt_at = store.runtime.monotonic()
 
-    def is_expired(self, last_modified: datetime, server_time: ServerTime) -> bool:
-        """Return whether an entry with that Last-Modified is absent at that time."""
+    def of_entry(self, ttl: Ttl | None) -> EntryExpiry | None:
+        """Return the expiry of an entry that is written with this ttl, None without one.
+
+        Fractions of a second are rounded up: an entry never expires early.
+
+        Raises:
+            InvalidError: it is not a positive number of seconds or timedelta, or exceeds the dict's ttl.
+        """
+        if ttl is None:
+            return None
+        seconds: Any = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+        limit = MAX_TTL_SECONDS if self._ttl is None else self._ttl.total_seconds()
+        is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+        if not is_number or not 0 < seconds <= limit:
+            raise InvalidError(
+                f"Invalid ttl of an entry: {ttl!r}. It is a number of seconds or a timedelta, more than 0 and at most "
+                + (f"{limit} seconds" if self._ttl is None else f"the dict's ttl, {self._ttl}")
+            )
+        return EntryExpiry(ExpiryKind.TTL, ceil(seconds))
+
+    def is_past_dict_ttl(self, last_modified: datetime, server_time: ServerTime) -> bool:
+        """Return whether an entry with that Last-Modified is absent at that time by the dict's ttl."""
         return server_time.is_older_than(last_modified, self._lifetime.expires_after)
 
+    def is_past_own_ttl(self, found: StoredObject, expiry: EntryExpiry | None) -> bool:
+        """Return whether an entry is absent by its own expiry.
+
+        Raises:
+            UnavailableError: that depends on the store's clock, which does not respond.
+        """
+        # One second later: Last-Modified and Date are truncated, and no entry expires early.
+        return expiry is not None and found.server_time.is_after(
+            expiry.deadline(found.last_modified) + CLOCK_RESOLUTION
+        )
+
+    def is_expired(self, found: StoredObject) -> bool:
+        """Return whether the object, of which the first bytes suffice, is an expired entry."""
+        if self.is_past_dict_ttl(found.last_modified, found.server_time):
+            return True
+        return self.is_past_own_ttl(found, read_prelude(found.body).expiry)
+
     def needs_renewal(self, found: StoredObject) -> bool:
-        """Return whether an entry that is read now has to be renewed.
+        """Return whether an entry that is read now has to be renewed. One with its own expiry never is.
 
         False when the store's clock would have to be read and does not respond: the value has been read all the same.
         """
         try:
-            return found.server_time.is_older_than(found.last_modified, self._lifetime.renew_after)
+            is_due = found.server_time.is_older_than(found.last_modified, self._lifetime.renew_after)
+            return is_due and read_prelude(found.body).expiry is None
         except Error:
             return False
 
     def must_revalidate(self, found: StoredObject) -> bool:
         """Return whether a cached object must be fetched again: to renew it, or to confirm that it has expired."""
         may_renew = self._store.runtime.monotonic() >= self._next_attempt_at
-        return (may_renew and self.needs_renewal(found)) or self.is_expired(found.last_modified, found.server_time)
+        # Not for its own expiry, which nothing but a write changes: a cached entry that has passed it is absent.
+        return (may_renew and self.needs_renewal(found)) or self.is_past_dict_ttl(
+            found.last_modified, found.server_time
+        )
 
     async def renew_if_due(self, path: str, found: StoredObject, started_at: float) -> str:
         """Renew an entry that has just been read, if that is due; return its ETag afterwards.
@@ -113,7 +164,7 @@ class Expiry:
         condition if a write, a removal or a lifecycle deletion came in between. Expiry alone fails no condition; so
         nothing is requested after it, and what was requested before it is not undone by clients that saw the expiry.
         """
-        if self.is_expired(found.last_modified, now):
+        if self.is_past_dict_ttl(found.last_modified, now):
             return None
         rewrite_after = now.is_older_than(found.last_modified, self._lifetime.rewrite_after)
         body_missing, large = len(found.body) < found.size, found.size >= LARGE_BYTES

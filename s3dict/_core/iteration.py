@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from .._format.entry import PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
+from .._format.entry import TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
 from .._format.keys import KeyCodec, is_object_name, key_bytes_in, match_object_name
 from .._stores.base import ObjectMeta, Page
 from .conditional import get_object
@@ -93,9 +93,9 @@ async def _pages(entries: Entries, at_once: int = MAX_RANGES) -> AsyncGenerator[
 def _unexpired(entries: Entries, page: Page) -> list[ObjectMeta]:
     lines = [line for line in page.objects if _is_entry(entries, line)]
     # As a rule the oldest has not expired, and then none of a thousand has.
-    if not lines or not entries.expiry.is_expired(min(line.last_modified for line in lines), page.server_time):
+    if not lines or not entries.expiry.is_past_dict_ttl(min(line.last_modified for line in lines), page.server_time):
         return lines
-    return [line for line in lines if not entries.expiry.is_expired(line.last_modified, page.server_time)]
+    return [line for line in lines if not entries.expiry.is_past_dict_ttl(line.last_modified, page.server_time)]
 
 
 def _is_entry(entries: Entries, line: ObjectMeta) -> bool:
@@ -136,10 +136,10 @@ async def _read_key(entries: Entries, line: ObjectMeta) -> bytes | None:
     """Return the key bytes in an entry's header; None when it has been removed since the listing."""
     with entries.error_context():
         found = await get_object(entries.store, line.path, HEADER_READ_BYTES)
-        if found is None or read_prelude(found.body).is_tombstone:
+        if found is None or read_prelude(found.body).is_tombstone or entries.expiry.is_expired(found):
             return None
         prelude = read_prelude(found.body)
-        needed = PRELUDE_BYTES + prelude.header_length
+        needed = prelude.size + prelude.header_length
         if len(found.body) < needed <= found.size:
             found = await get_object(entries.store, line.path, needed)
             if found is None or read_prelude(found.body) != prelude:

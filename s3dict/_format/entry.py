@@ -2,7 +2,9 @@
 
 ::
 
-    magic (4)  version (1)  revision (1)  write id (16)  header length (4)  CRC-32 of these (4)      the prelude
+    magic (4)  version (1)  revision (1)  write id (16)  header length (4)                           the prelude
+    expiry kind (1)  expiry in seconds (8)                                         (version 2 only)
+    CRC-32 of these (4)
     CBOR [header, signature]                                      the header, itself CBOR, as a byte string
     payload                                                       the value's segments, all but the first aligned
 
@@ -10,6 +12,9 @@ The write id is random and identifies one write. It is at a fixed position, so t
 which write it is the result of. The revision (modulo 256) changes when an entry is renewed under a new ETag: it is no
 content, so the signature does not cover it. A tombstone is a prelude alone, with a header length of zero, which makes
 it smaller than every entry: a listing is enough to recognise it.
+
+Only an entry with an expiry of its own has version 2. Every other entry and every tombstone has version 1, as in
+s3dict 0.1, which cannot read version 2.
 
 The segments after the first are buffers of arrays. They begin at multiples of 16 bytes, after padding with zeros, so
 that a large array need not be copied out of the body: NumPy wants its items aligned.
@@ -21,7 +26,9 @@ import hmac
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 from hashlib import blake2b
 
 import cbor2
@@ -34,15 +41,58 @@ Data = bytes | bytearray
 
 MAGIC = b"\x93S3D"
 VERSION = 1
+VERSION_WITH_EXPIRY = 2
 WRITE_ID_BYTES = 16
 _PRELUDE = struct.Struct(f">4sBB{WRITE_ID_BYTES}sI")
+_EXPIRY = struct.Struct(">BQ")
 _CHECKSUM = struct.Struct(">I")
 PRELUDE_BYTES = _PRELUDE.size + _CHECKSUM.size
+"""Of version 1."""
 TOMBSTONE_BYTES = PRELUDE_BYTES
+MAX_PRELUDE_BYTES = _PRELUDE.size + _EXPIRY.size + _CHECKSUM.size
+"""How many bytes contain the prelude of any entry."""
+MAX_TTL_SECONDS = (1 << 32) - 1
+"""136 years."""
+MAX_DEADLINE = int(datetime.max.replace(tzinfo=UTC).timestamp()) - 2 * 86_400
+"""So that a datetime in any time zone can express it, and a second after it."""
 ALIGNMENT = 16
 MAX_HEADER_BYTES = 2 << 20
 """More than a header takes: a key of at most 1 MiB, and up to 9 bytes for each segment."""
 _SIGNATURE_BYTES = 32
+
+
+class ExpiryKind(IntEnum):
+    TTL = 1
+    """Seconds after the object's Last-Modified."""
+    DEADLINE = 2
+    """Seconds of Unix time, by the store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryExpiry:
+    """The expiry of one entry, which reads do not extend.
+
+    A blind write stores a ttl, since it does not know the store's time. A write that replaces an entry it has read, and
+    keeps its expiry, stores a deadline: a ttl would begin again each time.
+    """
+
+    kind: ExpiryKind
+    seconds: int
+
+    def deadline(self, last_modified: datetime) -> datetime:
+        """Return when an entry with that Last-Modified expires."""
+        if self.kind is ExpiryKind.TTL:
+            return last_modified + timedelta(seconds=self.seconds)
+        return datetime.fromtimestamp(self.seconds, last_modified.tzinfo)
+
+    def fixed(self, last_modified: datetime) -> EntryExpiry:
+        """Return the same expiry as a deadline."""
+        if self.kind is ExpiryKind.DEADLINE:
+            return self
+        return EntryExpiry(ExpiryKind.DEADLINE, int(last_modified.timestamp()) + self.seconds)
+
+    def encode(self) -> bytes:
+        return _EXPIRY.pack(self.kind, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +102,17 @@ class Prelude:
     revision: int
     write_id: bytes
     header_length: int
+    expiry: EntryExpiry | None = None
 
     def encode(self) -> bytes:
-        fields = _PRELUDE.pack(MAGIC, VERSION, self.revision, self.write_id, self.header_length)
+        version = VERSION if self.expiry is None else VERSION_WITH_EXPIRY
+        fields = _PRELUDE.pack(MAGIC, version, self.revision, self.write_id, self.header_length)
+        fields += b"" if self.expiry is None else self.expiry.encode()
         return fields + _CHECKSUM.pack(zlib.crc32(fields))
+
+    @property
+    def size(self) -> int:
+        return PRELUDE_BYTES if self.expiry is None else MAX_PRELUDE_BYTES
 
     @property
     def is_tombstone(self) -> bool:
@@ -91,6 +148,7 @@ class EntryBody:
     write_id: bytes
     header: Header
     segments: tuple[memoryview, ...]
+    expiry: EntryExpiry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,34 +170,48 @@ class EntrySigner:
             hashed.update(segment)
         return hashed.digest()
 
-    def sign(self, write_id: bytes, header: bytes) -> bytes:
-        return self._signature(self.keys[0], write_id, header) if self.keys else b""
+    def sign(self, write_id: bytes, header: bytes, expiry: EntryExpiry | None = None) -> bytes:
+        return self._signature(self.keys[0], write_id, header, expiry) if self.keys else b""
 
-    def verify(self, write_id: bytes, header: bytes, signature: bytes) -> None:
-        """Raise IntegrityError unless one of the keys signed exactly this header in exactly this dict."""
+    def verify(self, prelude: Prelude, header: bytes, signature: bytes) -> None:
+        """Raise IntegrityError unless one of the keys signed exactly this header and expiry in exactly this dict."""
         if not self.keys:
             return
         # Without an early exit: the time taken must not reveal which key matched.
-        matches = [hmac.compare_digest(self._signature(key, write_id, header), signature) for key in self.keys]
+        matches = [
+            hmac.compare_digest(self._signature(key, prelude.write_id, header, prelude.expiry), signature)
+            for key in self.keys
+        ]
         if not any(matches):
             raise IntegrityError(
                 "The entry is unsigned, signed with none of the signing keys, or was altered or moved after signing"
             )
 
-    def _signature(self, key: bytes, write_id: bytes, header: bytes) -> bytes:
+    def _signature(self, key: bytes, write_id: bytes, header: bytes, expiry: EntryExpiry | None) -> bytes:
         secret = key if len(key) <= blake2b.MAX_KEY_SIZE else blake2b(key).digest()
-        signed = blake2b(key=secret, digest_size=_SIGNATURE_BYTES, person=b"s3dict entry 1")
-        signed.update(struct.pack(">I", len(self.dict_id)) + self.dict_id.encode() + write_id + header)
+        # Each version has a domain of its own: no signature is valid for the other.
+        person = b"s3dict entry 1" if expiry is None else b"s3dict entry 2"
+        signed = blake2b(key=secret, digest_size=_SIGNATURE_BYTES, person=person)
+        signed.update(struct.pack(">I", len(self.dict_id)) + self.dict_id.encode())
+        signed.update((b"" if expiry is None else expiry.encode()) + write_id + header)
         return signed.digest()
 
 
-def pack(write_id: bytes, key: bytes, codec: str, segments: Sequence[Segment], signer: EntrySigner) -> bytes:
+def pack(
+    write_id: bytes,
+    key: bytes,
+    codec: str,
+    segments: Sequence[Segment],
+    signer: EntrySigner,
+    expiry: EntryExpiry | None = None,
+) -> bytes:
     """Return the body of an entry."""
     lengths = tuple(memoryview(segment).nbytes for segment in segments)
     header = Header(key, codec, lengths, _crc32(segments), signer.digest(segments)).encode()
-    header_block = cbor2.dumps([header, signer.sign(write_id, header)])
-    parts: list[Segment] = [Prelude(0, write_id, len(header_block)).encode(), header_block]
-    end = PRELUDE_BYTES + len(header_block)
+    header_block = cbor2.dumps([header, signer.sign(write_id, header, expiry)])
+    prelude = Prelude(0, write_id, len(header_block), expiry)
+    parts: list[Segment] = [prelude.encode(), header_block]
+    end = prelude.size + len(header_block)
     for start, length, segment in zip(_segment_offsets(end, lengths), lengths, segments, strict=True):
         parts += bytes(start - end), segment
         end = start + length
@@ -153,8 +225,8 @@ def pack_tombstone(write_id: bytes) -> bytes:
 def with_new_etag(body: Data) -> bytes:
     """Return the same entry in other bytes, which have another ETag."""
     prelude = read_prelude(body)
-    renewed = Prelude((prelude.revision + 1) % 256, prelude.write_id, prelude.header_length)
-    return b"".join([renewed.encode(), memoryview(body)[PRELUDE_BYTES:]])
+    renewed = replace(prelude, revision=(prelude.revision + 1) % 256)
+    return b"".join([renewed.encode(), memoryview(body)[prelude.size :]])
 
 
 def read_prelude(data: Data) -> Prelude:
@@ -168,13 +240,31 @@ def read_prelude(data: Data) -> Prelude:
     magic, version, revision, write_id, header_length = _PRELUDE.unpack_from(data)
     if magic != MAGIC:
         raise IntegrityError(f"The object was not written by s3dict: it begins with {bytes(data[:8])!r}")
-    if version != VERSION:
-        raise IntegrityError(f"The entry has format {version}, and this s3dict knows {VERSION}: upgrade s3-shared-dict")
-    if _CHECKSUM.unpack_from(data, _PRELUDE.size) != (zlib.crc32(memoryview(data)[: _PRELUDE.size]),):
-        raise IntegrityError("The entry's first bytes do not match their checksum: they were altered")
+    if version not in (VERSION, VERSION_WITH_EXPIRY):
+        raise IntegrityError(
+            f"The entry has format {version}, and this s3dict knows {VERSION_WITH_EXPIRY}: upgrade s3-shared-dict"
+        )
+    expiry_bytes = _EXPIRY.size if version == VERSION_WITH_EXPIRY else 0
+    _verify_checksum(data, _PRELUDE.size + expiry_bytes)
     if header_length > MAX_HEADER_BYTES:
         raise IntegrityError(f"The entry claims a header of {header_length} bytes: it was not written by s3dict")
-    return Prelude(revision, write_id, header_length)
+    return Prelude(revision, write_id, header_length, _read_expiry(data, header_length) if expiry_bytes else None)
+
+
+def _verify_checksum(data: Data, covered: int) -> None:
+    if len(data) < covered + _CHECKSUM.size:
+        raise IntegrityError("The entry is truncated: its first bytes lack their checksum")
+    if _CHECKSUM.unpack_from(data, covered) != (zlib.crc32(memoryview(data)[:covered]),):
+        raise IntegrityError("The entry's first bytes do not match their checksum: they were altered")
+
+
+def _read_expiry(data: Data, header_length: int) -> EntryExpiry:
+    kind, seconds = _EXPIRY.unpack_from(data, _PRELUDE.size)
+    limits = {ExpiryKind.TTL: MAX_TTL_SECONDS, ExpiryKind.DEADLINE: MAX_DEADLINE}
+    # A tombstone has no expiry: it would not be recognised by its size.
+    if not 0 < seconds <= limits.get(kind, 0) or not header_length:
+        raise IntegrityError("The entry has an invalid expiry: it was not written by s3dict")
+    return EntryExpiry(ExpiryKind(kind), seconds)
 
 
 def unpack(data: Data, signer: EntrySigner) -> EntryBody | None:
@@ -189,12 +279,12 @@ def unpack(data: Data, signer: EntrySigner) -> EntryBody | None:
             raise IntegrityError("The entry's header length is zero, but it is not a tombstone: its bytes were altered")
         return None
     header = read_header(data, prelude, signer)
-    segments = _slice(memoryview(data), PRELUDE_BYTES + prelude.header_length, header.segments)
+    segments = _slice(memoryview(data), prelude.size + prelude.header_length, header.segments)
     if _crc32(segments) != header.crc32:
         raise IntegrityError("The entry's checksum does not match: its bytes were altered")
     if signer.keys and not hmac.compare_digest(signer.digest(segments), header.digest):
         raise IntegrityError("The entry's payload is not the one that was signed")
-    return EntryBody(prelude.write_id, header, segments)
+    return EntryBody(prelude.write_id, header, segments, prelude.expiry)
 
 
 def expected_size(data: Data, signer: EntrySigner) -> int:
@@ -207,12 +297,12 @@ def expected_size(data: Data, signer: EntrySigner) -> int:
     if prelude.is_tombstone:
         return TOMBSTONE_BYTES
     lengths = read_header(data, prelude, signer).segments
-    return _segment_offsets(PRELUDE_BYTES + prelude.header_length, lengths)[-1] + lengths[-1]
+    return _segment_offsets(prelude.size + prelude.header_length, lengths)[-1] + lengths[-1]
 
 
 def read_header(data: Data, prelude: Prelude, signer: EntrySigner) -> Header:
     """Return the verified header at the beginning of an entry, of which the payload may be missing."""
-    header_block = bytes(data[PRELUDE_BYTES : PRELUDE_BYTES + prelude.header_length])
+    header_block = bytes(data[prelude.size : prelude.size + prelude.header_length])
     if len(header_block) < prelude.header_length:
         raise IntegrityError(
             f"The entry is truncated: its header lacks {prelude.header_length - len(header_block)} bytes"
@@ -221,7 +311,7 @@ def read_header(data: Data, prelude: Prelude, signer: EntrySigner) -> Header:
         encoded, signature = loads_untagged(header_block, depth=1)
         if type(encoded) is not bytes or type(signature) is not bytes:
             raise IntegrityError("The entry's header is not a pair of byte strings")
-        signer.verify(prelude.write_id, encoded, signature)
+        signer.verify(prelude, encoded, signature)
         return _checked_header(loads_untagged(encoded, depth=2))
     except IntegrityError:
         raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zlib import crc32
 
@@ -12,12 +14,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3dict._format.entry import (
+    MAX_DEADLINE,
+    MAX_PRELUDE_BYTES,
+    MAX_TTL_SECONDS,
     PRELUDE_BYTES,
     TOMBSTONE_BYTES,
-    VERSION,
+    VERSION_WITH_EXPIRY,
     WRITE_ID_BYTES,
     EntryBody,
+    EntryExpiry,
     EntrySigner,
+    ExpiryKind,
     Header,
     Prelude,
     pack,
@@ -53,8 +60,28 @@ GOLDEN = bytes.fromhex(
 CRC32 = 0x3224B088
 
 
-def packed(*segments: bytes, key: bytes = KEY, codec: str = "json", signer: EntrySigner = OPEN) -> bytes:
-    return pack(WRITE_ID, key, codec, segments, signer)
+TTL, DEADLINE = EntryExpiry(ExpiryKind.TTL, 90), EntryExpiry(ExpiryKind.DEADLINE, 1_800_000_000)
+GOLDEN_WITH_TTL = (
+    bytes.fromhex(
+        "93533344 02 00 000102030405060708090a0b0c0d0e0f 00000039"
+        "01 000000000000005a"  # kind and seconds of the expiry
+        "350e9eb3"
+    )
+    + GOLDEN[PRELUDE_BYTES:]
+)
+
+signers = pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+expiries = pytest.mark.parametrize("expiry", [None, TTL, DEADLINE], ids=["version 1", "ttl", "deadline"])
+
+
+def packed(
+    *segments: bytes,
+    key: bytes = KEY,
+    codec: str = "json",
+    signer: EntrySigner = OPEN,
+    expiry: EntryExpiry | None = None,
+) -> bytes:
+    return pack(WRITE_ID, key, codec, segments, signer, expiry)
 
 
 def framed(block: bytes, payload: bytes = b"", length: int | None = None) -> bytes:
@@ -106,7 +133,7 @@ def test_entry_comes_back(key: bytes, codec: str, segments: list[bytes], signer:
 @pytest.mark.parametrize(
     ("codec", "value"), [("cloudpickle", {"a": (1, {2})}), ("json", {"a": [1, None]}), ("bytes", b"\x00\xff")]
 )
-@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@signers
 def test_value_of_every_codec_comes_back_through_an_entry(codec: str, value: Any, signer: EntrySigner) -> None:
     body = unpack(pack(WRITE_ID, KEY, codec, get_codec(codec).dumps(value), signer), signer)
     assert body is not None
@@ -127,7 +154,7 @@ def test_known_signature_never_changes() -> None:
     assert SIGNED.sign(WRITE_ID, b"header").hex() == "1ee8868ed38a2befa10e8f805fbc40f6e014b52714f71bdf37737b46e0ff3d45"
 
 
-@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@signers
 def test_first_bytes_tell_the_write_and_where_the_payload_begins(signer: EntrySigner) -> None:
     entry = packed(b"payload", signer=signer)
     prelude = read_prelude(entry[:PRELUDE_BYTES])
@@ -161,28 +188,34 @@ def test_longer_object_is_not_a_tombstone(tail: bytes) -> None:
         unpack(pack_tombstone(WRITE_ID) + tail, OPEN)
 
 
-@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@signers
+@expiries
 @pytest.mark.parametrize("segments", [(b"42",), (b"head", b"", b"buffer")], ids=["one segment", "three segments"])
-def test_every_truncation_is_an_integrity_error(signer: EntrySigner, segments: tuple[bytes, ...]) -> None:
-    entry = packed(*segments, signer=signer)
+def test_every_truncation_is_an_integrity_error(
+    signer: EntrySigner, expiry: EntryExpiry | None, segments: tuple[bytes, ...]
+) -> None:
+    entry = packed(*segments, signer=signer, expiry=expiry)
     assert [size for size in range(len(entry)) if accepted(entry[:size], signer)] == []
 
 
-@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_more_bytes_than_were_packed_are_an_integrity_error(signer: EntrySigner) -> None:
-    assert not accepted(packed(b"42", signer=signer) + b"\0", signer)
+@signers
+@expiries
+def test_more_bytes_than_were_packed_are_an_integrity_error(signer: EntrySigner, expiry: EntryExpiry | None) -> None:
+    assert not accepted(packed(b"42", signer=signer, expiry=expiry) + b"\0", signer)
 
 
-@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
-def test_no_bit_of_an_entry_may_flip(signer: EntrySigner) -> None:
-    assert [place for place, flipped in flips(packed(b"42", signer=signer)) if accepted(flipped, signer)] == []
+@signers
+@expiries
+def test_no_bit_of_an_entry_may_flip(signer: EntrySigner, expiry: EntryExpiry | None) -> None:
+    entry = packed(b"42", signer=signer, expiry=expiry)
+    assert [place for place, flipped in flips(entry) if accepted(flipped, signer)] == []
 
 
 def test_no_bit_of_a_tombstone_may_flip() -> None:
     assert [place for place, flipped in flips(pack_tombstone(WRITE_ID)) if accepted(flipped, OPEN)] == []
 
 
-@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@signers
 def test_renewed_entry_is_the_same_entry_in_other_bytes(signer: EntrySigner) -> None:
     entry = packed(b"4", b"2", signer=signer)
     again = with_new_etag(entry)
@@ -219,7 +252,7 @@ def test_foreign_header_is_an_integrity_error(block: bytes, payload: bytes, sign
 
 
 def test_newer_format_says_that_an_upgrade_helps() -> None:
-    newer = GOLDEN[:4] + bytes([VERSION + 1]) + GOLDEN[5:]
+    newer = GOLDEN[:4] + bytes([VERSION_WITH_EXPIRY + 1]) + GOLDEN[5:]
     with pytest.raises(IntegrityError, match="upgrade s3-shared-dict"):
         unpack(newer, OPEN)
 
@@ -260,7 +293,7 @@ def test_header_field_that_is_missing_is_an_integrity_error(missing: str) -> Non
     assert not accepted(framed(cbor2.dumps([cbor2.dumps(fields), b""]), b"42"), OPEN)
 
 
-@pytest.mark.parametrize("signer", [OPEN, SIGNED], ids=["unsigned", "signed"])
+@signers
 @pytest.mark.parametrize(
     "forge",
     [
@@ -332,3 +365,80 @@ def test_signing_key_may_be_longer_than_the_hash_takes() -> None:
     long, other = EntrySigner("di-1", (b"k" * 65,)), EntrySigner("di-1", (b"k" * 66,))
     assert accepted(packed(b"42", signer=long), long)
     assert not accepted(packed(b"42", signer=long), other)
+
+
+def with_expiry(kind: int, seconds: int, header: bytes = GOLDEN[PRELUDE_BYTES:-2], payload: bytes = b"42") -> bytes:
+    """An entry of version 2 with any expiry and a matching checksum."""
+    fields = GOLDEN[:4] + bytes([VERSION_WITH_EXPIRY, 0]) + WRITE_ID + len(header).to_bytes(4, "big")
+    fields += bytes([kind]) + seconds.to_bytes(8, "big")
+    return fields + crc32(fields).to_bytes(4, "big") + header + payload
+
+
+def test_the_bytes_of_a_known_entry_with_a_ttl_never_change() -> None:
+    assert packed(b"42", expiry=TTL) == GOLDEN_WITH_TTL
+    assert with_expiry(1, 90) == GOLDEN_WITH_TTL
+
+
+def test_a_known_signature_of_a_ttl_never_changes() -> None:
+    signature = SIGNED.sign(WRITE_ID, b"header", TTL)
+    assert signature.hex() == "e02d589557ae7de7a1ce8886ac1f5e89ab0edbb50f20c030db9f80095934a4f2"
+    assert signature != SIGNED.sign(WRITE_ID, b"header")
+
+
+@given(
+    st.one_of(
+        st.builds(EntryExpiry, st.just(ExpiryKind.TTL), st.integers(1, MAX_TTL_SECONDS)),
+        st.builds(EntryExpiry, st.just(ExpiryKind.DEADLINE), st.integers(1, MAX_DEADLINE)),
+    ),
+    st.lists(st.binary(max_size=50), min_size=1, max_size=4),
+    st.sampled_from([OPEN, SIGNED]),
+)
+def test_an_expiry_comes_back_with_its_entry(expiry: EntryExpiry, segments: list[bytes], signer: EntrySigner) -> None:
+    entry = pack(WRITE_ID, KEY, "json", segments, signer, expiry)
+    body = unpack(entry, signer)
+    assert body is not None
+    assert body.expiry == read_prelude(entry[:MAX_PRELUDE_BYTES]).expiry == expiry
+    assert [bytes(segment) for segment in body.segments] == segments
+
+
+def test_only_an_entry_with_an_expiry_has_version_2() -> None:
+    assert [packed(b"42", expiry=expiry)[4] for expiry in (None, TTL, DEADLINE)] == [1, 2, 2]
+    assert pack_tombstone(WRITE_ID)[4] == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds"),
+    [(0, 90), (3, 90), (255, 90), (1, 0), (2, 0), (1, MAX_TTL_SECONDS + 1), (2, MAX_DEADLINE + 1), (2, 2**64 - 1)],
+)
+def test_an_invalid_expiry_is_an_integrity_error(kind: int, seconds: int) -> None:
+    with pytest.raises(IntegrityError, match="expiry"):
+        unpack(with_expiry(kind, seconds), OPEN)
+
+
+def test_a_tombstone_has_no_expiry() -> None:
+    with pytest.raises(IntegrityError):
+        unpack(with_expiry(1, 90, b"", b""), OPEN)
+
+
+def test_a_signature_covers_the_expiry_and_the_version() -> None:
+    entry = packed(b"42", signer=SIGNED, expiry=TTL)
+    prelude = read_prelude(entry)
+    rest = entry[prelude.size :]
+    for forged in (replace(prelude, expiry=EntryExpiry(ExpiryKind.TTL, 91)), replace(prelude, expiry=DEADLINE)):
+        assert not accepted(forged.encode() + rest, SIGNED)
+    assert not accepted(replace(prelude, expiry=None).encode() + rest, SIGNED)
+    version_1 = packed(b"42", signer=SIGNED)
+    assert not accepted(replace(read_prelude(version_1), expiry=TTL).encode() + version_1[PRELUDE_BYTES:], SIGNED)
+
+
+def test_the_latest_deadline_can_be_compared_in_every_time_zone() -> None:
+    latest = EntryExpiry(ExpiryKind.DEADLINE, MAX_DEADLINE)
+    for hours in (-14, 0, 14):
+        zone = timezone(timedelta(hours=hours))
+        assert latest.deadline(datetime.now(zone)) + timedelta(seconds=1) > datetime.now(zone)
+
+
+def test_a_fixed_ttl_expires_when_the_ttl_does() -> None:
+    written = datetime(2026, 1, 1, tzinfo=UTC)
+    assert TTL.fixed(written).deadline(written + timedelta(hours=1)) == TTL.deadline(written)
+    assert DEADLINE.fixed(written) == DEADLINE
