@@ -17,7 +17,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from math import ceil
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from .._format.capabilities import Capabilities
 from .._format.entry import MAX_TTL_SECONDS, EntryExpiry, ExpiryKind, read_prelude, with_new_etag
@@ -82,10 +82,9 @@ class Expiry:
         """
         if ttl is None:
             return None
-        seconds: Any = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+        seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
         limit = MAX_TTL_SECONDS if self._ttl is None else self._ttl.total_seconds()
-        is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
-        if not is_number or not 0 < seconds <= limit:
+        if not _is_number(seconds) or not 0 < seconds <= limit:
             raise InvalidError(
                 f"Invalid ttl of an entry: {ttl!r}. It is a number of seconds or a timedelta, more than 0 and at most "
                 + (f"{limit} seconds" if self._ttl is None else f"the dict's ttl, {self._ttl}")
@@ -179,3 +178,7 @@ class Expiry:
         # what may arrive near the expiry changes.
         body = with_new_etag(full.body) if rewrite_after or large else full.body
         return await self._store.put(path, body, if_match=self._capabilities.if_match(full.etag))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -68,7 +68,7 @@ def stored(d: Any, key: Any = "k") -> bytes:
 
 def expiry_kind(d: Any) -> ExpiryKind | None:
     expiry = read_prelude(stored(d)).expiry
-    return expiry and expiry.kind
+    return None if expiry is None else expiry.kind
 
 
 WRITES: dict[str, Callable[[Any, Any], Any]] = {
@@ -104,7 +104,15 @@ READS: dict[str, Callable[[Any], Any]] = {
     "touch": lambda d: d.touch("k", TTL),
     "modify": lambda d: d.modify("k", lambda value: value, "absent"),
 }
-ABSENT = {"contains": False, "entry": None, "get_many": {}, "items": [], "values": [], "pop_many": {}, "touch": False}
+ABSENT: dict[str, Any] = {
+    "contains": False,
+    "entry": None,
+    "get_many": {},
+    "items": [],
+    "values": [],
+    "pop_many": {},
+    "touch": False,
+}
 
 
 @pytest.mark.parametrize("name", READS)
@@ -163,13 +171,14 @@ async def test_reads_do_not_extend_a_ttl(harness: Harness, advance: Advance) -> 
 
 
 async def test_put_and_update_without_a_ttl_remove_it(d: Any, advance: Advance) -> None:
-    for write in (
+    writes: list[Callable[[], Any]] = [
         lambda: d.put("k", "v"),
         lambda: d.update({"k": "v"}),
         lambda: d.put_many({"k": "v"}),
         lambda: d.touch("k", None),
         lambda: d.modify("k", lambda _: "v", ttl=None),
-    ):
+    ]
+    for write in writes:
         await d.put("k", "v", ttl=TTL)
         await write()
         assert stored(d)[4] == 1
