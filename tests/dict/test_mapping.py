@@ -181,7 +181,7 @@ class TestRequests:
             (set, {"ListObjectsV2": 1}),
             (len, {"ListObjectsV2": 1}),
             (bool, {"ListObjectsV2": 1}),
-            (lambda m: "a" in m, {"HeadObject": 1}),
+            (lambda m: "a" in m, {"GetObject": 1}),
             (lambda m: m.get("a"), {"GetObject": 1}),
             (lambda m: m.setdefault("a", 9), {"GetObject": 1}),
             (lambda m: m.update(d=4, e=5), {"PutObject": 2}),

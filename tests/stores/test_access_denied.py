@@ -35,7 +35,7 @@ async def be_ephemeral(harness: Harness) -> None:
         pass
 
 
-GET, HEAD, PUT, LIST = "GetObject", "HeadObject", "PutObject", "ListObjectsV2"
+GET, PUT, LIST = "GetObject", "PutObject", "ListObjectsV2"
 BULK = "DeleteObjects"
 READ, WRITE, DELETE = ("s3:GetObject", "reader"), ("s3:PutObject", "writer"), ("s3:DeleteObject", "writer")
 SEE = ("s3:ListBucket", "reader")
@@ -47,7 +47,7 @@ USES: dict[str, tuple[Use, str, tuple[str, str]]] = {
     "delete": (lambda harness, d: harness.objects.delete("d", client=harness.client), GET, READ),
     "from_id": (lambda harness, d: harness.with_id(d.object_id).hydrate(), GET, READ),
     "get": (lambda harness, d: d.get("k"), GET, READ),
-    "contains": (lambda harness, d: d.contains("k"), HEAD, READ),
+    "contains": (lambda harness, d: d.contains("k"), GET, READ),
     "entry": (lambda harness, d: d.entry("k"), GET, READ),
     "len": (lambda harness, d: d.len(), LIST, SEE),
     "keys": (lambda harness, d: collect(d.keys()), LIST, SEE),
