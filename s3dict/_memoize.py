@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from ._config import DEFAULT_LEASE
-from ._core.expiry import Ttl
 from ._dict import Dict
 from .errors import InvalidError
 
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 def memoize(
-    d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE, ttl: Ttl | None = None
+    d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE, ttl: float | timedelta | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Keeps a function's results in `d`: of all callers in all processes with equal arguments one computes.
 
