@@ -83,7 +83,7 @@ WRITES: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-async def test_an_entry_with_a_ttl_expires_whatever_wrote_it(write: Any, d: Any, advance: Advance) -> None:
+async def test_entry_with_a_ttl_expires_whatever_wrote_it(write: Any, d: Any, advance: Advance) -> None:
     await write(d, TTL)
     assert await d.get("k") == "v"
     advance(TTL - SECOND * 60)
@@ -116,13 +116,13 @@ ABSENT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", READS)
-async def test_an_expired_entry_is_absent_for_every_read(name: str, d: Any, advance: Advance) -> None:
+async def test_expired_entry_is_absent_for_every_read(name: str, d: Any, advance: Advance) -> None:
     await d.put("k", "v", ttl=TTL)
     advance(PAST)
     assert await READS[name](d) == ABSENT.get(name, "absent")
 
 
-async def test_an_expired_entry_is_replaced_as_if_it_were_absent(d: Any, advance: Advance) -> None:
+async def test_expired_entry_is_replaced_as_if_it_were_absent(d: Any, advance: Advance) -> None:
     await d.put("k", 1, ttl=TTL)
     assert not await d.put("k", 2, skip_if_exists=True)
     advance(PAST)
@@ -142,7 +142,7 @@ async def test_an_expired_entry_is_replaced_as_if_it_were_absent(d: Any, advance
 
 
 @in_memory
-async def test_an_entry_is_present_until_its_ttl_and_a_second_have_passed(d: Any, client: Client) -> None:
+async def test_entry_is_present_until_its_ttl_and_a_second_have_passed(d: Any, client: Client) -> None:
     await d.put("k", "v", ttl=90)
     bucket = memory_bucket(client.bucket)
     written = next(o for path, o in bucket.objects.items() if "/entries/" in path).last_modified
@@ -277,7 +277,7 @@ async def test_len_and_keys_may_count_an_expired_entry_until_it_is_overwritten(d
     assert await d.len() == 0
 
 
-async def test_a_key_that_is_read_from_its_entry_is_not_listed_when_expired(d: Any, advance: Advance) -> None:
+async def test_key_that_is_read_from_its_entry_is_not_listed_when_expired(d: Any, advance: Advance) -> None:
     await d.put("long " * 100, "v", ttl=TTL)
     assert await collect(d.keys()) == ["long " * 100]
     advance(PAST)
@@ -287,7 +287,7 @@ async def test_a_key_that_is_read_from_its_entry_is_not_listed_when_expired(d: A
 @pytest.mark.parametrize(
     "ttl", [0, -1, -SECOND, timedelta(0), True, "60", b"1", float("nan"), float("inf"), [1]], ids=repr
 )
-async def test_an_invalid_ttl_is_refused_by_every_write(ttl: Any, d: Any) -> None:
+async def test_invalid_ttl_is_refused_by_every_write(ttl: Any, d: Any) -> None:
     for name, write in WRITES.items():
         with pytest.raises(InvalidError, match="Invalid ttl"):
             await write(d, ttl)
@@ -297,7 +297,7 @@ async def test_an_invalid_ttl_is_refused_by_every_write(ttl: Any, d: Any) -> Non
 
 
 @in_memory
-async def test_a_ttl_is_at_most_that_of_the_dict(harness: Harness) -> None:
+async def test_ttl_is_at_most_that_of_the_dict(harness: Harness) -> None:
     d = harness.named("hourly", create_if_missing=True, ttl=timedelta(hours=1))
     for ttl in (3600, 3600.0, timedelta(hours=1)):
         assert await d.put("k", "v", ttl=ttl)
@@ -311,7 +311,7 @@ async def test_a_ttl_is_at_most_that_of_the_dict(harness: Harness) -> None:
 
 
 @in_memory
-async def test_a_fraction_of_a_second_is_rounded_up(d: Any) -> None:
+async def test_fraction_of_a_second_is_rounded_up(d: Any) -> None:
     for ttl, seconds in ((0.001, 1), (1.5, 2), (2.0, 2), (timedelta(milliseconds=2001), 3)):
         await d.put("k", "v", ttl=ttl)
         expiry = read_prelude(stored(d)).expiry
@@ -319,14 +319,14 @@ async def test_a_fraction_of_a_second_is_rounded_up(d: Any) -> None:
         assert expiry.seconds == seconds
 
 
-async def test_an_entry_is_absent_also_when_the_dicts_ttl_has_passed(harness: Harness, advance: Advance) -> None:
+async def test_entry_is_absent_also_when_the_dicts_ttl_has_passed(harness: Harness, advance: Advance) -> None:
     d = harness.named("weekly", create_if_missing=True, ttl=7 * DAY)
     await d.put("k", "v", ttl=7 * DAY)
     advance(7 * DAY + PAST)
     assert await d.get("k") is None
 
 
-async def test_a_version_of_an_expired_entry_can_be_replaced(d: Any, advance: Advance) -> None:
+async def test_version_of_an_expired_entry_can_be_replaced(d: Any, advance: Advance) -> None:
     await d.put("k", "v", ttl=TTL)
     version = (await d.entry("k")).version
     advance(PAST)
@@ -346,7 +346,7 @@ async def test_entries_without_a_ttl_and_tombstones_are_written_as_before(d: Any
 
 
 @in_memory
-async def test_a_signature_covers_the_ttl(client: Client) -> None:
+async def test_signature_covers_the_ttl(client: Client) -> None:
     signing = Client(client.bucket, driver="memory", signing_keys=[b"a-key-of-16-byte"])
     d: Dict[str, str] = Dict.from_name("signed", create_if_missing=True, client=signing)
     d.put("k", "v", ttl=90)
@@ -363,7 +363,7 @@ async def test_a_signature_covers_the_ttl(client: Client) -> None:
 
 
 @in_memory
-def test_the_read_cache_checks_the_ttl_on_every_hit(client: Client) -> None:
+def test_read_cache_checks_the_ttl_on_every_hit(client: Client) -> None:
     reader = Client(client.bucket, driver="memory", cache=timedelta(hours=1))
     d: Dict[str, str] = Dict.from_name("cached", create_if_missing=True, client=reader)
     d.put("k", "v", ttl=90)
@@ -373,7 +373,7 @@ def test_the_read_cache_checks_the_ttl_on_every_hit(client: Client) -> None:
 
 
 @in_memory
-def test_a_memoized_result_is_computed_again_after_its_ttl(client: Client) -> None:
+def test_memoized_result_is_computed_again_after_its_ttl(client: Client) -> None:
     d: Dict[Any, Any] = Dict.from_name("results", create_if_missing=True, client=client)
     calls: list[int] = []
 
@@ -389,7 +389,7 @@ def test_a_memoized_result_is_computed_again_after_its_ttl(client: Client) -> No
 
 
 @in_memory
-async def test_a_dict_is_a_source_of_put_many(harness: Harness, d: Any) -> None:
+async def test_dict_is_a_source_of_put_many(harness: Harness, d: Any) -> None:
     source = harness.named("source", create_if_missing=True)
     await source.update({n: n for n in range(10)})
     await d.put_many(source.wrapped, ttl=TTL)
@@ -398,7 +398,7 @@ async def test_a_dict_is_a_source_of_put_many(harness: Harness, d: Any) -> None:
 
 
 @on_servers
-async def test_a_ttl_costs_no_request_but_the_servers_clock(d: Any, wire: Proxy) -> None:
+async def test_ttl_costs_no_request_but_the_servers_clock(d: Any, wire: Proxy) -> None:
     await d.hydrate()
     calls: list[tuple[Callable[[], Any], list[str]]] = [
         (lambda: d.put("k", 1, ttl=TTL), ["PutObject"]),
