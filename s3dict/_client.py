@@ -33,6 +33,7 @@ from ._format.layout import Layout
 from ._format.values import Codec, Segment
 from ._retry import DEFAULT_POLICIES
 from ._stores.base import ObjectStore
+from ._stores.shared.connection import Connection
 from .errors import InvalidError
 
 if TYPE_CHECKING:
@@ -44,34 +45,34 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """Where dicts live: a bucket, a prefix in it, and the way there.
+    """Where dicts are stored: a bucket, a prefix in it, and how it is reached.
 
     Args:
         bucket: The bucket's name. It must exist; ``s3dict dev`` makes a local one to try.
-        prefix: What all object names begin with; many clients with different prefixes can share a bucket.
+        prefix: The beginning of all object names; many clients with different prefixes can share a bucket.
         endpoint_url: The store's URL; None for AWS.
-        region_name: None leaves it to boto3's own chain (``AWS_*``, profiles).
-        session: A boto3 session to take credentials from; None leaves them to boto3's own chain.
+        region_name: The region to sign for; None for boto3's own chain (``AWS_*``, profiles).
+        session: A boto3 session whose credentials are used; None for boto3's own chain.
         environment_name: The environment of dicts that are named without one.
-        driver: ``"obstore"``, which is written in Rust and much the quicker (the extra ``fast``); ``"boto3"`` (aioboto3
-            for asyncio); ``"memory"`` for tests; or ``"auto"``: obstore where it is installed, otherwise boto3.
+        driver: ``"obstore"``, which is written in Rust and by far the fastest (the extra ``fast``); ``"boto3"``
+            (aioboto3 for asyncio); ``"memory"`` for tests; or ``"auto"``: obstore if it is installed, otherwise boto3.
         max_value_bytes: The largest serialised value, in bytes; a larger one is ``RequestSizeError``.
-        concurrency: How many requests of one bulk operation are under way at most.
-        cache: For how long `get`, ``d[k]`` and `get_many` may give what this client has read before, without asking
-            the store: no request within that time, and after it one whose answer has no body if nothing has changed.
-            What others write shows up that much later; what this client writes, at once. Nothing atomic uses it. None,
-            the default, asks the store each time. It takes 64 MiB of memory at most.
-        timeout: For how long a request waits while the store says nothing: for a connection (5 seconds at most), for an
-            answer, and for each next part of it. A request that got none is sent again, but at most four times; so a
-            call gives up after four timeouts for each of its requests, and a few seconds of pauses.
-        signing_keys: Secrets of 16 bytes or more. The first signs every entry, each of them verifies; with them, an
-            entry that none of them signed is ``IntegrityError`` before anything of it is unpickled.
+        concurrency: The most requests of one bulk operation that are in flight at a time.
+        cache: How old a value that `get`, ``d[k]`` and `get_many` return may be. Within that time a value that this
+            client has read before costs no request; after it, a request whose response has no body if the value has
+            not changed. Writes of other clients become visible that much later; writes of this client, at once. No
+            atomic operation uses the cache. None, the default, disables it. It takes at most 64 MiB of memory.
+        timeout: The read timeout: how long a request waits for a response, and for each further part of it. The connect
+            timeout is the same, but at most 5 seconds. A request that timed out is retried when that is safe, up to
+            four attempts; so a call fails after four timeouts for each of its requests, and a few seconds of backoff.
+        signing_keys: Secrets of at least 16 bytes. The first signs every entry, each of them verifies; with them, an
+            entry that none of them signed is ``IntegrityError`` before any part of it is unpickled.
 
-    Making one sends no request and imports no driver. It may be shared between threads, event loops and forked
-    processes. Pickling leaves ``session`` and ``signing_keys`` behind.
+    Making a client sends no request and imports no driver. Threads, event loops and forked processes can share it.
+    A pickled client contains neither ``session`` nor ``signing_keys``.
 
     Raises:
-        InvalidError: a setting that cannot work.
+        InvalidError: a setting is invalid.
     """
 
     def __init__(
@@ -95,16 +96,16 @@ class Client:
         if not isinstance(timeout, timedelta):
             raise InvalidError(f"Invalid timeout: {timeout!r}. It is a timedelta, such as timedelta(seconds=10)")
         settings = Settings(
-            bucket,
-            prefix,
-            endpoint_url,
-            region_name,
-            environment_name,
-            driver,
-            max_value_bytes,
-            concurrency,
-            None if cache is None else cache.total_seconds(),
-            timeout.total_seconds(),
+            bucket=bucket,
+            prefix=prefix,
+            endpoint_url=endpoint_url,
+            region_name=region_name,
+            environment_name=environment_name,
+            driver=driver,
+            max_value_bytes=max_value_bytes,
+            concurrency=concurrency,
+            cache_seconds=None if cache is None else cache.total_seconds(),
+            timeout_seconds=timeout.total_seconds(),
         )
         self._init(settings.validated(), validate_signing_keys(signing_keys), session)
 
@@ -117,10 +118,10 @@ class Client:
         """Not a setting: tests shorten the backoff and the number of attempts here, before the first request."""
         self._stores = _ProcessResources()
         self._env_handles: WeakSet[Any] = WeakSet()
-        """The states of the handles that came here by the environment."""
+        """The states of the handles that use this client because the environment describes it."""
 
     def _with_environment(self, name: str) -> Client:
-        """This client, or one like it whose dicts without an environment are in that one."""
+        """Return this client, or an equal one with `name` as its default environment."""
         if name == self._settings.environment_name:
             return self
         client = Client.__new__(Client)
@@ -130,14 +131,14 @@ class Client:
 
     @classmethod
     def from_env(cls) -> Client:
-        """The client that the environment describes; the same one while the environment stays the same.
+        """Return the client that the environment describes; the same one while the environment stays the same.
 
-        ``S3DICT_BUCKET``, ``S3DICT_PREFIX``, ``S3DICT_ENDPOINT_URL``, ``S3DICT_ENVIRONMENT``, ``S3DICT_DRIVER``,
-        ``S3DICT_TIMEOUT`` and ``S3DICT_SIGNING_KEYS`` are ours; region, profile and credentials are boto3's
-        (``AWS_*``). No request.
+        It reads ``S3DICT_BUCKET``, ``S3DICT_PREFIX``, ``S3DICT_ENDPOINT_URL``, ``S3DICT_ENVIRONMENT``,
+        ``S3DICT_DRIVER``, ``S3DICT_TIMEOUT`` and ``S3DICT_SIGNING_KEYS``; region, profile and credentials are boto3's
+        (``AWS_*``). Sends no request.
 
         Raises:
-            InvalidError: no bucket is set, or a setting cannot work.
+            InvalidError: no bucket is set, or a setting is invalid.
         """
         return _cached_env_client(env_fingerprint())
 
@@ -159,26 +160,26 @@ class Client:
 
     @property
     def driver(self) -> Literal["boto3", "obstore", "memory"]:
-        """The driver in use: what ``"auto"`` has chosen.
+        """The driver in use, which ``"auto"`` has chosen.
 
-        In a child that was forked after its parent had used obstore it is ``"boto3"``: obstore does not survive that.
+        In a child that was forked after its parent had used obstore it is ``"boto3"``: obstore does not support fork.
         """
         return _resolve_driver(self._settings.driver)
 
     def __repr__(self) -> str:
-        where = f", endpoint_url={self.endpoint_url!r}" if self.endpoint_url else ""
-        return f"Client({self.bucket!r}, prefix={self.prefix!r}{where}, driver={self.driver!r})"
+        endpoint = f", endpoint_url={self.endpoint_url!r}" if self.endpoint_url else ""
+        return f"Client({self.bucket!r}, prefix={self.prefix!r}{endpoint}, driver={self.driver!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle_client, (self._settings,)
 
     def _store(self, *, aio: bool) -> ObjectStore:
-        """The store for blocking calls, or the running event loop's."""
+        """Return the store for blocking calls, or the running event loop's."""
         stores = self._resources()
         return self._asyncio_store(stores) if aio else self._blocking_store(stores)
 
     def _cache(self) -> ReadCache | None:
-        """What this client has read in this process; None when it caches nothing."""
+        """Return the cache of this client in this process; None if it has none."""
         stores, max_age = self._resources(), self._settings.cache_seconds
         with stores.lock:
             if stores.cache is None and max_age is not None:
@@ -187,7 +188,7 @@ class Client:
 
     def _resources(self) -> _ProcessResources:
         if self._stores.pid != os.getpid():
-            # A forked child shares its parent's sockets and lacks its threads: it starts anew.
+            # A forked child shares its parent's sockets and lacks its threads: it needs stores of its own.
             self._stores = _ProcessResources()
         return self._stores
 
@@ -203,23 +204,21 @@ class Client:
         loop = get_running_loop()
         with stores.lock:
             if loop not in stores.by_loop:
-                for ended in [other for other in stores.by_loop if other.is_closed()]:
-                    del stores.by_loop[ended]
+                for closed in [other for other in stores.by_loop if other.is_closed()]:
+                    del stores.by_loop[closed]
                 stores.by_loop[loop] = self._make_asyncio_store(stores)
             return stores.by_loop[loop]
 
     def _make_blocking_store(self, stores: _ProcessResources) -> ObjectStore:
-        driver, concurrency = self.driver, self._settings.concurrency
+        driver = self.driver
         if driver == "memory":
             from ._stores.memory import MemoryStore, memory_bucket
 
-            return MemoryStore(memory_bucket(self.bucket), concurrency, retries=self._retries)
+            return MemoryStore(memory_bucket(self.bucket), self._settings.concurrency, retries=self._retries)
         if driver == "obstore":
-            from ._stores.obstore.requests import ObstoreStore
+            from ._stores.obstore.blocking import ObstoreStore
 
-            return ObstoreStore(
-                self._connection(stores), self._boto_store, concurrency=concurrency, retries=self._retries
-            )
+            return ObstoreStore(self._obstore_clients(stores), self._boto_store)
         return self._boto_store()
 
     def _make_asyncio_store(self, stores: _ProcessResources) -> ObjectStore:
@@ -231,51 +230,44 @@ class Client:
         if driver == "obstore":
             from ._stores.obstore.aio import AsyncObstoreStore
 
-            return AsyncObstoreStore(self._connection(stores), self._aioboto_store, retries=self._retries)
+            return AsyncObstoreStore(self._obstore_clients(stores), self._aioboto_store)
         return self._aioboto_store()
 
-    def _connection(self, stores: _ProcessResources) -> ObstoreClients:
-        if stores.connection is None:
+    def _obstore_clients(self, stores: _ProcessResources) -> ObstoreClients:
+        if stores.obstore_clients is None:
             from ._stores.obstore.clients import ObstoreClients
 
-            stores.connection = ObstoreClients(self.bucket, **self._connection_options())
-        return stores.connection
+            stores.obstore_clients = ObstoreClients(self._connection())
+        return stores.obstore_clients
 
     def _boto_store(self) -> ObjectStore:
         from ._stores.boto.blocking import BotoStore
 
-        return BotoStore(
-            self.bucket,
-            concurrency=self._settings.concurrency,
-            retries=self._retries,
-            **self._connection_options(),
-        )
+        return BotoStore(self._connection())
 
     def _aioboto_store(self) -> ObjectStore:
         from ._stores.boto.aio import AioBotoStore
 
-        return AioBotoStore(
-            self.bucket,
+        return AioBotoStore(self._connection())
+
+    def _connection(self) -> Connection:
+        from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return Connection(
+            bucket=self.bucket,
+            endpoint_url=self.endpoint_url or validate_endpoint(from_env),
+            region_name=self._settings.region_name,
+            session=self._session,
             concurrency=self._settings.concurrency,
+            timeout=self._settings.timeout_seconds,
             retries=self._retries,
-            **self._connection_options(),
         )
 
-    def _connection_options(self) -> dict[str, Any]:
-        from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        return {
-            "endpoint_url": self.endpoint_url or validate_endpoint(from_env),
-            "region_name": self._settings.region_name,
-            "session": self._session,
-            "timeout": self._settings.timeout_seconds,
-        }
-
-    def _codec(self, codec: Codec) -> Codec:
+    def _bind(self, codec: Codec) -> Codec:
         return _ClientBindingCodec(codec, self)
 
 
 class _ProcessResources:
-    """The stores of one process, and what was read through them."""
+    """The stores of one process, and the cache of what they read."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -283,13 +275,13 @@ class _ProcessResources:
         self.blocking: ObjectStore | None = None
         self.by_loop: dict[asyncio.AbstractEventLoop, ObjectStore] = {}
         self.cache: ReadCache | None = None
-        self.connection: ObstoreClients | None = None
+        self.obstore_clients: ObstoreClients | None = None
 
 
-def _resolve_driver(chosen: str) -> Literal["boto3", "obstore", "memory"]:
-    if chosen == "memory":
+def _resolve_driver(configured: str) -> Literal["boto3", "obstore", "memory"]:
+    if configured == "memory":
         return "memory"
-    if chosen == "boto3" or (chosen == "auto" and not is_installed("obstore")):
+    if configured == "boto3" or (configured == "auto" and not is_installed("obstore")):
         return "boto3"
     require_installed("obstore")
     if "s3dict._stores.obstore.clients" in sys.modules:
@@ -299,11 +291,11 @@ def _resolve_driver(chosen: str) -> Literal["boto3", "obstore", "memory"]:
     return "obstore"
 
 
-_unpickling_client: ContextVar[Client | None] = ContextVar("s3dict_reader", default=None)
+_unpickling_client: ContextVar[Client | None] = ContextVar("s3dict_unpickling_client", default=None)
 
 
 class _ClientBindingCodec:
-    """A codec that lends the client which reads a value to the handles inside it: session, keys, connections."""
+    """A codec that gives the handles inside a value the client that reads it: its session, keys and connections."""
 
     __slots__ = ("_client", "_codec", "name", "uses_pickle")
 
@@ -325,16 +317,15 @@ class _ClientBindingCodec:
 
 
 def _unpickle_client(settings: Settings) -> Client:
-    """What an unpickled client is here: the one that is reading it, if it is for the same place, or one of this
-    process's own.
+    """Return the client that is reading the value, if it is for the same location, or one of this process.
 
-    How the writer was tuned does not matter: with a client of another tuning, what is read through a handle inside a
-    value would not be verified with the keys that the value was verified with.
+    The other settings of the writer do not matter: with a client made from them, entries that are read through a handle
+    inside a value would not be verified with the keys that the value was verified with.
     """
-    reader = _unpickling_client.get()
-    if reader is None or reader._settings.location != settings.location:
+    current = _unpickling_client.get()
+    if current is None or current._settings.location != settings.location:
         return _cached_client(settings, env_fingerprint())
-    return reader._with_environment(settings.environment_name)
+    return current._with_environment(settings.environment_name)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Settings: where things live, from arguments or from the environment."""
+"""Settings of a client, from arguments or from the environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DRIVERS = ("auto", "boto3", "obstore", "memory")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of a Client but its secrets: what may be pickled, compared and shown."""
+    """All settings of a Client except secrets: they may be pickled, compared and shown."""
 
     bucket: str
     prefix: str = DEFAULT_PREFIX
@@ -39,11 +39,11 @@ class Settings:
 
     @property
     def location(self) -> tuple[str, str, str | None, bool]:
-        """What tells whether two clients see the same objects; the rest is how each goes about it."""
+        """The identity of the objects that a client accesses; the other settings are how it accesses them."""
         return self.bucket, self.prefix, self.endpoint_url, self.driver == "memory"
 
     def validated(self) -> Settings:
-        """The settings with a plain prefix. Raises InvalidError for what cannot work."""
+        """Return the settings with a normalised prefix. Raises InvalidError for an invalid setting."""
         if not isinstance(self.bucket, str) or not self.bucket or "/" in self.bucket:
             raise InvalidError(
                 f"Invalid bucket: {self.bucket!r}. It is the bucket's name alone, without s3:// or a path"
@@ -54,30 +54,30 @@ class Settings:
         if self.max_value_bytes < 1 or self.concurrency < 1:
             raise InvalidError("max_value_bytes and concurrency are 1 or more")
         if self.cache_seconds is not None and self.cache_seconds <= 0:
-            raise InvalidError("cache is a timedelta of more than nothing, or None for no cache")
+            raise InvalidError("cache is a positive timedelta, or None for no cache")
         if not 0 < self.timeout_seconds <= MAX_TIMEOUT.total_seconds():
-            raise InvalidError("timeout is a timedelta of more than nothing, and of an hour at most")
+            raise InvalidError("timeout is a positive timedelta of at most an hour")
         validate_endpoint(self.endpoint_url)
         validate_name(self.environment_name, "environment")
         return replace(self, prefix=validate_prefix(self.prefix))
 
 
 def require_installed(driver: str) -> None:
-    """Raises InvalidError for a driver that needs an extra which is not there."""
+    """Raise InvalidError for a driver that needs an extra that is not installed."""
     if driver == "obstore" and not is_installed("obstore"):
         raise InvalidError("The driver 'obstore' is not installed: pip install 's3-shared-dict[fast]'")
 
 
 @lru_cache(maxsize=8)
 def is_installed(package: str) -> bool:
-    """Whether the package could be imported; it is not imported to find out."""
+    """Return whether the package can be imported, without importing it."""
     from importlib.util import find_spec
 
     return find_spec(package) is not None
 
 
 def settings_from_env() -> Settings:
-    """Settings from ``S3DICT_*``. Raises InvalidError when no bucket is set."""
+    """Return the settings in ``S3DICT_*``. Raises InvalidError if no bucket is set."""
     bucket = os.environ.get("S3DICT_BUCKET")
     if not bucket:
         raise InvalidError(
@@ -95,25 +95,23 @@ def settings_from_env() -> Settings:
 
 
 def timeout_from_env() -> timedelta:
-    """The seconds in ``S3DICT_TIMEOUT``. Raises InvalidError for what is no number of them."""
-    chosen = os.environ.get("S3DICT_TIMEOUT")
-    if not chosen:
+    """Return the timeout in ``S3DICT_TIMEOUT``. Raises InvalidError if it is not a number of seconds."""
+    value = os.environ.get("S3DICT_TIMEOUT")
+    if not value:
         return DEFAULT_TIMEOUT
     try:
-        return timedelta(seconds=float(chosen))
+        return timedelta(seconds=float(value))
     except (ValueError, OverflowError):
-        raise InvalidError(
-            f"Invalid S3DICT_TIMEOUT: {chosen!r}. It is a number of seconds, such as 10 or 0.5"
-        ) from None
+        raise InvalidError(f"Invalid S3DICT_TIMEOUT: {value!r}. It is a number of seconds, such as 10 or 0.5") from None
 
 
 def signing_keys_from_env() -> tuple[bytes, ...]:
-    """The keys in ``S3DICT_SIGNING_KEYS``, separated by commas."""
+    """Return the keys in ``S3DICT_SIGNING_KEYS``, which are separated by commas."""
     return validate_signing_keys(key for key in os.environ.get("S3DICT_SIGNING_KEYS", "").split(",") if key)
 
 
 def validate_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
-    """The keys as bytes. Raises InvalidError for one that is too short to be a secret, without showing it."""
+    """Return the keys as bytes. Raises InvalidError for one that is too short to be a secret, without showing it."""
     if isinstance(keys, (str, bytes)):
         raise InvalidError("signing_keys is a sequence of keys, the first of which signs")
     encoded = tuple(key.encode() if isinstance(key, str) else bytes(key) for key in keys)
@@ -126,12 +124,12 @@ def validate_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
 
 
 def env_fingerprint() -> int:
-    """Changes when any setting in the environment does, credentials included. Holds none of them."""
+    """Return a number that changes with any setting in the environment, credentials included. It reveals none."""
     return hash(frozenset((k, v) for k, v in os.environ.items() if k.startswith(("S3DICT_", "AWS_"))))
 
 
 def current_user() -> str:
-    """Who creates a dict from here, as far as the machine can tell: the Lambda function, or user@host."""
+    """Return the creator of a dict, as far as it is known: the Lambda function, or user@host."""
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
     if function:
         return f"lambda:{function}"
@@ -141,12 +139,12 @@ def current_user() -> str:
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError, ImportError):
-        # No such user in this container's password file.
+        # The container's password file lacks the user.
         return socket.gethostname()
 
 
 def validate_endpoint(url: str | None) -> str | None:
-    """The URL, if it is one. Raises InvalidError otherwise, which shows nothing of what may be a secret."""
+    """Return a valid URL. Raises InvalidError for any other, without the parts that may be secret."""
     if url is None:
         return None
     if "@" in url:
@@ -155,12 +153,12 @@ def validate_endpoint(url: str | None) -> str | None:
 
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
-        sound = False
-    shown, *more = re.split("[?#]", url, maxsplit=1)
-    if not sound or more:
+        is_valid = False
+    url_for_message, *rest = re.split("[?#]", url, maxsplit=1)
+    if not is_valid or rest:
         raise InvalidError(
-            f"Invalid endpoint_url: {shown!r}. It begins with http:// or https://, and has no query or fragment"
+            f"Invalid endpoint_url: {url_for_message!r}. It begins with http:// or https://, without query and fragment"
         )
     return url

@@ -728,7 +728,7 @@ class Dict(Generic[K, V]):
         client, values = self.client, get_codec(manifest.codec)
         codec = EntryCodec(
             keys=KeyCodec(values.uses_pickle, lambda dict_id: Dict.from_id(dict_id, client)),
-            values=client._codec(values),
+            values=client._bind(values),
             signer=EntrySigner(str(manifest.dict_id), client._signing_keys),
             label=self._label,
             max_value_bytes=client._settings.max_value_bytes,

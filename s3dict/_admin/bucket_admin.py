@@ -8,7 +8,8 @@ from typing import Any
 
 from .._client import Client
 from .._stores.boto.blocking import BotoStore
-from .._stores.boto.requests import ExpectedFailure, S3Request, S3Response, translate_exception
+from .._stores.boto.errors import translate_exception
+from .._stores.shared.messages import ExpectedFailure, S3Request, S3Response
 from .._stores.shared.threads import run_blocking
 from ..errors import AlreadyExistsError, Error, InvalidError, PermissionDeniedError, UnavailableError
 
@@ -47,11 +48,11 @@ class BucketAdmin(BotoStore):
         """
         if client.driver == "memory":
             raise InvalidError("With the driver 'memory' there is no bucket to examine: unset S3DICT_DRIVER")
-        return cls(client.bucket, concurrency=client._settings.concurrency, **client._connection_options())
+        return cls(client._connection())
 
     @property
     def has_custom_endpoint(self) -> bool:
-        return self._endpoint_url is not None
+        return self._connection.endpoint_url is not None
 
     @property
     def signed_region(self) -> str | None:
@@ -94,7 +95,7 @@ class BucketAdmin(BotoStore):
     def create(self) -> None:
         """Create the bucket unless this account owns it. Raises AlreadyExistsError if another account does."""
         # Other stores define their own regions: the request names one only if the user configured it.
-        where = self._region_name if self.has_custom_endpoint else self.signed_region
+        where = self._connection.region_name if self.has_custom_endpoint else self.signed_region
         server_time = {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
         try:
             self._write("create_bucket", **server_time)

@@ -33,8 +33,8 @@ from .base import (
     ServerTime,
     StoredObject,
 )
-from .boto.requests import S3Request, common_folder
 from .shared.access_denied import access_denied_error
+from .shared.messages import S3Request, common_folder
 from .shared.tasks import TaskRuntime
 from .shared.threads import ThreadRuntime
 

@@ -227,7 +227,7 @@ def test_unreadable_bucket_is_a_clear_error(proxy: Proxy, bucket: str) -> None:
     proxy.faults = [Fault("denied", "HeadBucket")]
     done = init(bucket, proxy.url)
     assert (done.exit_code, done.stdout.count("\n")) == (1, 1)
-    assert "Lacking is s3:ListBucket" in done.stdout
+    assert "It requires s3:ListBucket" in done.stdout
     assert "the bucket belongs to another account: choose another name" in done.stdout
 
 
@@ -244,9 +244,9 @@ def test_server_without_lifecycle_rules_fails_with_the_consequence(name: str) ->
     with MisbehavingServer() as server:
         done = init(name, server.url)
     assert done.exit_code == 1
-    assert "! public access: The store cannot do what was asked" in done.stdout
-    assert "! encryption: The store cannot do what was asked" in done.stdout
-    assert "✗ sweep rules: The store cannot do what was asked" in done.stdout
+    assert "! public access: The store does not support this request" in done.stdout
+    assert "! encryption: The store does not support this request" in done.stdout
+    assert "✗ sweep rules: The store does not support this request" in done.stdout
     assert "No expired entry is ever deleted" in done.stdout
     assert "What a dict returns is not affected" in done.stdout
 

@@ -11,8 +11,9 @@ import pytest
 
 from s3dict import Client, Dict, PermissionDeniedError
 from s3dict._format.keys import KeyCodec, digest
-from s3dict._stores.boto.requests import S3Request, classify_status
 from s3dict._stores.shared.access_denied import CREDENTIAL_ERRORS, MIN_POLICY
+from s3dict._stores.shared.errors import classify_status
+from s3dict._stores.shared.messages import S3Request
 
 from ..support.modes import Driver, Endpoint, Harness, Mode, collect, hold
 from ..support.proxy import Fault, Proxy
@@ -170,7 +171,7 @@ def test_policies_are_those_of_the_terraform_module() -> None:
             "s3:CreateBucket",
             "arn:aws:s3:::b",
             None,
-            "only who sets a bucket up",
+            "only setting up a bucket",
         ),
         (
             S3Request("get_object", "b", "p/sweep-1d/probe/01", {}),
@@ -192,7 +193,7 @@ def test_each_request_lacks_one_action_on_one_resource(
     for code, message in (("AccessDenied", "Access Denied"), ("403", "Forbidden"), ("", "")):
         error = judged(call, code, message)
         assert (error.action, error.resource, error.policy) == (action, resource, policy)
-        assert f"Lacking is {action}" in str(error)
+        assert f"It requires {action}" in str(error)
         assert output in str(error)
 
 
@@ -222,8 +223,8 @@ def test_explicit_denial_is_granted_by_nobody() -> None:
 def test_rejected_credentials_name_no_policy(code: str, status: int) -> None:
     error = judged(CALL, code, "so it says", status)
     assert (error.action, error.resource, error.policy) == (None, None, None)
-    assert f"{status} {code} so it says. Check the credentials" in str(error)
-    assert CREDENTIAL_ERRORS.get(code, "mend AWS_ACCESS_KEY_ID") in str(error)
+    assert f"{status} {code} so it says. The credentials are not accepted" in str(error)
+    assert CREDENTIAL_ERRORS.get(code, "fix AWS_ACCESS_KEY_ID") in str(error)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ async def test_retried_request_is_one_line(kind: FaultKind, harness: Harness, pr
     assert [(line.operation, line.status, line.retries) for line in lines] == [("GetObject", 404, 2)]
 
 
-@pytest.mark.parametrize(("kind", "status"), [("internal-error", 500), ("lost-response", "no answer")])
+@pytest.mark.parametrize(("kind", "status"), [("internal-error", 500), ("lost-response", "no response")])
 async def test_failed_request_is_logged_with_its_error(
     kind: FaultKind, status: object, harness: Harness, proxy: Proxy, lines: list[Any]
 ) -> None:
@@ -128,16 +128,16 @@ def test_abandoned_request_is_logged_without_response(
             await asyncio.wait_for(d.get.aio("k"), 0.1)
 
     asyncio.run(give_up())
-    assert server_time(lines) == [("GetObject", "no answer")]
+    assert server_time(lines) == [("GetObject", "no response")]
 
 
 async def test_disabled_debug_log_formats_nothing(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="s3dict")
-    monkeypatch.setattr("s3dict._stores.shared.request_log.write", lambda *_: pytest.fail("a line was written"))
+    monkeypatch.setattr("s3dict._stores.shared.request_log.log_request", lambda *_: pytest.fail("a line was written"))
     await use_it(harness)
-    assert log.start() == 0.0
+    assert log.start_timer() == 0.0
 
 
 def test_library_prints_nothing_by_itself() -> None:
@@ -154,7 +154,7 @@ def test_library_prints_nothing_by_itself() -> None:
     ],
 )
 def test_object_names_are_logged_as_hashes(where: str, shown: str, key_hash: str | None, lines: list[Any]) -> None:
-    log.write("GetObject", where, log.start(), 200, 1)
+    log.log_request("GetObject", where, log.start_timer(), 200, 1)
     assert (lines[0].where, lines[0].key_hash) == (shown, key_hash)
     assert lines[0].getMessage().startswith(f"GetObject {shown}: 200, ")
     assert lines[0].getMessage().endswith(" ms, 1 retry")

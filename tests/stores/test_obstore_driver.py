@@ -26,16 +26,10 @@ from s3dict import Client, Dict, Error, InvalidError, NotFoundError, PermissionD
 from s3dict import UnsupportedStoreError as Unsupported
 from s3dict._retry import DEFAULT_POLICIES, RequestTimeoutError
 from s3dict._stores.base import PAGE_SIZE, ObjectStore, PreconditionFailed, PutResult
-from s3dict._stores.boto.requests import ExpectedFailure, S3Request
-from s3dict._stores.obstore.clients import (
-    MEGABYTE,
-    boto_credential_provider,
-    read_timeout,
-    region_from_env,
-    resolve_endpoint,
-    static_credentials,
-)
+from s3dict._stores.obstore.clients import MEGABYTE, read_timeout, region_from_env, resolve_endpoint
+from s3dict._stores.obstore.credentials import boto_credential_provider, static_credentials
 from s3dict._stores.obstore.errors import UnrecognisedResponseError, translate_obstore_exception
+from s3dict._stores.shared.messages import ExpectedFailure, S3Request
 
 from ..support.http_wire import HttpResponse
 from ..support.modes import Endpoint, Harness, Mode, client_at
@@ -357,17 +351,17 @@ class TestOnTheWire:
         for number in range(3):
             d[number] = number
             assert asyncio.run(d.get.aio(number)) == number
-        assert len(client._stores.connection._stores) == 1  # type: ignore[union-attr]
+        assert len(client._stores.obstore_clients._stores) == 1  # type: ignore[union-attr]
 
     def test_short_timeout_clients_share_credentials(self, client: Client) -> None:
         async def with_timeout() -> Any:
             store: Any = client._store(aio=True)
-            return store.with_timeout(8.0)._connection
+            return store.with_timeout(8.0)._clients
 
         quick: Any = client._store(aio=False).with_timeout(8.0)
-        assert quick._connection is asyncio.run(with_timeout()) is asyncio.run(with_timeout())
-        assert client._stores.connection is not None
-        assert client._stores.connection.clock is quick._connection.clock
+        assert quick._clients is asyncio.run(with_timeout()) is asyncio.run(with_timeout())
+        assert client._stores.obstore_clients is not None
+        assert client._stores.obstore_clients.clock is quick._clients.clock
 
     async def test_date_is_the_stores_own(
         self, store: Callable[[], ObjectStore], client: Client, proxy: Proxy, jumping_clock: None

@@ -22,8 +22,12 @@ from botocore.exceptions import (
 
 from s3dict import Client, Dict, Error, InvalidError, UnavailableError
 from s3dict._config import validate_endpoint
-from s3dict._stores.boto.requests import S3Request, S3Requests, S3Response, safe_error_code, translate_exception
+from s3dict._stores.boto.errors import translate_exception
+from s3dict._stores.boto.requests import S3Requests
 from s3dict._stores.obstore.server_clock import ServerClock
+from s3dict._stores.shared.connection import Connection
+from s3dict._stores.shared.errors import safe_error_code
+from s3dict._stores.shared.messages import S3Request, S3Response
 from s3dict._stores.shared.redaction import MAX_LENGTH, redacted, sanitised
 from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
 
@@ -228,7 +232,7 @@ def test_no_secret_is_in_what_commands_print(server: EchoingServer, monkeypatch:
 
 PLANTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "log": (
-        "s3dict._stores.shared.request_log.write",
+        "s3dict._stores.shared.request_log.log_request",
         lambda *_: __import__("logging").getLogger("s3dict").debug("signed with %s", SECRET_KEY),
     ),
     "Client": ("s3dict.Client.__repr__", lambda self: f"Client({TOKEN!r})"),
@@ -393,7 +397,7 @@ def test_cause_that_is_left_out_is_no_context_either() -> None:
             raise StubbornError
 
     with pytest.raises(UnavailableError) as caught:
-        run_blocking(Broken("bucket", ThreadRuntime(1), 1).get("path"))
+        run_blocking(Broken(Connection("bucket"), ThreadRuntime(1)).get("path"))
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 

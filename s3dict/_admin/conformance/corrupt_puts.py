@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..._client import Client
 from ..._stores.boto.blocking import BotoStore
-from ..._stores.boto.requests import S3Request, S3Response
+from ..._stores.shared.messages import S3Request, S3Response
 from ...errors import Error, UnavailableError
 
 MAX_SECONDS = 5.0
@@ -41,7 +41,7 @@ class CorruptPuts(BotoStore):
         """Return those for the client's bucket; None in memory, where nothing is sent."""
         if client.driver == "memory":
             return None
-        return cls(client.bucket, concurrency=client._settings.concurrency, **client._connection_options())
+        return cls(client._connection())
 
     async def put_with_wrong_md5(self, path: str, body: bytes) -> bool:
         """Whether the store took a body with the digest of another."""

@@ -8,19 +8,12 @@ from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
-from ..._retry import DEFAULT_POLICIES, RetryPolicies
 from ..base import Body
+from ..shared.connection import Connection
+from ..shared.messages import S3Request, S3Response
 from ..shared.tasks import TaskRuntime
-from ..shared.timeouts import TimeoutVariants
-from .requests import (
-    S3Request,
-    S3Requests,
-    S3Response,
-    disable_expect_continue,
-    options,
-    region,
-    speed_up,
-)
+from .requests import S3Requests
+from .session import client_config, prepare_client, signing_region, speed_up
 
 if TYPE_CHECKING:
     import aioboto3
@@ -33,48 +26,22 @@ CHUNK_BYTES = 1 << 20
 
 
 class AioBotoStore(S3Requests):
-    """One bucket through aioboto3, in one event loop, whose end closes its connections."""
+    """One bucket through aioboto3, in one event loop. Its connections are closed when the loop ends."""
 
-    def __init__(
-        self,
-        bucket: str,
-        *,
-        endpoint_url: str | None,
-        region_name: str | None,
-        session: boto3.Session | None,
-        concurrency: int,
-        timeout: float,
-        retries: RetryPolicies = DEFAULT_POLICIES,
-    ) -> None:
-        super().__init__(bucket, TaskRuntime(), timeout, retries)
-        self._hurried = TimeoutVariants[AioBotoStore]()
-        self._endpoint_url = endpoint_url
-        self._region_name = region_name
-        self._session = session
-        self._aio_session: aioboto3.Session | None = None
-        self._concurrency = concurrency
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, TaskRuntime())
+        self._session: aioboto3.Session | None = None
         self._connect_lock = asyncio.Lock()
         self._made_client: S3Client | None = None
 
-    def with_timeout(self, seconds: float) -> AioBotoStore:
-        return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
-
     def _with_timeout(self, timeout: float) -> AioBotoStore:
-        with_timeout = AioBotoStore(
-            self.bucket,
-            endpoint_url=self._endpoint_url,
-            region_name=self._region_name,
-            session=self._session,
-            concurrency=self._concurrency,
-            timeout=timeout,
-            retries=self.retries,
-        )
-        with_timeout._aio_session = self._get_session()
-        return with_timeout
+        variant = AioBotoStore(self._connection.with_timeout(timeout))
+        variant._session = self._get_session()
+        return variant
 
-    async def _execute(self, call: S3Request) -> S3Response:
+    async def _execute(self, request: S3Request) -> S3Response:
         client = await self._client()
-        fields = await getattr(client, call.method)(**_with_chunked_body(call.parameters))
+        fields = await getattr(client, request.method)(**_with_chunked_body(request.parameters))
         return S3Response(fields, await _read(fields))
 
     async def _client(self) -> S3Client:
@@ -85,49 +52,47 @@ class AioBotoStore(S3Requests):
         return self._made_client
 
     async def _connect(self) -> S3Client:
-        """The client, which is closed when the event loop ends, or when this store is no longer needed.
+        """Return a client that is closed when the event loop ends, or when this store is no longer needed.
 
         An event loop closes the asynchronous generators that are still open before it ends (`loop.shutdown_asyncgens`,
-        which `asyncio.run` calls), and so what `_open` holds: nobody has to close a Dict, nothing stays open.
+        which `asyncio.run` calls), and so the client of `_open`: callers need not close anything.
         The finalizer keeps the generator alive for that, and closes it in its loop when the store goes first.
         """
-        session, custom = self._get_session(), self._endpoint_url is not None
-        signing_region = region(self._region_name, session, custom_endpoint=custom)
-        clients_generator = _open(
-            session,
-            {"endpoint_url": self._endpoint_url, "region_name": signing_region},
-            {"custom_endpoint": custom, "concurrency": self._concurrency, "timeout": self.timeout},
-        )
-        client = await anext(clients_generator)
-        finalize(self, _close, asyncio.get_running_loop(), clients_generator).atexit = False
+        client_generator = _open(self._get_session(), self._connection)
+        client = await anext(client_generator)
+        finalize(self, _close, asyncio.get_running_loop(), client_generator).atexit = False
         return client
 
     def _get_session(self) -> aioboto3.Session:
-        """The session, which finds credentials once for this store and those in a hurry."""
-        if self._aio_session is None:
-            self._aio_session = _aio_session(self._session)
-        return self._aio_session
+        """Return the session, which resolves credentials once for all timeouts."""
+        if self._session is None:
+            self._session = _new_session(self._connection.session)
+        return self._session
 
 
-async def _open(
-    session: aioboto3.Session, where: dict[str, Any], how: dict[str, Any]
-) -> AsyncGenerator[S3Client, None]:
-    """A client that sends each request once, for as long as this generator lives."""
+async def _open(session: aioboto3.Session, connection: Connection) -> AsyncGenerator[S3Client, None]:
+    """Yield a client that sends each request once, and close it when this generator is closed."""
     from aiobotocore.config import AioConfig
 
-    config = AioConfig(http_session_cls=_no_retry_session_class(), **options(**how))
-    opening: Any = session.client("s3", config=config, **where)
+    custom = connection.endpoint_url is not None
+    config = client_config(custom_endpoint=custom, concurrency=connection.concurrency, timeout=connection.timeout)
+    opening: Any = session.client(
+        "s3",
+        endpoint_url=connection.endpoint_url,
+        region_name=signing_region(connection.region_name, session, custom_endpoint=custom),
+        config=AioConfig(http_session_cls=_no_retry_session_class(), **config),
+    )
     async with opening as client:
-        disable_expect_continue(client)
+        prepare_client(client)
         yield client
 
 
-def _close(loop: asyncio.AbstractEventLoop, clients_generator: AsyncGenerator[Any, None]) -> None:
+def _close(loop: asyncio.AbstractEventLoop, client_generator: AsyncGenerator[Any, None]) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(loop.create_task, clients_generator.aclose())
+        loop.call_soon_threadsafe(loop.create_task, client_generator.aclose())
 
 
-def _aio_session(boto_session: boto3.Session | None) -> aioboto3.Session:
+def _new_session(boto_session: boto3.Session | None) -> aioboto3.Session:
     import aioboto3
 
     session = aioboto3.Session(region_name=boto_session.region_name if boto_session else None)
@@ -138,11 +103,11 @@ def _aio_session(boto_session: boto3.Session | None) -> aioboto3.Session:
 
 
 def _no_retry_session_class() -> type[AIOHTTPSession]:
-    """A session that sends a request once: also below botocore's retries, aiohttp sends a PUT or DELETE again.
+    """Return a session class that sends a request once: below botocore's retries, aiohttp retries a PUT or DELETE.
 
-    When a kept-alive connection breaks before the answer, aiohttp takes the request for idempotent (RFC 9112, section
-    9.3.1) and repeats it without a word. A conditional request is not: its second sending is refused because the first
-    took effect, and we would believe that we had lost. There is no public switch (aiohttp issue 10790).
+    When a kept-alive connection breaks before the response, aiohttp silently repeats the request because it is
+    idempotent (RFC 9112, section 9.3.1). A conditional request is not: its second attempt fails because the first took
+    effect, and would be reported as lost. There is no public switch (aiohttp issue 10790).
     """
     from aiobotocore.httpsession import AIOHTTPSession
 
@@ -156,7 +121,7 @@ def _no_retry_session_class() -> type[AIOHTTPSession]:
 
 
 class BotoCredentialProvider:
-    """Lets an asyncio session ask a boto3 one for its credentials at every request, so that refreshed ones count."""
+    """Lets an asyncio session use a boto3 session's credentials, which are read at every request: they are renewed."""
 
     def __init__(self, session: boto3.Session) -> None:
         self._session = session
@@ -164,22 +129,22 @@ class BotoCredentialProvider:
     async def load_credentials(self) -> Any:
         from aiobotocore.credentials import AioCredentials
 
-        lent: Any = self._session.get_credentials()
-        if lent is None:
+        credentials: Any = self._session.get_credentials()
+        if credentials is None:
             return None
 
         class SharedCredentials(AioCredentials):
             async def get_frozen_credentials(self) -> Any:  # type: ignore[override] # that of aiobotocore is async
-                return lent.get_frozen_credentials()
+                return credentials.get_frozen_credentials()
 
-        return SharedCredentials(*lent.get_frozen_credentials())
+        return SharedCredentials(*credentials.get_frozen_credentials())
 
 
 class _ChunkedBody(RawIOBase):
-    """A large body that is sent piece by piece, and never copied as a whole.
+    """A large body that is sent in chunks, and never copied as a whole.
 
-    The event loop's transport copies whatever the socket does not take at once; aiohttp reads all of a file whose
-    length it knows, and makes a copy of what a BytesIO holds.
+    The event loop's transport copies what the socket does not accept at once; aiohttp reads all of a file whose length
+    it knows, and copies the contents of a BytesIO.
     """
 
     def __init__(self, body: Body) -> None:
@@ -200,10 +165,10 @@ class _ChunkedBody(RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        wanted = len(self._body) if size is None or size < 0 else min(size, CHUNK_BYTES)
-        piece = bytes(self._body[self._position : self._position + wanted])
-        self._position += len(piece)
-        return piece
+        length = len(self._body) if size is None or size < 0 else min(size, CHUNK_BYTES)
+        chunk = bytes(self._body[self._position : self._position + length])
+        self._position += len(chunk)
+        return chunk
 
 
 def _with_chunked_body(parameters: Mapping[str, Any]) -> Mapping[str, Any]:

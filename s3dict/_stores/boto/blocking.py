@@ -5,18 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..._retry import DEFAULT_POLICIES, RetryPolicies
+from ..shared.connection import Connection
+from ..shared.messages import S3Request, S3Response
 from ..shared.threads import ThreadRuntime
-from ..shared.timeouts import TimeoutVariants
-from .requests import (
-    S3Request,
-    S3Requests,
-    S3Response,
-    disable_expect_continue,
-    options,
-    region,
-    speed_up,
-)
+from .requests import S3Requests
+from .session import client_config, prepare_client, signing_region, speed_up
 
 if TYPE_CHECKING:
     import boto3
@@ -29,71 +22,48 @@ _BODY_FIELDS = frozenset({"Deleted", "Errors", "IsTruncated"})
 
 
 class BotoStore(S3Requests):
-    """One bucket through boto3, whose clients are made when first needed: that takes a tenth of a second."""
+    """One bucket through boto3. Clients are made when first needed, which takes a tenth of a second."""
 
-    def __init__(
-        self,
-        bucket: str,
-        *,
-        endpoint_url: str | None,
-        region_name: str | None,
-        session: boto3.Session | None,
-        concurrency: int,
-        timeout: float,
-        retries: RetryPolicies = DEFAULT_POLICIES,
-    ) -> None:
-        super().__init__(bucket, ThreadRuntime(concurrency), timeout, retries)
-        self._concurrency = concurrency
-        self._hurried = TimeoutVariants[BotoStore]()
-        self._endpoint_url = endpoint_url
-        self._region_name = region_name
-        self._session = session
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, ThreadRuntime(connection.concurrency))
+        self._session = connection.session
         self._session_lock = threading.Lock()
         self._made_client: S3Client | None = None
 
-    def with_timeout(self, seconds: float) -> BotoStore:
-        return self if seconds >= self.timeout else self._hurried.of(seconds, self._with_timeout)
-
     def _with_timeout(self, timeout: float) -> BotoStore:
+        variant = BotoStore(self._connection.with_timeout(timeout))
         with self._session_lock:
-            session = self._get_session()
-        with_timeout = BotoStore(
-            self.bucket,
-            endpoint_url=self._endpoint_url,
-            region_name=self._region_name,
-            session=session,
-            concurrency=self._concurrency,
-            timeout=timeout,
-            retries=self.retries,
-        )
-        with_timeout._session_lock = self._session_lock
-        return with_timeout
+            variant._session, variant._session_lock = self._get_session(), self._session_lock
+        return variant
 
-    async def _execute(self, call: S3Request) -> S3Response:
-        fields = getattr(self._client(), call.method)(**call.parameters)
-        return S3Response(fields, _read(call.method, fields))
+    async def _execute(self, request: S3Request) -> S3Response:
+        fields = getattr(self._client(), request.method)(**request.parameters)
+        return S3Response(fields, _read(request.method, fields))
 
     def _client(self) -> S3Client:
         if self._made_client is not None:
             return self._made_client
         from botocore.config import Config
 
-        # boto3 sessions are not safe to share between threads while they make clients; the clients are.
+        connection = self._connection
+        # Threads cannot share a boto3 session while it makes clients; the clients can be shared.
         with self._session_lock:
             if self._made_client is None:
                 session = self._get_session()
-                custom = self._endpoint_url is not None
-                config = options(custom_endpoint=custom, concurrency=self._concurrency, timeout=self.timeout)
-                signing_region = region(self._region_name, session, custom_endpoint=custom)
+                custom = connection.endpoint_url is not None
+                config = client_config(custom_endpoint=custom, concurrency=connection.concurrency, timeout=self.timeout)
                 client = session.client(
-                    "s3", endpoint_url=self._endpoint_url, region_name=signing_region, config=Config(**config)
+                    "s3",
+                    endpoint_url=connection.endpoint_url,
+                    region_name=signing_region(connection.region_name, session, custom_endpoint=custom),
+                    config=Config(**config),
                 )
-                disable_expect_continue(client)
+                prepare_client(client)
                 self._made_client = client
             return self._made_client
 
     def _get_session(self) -> boto3.Session:
-        """The session, which finds credentials once for this store and those in a hurry. Only under the lock."""
+        """Return the session, which resolves credentials once for all timeouts. Call it under the lock."""
         if self._session is None:
             import boto3
 
@@ -108,15 +78,15 @@ def _read(method: str, fields: Any) -> bytes:
         with fields["Body"] as stream:
             body = stream.read()
     if _is_truncated(method, fields, body):
-        raise ConnectionError("the answer broke off in its head")
+        raise ConnectionError("the response broke off in its headers")
     return body
 
 
 def _is_truncated(method: str, fields: Any, body: bytes) -> bool:
-    """Whether a head that tells less than it should had nothing behind it either.
+    """Return whether the headers broke off, so that the body is missing too.
 
-    http.client takes what it has got of a head that broke off for all of it, and then there is no body: an empty
-    object, or a deletion of many in which nothing went wrong. Who tells no length, but sends something, has answered.
+    http.client takes headers that break off for complete, and then there is no body: an empty object, or a bulk
+    deletion without failures. A server that sends no length, but a body, has sent its headers completely.
     """
     headers = fields["ResponseMetadata"]["HTTPHeaders"].keys()
     if method == "head_object":

@@ -1,7 +1,7 @@
-"""What obstore's exceptions say, as answers and errors of ours.
+"""obstore's exceptions, translated into the errors of this package.
 
-obstore has an exception for some statuses and one for everything else, and none of them has a field: what happened is
-in the message, which holds the status and the body of the answer, or, after "Debug source", the broken connection.
+obstore has an exception for some statuses and one for everything else, and none has fields: the message holds the
+status and the body of the response or, after "Debug source", the transport error.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 
 from ..._retry import RequestTimeoutError
 from ...errors import Error, InvalidError, UnavailableError
-from ..boto.requests import ExpectedFailure, S3Request, classify_status, timeout_error, translate_exception
 from ..shared import request_log as log
+from ..shared.errors import classify_status, timeout_error
+from ..shared.messages import ExpectedFailure, S3Request
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*)", re.DOTALL)
 _DETAILS = "\n\nDebug source:"
@@ -24,79 +25,83 @@ _CREDENTIALS = "External AWS credential provider: "
 
 
 class UnrecognisedResponseError(UnavailableError):
-    """An answer that obstore could not make sense of, and tells little about."""
+    """A response that obstore could not parse, and reports little about."""
 
 
-def translate_obstore_exception(error: Exception, call: S3Request) -> ExpectedFailure:
-    """What the exception says where it is no failure. Raises one of ours, from it, for everything else."""
+def translate_obstore_exception(error: Exception, request: S3Request) -> ExpectedFailure:
+    """Return what the exception means if the protocol expects that; otherwise raise an `Error` from it."""
     if isinstance(error, Error):
         raise error
     if not isinstance(error, (BaseError, FileNotFoundError)):
-        # Of boto3, which was asked for credentials.
-        return translate_exception(error, call)
-    verdict = _verdict(error, call)
-    if isinstance(verdict, ExpectedFailure):
-        return verdict
+        # From boto3, which provides credentials.
+        from ..boto.errors import translate_exception
+
+        return translate_exception(error, request)
+    result = _classify_exception(error, request)
+    if isinstance(result, ExpectedFailure):
+        return result
     from ..shared.redaction import sanitised
 
-    # Of what obstore says, the rest repeats the answer's body, in which AWS repeats the session token.
-    raise verdict from sanitised(error, text=_summary_without_body(error))
+    # The rest of the message repeats the body of the response, in which AWS repeats the session token.
+    raise result from sanitised(error, text=_summary_without_body(error))
 
 
 def log_status(error: Exception) -> log.Status:
-    """For the log: the status of the answer, or what came in its place."""
-    said, _, details = str(error).partition(_DETAILS)
-    answered = _STATUS.search(said)
-    if answered is not None:
-        return int(answered[1])
+    """Return, for the log, the status of the response, or what is known in its place."""
+    message, _, details = str(error).partition(_DETAILS)
+    response = _STATUS.search(message)
+    if response is not None:
+        return int(response[1])
     if isinstance(error, Error):
         return log.UNKNOWN
     if not isinstance(error, BaseError) or isinstance(error, UnauthenticatedError):
-        # Of the credentials' provider.
+        # From the credential provider.
         return log.NOT_SENT
-    return log.NO_ANSWER if _NEVER_CONNECTED.search(details) or "HTTP error: " in said else log.UNKNOWN
+    return log.NO_RESPONSE if _NEVER_CONNECTED.search(details) or "HTTP error: " in message else log.UNKNOWN
 
 
-def _verdict(error: Exception, call: S3Request) -> ExpectedFailure | Error:
-    said, _, details = str(error).partition(_DETAILS)
-    answered = _STATUS.search(said)
-    if answered is not None:
-        return _answer(int(answered[1]), answered[2], call)
-    return _failure(error, said, details, call)
+def _classify_exception(error: Exception, request: S3Request) -> ExpectedFailure | Error:
+    message, _, details = str(error).partition(_DETAILS)
+    response = _STATUS.search(message)
+    if response is not None:
+        return _classify_response(int(response[1]), response[2], request)
+    return _classify_failure(error, message, details, request)
 
 
-def _failure(error: Exception, said: str, details: str, call: S3Request) -> ExpectedFailure | Error:
-    """What is no answer of the store, or none that obstore understands."""
+def _classify_failure(error: Exception, message: str, details: str, request: S3Request) -> ExpectedFailure | Error:
+    """Return the meaning of an exception without a status: there was no response, or obstore could not parse it."""
     from ..shared.access_denied import missing_credentials_error
     from ..shared.redaction import redacted
 
     if isinstance(error, InvalidPathError):
-        return InvalidError(f"{call}: obstore cannot address it: {redacted(said)}")
-    if isinstance(error, UnauthenticatedError) and _CREDENTIALS in said:
-        return missing_credentials_error(call, said.partition(_CREDENTIALS)[2])
-    if _BARE_REDIRECT in said:
-        return classify_status(301, "", said, call)
-    if _ERROR_IN_200 in said:
-        return _answer(500, said.partition(_ERROR_IN_200)[2], call)
+        return InvalidError(f"{request}: obstore does not accept the name: {redacted(message)}")
+    if isinstance(error, UnauthenticatedError) and _CREDENTIALS in message:
+        return missing_credentials_error(request, message.partition(_CREDENTIALS)[2])
+    if _BARE_REDIRECT in message:
+        return classify_status(301, "", message, request)
+    if _ERROR_IN_200 in message:
+        return _classify_response(500, message.partition(_ERROR_IN_200)[2], request)
     if _NEVER_CONNECTED.search(details):
-        failed = RequestTimeoutError if "TimedOut" in details else UnavailableError
-        return failed(f"{call}: the store cannot be reached: {_transport_reason(details)}", maybe_applied=False)
-    if "HTTP error: " in said and "TimedOut" in details:
-        return timeout_error(call)
-    if "HTTP error: " in said:
-        return UnavailableError(f"{call}: the connection broke: {_transport_reason(details)}")
-    return UnrecognisedResponseError(f"{call}: an answer that is not one of S3: what stands between? {redacted(said)}")
+        error_class = RequestTimeoutError if "TimedOut" in details else UnavailableError
+        return error_class(f"{request}: cannot connect to the store: {_transport_reason(details)}", maybe_applied=False)
+    if "HTTP error: " in message and "TimedOut" in details:
+        return timeout_error(request)
+    if "HTTP error: " in message:
+        return UnavailableError(f"{request}: the connection broke: {_transport_reason(details)}")
+    return UnrecognisedResponseError(
+        f"{request}: unexpected response: a proxy or gateway may be in between: {redacted(message)}"
+    )
 
 
-def _answer(status: int, body: str, call: S3Request) -> ExpectedFailure | Error:
-    return classify_status(status, _xml_text("Code", body), _xml_text("Message", body), call)
+def _classify_response(status: int, body: str, request: S3Request) -> ExpectedFailure | Error:
+    return classify_status(status, _xml_text("Code", body), _xml_text("Message", body), request)
 
 
 def _summary_without_body(error: Exception) -> str:
-    """What the exception says, to the status of the answer."""
-    said = str(error).partition(_DETAILS)[0]
-    answered = _STATUS.search(said)
-    return said if answered is None else said[: answered.start(2)].rstrip(" :")
+    """Return the exception's message up to the status of the response."""
+    message = str(error).partition(_DETAILS)[0]
+    response = _STATUS.search(message)
+    return message if response is None else message[: response.start(2)].rstrip(" :")
 
 
 def _xml_text(name: str, body: str) -> str:
@@ -107,5 +112,5 @@ def _xml_text(name: str, body: str) -> str:
 def _transport_reason(details: str) -> str:
     from ..shared.redaction import redacted
 
-    server_time = re.search(r'(?:message|error): "([^"]*)"', details)
-    return redacted(server_time[1]) if server_time else "it was closed before the answer was complete"
+    reason = re.search(r'(?:message|error): "([^"]*)"', details)
+    return redacted(reason[1]) if reason else "it was closed before the response was complete"

@@ -1,9 +1,9 @@
-"""What others say, fit to be shown.
+"""Texts of stores and drivers, redacted so that they can be shown.
 
-Stores, and what stands before them, repeat in their errors what they were sent: AWS gives an expired session token back
-in full, and the headers of a request whose signature is wrong; a proxy may show the whole request. Drivers pass that
-on. So no text of theirs is shown unless it went through here, and neither is an exception that becomes the cause of one
-of ours.
+Stores, and proxies in front of them, repeat in their errors what they received: AWS returns an expired session token
+in full, and the headers of a request whose signature is wrong; a proxy may return the whole request. Drivers pass that
+on. So their texts are shown only after `redacted`, and their exceptions become the cause of an `Error` only after
+`sanitised`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _ARN = re.compile(r"arn:aws[a-z-]*:(?:(?:iam|sts)::\d{12}:[\w+@./-]{1,128}|kms:[
 
 
 def redacted(text: str) -> str:
-    """The text without what may be a credential, and no longer than a message should be.
+    """Return the text without what may be a credential, and cut to `MAX_LENGTH`.
 
-    Access keys, signatures and tokens are 16 characters or more, with digits among them: words like that go, and so
-    does all of a URL but its host. ARNs of those who ask, and of KMS keys, stay.
+    Access keys, signatures and tokens have 16 characters or more, with digits among them: such words are masked, and
+    all of a URL but its host. ARNs of callers and of KMS keys stay.
     """
-    shown = _masked(text)
-    return shown if len(shown) <= MAX_LENGTH else shown[:MAX_LENGTH] + MASK
+    masked = _masked(text)
+    return masked if len(masked) <= MAX_LENGTH else masked[:MAX_LENGTH] + MASK
 
 
 def _masked(text: str) -> str:
@@ -39,7 +39,7 @@ def _masked(text: str) -> str:
 
 
 def _host(url: re.Match[str]) -> str:
-    # A password may hold any character that it should not, so nothing of a URL with one can be told from it.
+    # A password may contain any character, so no part of a URL with one can be distinguished from it.
     return f"{url[1]}{MASK}" if "@" in url[0] else f"{url[1]}{url[2] or ''}"
 
 
@@ -50,18 +50,18 @@ def _is_safe(word: str) -> bool:
 
 
 def sanitised(error: BaseException, text: str | None = None) -> BaseException | None:
-    """The exception itself, fit to be the cause of one of ours; None if it cannot be made so.
+    """Return the exception redacted, as the cause of an `Error`; None if it cannot be redacted.
 
-    What it says is replaced by `text`, if there is one, and redacted. Its traceback goes: who collects local variables
-    with a traceback would find the request in the driver's, signature and all.
+    Its message is replaced by `text`, if given. Its traceback is removed: tools that collect local variables would find
+    the signed request in it.
     """
     if text is not None:
         error.args = (text,)
     chain = tuple(_chain(error))
     for link in chain:
         _sanitise_in_place(link)
-    shown = (shown for link in chain for shown in (str(link), repr(link)))
-    return error if all(_masked(text) == text for text in shown) else None
+    texts = (text for link in chain for text in (str(link), repr(link)))
+    return error if all(_masked(text) == text for text in texts) else None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -77,7 +77,7 @@ def _sanitise_in_place(error: BaseException) -> None:
     error.args = tuple(redacted(part) if isinstance(part, str) else part for part in error.args)
     response = getattr(error, "response", None)
     if isinstance(response, dict) and isinstance(response.get("Error"), dict):
-        # AWS says more, such as the token that has expired; and a proxy's headers say what it likes.
+        # AWS adds fields such as the expired token; and a proxy's headers may contain anything.
         response.get("ResponseMetadata", {}).pop("HTTPHeaders", None)
-        said = response["Error"]
-        response["Error"] = {name: redacted(str(said[name])) for name in ("Code", "Message") if name in said}
+        details = response["Error"]
+        response["Error"] = {name: redacted(str(details[name])) for name in ("Code", "Message") if name in details}

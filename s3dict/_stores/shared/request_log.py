@@ -1,9 +1,9 @@
 """Debug logging: a line for each request that a store sends, through the logger ``s3dict``.
 
-A line has the operation, where, the status, the time and how often the request was sent again. It has no value and no
-key: of an entry's object name, which ends with the key where that is short, only the hash is shown.
+A line has the operation, the URL, the status, the duration and the number of retries. It has no value and no key: of an
+entry's object name, which ends with the key if that is short, only the hash is logged.
 
-`logging` is not imported for it: who wants lines has imported it.
+`logging` is not imported for it: a program that reads the lines has imported it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from logging import Logger
 
 Status = int | str
-"""Of HTTP, or what came in its place."""
-NO_ANSWER: Status = "no answer"
+"""The HTTP status, or a text in its place."""
+NO_RESPONSE: Status = "no response"
 NOT_SENT: Status = "not sent"
-UNKNOWN: Status = "not clear"
+UNKNOWN: Status = "unknown"
 
 _DEBUG = 10
 _HASH = r"/([0-9a-f]{32})(?:\.[\w-]*)?$"
@@ -28,7 +28,7 @@ _logger: Logger | None = None
 
 
 def logger() -> Logger:
-    """The logger of the package, which says nothing until the program has set logging up."""
+    """Return the logger of the package, which is silent until the program configures logging."""
     global _logger  # noqa: PLW0603 (it takes a lock to get it, each time)
     if _logger is None:
         from logging import NullHandler, getLogger
@@ -38,19 +38,21 @@ def logger() -> Logger:
     return _logger
 
 
-def start() -> float:
-    """When the request begins, for `write`; 0 if nobody wants to know."""
+def start_timer() -> float:
+    """Return the start of a request, for `log_request`; 0 if the log is off."""
     if _logger is None and "logging" not in sys.modules:
         return 0.0
     return perf_counter() if (_logger or logger()).isEnabledFor(_DEBUG) else 0.0
 
 
-def write(operation: str, where: str, began: float, status: Status, retries: int) -> None:
-    """The line for a request. `where` is its object's or its listing's URL, or the bucket's."""
-    ms = (perf_counter() - began) * 1000
-    hashed = re.search(_HASH, where)
+def log_request(operation: str, url: str, started: float, status: Status, retries: int) -> None:
+    """Log a request about the object, prefix or bucket with that URL."""
+    ms = (perf_counter() - started) * 1000
+    hashed = re.search(_HASH, url)
     key_hash = hashed[1] if hashed else None
-    shown = where[: hashed.end(1)] if hashed else where
-    fields = {"operation": operation, "where": shown, "key_hash": key_hash, "status": status, "ms": ms}
-    again = f", {retries} retries" if retries != 1 else ", 1 retry"
-    logger().debug("%s %s: %s, %.1f ms%s", operation, shown, status, ms, again, extra={**fields, "retries": retries})
+    loggable_url = url[: hashed.end(1)] if hashed else url
+    fields = {"operation": operation, "where": loggable_url, "key_hash": key_hash, "status": status, "ms": ms}
+    retried = f", {retries} retries" if retries != 1 else ", 1 retry"
+    logger().debug(
+        "%s %s: %s, %.1f ms%s", operation, loggable_url, status, ms, retried, extra={**fields, "retries": retries}
+    )

@@ -1,29 +1,36 @@
-"""Stores for requests that are of no use when they are late."""
+"""Stores with a shorter timeout than their client's."""
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Self
 
-S = TypeVar("S")
+CONNECT_SECONDS = 5.0
+"""The longest wait for a connection; the wait for a response is the client's `timeout`."""
 
 
-class TimeoutVariants(Generic[S]):
-    """What a store has made for each shorter timeout.
+class HasTimeoutVariants:
+    """Gives a class that implements `_with_timeout` its `with_timeout`, and keeps the variants."""
 
-    These are powers of two, lest there be one for each number that somebody asks for.
-    """
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._variants: dict[float, Self] = {}
+        self._variants_lock = threading.Lock()
 
-    def __init__(self) -> None:
-        self._making = threading.Lock()
-        self._made: dict[float, S] = {}
+    def with_timeout(self, seconds: float) -> Self:
+        """Return one whose requests wait no longer than `seconds`, and no shorter than half of it.
 
-    def of(self, seconds: float, make: Callable[[float], S]) -> S:
-        """That for a timeout of so many seconds, or down to half as many; `make` is called when there is none."""
+        Timeouts are rounded down to powers of two, so that there are few variants.
+        """
+        if seconds >= self.timeout:
+            return self
         timeout = 2.0 ** math.floor(math.log2(seconds))
-        with self._making:
-            if timeout not in self._made:
-                self._made[timeout] = make(timeout)
-            return self._made[timeout]
+        with self._variants_lock:
+            if timeout not in self._variants:
+                self._variants[timeout] = self._with_timeout(timeout)
+            return self._variants[timeout]
+
+    def _with_timeout(self, timeout: float) -> Self:
+        """Return a new one with that timeout."""
+        raise NotImplementedError

@@ -1,0 +1,116 @@
+"""botocore's and aiobotocore's exceptions, translated into the errors of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..._retry import RequestTimeoutError
+from ...errors import Error, InvalidError, UnavailableError
+from ..shared import request_log as log
+from ..shared.errors import classify_status, timeout_error
+from ..shared.messages import ExpectedFailure, S3Request
+
+# Exceptions are recognised by name: their modules need not be imported for those that never occur.
+_CREDENTIAL_EXCEPTIONS = frozenset(
+    {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"}
+    | {"SSOError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "LoginRefreshRequired", "NoAuthTokenError"}
+)
+_CONNECT_EXCEPTIONS = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"})
+_TIMEOUT_EXCEPTIONS = frozenset(
+    {"ReadTimeoutError", "AioReadTimeoutError", "SocketTimeoutError", "ServerTimeoutError", "TimeoutError"}
+)
+_MALFORMED_RESPONSE_EXCEPTIONS = frozenset({"ResponseParserError", "FlexibleChecksumError"})
+
+
+def translate_exception(error: Exception, request: S3Request) -> ExpectedFailure:
+    """Return what the exception means if the protocol expects that; otherwise raise an `Error` from it."""
+    result = _classify_exception(error, request)
+    if result is None:
+        raise error
+    if isinstance(result, ExpectedFailure):
+        return result
+    from ..shared.redaction import sanitised
+
+    raise result from sanitised(error)
+
+
+def log_status_of_error(error: Exception) -> log.Status:
+    """Return, for the log, the status in the exception, or what is known in its place."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return log_status(response)
+    return log.NOT_SENT if type(error).__name__ in _CREDENTIAL_EXCEPTIONS else log.NO_RESPONSE
+
+
+def log_status(fields: Mapping[str, Any]) -> log.Status:
+    """Return, for the log, the status of a response."""
+    status: log.Status = fields.get("ResponseMetadata", {}).get("HTTPStatusCode", log.UNKNOWN)
+    return status
+
+
+def _classify_exception(error: Exception, request: S3Request) -> ExpectedFailure | Error | None:
+    """Return None for an exception that is not a vendor's: it shows a bug."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict) or "Error" not in response:
+        return _transport_error(error, request)
+    if getattr(error, "operation_name", request.operation) not in (request.operation, "CreateSession", "HeadBucket"):
+        # A credential provider (SSO, STS) sent a request to a service of its own: its 404 is not the store's.
+        from ..shared.access_denied import missing_credentials_error
+
+        return missing_credentials_error(request, str(error))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code, message = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))
+    return classify_status(status, code, message, request)
+
+
+def _transport_error(error: Exception, request: S3Request) -> Error | None:
+    """Return the error for a request without a response; None for an exception that is not a vendor's."""
+    from ..shared.access_denied import missing_credentials_error
+    from ..shared.redaction import redacted
+
+    kind = type(error).__name__
+    if kind in _CREDENTIAL_EXCEPTIONS:
+        return missing_credentials_error(request, str(error))
+    if kind in _TIMEOUT_EXCEPTIONS:
+        return timeout_error(request)
+    if kind in _CONNECT_EXCEPTIONS and _never_connected(error):
+        error_class = RequestTimeoutError if kind == "ConnectTimeoutError" else UnavailableError
+        return error_class(f"{request}: cannot connect to the store: {redacted(str(error))}", maybe_applied=False)
+    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "urllib3"):
+        return UnavailableError(f"{request}: the connection broke: {redacted(repr(error))}")
+    if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
+        return _botocore_error(error, request)
+    if isinstance(error, ValueError):
+        message = redacted(str(error))
+        if message.startswith("Invalid endpoint"):
+            # botocore accepts fewer host names than others do: none with an underscore.
+            return InvalidError(f"{request}: {message}")
+        # botocore raises this for a malformed number or time in a response.
+        return UnavailableError(f"{request}: unexpected response: a proxy or gateway may be in between: {message}")
+    return None
+
+
+def _never_connected(error: Exception) -> bool:
+    """Return whether the request was certainly not sent.
+
+    aiobotocore raises EndpointConnectionError for a connection that broke later too; the cause shows the difference.
+    """
+    cause = getattr(error, "kwargs", {}).get("error")
+    if type(error).__name__ != "EndpointConnectionError" or not type(cause).__module__.startswith("aiohttp"):
+        return True
+    from aiohttp import ClientConnectorError
+
+    return isinstance(cause, ClientConnectorError)
+
+
+def _botocore_error(error: Exception, request: S3Request) -> Error:
+    from botocore.exceptions import ConnectionError as BotoConnectionError
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    from ..shared.redaction import redacted
+
+    connection_broke = isinstance(error, (HTTPClientError, BotoConnectionError, IncompleteReadError))
+    if connection_broke or type(error).__name__ in _MALFORMED_RESPONSE_EXCEPTIONS:
+        return UnavailableError(f"{request}: the connection broke: {redacted(str(error))}")
+    return InvalidError(f"{request}: {redacted(str(error))}")

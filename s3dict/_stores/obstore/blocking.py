@@ -1,0 +1,46 @@
+"""Blocking requests with obstore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import obstore
+
+from ..base import PAGE_SIZE, Body, ObjectStore, StoredObject
+from ..shared.threads import ThreadRuntime
+from .requests import STREAM_ABOVE, ObstoreRequests
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta, PutMode, PutResult
+
+    from .clients import ObstoreClients
+
+
+class ObstoreStore(ObstoreRequests):
+    """One bucket through obstore, for blocking calls."""
+
+    def __init__(self, clients: ObstoreClients, make_boto_fallback: Callable[[], ObjectStore]) -> None:
+        super().__init__(clients, make_boto_fallback, ThreadRuntime(clients.connection.concurrency))
+
+    def _with_timeout(self, timeout: float) -> ObstoreStore:
+        return ObstoreStore(self._clients.with_timeout(timeout), self._make_boto_fallback)
+
+    async def _get(self, path: str, options: GetOptions) -> StoredObject:
+        result = obstore.get(self._clients.store(), path, options=options)
+        meta = result.meta
+        body = b"".join(result.stream(STREAM_ABOVE)) if meta["size"] > STREAM_ABOVE else result.bytes().to_bytes()
+        return self._stored_object(body, meta)
+
+    async def _head(self, path: str) -> ObjectMeta:
+        return obstore.head(self._clients.store(), path)
+
+    async def _put(self, path: str, body: Body, mode: PutMode) -> PutResult:
+        return obstore.put(self._clients.store(len(body)), path, body, mode=mode, use_multipart=False)
+
+    async def _delete(self, paths: Sequence[str]) -> None:
+        obstore.delete(self._clients.store(), paths)
+
+    async def _list(self, prefix: str, start_after: str | None) -> Sequence[ObjectMeta]:
+        pages = obstore.list(self._clients.store(), prefix, offset=start_after, chunk_size=PAGE_SIZE)
+        return next(pages, ())

@@ -1,0 +1,124 @@
+"""A request to S3 and its possible results, in the terms of botocore's operations, for every driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from ...errors import UnavailableError, UnsupportedStoreError
+from ..base import Conflict, PreconditionFailed, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class S3Request:
+    """One request.
+
+    Args:
+        method: botocore's name of the method, such as ``get_object``.
+        bucket: The bucket's name.
+        path: The object's name; for a request about many objects, what their names begin with.
+        parameters: botocore's parameters. Other drivers leave out what no error message depends on.
+        no_retry: Whether the request must be sent only once.
+    """
+
+    method: str
+    bucket: str
+    path: str
+    parameters: Mapping[str, Any] = field(repr=False)
+    no_retry: bool = False
+
+    @property
+    def operation(self) -> str:
+        return "".join(word.capitalize() for word in self.method.split("_"))
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.path}"
+
+    def __str__(self) -> str:
+        return f"{self.operation} on {self.url}"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Response:
+    """A 2xx response: botocore's parsed fields, and the complete body."""
+
+    fields: Mapping[str, Any] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def date(self) -> datetime:
+        return parse_date(self.fields.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
+
+    def field(self, name: str) -> Any:
+        """Return a field that every S3 server sends.
+
+        Raises:
+            UnavailableError: the response lacks it, so it is not from an S3 server.
+        """
+        try:
+            return self.fields[name]
+        except KeyError:
+            raise UnavailableError(
+                f"Unexpected response without {name}: a proxy or gateway may be in between"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedFailure:
+    """A response other than 2xx that the protocol expects: 304, 404, 409, 412 or 416."""
+
+    status: int
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}".rstrip()
+
+
+def parse_date(header: str | None) -> datetime:
+    """Return the time in a Date header.
+
+    Raises:
+        UnsupportedStoreError: the header is missing or malformed.
+    """
+    try:
+        return parse_http_date(header or "")
+    except (ValueError, TypeError):
+        raise UnsupportedStoreError(
+            "The store's responses lack a valid Date header, by which leases and ages are counted"
+        ) from None
+
+
+@lru_cache(maxsize=256)
+def parse_http_date(value: str) -> datetime:
+    """Return the time in HTTP's date format. Raises ValueError or TypeError for any other."""
+    from email.utils import parsedate_to_datetime
+
+    return parsedate_to_datetime(value)
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """Return the folder of the objects of a bulk deletion."""
+    return paths[0].rpartition("/")[0] + "/" if paths else ""
+
+
+def require_not_found(failure: ExpectedFailure, path: str) -> None:
+    """Accept a failed read as "no such object" only if it was a 404; a 409 or 412 does not mean that."""
+    if failure.status != 404:
+        raise UnavailableError(f"A read of {path!r} failed: {failure}")
+
+
+def require_conflict(failure: ExpectedFailure, path: str) -> None:
+    """Accept the failure of a put without a condition only if it was a 409: no other can come from S3."""
+    if failure.status != 409:
+        raise UnavailableError(
+            f"A put of {path!r} failed: {failure}: a proxy or gateway may be in between", maybe_applied=False
+        )
+
+
+def to_precondition_result(failure: ExpectedFailure) -> Refusal:
+    # If-Match on a missing object is 404 on some servers and 412 on others; both mean that the condition failed.
+    return Conflict() if failure.status == 409 else PreconditionFailed()
