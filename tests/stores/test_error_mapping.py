@@ -259,7 +259,7 @@ def test_conditional_request_is_sent_without_asking_first(seaweedfs: Endpoint) -
     d["k"] = 1
     seen: list[Any] = []
     store: Any = client._store(aio=False)
-    store._clients[True].meta.events.register(
+    store._client().meta.events.register(
         "before-send.s3.PutObject", lambda request, **_: seen.append(dict(request.headers))
     )
     d["k"] = 2
@@ -270,7 +270,7 @@ def test_conditional_request_is_sent_without_asking_first(seaweedfs: Endpoint) -
     async def aio() -> None:
         await d.put.aio("k", 4)
         store: Any = client._store(aio=True)
-        store._clients[True].meta.events.register(
+        (await store._client()).meta.events.register(
             "before-send.s3.PutObject", lambda request, **_: seen.append(dict(request.headers))
         )
         await d.put.aio("k", 5)
