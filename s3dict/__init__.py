@@ -54,6 +54,14 @@ __all__ = [
 ]
 
 
+# Pickles of 0.1 refer to modules that are found there.
+__path__.append(f"{__path__[0]}/_legacy")
+
+# What is public is pickled, and shown, as what users import: private modules can move.
+for _public in (Client, Dict, DictInfo, Entry, Dict.from_name, Dict.from_id):
+    _public.__module__ = __name__
+
+
 def __getattr__(name: str) -> Any:
     # Loaded on first use, with the modules it needs: each import adds to a cold start.
     if name == "memoize":

@@ -1,21 +1,30 @@
-"""One text for blocking and asyncio: a coroutine function becomes a method that is called in both ways.
+"""Methods that are called plainly or as ``.aio``: one implementation for sync and async.
 
-The body is written once, as ``async def`` over a store. Called plainly it runs to its end on the caller's thread,
-which it can because a blocking store never suspends; called as ``.aio`` the same body runs on the object's twin,
-whose store is for asyncio.
+The body is written once, as ``async def`` over a store. ``d.get(k)`` runs it to its end on the caller's thread, which
+works because a blocking store never suspends. ``d.get.aio`` is the body itself, bound to the object's async view, whose
+store is for asyncio: a coroutine function for `inspect`, frameworks and type checkers.
 """
 
 from __future__ import annotations
 
+import functools
+import sys
+import threading
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from functools import update_wrapper
-from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from contextlib import aclosing
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from ._stores.shared.threads import run_blocking
+from .errors import BlockingCallWarning, InvalidError
+
+if TYPE_CHECKING:
+    from inspect import Signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,59 +33,140 @@ V_co = TypeVar("V_co", covariant=True)
 
 
 class HasAsyncView(Protocol):
-    """What these descriptors need of the object they sit on."""
+    """What these descriptors need of the object that they are on."""
+
+    @property
+    def _aio(self) -> bool:
+        """Whether this is the async view."""
+        ...
 
     @property
     def _async_view(self) -> Any:
-        """The same object for asyncio."""
+        """The same object with a store for asyncio."""
         ...
 
 
+_reported = threading.Lock()
+"""Acquired by the first blocking call inside of an event loop, which reports it."""
+
+
+def report_blocking_call() -> None:
+    """Warn, once in a process, of a blocking call in a thread that runs an event loop."""
+    # Nothing is imported for the check: where a loop is running, asyncio is loaded.
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None or not _reported.acquire(blocking=False):
+        return
+    if _in_ipython():
+        # A notebook runs its cells inside of a loop, where a blocking call is what the user wants.
+        return
+    warnings.warn(
+        "A blocking call of s3dict stops the running event loop until it returns: await the method's `.aio`, or use "
+        "`async with` and `async for`. This is reported once; to turn it off, ignore "
+        "s3dict.errors.BlockingCallWarning",
+        BlockingCallWarning,
+        stacklevel=_stacklevel_of_caller(),
+    )
+
+
+def _in_ipython() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
+
+
+def _stacklevel_of_caller() -> int:
+    """Return the stacklevel with which `report_blocking_call` refers to the line of the user."""
+    package, frame, level = __file__.removesuffix("_aio.py"), sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def require_plain(function: Callable[..., T], method: str) -> Callable[..., T]:
+    """Return the function for a blocking call, which cannot await. Raises InvalidError for a coroutine function."""
+    import inspect
+
+    message = f"{method} was passed a coroutine function: await `{method}.aio` instead, or pass a plain function"
+    if inspect.iscoroutinefunction(function):
+        raise InvalidError(message)
+
+    def call(*args: Any) -> T:
+        result = function(*args)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise InvalidError(message)
+        return result
+
+    return call
+
+
 class _BoundDual:
-    """A body bound to an object; `help` and `inspect.signature` show the body's own."""
+    """What both kinds of bound methods have in common: they look like any bound method, and have an ``aio``."""
 
-    def __init__(self, body: Callable[..., Any], instance: Any) -> None:
-        self._coro_function = body
-        self._instance = instance
-        self.__doc__ = body.__doc__
+    __slots__ = ("__self__", "_descriptor")
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        """Does nothing; having it makes this a routine for `help`, which then shows the body's signature."""
-        return self
+    def __init__(self, descriptor: _Descriptor, instance: HasAsyncView) -> None:
+        self._descriptor = descriptor
+        self.__self__ = instance
+
+    # `inspect`, `help` and `unittest.mock` recognise a bound method, and find its signature, by its class.
+    __class__ = property(lambda _: MethodType)  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    @property
+    def __func__(self) -> Any:
+        return self._descriptor.function
 
     @property
     def __name__(self) -> str:
-        return self._coro_function.__name__
+        return self._descriptor.body.__name__
 
     @property
-    def __wrapped__(self) -> MethodType:
-        return MethodType(self._coro_function, self._instance)
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self._descriptor.body.__doc__
 
     def __repr__(self) -> str:
-        return f"<method {self._coro_function.__qualname__} of {self._instance!r}>"
+        return f"<bound method {self._descriptor.body.__qualname__} of {self.__self__!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__func__, name)
+
+    def __eq__(self, other: object) -> bool:
+        if not issubclass(type(other), _BoundDual):
+            return NotImplemented
+        bound: Any = other
+        return self.__self__ is bound.__self__ and self._descriptor is bound._descriptor
+
+    def __hash__(self) -> int:
+        return hash((id(self.__self__), self._descriptor.body))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.__self__, self.__name__)
 
 
-class DualMethod(_BoundDual, Generic[P, R]):
-    """``d.put``: call it, or call its ``aio`` and await that."""
+class DualMethod(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatibleMethodOverride]
+    __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = run_blocking(self._coro_function(self._instance, *args, **kwargs))
+        report_blocking_call()
+        result: R = run_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
         return result
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        coroutine: Coroutine[Any, Any, R] = self._coro_function(self._instance._async_view, *args, **kwargs)
-        return coroutine
+    @property
+    def aio(self) -> Callable[P, Coroutine[Any, Any, R]]:
+        """The coroutine function."""
+        return MethodType(self._descriptor.body, self.__self__._async_view)
 
 
-class DualIterator(_BoundDual, Generic[P, R]):
-    """``d.keys``: iterate over its call, or ``async for`` over the call of its ``aio``."""
+class DualIterator(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatibleMethodOverride]
+    __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        return _iterate_blocking(self._coro_function(self._instance, *args, **kwargs))
+        report_blocking_call()
+        return _iterate_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
-        generator: AsyncGenerator[R, None] = self._coro_function(self._instance._async_view, *args, **kwargs)
-        return generator
+    @property
+    def aio(self) -> Callable[P, AsyncGenerator[R, None]]:
+        """The asynchronous generator function."""
+        return MethodType(self._descriptor.body, self.__self__._async_view)
 
 
 def _iterate_blocking(generator: AsyncGenerator[R, None]) -> Iterator[R]:
@@ -91,38 +181,119 @@ def _iterate_blocking(generator: AsyncGenerator[R, None]) -> Iterator[R]:
                 return
             yield item
     finally:
-        # Also when the caller breaks out of its loop: what is under way ends here, not at some garbage collection.
+        # Also when the caller breaks out of its loop: requests in flight end here, not at some garbage collection.
         run_blocking(generator.aclose())
 
 
-class method(Generic[P, R]):  # noqa: N801 (used as a decorator)
-    """Makes an ``async def`` of a class callable in both ways."""
+class _Descriptor:
+    """What both decorators have in common: on the class, they give a function; on an instance, a bound method."""
+
+    def __init__(self, body: Callable[..., Any]) -> None:
+        self.body = body
+        self.__doc__ = body.__doc__
+
+    # `unittest.mock` decides by the class of what is in the class's namespace whether a method takes self.
+    __class__ = property(lambda _: FunctionType)  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    @functools.cached_property
+    def function(self) -> Any:
+        """The method as a function of the instance, ``Dict.put``, whose ``aio`` is a coroutine function."""
+        function = self._blocking()
+        function.aio = self._asynchronous()
+        for made in (function, function.aio):
+            functools.update_wrapper(made, self.body)
+            # Whoever follows this would call the body instead, which is a coroutine function.
+            del made.__wrapped__
+            made.__signature__ = self._signature()
+        return function
+
+    def _blocking(self) -> Any:
+        def function(instance: HasAsyncView, /, *args: Any, **kwargs: Any) -> Any:
+            return self._bound(instance)(*args, **kwargs)
+
+        return function
+
+    def _asynchronous(self) -> Any:
+        async def aio(instance: HasAsyncView, /, *args: Any, **kwargs: Any) -> Any:
+            return await self.body(instance._async_view, *args, **kwargs)
+
+        return aio
+
+    def _signature(self) -> Signature:
+        import inspect
+
+        return inspect.signature(self.body)
+
+    def _bound(self, instance: HasAsyncView) -> Any:
+        raise NotImplementedError
+
+    def _get(self, instance: HasAsyncView | None) -> Any:
+        if instance is None:
+            return self.function
+        return MethodType(self.body, instance) if instance._aio else self._bound(instance)
+
+
+class UnboundMethod(Protocol[P, R_co]):
+    """``Dict.put``: a function of a Dict."""
+
+    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @property
+    def aio(self) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R_co]]: ...
+
+
+class UnboundIterator(Protocol[P, R_co]):
+    """``Dict.keys``: a function of a Dict."""
+
+    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R_co]: ...
+    @property
+    def aio(self) -> Callable[Concatenate[Any, P], AsyncIterator[R_co]]: ...
+
+
+class dual_method(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decorator)
+    """Make a method of an ``async def``, which can be called plainly or as ``.aio``."""
 
     def __init__(self, body: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
-        self._coro_function = body
-        update_wrapper(self, body)  # type: ignore[arg-type]
+        super().__init__(body)
 
     @overload
-    def __get__(self, instance: None, owner: type) -> method[P, R]: ...
+    def __get__(self, instance: None, owner: type) -> UnboundMethod[P, R]: ...
     @overload
     def __get__(self, instance: HasAsyncView, owner: type) -> DualMethod[P, R]: ...
     def __get__(self, instance: HasAsyncView | None, owner: type) -> Any:
-        return self if instance is None else DualMethod(self._coro_function, instance)
+        return self._get(instance)
+
+    def _bound(self, instance: HasAsyncView) -> DualMethod[P, R]:
+        return DualMethod(self, instance)
 
 
-class iterator(Generic[P, R]):  # noqa: N801 (used as a decorator)
-    """Makes an asynchronous generator of a class iterable in both ways."""
+class dual_iterator(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decorator)
+    """Make a method of an asynchronous generator, which can be iterated over plainly or as ``.aio``."""
 
     def __init__(self, body: Callable[Concatenate[Any, P], AsyncGenerator[R, None]]) -> None:
-        self._coro_function = body
-        update_wrapper(self, body)  # type: ignore[arg-type]
+        super().__init__(body)
 
     @overload
-    def __get__(self, instance: None, owner: type) -> iterator[P, R]: ...
+    def __get__(self, instance: None, owner: type) -> UnboundIterator[P, R]: ...
     @overload
     def __get__(self, instance: HasAsyncView, owner: type) -> DualIterator[P, R]: ...
     def __get__(self, instance: HasAsyncView | None, owner: type) -> Any:
-        return self if instance is None else DualIterator(self._coro_function, instance)
+        return self._get(instance)
+
+    def _bound(self, instance: HasAsyncView) -> DualIterator[P, R]:
+        return DualIterator(self, instance)
+
+    def _asynchronous(self) -> Any:
+        async def aio(instance: HasAsyncView, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            async with aclosing(self.body(instance._async_view, *args, **kwargs)) as items:
+                async for item in items:
+                    yield item
+
+        return aio
+
+    def _signature(self) -> Signature:
+        signature = super()._signature()
+        returned = str(signature.return_annotation).replace("AsyncGenerator", "Iterator").replace(", None]", "]")
+        return signature.replace(return_annotation=returned)
 
 
 class AioGet(Protocol[K_contra, V_co]):
@@ -161,23 +332,26 @@ class Pop(Protocol[K_contra, V_co]):
     def aio(self) -> AioPop[K_contra, V_co]: ...
 
 
-class get_method(Generic[K, V]):  # noqa: N801 (used as a decorator)
-    """`method` for ``get``, whose result depends on whether a default is given."""
+if TYPE_CHECKING:
 
-    def __init__(self, body: Callable[[Any, K, Any], Coroutine[Any, Any, V | None]]) -> None:
-        self._coro_function = body
-        update_wrapper(self, body)  # type: ignore[arg-type]
+    class get_method(Generic[K, V]):  # noqa: N801 (used as a decorator)
+        """`dual_method` for ``get``, whose result depends on whether a default is passed."""
 
-    def __get__(self, instance: HasAsyncView | None, owner: type) -> Get[K, V]:
-        return self if instance is None else DualMethod(self._coro_function, instance)  # type: ignore[return-value]
+        def __init__(self, body: Callable[[Any, K, Any], Coroutine[Any, Any, V | None]]) -> None: ...
+        @overload
+        def __get__(self, instance: None, owner: type) -> UnboundMethod[[K, Any], V | None]: ...
+        @overload
+        def __get__(self, instance: HasAsyncView, owner: type) -> Get[K, V]: ...
+        def __get__(self, instance: HasAsyncView | None, owner: type) -> Any: ...
 
+    class pop_method(Generic[K, V]):  # noqa: N801 (used as a decorator)
+        """`dual_method` for ``pop``, whose result depends on whether a default is passed."""
 
-class pop_method(Generic[K, V]):  # noqa: N801 (used as a decorator)
-    """`method` for ``pop``, whose result depends on whether a default is given."""
-
-    def __init__(self, body: Callable[[Any, K, Any], Coroutine[Any, Any, V]]) -> None:
-        self._coro_function = body
-        update_wrapper(self, body)  # type: ignore[arg-type]
-
-    def __get__(self, instance: HasAsyncView | None, owner: type) -> Pop[K, V]:
-        return self if instance is None else DualMethod(self._coro_function, instance)  # type: ignore[return-value]
+        def __init__(self, body: Callable[[Any, K, Any], Coroutine[Any, Any, V]]) -> None: ...
+        @overload
+        def __get__(self, instance: None, owner: type) -> UnboundMethod[[K, Any], V]: ...
+        @overload
+        def __get__(self, instance: HasAsyncView, owner: type) -> Pop[K, V]: ...
+        def __get__(self, instance: HasAsyncView | None, owner: type) -> Any: ...
+else:
+    get_method = pop_method = dual_method

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +31,7 @@ from ._config import (
 from ._core.read_cache import ReadCache
 from ._format.layout import Layout
 from ._format.values import Codec, Segment
+from ._pickle import restore
 from ._retry import DEFAULT_POLICIES
 from ._stores.base import ObjectStore
 from ._stores.shared.connection import Connection
@@ -170,8 +171,15 @@ class Client:
         endpoint = f", endpoint_url={self.endpoint_url!r}" if self.endpoint_url else ""
         return f"Client({self.bucket!r}, prefix={self.prefix!r}{endpoint}, driver={self.driver!r})"
 
+    def __copy__(self) -> Client:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Client:
+        # A copy would lack the session and the signing keys, as a pickle does.
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle_client, (self._settings,)
+        return restore, ("Client", asdict(self._settings))
 
     def _store(self, *, aio: bool) -> ObjectStore:
         """Return the store for blocking calls, or the running event loop's."""
@@ -316,12 +324,13 @@ class _ClientBindingCodec:
             _unpickling_client.reset(token)
 
 
-def _unpickle_client(settings: Settings) -> Client:
+def unpickle_client(fields: dict[str, Any]) -> Client:
     """Return the client that is reading the value, if it is for the same location, or one of this process.
 
     The other settings of the writer do not matter: with a client made from them, entries that are read through a handle
     inside a value would not be verified with the keys that the value was verified with.
     """
+    settings = Settings.from_fields(fields)
     current = _unpickling_client.get()
     if current is None or current._settings.location != settings.location:
         return _cached_client(settings, env_fingerprint())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 
 from ._format.layout import validate_name, validate_prefix
 from .errors import InvalidError
@@ -41,6 +42,12 @@ class Settings:
     def location(self) -> tuple[str, str, str | None, bool]:
         """The identity of the objects that a client accesses; the other settings are how it accesses them."""
         return self.bucket, self.prefix, self.endpoint_url, self.driver == "memory"
+
+    @classmethod
+    def from_fields(cls, values: dict[str, Any]) -> Settings:
+        """Return the settings in a pickle, which another release may have written: unknown fields are left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
 
     def validated(self) -> Settings:
         """Return the settings with a normalised prefix. Raises InvalidError for an invalid setting."""

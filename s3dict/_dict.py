@@ -1,46 +1,38 @@
-"""Dict: the handle that everybody imports.
+"""Dict: the handle that users import.
 
-What a first `get` or `put` does not need is imported by the methods that need it: a function that starts cold waits for
-every module.
+What a first `get` or `put` does not need is imported by the methods that need it: every module delays a cold start.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from ._aio import get_method, iterator, method, pop_method
+from ._aio import dual_iterator, dual_method, get_method, pop_method
 from ._client import Client
-from ._config import DEFAULT_LEASE, current_user
-from ._core.catalog import (
-    REVALIDATE_AFTER,
-    DictOptions,
-    LoadedManifest,
-    ephemeral,
-    open_by_id,
-    open_by_name,
-    open_or_create,
-    revalidate,
-)
+from ._config import DEFAULT_LEASE
+from ._core.catalog import DictOptions, LoadedManifest
 from ._core.entries import Entries, Version
 from ._core.entry_codec import EntryCodec, key_repr
 from ._core.expiry import Expiry, Ttl
 from ._format.entry import EntrySigner
 from ._format.keys import KeyCodec
-from ._format.layout import DictId, validate_name, validate_ttl
+from ._format.layout import DictId, validate_name
 from ._format.manifest import Manifest
 from ._format.values import get_codec
+from ._handle import HandleState, IdRef, parse_id, pickled_state, unpickled_state, validate_options, validate_ref
 from ._manager import DictManager
+from ._pickle import restore
+from ._sentinel import UNSET, Unset
 from ._stores.base import ObjectStore
-from ._stores.shared.threads import run_blocking
-from .errors import InvalidError, NotFoundError
+from .errors import InvalidError, NotHydratedError
 
 if TYPE_CHECKING:
     from ._core.locks import LockTarget
+    from ._ephemeral import EphemeralDict
     from ._lock import Lock
     from ._mapping import DictMapping
 
@@ -48,19 +40,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class _Unset:
-    """A default that shows as ``...`` in signatures: nothing was passed."""
-
-    def __repr__(self) -> str:
-        return "..."
-
-
-_UNSET: Any = _Unset()
-
-
 @dataclass(frozen=True, slots=True)
 class DictInfo:
-    """What ``Dict.info`` tells. ``ttl`` is None when entries live for ever."""
+    """What `Dict.info` returns. ``ttl`` is None when entries never expire."""
 
     name: str | None
     created_at: datetime
@@ -68,14 +50,17 @@ class DictInfo:
     ttl: timedelta | None
     codec: str
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restore, ("DictInfo", self.name, self.created_at, self.created_by, self.ttl, self.codec)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[K, V]):
-    """An entry as `Dict.entry` saw it.
+    """An entry, as `Dict.entry` returns it.
 
-    ``version`` is opaque, and changes with every write of the entry. ``last_modified`` is when it was last written, or
-    renewed by an earlier read. ``expires_at`` is the end of its own ttl; None when it has none, and expires by the
-    dict's ttl alone.
+    ``version`` is opaque, and changes with every write of the entry. ``last_modified`` is when it was last written or
+    renewed by a read. ``expires_at`` is the end of its own ttl; None when it has none, and expires by the dict's ttl
+    alone.
     """
 
     key: K
@@ -84,43 +69,26 @@ class Entry(Generic[K, V]):
     last_modified: datetime
     expires_at: datetime | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class _NameRef:
-    """A handle that goes by name."""
-
-    name: str
-    environment: str | None
-    create_if_missing: bool
-
-
-class _HandleState:
-    """What a handle and its asyncio twin know together."""
-
-    __slots__ = ("__weakref__", "client", "loaded", "options")
-
-    def __init__(self, client: Client | None, options: DictOptions, loaded: LoadedManifest | None = None) -> None:
-        self.client = client
-        self.options = options
-        self.loaded = loaded
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restore, ("Entry", self.key, self.value, self.version, self.last_modified, self.expires_at)
 
 
 class Dict(Generic[K, V]):
     """A dict in an S3 bucket, shared by every process that can reach the bucket.
 
-    Make one with `Dict.from_name`, `Dict.from_id` or `Dict.ephemeral`. A handle is cheap and lazy: the first use
-    looks the dict up (1 request, 3 when it has to be created), and looks again when 60 seconds have passed since, so
-    that a dict that somebody deleted raises ``NotFoundError`` instead of being written into nowhere. It may be shared
-    between threads, event loops and forked processes, pickled, and put into a Dict as a key or a value.
+    Make one with `Dict.from_name`, `Dict.from_id` or `Dict.ephemeral`. A handle is cheap and lazy: the first use loads
+    the dict's manifest (1 request, 3 when the dict has to be created), and a use more than 60 seconds later revalidates
+    it, so that a dict that was deleted raises ``NotFoundError``. A handle may be shared between threads, event loops
+    and forked processes, pickled, and stored in a Dict as a key or a value.
 
-    An entry that nobody reads or writes for the dict's ttl is gone. A read of one that is older than a seventh of that
-    keeps it alive with 1 request more.
+    An entry expires when it has not been read or written for the dict's ttl. A read of one that is older than a seventh
+    of that renews it with 1 request more.
 
-    Every method can be called in two ways: ``d.get("k")`` blocks, ``await d.get.aio("k")`` does not. The operators
+    Every method has an async variant: ``d.get("k")`` blocks, and ``await d.get.aio("k")`` does not. The operators
     block.
 
-    Keys are equal as they are in Python (``1``, ``1.0`` and ``True`` are one key); values are whatever the dict's
-    codec takes, with cloudpickle nearly everything.
+    Keys are equal as they are in Python (``1``, ``1.0`` and ``True`` are one key); values are what the dict's codec
+    can serialise, which is nearly everything with cloudpickle.
 
     Example::
 
@@ -130,18 +98,18 @@ class Dict(Generic[K, V]):
         await d.get.aio("alice")                    # 3
     """
 
-    __slots__ = ("__weakref__", "_aio", "_async_handle", "_entries", "_ref", "_state")
+    __slots__ = ("__weakref__", "_aio", "_counterpart", "_entries", "_state")
 
-    _ref: _NameRef | DictId
-    _state: _HandleState
+    _state: HandleState
     _aio: bool
-    _async_handle: Dict[K, V] | None
+    _counterpart: Dict[K, V] | None
+    """The async view of a handle; the handle of an async view."""
     _entries: tuple[Manifest, Entries] | None
 
     def __init__(self) -> None:
         raise RuntimeError("`Dict(...)` is not allowed: use `Dict.from_name`, `Dict.from_id` or `Dict.ephemeral`")
 
-    objects: ClassVar[DictManager] = DictManager(lambda *found: _from_loaded(*found))  # noqa: PLW0108 (it stands further down)
+    objects: ClassVar[DictManager[Dict[Any, Any]]]
     """Creates, lists and deletes named dicts: `DictManager`."""
 
     @staticmethod
@@ -151,107 +119,108 @@ class Dict(Generic[K, V]):
         environment_name: str | None = None,
         create_if_missing: bool = False,
         client: Client | None = None,
-        ttl: timedelta | None = _UNSET,
+        ttl: timedelta | Unset | None = UNSET,
         codec: str | None = None,
     ) -> Dict[Any, Any]:
-        """A handle of the dict with this name. No request until it is used.
+        """Return a handle of the dict with this name. No request until it is used.
 
         Args:
             name: 1 to 64 of ``A-Z a-z 0-9 - _ .``
             environment_name: A namespace of names; None is the client's.
-            create_if_missing: Create the dict at first use if there is none; otherwise that is ``NotFoundError``.
-            client: Where; None is ``Client.from_env()`` at first use.
-            ttl: How long an entry lives after it was last read or written: from a minute to 367 days, None for ever.
-                It is chosen at creation (7 days if it is left out) and kept; asking for another later is
-                ``InvalidError`` at first use.
+            create_if_missing: Create the dict at first use if it does not exist; otherwise that is ``NotFoundError``.
+            client: The bucket and how to reach it; None is ``Client.from_env()`` at first use.
+            ttl: How long an entry lives after it was last read or written: from a minute to 367 days, or None for
+                entries that never expire. It is chosen at creation (7 days if it is left out) and never changes;
+                another one later is ``InvalidError`` at first use.
             codec: ``"cloudpickle"`` (the default), ``"json"`` or ``"bytes"``; chosen at creation, like ``ttl``. Dicts
                 of the latter two never unpickle anything.
 
         Raises:
-            InvalidError: no valid name, environment, ttl or codec.
+            InvalidError: The name, environment, ttl or codec is not valid.
         """
-        validate_name(name)
-        if environment_name is not None:
-            validate_name(environment_name, "environment")
-        target = _NameRef(name, environment_name or None, create_if_missing)
-        return _new_handle(target, _HandleState(client, _options(ttl, codec)))
+        ref = validate_ref(name, environment_name, create_if_missing)
+        return _new_handle(HandleState(ref, client, validate_options(ttl, codec)))
 
     @staticmethod
     def from_id(dict_id: str, client: Client | None = None) -> Dict[Any, Any]:
-        """A handle of the dict with this id (`object_id`). No request until it is used.
+        """Return a handle of the dict with this id (`object_id`). No request until it is used.
 
-        A dict that was deleted and made again under the same name has another id.
+        A dict that was deleted and created again under the same name has another id. A text that is not the id of any
+        dict is ``NotFoundError`` at first use.
 
         Raises:
-            InvalidError: no valid id.
+            InvalidError: The id is not a string.
         """
-        return _new_handle(DictId.parse(dict_id), _HandleState(client, DictOptions()))
+        return _new_handle(HandleState(parse_id(dict_id), client, DictOptions()))
 
     @staticmethod
-    def ephemeral(*, client: Client | None = None, environment_name: str | None = None) -> EphemeralDict:
-        """A nameless dict that exists for the duration of a ``with`` or ``async with``.
+    def ephemeral(
+        *, client: Client | None = None, environment_name: str | None = None
+    ) -> EphemeralDict[Dict[Any, Any]]:
+        """Return a context manager of a dict without a name, which exists for the duration of ``with``.
 
         Other processes reach it with `from_id`. It is deleted at the end; if this process dies before, the lifecycle
-        rules sweep it. Requests: 2 to open it, one every 5 minutes while it is open, and to close it 1, two listings
-        and one for each thousand entries.
+        expiration rules delete it. Requests: 2 to open it, one every 5 minutes while it is open, and to close it 1, two
+        listings and one for each thousand entries.
 
         Args:
-            client: Where; None is ``Client.from_env()``.
-            environment_name: Accepted for the sake of code that passes it; an ephemeral dict belongs to no environment.
+            client: The bucket and how to reach it; None is ``Client.from_env()``.
+            environment_name: Accepted for compatibility: an ephemeral dict belongs to no environment.
         """
         if environment_name is not None:
             validate_name(environment_name, "environment")
-        return EphemeralDict(client)
+        return unpickle_ephemeral(client)
 
     @property
     def name(self) -> str | None:
         """The name; None for an ephemeral dict."""
-        return self._ref.name
+        return self._state.ref.name
 
     @property
     def object_id(self) -> str:
         """The id that `from_id` takes.
 
         Raises:
-            InvalidError: the handle was made from a name and has not been used yet: call `hydrate` first.
+            NotHydratedError: The handle was made from a name and has not been used yet: call `hydrate` first.
         """
-        if isinstance(self._ref, DictId):
-            return str(self._ref)
-        if self._state.loaded is None:
-            raise InvalidError(f"{self!r} has not been looked up yet, so its id is not known: call hydrate() first")
-        return str(self._state.loaded.manifest.dict_id)
+        ref, dict_id = self._state.ref, self._state.dict_id
+        if isinstance(ref, IdRef):
+            return ref.text
+        if dict_id is None:
+            raise NotHydratedError(f"{self!r} has not been looked up yet, so its id is not known: call hydrate() first")
+        return str(dict_id)
 
     @property
     def client(self) -> Client:
         """The client in use."""
-        state = self._state
-        if state.client is None:
-            state.client = Client.from_env()
-            state.client._env_handles.add(state)
-        return state.client
+        return self._state.client
 
-    @method
+    @dual_method
     async def hydrate(self, client: Client | None = None) -> Dict[K, V]:
-        """Looks the dict up now, and gives the handle itself. 1 request, 3 when the dict has to be created.
-
-        A handle that was looked up in the last minute sends none.
+        """Load the manifest now, and return the handle itself.
 
         Args:
             client: Use this client from now on.
 
         Raises:
-            NotFoundError: no such dict or bucket.
+            NotFoundError: The dict or the bucket does not exist.
+
+        Requests:
+            1, or 3 when the dict has to be created; none when the manifest was loaded in the last minute.
         """
-        state = self._state
-        if client is not None and client is not state.client:
-            state.client, state.loaded = client, None
-        await self._hydrated(self._store())
+        if client is not None:
+            self._state.bind(client)
+        await self._load()
         return self._sync_handle
 
-    @method
+    @dual_method
     async def info(self) -> DictInfo:
-        """The dict's name, when, by whom and with what it was created. No request on a hydrated handle."""
-        manifest = (await self._hydrated(self._store())).manifest
+        """Return the name of the dict, and when, by whom and with which options it was created.
+
+        Requests:
+            None on a hydrated handle.
+        """
+        manifest = (await self._load())[1].manifest
         return DictInfo(
             name=manifest.dict_id.name,
             created_at=manifest.created_at.astimezone(),
@@ -262,51 +231,70 @@ class Dict(Generic[K, V]):
 
     @get_method
     async def get(self, key: K, default: Any = None) -> V | None:
-        """The value of the key, or `default`. 1 request, and 1 for each further 8 MiB of a value over 16 MiB.
+        """Return the value of a key, or `default` when the key is missing.
 
-        A stored None cannot be told from a missing key without a default of one's own, or `contains`.
+        Use `contains` or a sentinel default to distinguish a stored None.
 
         Raises:
-            DeserializationError: the value cannot be read here, because a module is missing, say.
-            IntegrityError: what lies there is not what was written.
+            DeserializationError: The value cannot be deserialised here, because a module is missing, for example.
+            IntegrityError: The stored object is not what s3dict wrote.
+
+        Requests:
+            1, and 1 for each further 8 MiB of a value over 16 MiB.
         """
         live = await (await self._open(key)).read(key, allow_cached=True)
         value: V | None = default if live is None else live.value
         return value
 
-    @method
+    @dual_method
     async def contains(self, key: K) -> bool:
-        """Return whether the key exists. 1 request, of the first bytes of the entry."""
+        """Return whether the key exists.
+
+        Requests:
+            1, of the first bytes of the entry.
+        """
         return await (await self._open(key)).contains(key)
 
-    @method
+    @dual_method
     async def len(self) -> int:
-        """How many entries there are, exactly. ⌈n/1000⌉ + 16 requests at most."""
+        """Return the exact number of entries.
+
+        Requests:
+            At most ⌈n/1000⌉ + 16.
+        """
         from ._core.iteration import count
 
         return await count(await self._open())
 
-    @method
+    @dual_method
     async def entry(self, key: K) -> Entry[K, V] | None:
-        """The entry with its version, for `put` with `if_version`; None when the key is missing. 1 request."""
+        """Return the entry with its version, for `put` with `if_version`; None when the key is missing.
+
+        Requests:
+            1.
+        """
         live = await (await self._open(key)).read(key)
         if live is None:
             return None
         return Entry(key, live.value, str(live.version), live.last_modified, live.expires_at)
 
-    @method
+    @dual_method
     async def get_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """The values of those of the keys that are there. 1 request each, up to the client's ``concurrency`` at a time.
+        """Return the values of those keys that exist.
 
         Raises:
-            Error: the first failure, with the keys that failed as ``failed_keys`` and what had been read as ``done``.
+            InvalidError: `keys` is a string or bytes, which is one key and not several.
+            Error: The first failure, with ``failed_keys``, and the values that had been read as ``completed``.
+
+        Requests:
+            1 each, at most the client's ``concurrency`` at a time.
         """
         from ._core.bulk import read_many
 
-        keys = list(keys)
+        keys = _key_list(keys, "get_many")
         return await read_many(await self._open(*keys), keys)
 
-    @method
+    @dual_method
     async def put(
         self,
         key: K,
@@ -316,45 +304,53 @@ class Dict(Generic[K, V]):
         if_version: str | None = None,
         ttl: Ttl | None = None,
     ) -> bool:
-        """Puts the value. 1 request; with a condition 1 when it holds, 2 when it does not.
+        """Store a value.
 
-        A put without a condition may be sent again when its answer is lost, and then take effect twice while the call
-        runs. One with a condition takes effect once at most.
+        A put without a condition may be retried when its response is lost, and then be applied twice during the call.
+        One with a condition is applied at most once.
 
         Args:
-            skip_if_exists: Put it only if the key is not there. Of any number of racing callers one wins.
-            if_version: Put it only over the entry of this version, which `entry` gave (compare-and-set), however old
-                that is by now.
+            skip_if_exists: Store it only if the key is missing. Exactly one of concurrent callers succeeds.
+            if_version: Store it only over the entry of this version, as `entry` returned it (compare-and-set). It also
+                succeeds on an entry that has expired but is not deleted yet.
             ttl: Seconds or timedelta after which the entry expires, read or not: at most the dict's ttl. None is an
                 entry that expires by the dict's ttl alone, also where it replaces one with a ttl.
 
         Returns:
-            Whether it was put: always True without a condition.
+            Whether it was stored: always True without a condition.
 
         Raises:
-            InvalidError: no valid ttl.
-            SerializationError, RequestSizeError: nothing was sent.
-            UncertainOutcomeError: with a condition, an answer was lost and nothing can tell whether it was put.
+            InvalidError: The ttl is not valid, or both conditions were passed.
+            SerializationError, RequestSizeError: No request was made.
+            UncertainOutcomeError: With a condition: a response was lost, and it is unknown whether it was applied.
+
+        Requests:
+            1; with a condition 1 when it holds, and 2 when it does not.
         """
         entries = await self._open(key)
         expiry = entries.expiry.of_entry(ttl)
         if if_version is not None:
             if skip_if_exists:
-                raise InvalidError("skip_if_exists and if_version exclude each other: a version is that of an entry")
+                raise InvalidError(
+                    "skip_if_exists and if_version are mutually exclusive: a version is that of an entry"
+                )
             return await entries.replace(key, value, Version.parse(if_version), expiry)
         if skip_if_exists:
             return await entries.create(key, value, expiry)
         await entries.put(entries.codec.keys.encode(key), key, value, expiry)
         return True
 
-    @method
+    @dual_method
     async def setdefault(self, key: K, value: V, *, ttl: Ttl | None = None) -> V:
-        """The value of the key; where there is none, `value`, after putting it. Of racing callers one puts.
+        """Return the value of a key; store and return `value` when the key is missing.
 
-        1 request when the key is there, 2 when it is not.
+        Exactly one of concurrent callers stores its value, and all of them return that one.
 
         Args:
-            ttl: As of `put`, for the value that is put; an existing entry keeps its own.
+            ttl: As of `put`, for the value that is stored; an existing entry keeps its own.
+
+        Requests:
+            1 when the key exists, 2 when it does not.
         """
         from ._core.compute import set_default
 
@@ -362,46 +358,44 @@ class Dict(Generic[K, V]):
         chosen: V = await set_default(entries, key, value, entries.expiry.of_entry(ttl))
         return chosen
 
-    @method
+    @dual_method
     async def modify(
         self,
         key: K,
         function: Callable[[V], V | Awaitable[V]],
-        default: V = _UNSET,
+        default: V | Unset = UNSET,
         *,
-        ttl: Ttl | None = _UNSET,
+        ttl: Ttl | Unset | None = UNSET,
     ) -> V:
-        """Puts what `function` makes of the value, atomically, and gives it. 2 requests when nobody interferes.
+        """Replace the value atomically by what `function` returns for it, and return the new value.
 
-        When another changes the entry meanwhile, the function is called again with what is there then; so it must have
-        no effects of its own. With ``.aio`` it may be a coroutine function.
+        After a concurrent write, the function is called again with the new value; so it must have no side effects.
+        With ``.aio`` it may be a coroutine function.
 
         Args:
-            default: What the function gets when the key is missing.
+            default: What the function is called with when the key is missing.
             ttl: As of `put`, counted from this write. Left out, an entry keeps the time at which it expires, and a new
                 one has none; None removes it.
 
         Raises:
-            KeyError: the key is missing, and no default was passed.
-            InvalidError: no valid ttl.
-            ConflictError: others kept changing the entry.
-            UncertainOutcomeError: an answer was lost and nothing can tell whether the new value was put.
-        """
-        from ._core.compute import MISSING, modify
+            KeyError: The key is missing, and no default was passed.
+            InvalidError: The ttl is not valid; or `function` is a coroutine function, and the call is not
+                ``modify.aio``.
+            ConflictError: Concurrent writers kept changing the entry.
+            UncertainOutcomeError: A response was lost, and it is unknown whether the new value was stored.
 
+        Requests:
+            2 without concurrent writes.
+        """
+        from ._core.compute import modify
+
+        function = self._callable(function, "modify")
         entries = await self._open(key)
-        keep_expiry = ttl is _UNSET
-        value: V = await modify(
-            entries,
-            key,
-            function,
-            MISSING if default is _UNSET else default,
-            expiry=None if keep_expiry else entries.expiry.of_entry(ttl),
-            keep_expiry=keep_expiry,
-        )
+        expiry = None if ttl is UNSET else entries.expiry.of_entry(ttl)
+        value: V = await modify(entries, key, function, default, expiry=expiry, keep_expiry=ttl is UNSET)
         return value
 
-    @method
+    @dual_method
     async def get_or_compute(
         self,
         key: K,
@@ -410,58 +404,68 @@ class Dict(Generic[K, V]):
         *,
         ttl: Ttl | None = None,
     ) -> V:
-        """The value of the key; where there is none, what `function` gives, after putting it.
+        """Return the value of a key; when the key is missing, store and return what `function` returns.
 
-        Of all callers in all processes one calls the function, and the others wait for its value. If the process that
-        computes dies, another begins when its lease is over; if the function raises, its caller gets the exception, and
-        another caller tries. 1 request when the key is there, 6 for the caller that computes, 2 each time another
-        looks.
+        One of all callers in all processes calls the function, and the others wait for its value. If the process that
+        computes dies, another caller computes once the lease has expired; if the function raises, its caller gets the
+        exception, and another caller tries.
 
         Args:
             function: Without arguments; with ``.aio`` it may be a coroutine function.
-            lease: Seconds after which a caller that has stopped answering is given up: 2 or more.
+            lease: Seconds after which a caller that has stopped renewing the lease is replaced: 2 or more.
             ttl: As of `put`, for the computed value, from when it is stored.
+
+        Raises:
+            InvalidError: `function` is a coroutine function, and the call is not ``get_or_compute.aio``; or the lease
+                or the ttl is not valid.
+
+        Requests:
+            1 when the key exists, 6 for the caller that computes, 2 for each poll of the others.
         """
         from ._core.compute import get_or_compute
 
+        function = self._callable(function, "get_or_compute")
         entries = await self._open(key)
         expiry = entries.expiry.of_entry(ttl)
-        place = self._lock_target(
+        lock_target = self._lock_target(
             entries, "compute", entries.codec.keys.encode(key).data, f"The computation of {key_repr(key)}"
         )
-        value: V = await get_or_compute(entries, place, key, function, lease, expiry)
+        with self._state.naming_dict():
+            value: V = await get_or_compute(entries, lock_target, key, function, lease, expiry)
         return value
 
-    @method
+    @dual_method
     async def update(
         self, other: Mapping[K, V] | Iterable[tuple[K, V]] | Dict[K, V] | None = None, /, **kwargs: V
     ) -> None:
-        """Puts all pairs of a mapping, or of an iterable of pairs of any length, and the keyword arguments.
+        """Store all pairs of a mapping, or of an iterable of pairs of any length, and the keyword arguments.
 
-        n requests, up to the client's ``concurrency`` at a time. Pairs are taken only as fast as they are written. Each
-        entry is written atomically, all of them are not.
+        Pairs are taken from the iterable only as fast as they are written. Each entry is written atomically, all of
+        them together are not.
 
         Raises:
-            Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
-                be repeated.
+            Error: The first failure, with ``failed_keys``. Later pairs were not tried; the call may be repeated.
+
+        Requests:
+            1 each, at most the client's ``concurrency`` at a time.
         """
         await self._put_all(other, kwargs, None)
 
-    @method
+    @dual_method
     async def put_many(
         self, pairs: Mapping[K, V] | Iterable[tuple[K, V]] | Dict[K, V], *, ttl: Ttl | None = None
     ) -> None:
-        """Put all pairs of a mapping, of a Dict, or of an iterable of pairs of any length, as `update` does.
-
-        n requests, up to the client's ``concurrency`` at a time.
+        """Store all pairs of a mapping, of a Dict, or of an iterable of pairs of any length, as `update` does.
 
         Args:
             ttl: As of `put`, for each of the entries.
 
         Raises:
-            InvalidError: no valid ttl; nothing was put.
-            Error: the first failure, with the keys that failed as ``failed_keys``. Later pairs were not tried; it may
-                be repeated.
+            InvalidError: The ttl is not valid. Nothing was stored.
+            Error: The first failure, with ``failed_keys``. Later pairs were not tried; the call may be repeated.
+
+        Requests:
+            1 each, at most the client's ``concurrency`` at a time.
         """
         await self._put_all(pairs, {}, ttl)
 
@@ -472,77 +476,92 @@ class Dict(Generic[K, V]):
         entries = await self._open()
         expiry = entries.expiry.of_entry(ttl)
         if self._aio and isinstance(source, Dict):
-            # An event loop must not wait for the blocking iterator, and `write_many` takes no other.
+            # The blocking iterator would stop the event loop, and `write_many` takes no other.
             async with aclosing(iterate_items(await source._async_view._open())) as items:
                 async for batch in batched(items):
                     await write_many(entries, batch, expiry)
             source = None
         await write_many(entries, pairs_of(source, more), expiry)
 
-    @method
+    @dual_method
     async def touch(self, key: K, ttl: Ttl | None) -> bool:
         """Give the entry another ttl, counted from now; return whether the key exists.
 
-        The entry is written again, whole, and has another version. Its value need not be readable here. Requests: 2, or
-        1 when the key is missing.
+        The whole entry is written again, and has another version. Its value need not be readable here.
 
         Args:
             ttl: As of `put`; None removes the entry's own ttl.
 
         Raises:
-            InvalidError: no valid ttl.
-            ConflictError: other clients kept changing the entry.
-            UncertainOutcomeError: a response was lost, and whether the entry was written is unknown.
+            InvalidError: The ttl is not valid.
+            ConflictError: Concurrent writers kept changing the entry.
+            UncertainOutcomeError: A response was lost, and it is unknown whether the entry was written.
+
+        Requests:
+            2, or 1 when the key is missing.
         """
         entries = await self._open(key)
         return await entries.touch(key, entries.expiry.of_entry(ttl))
 
     @pop_method
-    async def pop(self, key: K, default: Any = _UNSET) -> V:
-        """Takes the key out and gives its value, or `default` if one is passed. 2 requests, 1 when the key is missing.
+    async def pop(self, key: K, default: Any = UNSET) -> V:
+        """Remove a key and return its value, or `default` if one is passed and the key is missing.
 
-        Of any number of racing callers one gets the value.
+        Exactly one of concurrent callers gets the value.
 
         Raises:
-            KeyError: the key is not there, and no default was passed.
-            UncertainOutcomeError: an answer was lost and nothing can tell who took it; its ``value`` holds the value.
+            KeyError: The key is missing, and no default was passed.
+            UncertainOutcomeError: A response was lost, and it is unknown which caller removed the entry; ``value`` of
+                the error is the value.
+
+        Requests:
+            2, or 1 when the key is missing.
         """
-        live = await (await self._open(key)).remove(key)
-        if live is None and default is _UNSET:
-            raise KeyError(f"{key_repr(key)} not in {self._label}")
+        entries = await self._open(key)
+        live = await entries.remove(key)
+        if live is None and default is UNSET:
+            raise entries.missing_key(key)
         value: V = default if live is None else live.value
         return value
 
-    @method
+    @dual_method
     async def pop_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Takes those of the keys out that are there, and gives their values. 2 requests each, or 1 for a missing key.
+        """Remove those keys that exist, and return their values.
 
-        Of any number of racing callers one gets a value.
+        Exactly one of concurrent callers gets the value of a key.
 
         Raises:
-            Error: the first failure, with the keys that failed as ``failed_keys``, and what had been taken out as
-                ``done``.
+            InvalidError: `keys` is a string or bytes, which is one key and not several.
+            Error: The first failure, with ``failed_keys``, and the values that had been popped as ``completed``.
+
+        Requests:
+            2 each, or 1 for a missing key, at most the client's ``concurrency`` at a time.
         """
         from ._core.bulk import remove_many
 
-        keys = list(keys)
+        keys = _key_list(keys, "pop_many")
         return await remove_many(await self._open(*keys), keys)
 
-    @method
+    @dual_method
     async def clear(self) -> None:
-        """Removes all entries. The listing (⌈n/1000⌉ + 16 requests at most) and ⌈n/1000⌉ requests."""
+        """Remove all entries.
+
+        Requests:
+            The listing (at most ⌈n/1000⌉ + 16) and ⌈n/1000⌉.
+        """
         from ._core.iteration import clear
 
         await clear(await self._open())
 
-    @iterator
+    @dual_iterator
     async def keys(self) -> AsyncGenerator[K, None]:
-        """Iterates over the keys, in no order.
+        """Iterate over the keys, in no order.
 
-        ⌈n/1000⌉ + 16 requests at most, and one for each key that its object's name cannot carry: one of over 160 bytes
-        or so, or of a type that has to be pickled (two for a key of over 16 KB).
+        An entry that is put or removed during the iteration may or may not be included.
 
-        What is put or removed meanwhile may or may not be seen.
+        Requests:
+            At most ⌈n/1000⌉ + 16, and one for each key that its object's name cannot contain: one of over some 160
+            bytes, or of a type that has to be pickled (two for a key of over 16 KB).
         """
         from ._core.iteration import iterate_keys
 
@@ -550,11 +569,12 @@ class Dict(Generic[K, V]):
             async for key in keys:
                 yield key
 
-    @iterator
+    @dual_iterator
     async def values(self) -> AsyncGenerator[V, None]:
-        """Iterates over the values, in no order.
+        """Iterate over the values, in no order.
 
-        ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time.
+        Requests:
+            At most ⌈n/1000⌉ + 16, and one for each entry, at most the client's ``concurrency`` at a time.
         """
         from ._core.iteration import iterate_values
 
@@ -562,12 +582,14 @@ class Dict(Generic[K, V]):
             async for value in values:
                 yield value
 
-    @iterator
+    @dual_iterator
     async def items(self) -> AsyncGenerator[tuple[K, V], None]:
-        """Iterates over the keys with their values, in no order.
+        """Iterate over the keys with their values, in no order.
 
-        ⌈n/1000⌉ + 16 requests at most, and one for each entry, up to the client's ``concurrency`` at a time. Values are
-        read ahead, so one that is taken late may have changed or expired since.
+        Values are prefetched, so an entry may have changed or expired before it is returned.
+
+        Requests:
+            At most ⌈n/1000⌉ + 16, and one for each entry, at most the client's ``concurrency`` at a time.
         """
         from ._core.iteration import iterate_items
 
@@ -576,60 +598,65 @@ class Dict(Generic[K, V]):
                 yield item
 
     def as_mapping(self) -> DictMapping[K, V]:
-        """The entries as a `collections.abc.MutableMapping`, for code that takes a dict. No request.
+        """Return the entries as a `collections.abc.MutableMapping`, for code that takes a dict. No request.
 
-        It has ``len``, ``==``, `popitem` and all; it blocks. See `DictMapping`.
+        It has ``len``, ``==``, ``|``, `popitem` and all else; it blocks. See `DictMapping`.
         """
-        from ._mapping import DictMapping
+        from ._mapping import DictMapping, SharedDict
 
-        return DictMapping(self._sync_handle)
+        # pyright does not see that a descriptor gives a method.
+        return DictMapping(cast("SharedDict[K, V]", self._sync_handle))
 
     def lock(self, name: str, lease: float = DEFAULT_LEASE, timeout: float | None = None) -> Lock:
-        """A lock of that name beside the entries, for ``with`` and ``async with``: see `Lock`.
-
-        No request until it is entered.
+        """Return the lock of that name, for ``with`` and ``async with``: see `Lock`. No request until it is entered.
 
         Args:
-            name: Any text.
-            lease: Seconds for which a holder that has stopped answering keeps it: 2 or more. A heartbeat renews it.
-            timeout: Seconds to wait for it, 0 to try once; None waits for ever.
+            name: Any text. Locks are stored apart from the entries.
+            lease: Seconds after which a holder that has stopped renewing it loses the lock: 2 or more.
+            timeout: Seconds to wait for it, 0 to try once; None waits indefinitely.
 
         Raises:
-            InvalidError: the name is no text.
+            InvalidError: The name is not a string.
         """
         from ._lock import Lock
 
         if not isinstance(name, str):
             raise InvalidError(f"Invalid lock name: {name!r}. It is a string")
+        # Text that came from bytes may contain surrogates, which UTF-8 cannot encode.
+        encoded = name.encode(errors="surrogatepass")
 
-        async def place(aio: bool) -> LockTarget:
-            handle = self._async_view if aio else self
-            # Text that came from bytes may hold surrogates, which have no bytes of their own in UTF-8.
-            encoded = name.encode(errors="surrogatepass")
+        async def target(aio: bool) -> LockTarget:
+            handle = self._async_view if aio else self._sync_handle
             return handle._lock_target(await handle._open(), "lock", encoded, f"The lock {name!r}")
 
-        return Lock(place, lease, timeout)
+        return Lock(target, lease, timeout)
 
-    @method
-    async def _discard(self, key: K) -> bool:
-        return await (await self._open(key)).discard(key)
+    @dual_method
+    async def _getitem(self, key: K) -> V:
+        entries = await self._open(key)
+        live = await entries.read(key, allow_cached=True)
+        if live is None:
+            raise entries.missing_key(key)
+        value: V = live.value
+        return value
+
+    @dual_method
+    async def _delitem(self, key: K) -> None:
+        entries = await self._open(key)
+        if not await entries.discard(key):
+            raise entries.missing_key(key)
 
     def __getitem__(self, key: K) -> V:
         """`get`, with ``KeyError`` for a missing key. Blocks."""
-        missing = object()
-        value = self.get(key, missing)
-        if value is missing:
-            raise KeyError(f"{key_repr(key)} not in {self._label}")
-        return value  # type: ignore[return-value]
+        return self._getitem(key)
 
     def __setitem__(self, key: K, value: V) -> None:
         """`put`. Blocks."""
         self.put(key, value)
 
     def __delitem__(self, key: K) -> None:
-        """`pop` without the value, which need not be readable here. ``KeyError`` for a missing key. Blocks."""
-        if not self._discard(key):
-            raise KeyError(f"{key_repr(key)} not in {self._label}")
+        """`pop` without deserialising the value. ``KeyError`` for a missing key. Blocks."""
+        self._delitem(key)
 
     def __contains__(self, key: K) -> bool:
         """`contains`. Blocks."""
@@ -640,97 +667,71 @@ class Dict(Generic[K, V]):
         return self.keys()
 
     def __repr__(self) -> str:
-        if isinstance(self._ref, DictId):
-            return f"Dict.from_id({str(self._ref)!r})"
-        within = f", environment_name={self._ref.environment!r}" if self._ref.environment else ""
-        return f"Dict.from_name({self._ref.name!r}{within})"
+        ref = self._state.ref
+        if isinstance(ref, IdRef):
+            return f"Dict.from_id({ref.text!r})"
+        environment = f", environment_name={ref.environment!r}" if ref.environment else ""
+        return f"Dict.from_name({ref.name!r}{environment})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By its id once that is known: on the other side it must be the same dict, not one that has its name by then.
-        state = self._state
-        target = self._ref if state.loaded is None else state.loaded.manifest.dict_id
-        return _unpickle, (target, state.client, state.options)
+        return restore, ("AsyncDict" if self._aio else "Dict", *pickled_state(self._state))
 
     def __s3dict_id__(self) -> str:
         return self.object_id
 
     @property
     def _async_view(self) -> Dict[K, V]:
-        """The handle for asyncio: all the same but the store."""
-        if self._async_handle is None:
-            self._async_handle = _new_handle(self._ref, self._state, aio=True)
-            self._async_handle._async_handle = self
-        return self._async_handle
+        """The same handle with a store for asyncio."""
+        if self._aio:
+            return self
+        if self._counterpart is None:
+            view = _new_handle(self._state, aio=True)
+            view._counterpart = self
+            self._counterpart = view
+        return self._counterpart
 
     @property
     def _sync_handle(self) -> Dict[K, V]:
-        return self._async_handle if self._aio and self._async_handle is not None else self
+        return self._counterpart if self._aio and self._counterpart is not None else self
 
-    @property
-    def _label(self) -> str:
-        return f"Dict {self.name!r}" if self.name else f"ephemeral Dict {self.object_id}"
-
-    def _store(self) -> ObjectStore:
-        return self.client._store(aio=self._aio)
+    async def _load(self) -> tuple[ObjectStore, LoadedManifest]:
+        """Return the store that this call uses, and the manifest."""
+        client = self.client
+        store = client._store(aio=self._aio)
+        return store, await self._state.manifest(client, store)
 
     async def _open(self, *keys: Any) -> Entries:
-        """The entries, through the store that this call has to use; handles among the keys are looked up."""
+        """Return the entries, over the store that this call uses. Handles among the keys are hydrated for their ids."""
         for key in keys:
             if isinstance(key, Dict) and key._state is not self._state:
-                handle = key._async_view if self._aio else key
-                await handle._hydrated(handle._store())
-        store = self._store()
-        loaded, made = await self._hydrated(store), self._entries
-        if made is None or made[0] is not loaded.manifest or made[1].store is not store:
-            self._entries = made = loaded.manifest, self._make_entries(store, loaded.manifest)
-        return made[1]
+                await (key._async_view if self._aio else key._sync_handle)._load()
+        store, loaded = await self._load()
+        cached = self._entries
+        if cached is None or cached[0] is not loaded.manifest or cached[1].store is not store:
+            self._entries = cached = loaded.manifest, self._make_entries(store, loaded.manifest)
+        return cached[1]
 
-    async def _hydrated(self, store: ObjectStore) -> LoadedManifest:
-        """The manifest, looked up once and trusted for a minute."""
-        loaded = self._state.loaded
-        if loaded is not None and store.runtime.monotonic() - loaded.checked_at < REVALIDATE_AFTER:
-            return loaded
-        # Many calls may come at once to a fresh handle: one of them asks, and the others wait for its answer.
-        async with store.runtime.lock_for(self._state):
-            loaded = self._state.loaded
-            if loaded is not None and store.runtime.monotonic() - loaded.checked_at < REVALIDATE_AFTER:
-                return loaded
-            return await self._refresh_manifest(store, loaded)
+    def _callable(self, function: Callable[..., Any], method: str) -> Callable[..., Any]:
+        if self._aio:
+            return function
+        from ._aio import require_plain
 
-    async def _refresh_manifest(self, store: ObjectStore, loaded: LoadedManifest | None) -> LoadedManifest:
-        layout = self.client._layout
-        try:
-            seen = await (self._load_manifest(store) if loaded is None else revalidate(store, layout, loaded))
-        except NotFoundError:
-            # This call must not write into nowhere. The next begins again from the name, which another dict may have.
-            self._state.loaded = None
-            raise
-        self._state.loaded = seen
-        return seen
-
-    async def _load_manifest(self, store: ObjectStore) -> LoadedManifest:
-        target, layout, options = self._ref, self.client._layout, self._state.options
-        if isinstance(target, DictId):
-            return await open_by_id(store, layout, target, options)
-        environment = target.environment or self.client.environment_name
-        if target.create_if_missing:
-            return await open_or_create(store, layout, environment, target.name, options, current_user())
-        return await open_by_name(store, layout, environment, target.name, options)
+        return require_plain(function, method)
 
     def _lock_target(self, entries: Entries, kind: str, name: bytes, label: str) -> LockTarget:
         from ._core.locks import LockTarget
         from ._format.lock import lock_segment
 
         path = entries.paths.locks + lock_segment(kind, name)
-        return LockTarget(entries.store, entries.capabilities, path, f"{label} of {self._label}")
+        return LockTarget(entries.store, entries.capabilities, path, f"{label} of {self._state.label}")
 
     def _make_entries(self, store: ObjectStore, manifest: Manifest) -> Entries:
         client, values = self.client, get_codec(manifest.codec)
         codec = EntryCodec(
-            keys=KeyCodec(values.uses_pickle, lambda dict_id: Dict.from_id(dict_id, client)),
+            keys=KeyCodec(values.uses_pickle, lambda dict_id: _from_dict_id(DictId.parse(dict_id), client)),
             values=client._bind(values),
             signer=EntrySigner(str(manifest.dict_id), client._signing_keys),
-            label=self._label,
+            dict_name=self._state.dict_name,
             max_value_bytes=client._settings.max_value_bytes,
         )
         return Entries(
@@ -739,83 +740,43 @@ class Dict(Generic[K, V]):
             capabilities=manifest.capabilities,
             expiry=Expiry(store, manifest.capabilities, manifest.ttl),
             codec=codec,
-            label=self._label,
             concurrency=client._settings.concurrency,
             cache=client._cache(),
         )
 
 
-class EphemeralDict:
-    """The context of `Dict.ephemeral`, for ``with`` and for ``async with``."""
-
-    def __init__(self, client: Client | None) -> None:
-        self._client = client
-        self._context: AbstractAsyncContextManager[Dict[Any, Any]] | None = None
-
-    def __enter__(self) -> Dict[Any, Any]:
-        self._context = self._enter_once(aio=False)
-        return run_blocking(self._context.__aenter__())
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._context is not None
-        run_blocking(self._context.__aexit__(kind, error, traceback))
-
-    async def __aenter__(self) -> Dict[Any, Any]:
-        self._context = self._enter_once(aio=True)
-        return await self._context.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._context is not None
-        await self._context.__aexit__(kind, error, traceback)
-
-    def _enter_once(self, *, aio: bool) -> AbstractAsyncContextManager[Dict[Any, Any]]:
-        if self._context is not None:
-            raise InvalidError("This ephemeral Dict was entered before: call Dict.ephemeral() for another")
-        return self._session(aio=aio)
-
-    @asynccontextmanager
-    async def _session(self, *, aio: bool) -> AsyncIterator[Dict[Any, Any]]:
-        client = self._client or Client.from_env()
-        async with ephemeral(client._store(aio=aio), client._layout, DictOptions(), current_user()) as loaded:
-            handle = _from_loaded(client, loaded)
-            try:
-                yield handle
-            finally:
-                # The dict is about to go: a late use of the handle has to look, and will not find it.
-                handle._state.loaded = None
+def _key_list(keys: Iterable[K], method: str) -> list[K]:
+    if isinstance(keys, (str, bytes)):
+        raise InvalidError(f"{method} takes an iterable of keys, and {keys!r} is one key: pass [{keys!r}]")
+    return list(keys)
 
 
-def detach_env_handles(client: Client) -> None:
-    """Has all handles that took this client from the environment look there again, at their next use."""
-    for state in list(client._env_handles):
-        state.client = state.loaded = None
-    client._env_handles.clear()
-
-
-def _options(ttl: timedelta | None, codec: str | None) -> DictOptions:
-    if codec is not None:
-        get_codec(codec)
-    return DictOptions(None if ttl is _UNSET else (validate_ttl(ttl),), codec)
-
-
-def _unpickle(target: _NameRef | DictId, client: Client | None, options: DictOptions) -> Dict[Any, Any]:
-    return _new_handle(target, _HandleState(client, options))
-
-
-def _from_loaded(client: Client, loaded: LoadedManifest) -> Dict[Any, Any]:
-    """A handle that needs no look-up."""
-    return _new_handle(loaded.manifest.dict_id, _HandleState(client, DictOptions(), loaded))
-
-
-def _new_handle(target: _NameRef | DictId, state: _HandleState, *, aio: bool = False) -> Dict[Any, Any]:
+def _new_handle(state: HandleState, *, aio: bool = False) -> Dict[Any, Any]:
     handle: Dict[Any, Any] = Dict.__new__(Dict)
-    handle._ref = target
     handle._state = state
     handle._aio = aio
-    handle._async_handle = None
+    handle._counterpart = None
     handle._entries = None
     return handle
+
+
+def _from_dict_id(dict_id: DictId, client: Client) -> Dict[Any, Any]:
+    return _new_handle(HandleState(IdRef.of(dict_id), client, DictOptions()))
+
+
+def unpickle_dict(ref: tuple[Any, ...], client: Client | None, options: dict[str, Any]) -> Dict[Any, Any]:
+    return _new_handle(unpickled_state(ref, client, options))
+
+
+def unpickle_async_dict(ref: tuple[Any, ...], client: Client | None, options: dict[str, Any]) -> Dict[Any, Any]:
+    """Return the object that a pickled ``d.get.aio`` is a method of."""
+    return unpickle_dict(ref, client, options)._async_view
+
+
+def unpickle_ephemeral(client: Client | None) -> EphemeralDict[Dict[Any, Any]]:
+    from ._ephemeral import EphemeralDict
+
+    return EphemeralDict(client, _new_handle)
+
+
+Dict.objects = DictManager(_new_handle)

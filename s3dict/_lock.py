@@ -1,4 +1,4 @@
-"""Lock: what `Dict.lock` gives."""
+"""Lock: what `Dict.lock` returns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
+from ._aio import report_blocking_call
 from ._core.locks import HeldLock, LockTarget, holding
 from ._stores.shared.threads import run_blocking
 from .errors import InvalidError
@@ -17,30 +18,33 @@ class Lock:
     ::
 
         with d.lock("job", lease=30) as held:
-            write_somewhere_else(fencing_token=held.token)
+            write_elsewhere(fencing_token=held.token)
 
     It is a lease: while the context is open, a heartbeat renews it every third of its length; if the holder dies,
-    another gets the lock when the lease is over by the store's own clock. A holder that was cut off or stopped for
-    longer finds ``held.lost`` true, and gets ``LockLostError`` when it leaves the context. ``held.token`` grows with
-    every holder: a resource that refuses smaller tokens than it has seen is safe even from a holder that does not know
-    yet.
+    another process acquires the lock once the lease has expired by the store's clock. A holder that was disconnected or
+    stopped for longer finds ``held.lost`` true, and gets ``LockLostError`` when it leaves the context. ``held.token``
+    is a fencing token: it grows with every acquisition, so a resource that rejects tokens smaller than the largest one
+    it has seen is protected also from a holder that does not know yet that it lost the lock.
 
-    Requests: 2 to take a free lock, 1 each time it is found taken, 3 for each lease that it is held, 1 to release it.
+    Requests:
+        2 to acquire a free lock, 1 for each poll of a lock that is held, 3 renewals per lease, 1 to release it.
 
     Raises:
-        LockTimeoutError: it was not free within the timeout.
-        LockLostError: on leaving, when the lock was lost.
-        InvalidError: no valid lease; or this thread or task holds the lock already, since locks are not re-entrant.
+        LockTimeoutError: It was not free within the timeout.
+        LockLostError: On leaving, when the lock was lost.
+        InvalidError: The lease is not valid; or this thread or task holds the lock already, since locks are not
+            reentrant.
     """
 
-    def __init__(self, place: Callable[[bool], Awaitable[LockTarget]], lease: float, timeout: float | None) -> None:
-        self._target = place
+    def __init__(self, target: Callable[[bool], Awaitable[LockTarget]], lease: float, timeout: float | None) -> None:
+        self._target = target
         self._lease = lease
         self._timeout = timeout
         self._entered: dict[Hashable, AbstractAsyncContextManager[HeldLock]] = {}
         self._caller_ids: dict[bool, Callable[[], Hashable]] = {}
 
     def __enter__(self) -> HeldLock:
+        report_blocking_call()
         return run_blocking(self._enter(aio=False))
 
     def __exit__(
@@ -57,12 +61,12 @@ class Lock:
         await self._exit(True, kind, error, traceback)
 
     async def _enter(self, *, aio: bool) -> HeldLock:
-        place = await self._target(aio)
-        context = holding(place, self._lease, self._timeout)
+        target = await self._target(aio)
+        context = holding(target, self._lease, self._timeout)
         held = await context.__aenter__()
         # Threads and tasks may share one Lock: each leaves what it has entered.
-        self._caller_ids[aio] = place.store.runtime.caller_id
-        self._entered[place.store.runtime.caller_id()] = context
+        self._caller_ids[aio] = target.store.runtime.caller_id
+        self._entered[target.store.runtime.caller_id()] = context
         return held
 
     async def _exit(

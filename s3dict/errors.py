@@ -1,31 +1,36 @@
-"""Everything that s3dict raises on purpose.
+"""Every exception that s3dict raises on purpose.
 
-    Error
-    ├── InvalidError (ValueError)            a bad name, ttl, key or setting
-    ├── NotFoundError (LookupError)          no such dict, no such bucket
-    ├── AlreadyExistsError
-    ├── SerializationError (ValueError)      the value or key cannot be turned into bytes
-    ├── DeserializationError (ValueError)    the bytes cannot be turned into a value here
-    ├── IntegrityError                       bytes that are not what we wrote
-    ├── RequestSizeError (ValueError)        a value over ``max_value_bytes``
-    ├── ConflictError                        compare-and-set given up
-    ├── LockLostError
-    ├── LockTimeoutError (TimeoutError)
-    ├── UncertainOutcomeError                the answer was lost, and nothing can tell
-    ├── UnsupportedStoreError                the store does not honour what we need
+    Error                                    base class of all s3dict exceptions
+    ├── InvalidError (ValueError)            an invalid name, ttl, key, setting or use
+    │   └── NotHydratedError (AttributeError)
+    │                                        an attribute that is unknown before the first request
+    ├── NotFoundError (LookupError)          the dict or the bucket does not exist
+    ├── AlreadyExistsError                   a dict with this name exists
+    ├── SerializationError (ValueError)      the value or key cannot be serialised
+    ├── DeserializationError (ValueError)    the stored bytes cannot be deserialised here
+    ├── IntegrityError                       the stored bytes are not what s3dict wrote
+    ├── RequestSizeError (ValueError)        the value exceeds ``max_value_bytes``
+    ├── ConflictError                        compare-and-set retries exhausted
+    ├── LockLostError                        the lease expired, or another process acquired the lock
+    ├── LockTimeoutError (TimeoutError)      the lock was not acquired within the timeout
+    ├── UncertainOutcomeError                the outcome is unknown: the response was lost
+    ├── UnsupportedStoreError                the store does not enforce conditional requests
     ├── PermissionDeniedError (PermissionError)
-    └── UnavailableError (ConnectionError)   unreachable, throttled, 5xx after retries
+    │                                        credentials or policies do not allow the request
+    └── UnavailableError (ConnectionError)   unreachable, throttled, or 5xx after retries
 
 A missing key is a ``KeyError``, as in any dict. No exception of botocore, aiohttp or another vendor reaches a caller.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 __all__ = [
     "AlreadyExistsError",
+    "BlockingCallWarning",
     "ConflictError",
     "DeserializationError",
     "Error",
@@ -34,6 +39,7 @@ __all__ = [
     "LockLostError",
     "LockTimeoutError",
     "NotFoundError",
+    "NotHydratedError",
     "PermissionDeniedError",
     "RequestSizeError",
     "SerializationError",
@@ -44,80 +50,120 @@ __all__ = [
 
 
 PolicyName = Literal["reader", "writer", "admin"]
-"""The policies that the Terraform module makes."""
+"""The IAM policies that the Terraform module creates."""
+
+_EPHEMERAL_ID = re.compile("di-[0-9A-Z]{26}")
+
+
+def dict_label(dict_name: str) -> str:
+    """Return how messages refer to a dict: by its name, or by the id of an ephemeral one."""
+    return f"ephemeral Dict {dict_name}" if _EPHEMERAL_ID.fullmatch(dict_name) else f"Dict {dict_name!r}"
 
 
 class Error(Exception):
-    """The root of the tree.
+    """Base class of all s3dict exceptions.
 
-    ``place`` says which dict and key the failing call was about, once the layer that knows them has seen the error;
-    it ends the message. Bulk operations fill ``failed_keys``, the keys that are known not to have made it, and
-    ``completed``, the keys and values that had been read or taken out by then.
+    Attributes:
+        dict_name: The name of the dict that the failed call was about, or the id of an ephemeral dict; None where
+            the error is about no single dict.
+        key_repr: The ``repr`` of the key that it was about, shortened; None where it is about no single key.
+        failed_keys: After a bulk operation, the keys that are known not to have been processed.
+        completed: After a bulk operation, the keys and values that had been read or popped before the failure.
+        uncertain: After a bulk operation, the keys that may have been processed, with their values.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.place: str | None = None
+        self.dict_name: str | None = None
+        self.key_repr: str | None = None
         self.failed_keys: Sequence[Any] = ()
         self.completed: Mapping[Any, Any] = {}
         self.uncertain: Mapping[Any, Any] = {}
 
     def __str__(self) -> str:
         message = super().__str__()
-        return f"{message} ({self.place})" if self.place else message
+        if self.dict_name is None or dict_label(self.dict_name) in message:
+            return message
+        key = "" if self.key_repr is None else f", key {self.key_repr}"
+        return f"{message} ({dict_label(self.dict_name)}{key})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args, self.__dict__
 
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        self.__dict__.update(_renamed(state or {}))
+
     def _for_many(self, message: str) -> Error:
-        """An error of this kind for an operation on many keys, of which this was the first to fail."""
+        """Return an error of this kind for an operation on many keys, of which this was the first to fail."""
         return type(self)(message)
 
 
+def _renamed(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes in a pickle under the names of today, also those that a pickle of 0.1 contains."""
+    renamed = {_NAMES_SINCE_0_1.get(name, name): value for name, value in state.items() if name != "place"}
+    place = _PLACE_OF_0_1.fullmatch(state.get("place") or "")
+    if "place" in state:
+        renamed["dict_name"], renamed["key_repr"] = place.group("name", "key") if place else (None, None)
+    return renamed
+
+
+_NAMES_SINCE_0_1 = {"done": "completed", "sent": "maybe_applied"}
+_PLACE_OF_0_1 = re.compile(
+    r"(?:Dict '(?=.*')|ephemeral Dict )(?P<name>[a-zA-Z0-9\-_.]+)'?(?:, key (?P<key>.*))?", flags=re.DOTALL
+)
+
+
 class InvalidError(Error, ValueError):
-    """A bad name, ttl, key or setting. Nothing was sent."""
+    """A name, ttl, key, setting or use that cannot work. No request was made."""
+
+
+class NotHydratedError(InvalidError, AttributeError):
+    """An attribute is unknown before the first request.
+
+    It is an ``AttributeError``, so that ``hasattr`` is False and ``inspect.getmembers`` skips it.
+    """
 
 
 class NotFoundError(Error, LookupError):
-    """No such dict, or no such bucket."""
+    """The dict or the bucket does not exist."""
 
 
 class AlreadyExistsError(Error):
-    """A dict with this name is already there."""
+    """A dict with this name exists."""
 
 
 class SerializationError(Error, ValueError):
-    """The key or value cannot be turned into bytes. Nothing was sent."""
+    """The key or value cannot be serialised. No request was made."""
 
 
 class DeserializationError(Error, ValueError):
-    """The bytes are what was written, but cannot be turned into a value here: a module is missing, say."""
+    """The stored bytes are intact, but cannot be deserialised here, because a module is missing, for example."""
 
 
 class IntegrityError(Error):
-    """The bytes are not what we wrote: truncated, tampered with, unsigned, or never ours."""
+    """The stored bytes are not what s3dict wrote: truncated, altered, not signed, or a foreign object."""
 
 
 class RequestSizeError(Error, ValueError):
-    """The value is larger than the client's ``max_value_bytes``. Nothing was sent."""
+    """The value is larger than the client's ``max_value_bytes``. No request was made."""
 
 
 class ConflictError(Error):
-    """Others kept changing the entry, and the compare-and-set was given up."""
+    """Concurrent writers kept changing the entry until the compare-and-set retries were exhausted."""
 
 
 class LockLostError(Error):
-    """The lease ran out, or somebody took the lock over, while it was held."""
+    """The lease expired, or another process acquired the lock, while it was held."""
 
 
 class LockTimeoutError(Error, TimeoutError):
-    """The lock was not free within the timeout."""
+    """The lock was not acquired within the timeout."""
 
 
 class UncertainOutcomeError(Error):
-    """The answer was lost, and what the store shows cannot tell whether the request took effect.
+    """The outcome is unknown: the response was lost, and the store does not show whether the request was applied.
 
-    ``value`` is the entry's value where the operation was about to return one (``pop``), so that nothing is lost.
+    ``value`` is the entry's value where the operation was about to return one (``pop``), so that it is not lost.
     """
 
     def __init__(self, message: str, *, value: Any = None) -> None:
@@ -126,15 +172,16 @@ class UncertainOutcomeError(Error):
 
 
 class UnsupportedStoreError(Error):
-    """The store does not honour the conditional requests that every promise here stands on."""
+    """The store does not enforce the conditional requests that every guarantee of s3dict is based on."""
 
 
 class PermissionDeniedError(Error, PermissionError):
-    """The credentials are missing or not accepted, or the policy does not allow the request.
+    """The credentials are missing or were rejected, or the policy does not allow the request.
 
-    Where it is the policy, ``action`` is what was not allowed ("s3:PutObject"), ``resource`` the ARN of what (None for
-    a KMS key that the store does not name), and ``policy`` which of the Terraform module's policies grants that:
-    "reader", "writer", "admin", or None where none does. Where it is the credentials, all three are None.
+    Attributes:
+        action: What the policy does not allow, such as "s3:PutObject"; None where the credentials are the cause.
+        resource: The ARN that ``action`` was denied on; None also for a KMS key that the response does not name.
+        policy: The least of the Terraform module's policies that grants it; None where none of them does.
     """
 
     def __init__(
@@ -155,7 +202,7 @@ class PermissionDeniedError(Error, PermissionError):
 
 
 class UnavailableError(Error, ConnectionError):
-    """The store could not be reached, throttled us, or answered 5xx, also after retries.
+    """The store could not be reached, throttled the requests, or responded 5xx, also after retries.
 
     ``maybe_applied`` is False only when no request can have taken effect.
     """
@@ -163,3 +210,7 @@ class UnavailableError(Error, ConnectionError):
     def __init__(self, message: str, *, maybe_applied: bool = True) -> None:
         super().__init__(message)
         self.maybe_applied = maybe_applied
+
+
+class BlockingCallWarning(RuntimeWarning):
+    """A blocking call was made in a thread that runs an asyncio event loop, which it stops until it returns."""

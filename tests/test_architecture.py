@@ -13,10 +13,10 @@ import s3dict
 
 PACKAGE = Path(s3dict.__file__).parent
 FACE = {
-    *("s3dict", "s3dict.errors", "s3dict._dict", "s3dict._lock", "s3dict._mapping", "s3dict._memoize"),
-    *("s3dict._manager", "s3dict._client", "s3dict._config"),
+    *("s3dict", "s3dict.errors", "s3dict._dict", "s3dict._handle", "s3dict._ephemeral", "s3dict._lock"),
+    *("s3dict._mapping", "s3dict._memoize", "s3dict._manager", "s3dict._client", "s3dict._config"),
 }
-CORE = {"s3dict._core.*", "s3dict._format.*", "s3dict.errors"}
+CORE = {"s3dict._core.*", "s3dict._format.*", "s3dict.errors", "s3dict._sentinel"}
 THREADS = "s3dict._stores.shared.threads"
 
 # What each module may import. A name ending in `.*` is a package with all its modules; the first that matches counts.
@@ -26,20 +26,30 @@ MAY_IMPORT = {
     "s3dict._retry": {"s3dict.errors"},
     "s3dict._stores.*": {"s3dict._stores.*", "s3dict._retry", "s3dict.errors"},
     "s3dict._core.*": {*CORE, "s3dict._retry", "s3dict._stores.base"},
-    "s3dict._aio": {THREADS},
+    "s3dict._sentinel": set(),
+    # It finds what it restores by name, as pickle does.
+    "s3dict._pickle": set(),
+    # What pickles of 0.1 refer to: no other module imports it.
+    "s3dict._legacy.*": {*FACE, "s3dict._legacy.*", "s3dict._pickle", "s3dict._format.layout"},
+    "s3dict._aio": {THREADS, "s3dict.errors"},
     "s3dict._config": {"s3dict.errors", "s3dict._format.layout"},
     "s3dict._client": {
         *("s3dict._config", "s3dict._core.read_cache", "s3dict.errors", "s3dict._format.*", "s3dict._retry"),
-        "s3dict._stores.*",
+        *("s3dict._pickle", "s3dict._stores.*"),
     },
-    "s3dict._manager": {*CORE, "s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._dict"},
+    "s3dict._handle": {*CORE, "s3dict._client", "s3dict._config", "s3dict._stores.base"},
+    "s3dict._manager": {*CORE, "s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._handle"},
+    "s3dict._ephemeral": {
+        *CORE,
+        *("s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._handle", "s3dict._pickle", THREADS),
+    },
     "s3dict._dict": {
         *CORE,
-        *("s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._lock", "s3dict._manager", "s3dict._mapping"),
-        *("s3dict._stores.base", THREADS),
+        *("s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._ephemeral", "s3dict._handle", "s3dict._lock"),
+        *("s3dict._manager", "s3dict._mapping", "s3dict._pickle", "s3dict._stores.base"),
     },
-    "s3dict._mapping": {"s3dict._dict"},
-    "s3dict._lock": {*CORE, THREADS},
+    "s3dict._mapping": {"s3dict._pickle", "s3dict._sentinel"},
+    "s3dict._lock": {*CORE, "s3dict._aio", THREADS},
     "s3dict._memoize": {"s3dict._config", "s3dict._dict", "s3dict.errors"},
     "s3dict._admin.*": {*FACE, *CORE, "s3dict._admin.*", "s3dict._retry", "s3dict._stores.*"},
     "s3dict": FACE,
@@ -91,15 +101,18 @@ def all_imports(module: str) -> set[str]:
     return set(imports_of(module, parsed(module)))
 
 
-def imports_when_loaded(module: str) -> set[str]:
-    """Those that run when the module is imported: not the ones inside functions, nor for type checkers alone."""
+def imports_at_top_level(module: str, *, typing: bool) -> set[str]:
+    """Return what the module's own body imports; inside functions, imports run later and may refer back.
+
+    Imports for type checkers alone are included by default: a cycle of types ties modules together just as well.
+    """
     found: set[str] = set()
     waiting: list[ast.AST] = [parsed(module)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             continue
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        if not typing and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting += node.orelse
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             found.update(imports_of(module, node))
@@ -119,9 +132,11 @@ def ours(modules: set[str]) -> set[str]:
 
 def test_imports_are_found_at_every_level() -> None:
     assert "s3dict._core.conditional" in all_imports("s3dict._core.entries")
-    assert "s3dict._dict" in all_imports("s3dict._manager") - imports_when_loaded("s3dict._manager")
-    assert "s3dict._stores.boto.blocking" in all_imports("s3dict._client") - imports_when_loaded("s3dict._client")
-    assert "s3dict._client" in imports_when_loaded("s3dict")
+    assert "s3dict._mapping" in imports_at_top_level("s3dict._dict", typing=True)
+    assert "s3dict._mapping" not in imports_at_top_level("s3dict._dict", typing=False)
+    assert "s3dict._stores.boto.blocking" in all_imports("s3dict._client")
+    assert "s3dict._stores.boto.blocking" not in imports_at_top_level("s3dict._client", typing=True)
+    assert "s3dict._client" in imports_at_top_level("s3dict", typing=False)
 
 
 @pytest.mark.parametrize("module", SOURCES)
@@ -135,8 +150,17 @@ def test_module_knows_only_its_neighbours_below(module: str) -> None:
 
 
 def test_imports_have_no_cycles() -> None:
-    graph = {module: ours(imports_when_loaded(module)) for module in SOURCES}
+    graph = {module: ours(imports_at_top_level(module, typing=True)) for module in SOURCES}
     assert set(TopologicalSorter(graph).static_order()) == set(graph)
+
+
+def test_legacy_modules_are_imported_by_pickles_alone() -> None:
+    importers = {
+        module: {name for name in all_imports(module) if fits(name, "s3dict._legacy.*")}
+        for module in SOURCES
+        if not fits(module, "s3dict._legacy.*")
+    }
+    assert {module: names for module, names in importers.items() if names} == {}
 
 
 @pytest.mark.parametrize("module", [module for module in SOURCES if fits(module, "s3dict._core.*")])
@@ -164,4 +188,4 @@ VENDORS = {"boto3", "botocore", "aioboto3", "aiobotocore", "aiohttp", "obstore"}
 def test_only_stores_load_a_vendors_package(module: str) -> None:
     typing_only = {"s3dict._client": {"boto3"}}.get(module, set())
     assert VENDORS & {name.split(".")[0] for name in all_imports(module)} == typing_only
-    assert VENDORS.isdisjoint(name.split(".")[0] for name in imports_when_loaded(module))
+    assert VENDORS.isdisjoint(name.split(".")[0] for name in imports_at_top_level(module, typing=False))

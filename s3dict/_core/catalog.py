@@ -13,6 +13,7 @@ from itertools import chain
 
 from .._format.layout import DictId, Layout, new_ulid
 from .._format.manifest import Manifest, decode_manifest, encode_deleted
+from .._sentinel import UNSET, Unset
 from .._stores.base import Conflict, NotModified, ObjectMeta, ObjectStore, PreconditionFailed
 from ..errors import IntegrityError, InvalidError, NotFoundError
 from .conditional import DeleteOutcome, Rejected, WriteIds, conditional_delete, conditional_put, get_object
@@ -26,9 +27,9 @@ DEFAULT_CODEC = "cloudpickle"
 
 @dataclass(frozen=True, slots=True)
 class DictOptions:
-    """What a caller wants a dict to be; None where it does not care."""
+    """The options that a caller asks for; UNSET or None where any will do."""
 
-    ttl: tuple[timedelta | None] | None = None
+    ttl: timedelta | Unset | None = UNSET
     codec: str | None = None
 
     def verify(self, manifest: Manifest) -> None:
@@ -40,9 +41,8 @@ class DictOptions:
             raise InvalidError(
                 f"Dict {manifest.dict_id.name!r} was created with codec={manifest.codec!r}, not {self.codec!r}"
             )
-        if self.ttl not in (None, (manifest.ttl,)):
-            asked = self.ttl and self.ttl[0]
-            raise InvalidError(f"Dict {manifest.dict_id.name!r} was created with ttl={manifest.ttl}, not {asked}")
+        if self.ttl not in (UNSET, manifest.ttl):
+            raise InvalidError(f"Dict {manifest.dict_id.name!r} was created with ttl={manifest.ttl}, not {self.ttl}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ async def _new_manifest(
         dict_id=dict_id,
         created_at=now,
         created_by=created_by,
-        ttl=DEFAULT_TTL if options.ttl is None else options.ttl[0],
+        ttl=DEFAULT_TTL if options.ttl is UNSET else options.ttl,
         codec=options.codec or DEFAULT_CODEC,
         capabilities=await load_or_probe(store, layout),
     )

@@ -8,14 +8,12 @@ from typing import Any
 
 from .._format.entry import EntryExpiry
 from .._retry import UNLIMITED, RetryState
+from .._sentinel import UNSET
 from ..errors import ConflictError, LockLostError, UncertainOutcomeError
 from .conditional import Applied, cas_attempts
 from .entries import Entries, LiveEntry
 from .entry_codec import key_repr
 from .locks import HeldLock, LockTarget, check_lease, check_not_reentrant, renewing, try_acquire
-
-MISSING: Any = object()
-"""Stands for a default that was not passed."""
 
 
 async def set_default(entries: Entries, key: Any, value: Any, expiry: EntryExpiry | None = None) -> Any:
@@ -41,13 +39,13 @@ async def modify(
 ) -> Any:
     """Puts what `function` makes of the value; repeats it when another was faster. 2 requests when nobody was.
 
-    Raises KeyError when there is no entry and `default` is MISSING, ConflictError when others were always faster.
+    Raises KeyError when there is no entry and `default` is UNSET, ConflictError when others were always faster.
     """
     live = await entries.read_for_update(key)
     attempts = cas_attempts(entries.store)
     while await attempts.next_attempt():
-        if live is None and default is MISSING:
-            raise KeyError(f"{key_repr(key)} not in {entries.label}")
+        if live is None and default is UNSET:
+            raise entries.missing_key(key)
         value = await _result(function, default if live is None else live.value)
         kept = None if live is None else live.expiry
         put, live = await _compare_and_set(entries, key, value, live, kept if keep_expiry else expiry)
@@ -109,13 +107,13 @@ async def _compute_locked(
     lease: float,
     expiry: EntryExpiry | None,
 ) -> Any:
-    value = MISSING
+    value: Any = UNSET
     try:
         async with renewing(lock_target, held, lease):
             value = await _compute(entries, key, function, expiry)
     except LockLostError:
         # The function took longer than the lease, or held up the heartbeat. Its value is there all the same.
-        if value is MISSING:
+        if value is UNSET:
             raise
     return value
 

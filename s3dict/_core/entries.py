@@ -90,7 +90,7 @@ class LiveEntry:
 class Entries:
     """The entries of one dict.
 
-    `label` names the dict in messages. No state is kept between calls.
+    No state is kept between calls.
     """
 
     store: ObjectStore
@@ -98,7 +98,6 @@ class Entries:
     capabilities: Capabilities
     expiry: Expiry
     codec: EntryCodec
-    label: str
     concurrency: int
     cache: ReadCache | None = None
 
@@ -294,6 +293,17 @@ class Entries:
         value = self.codec.deserialize(body, key)
         return LiveEntry(value, Version(body.write_id, etag), found.last_modified, expiry)
 
+    @property
+    def label(self) -> str:
+        """How messages refer to the dict."""
+        return self.codec.label
+
+    def missing_key(self, key: Any) -> KeyError:
+        """Return the error for a key that is missing: it carries the key, as that of any dict does."""
+        error = KeyError(key)
+        error.add_note(f"{key_repr(key)} not in {self.label}")
+        return error
+
     def path(self, encoded: EncodedKey) -> str:
         return self.paths.entries + encoded.object_name
 
@@ -302,12 +312,13 @@ class Entries:
 
     @contextmanager
     def error_context(self, *key: Any) -> Iterator[None]:
-        """Add the dict and the key to every error raised inside."""
+        """Set the dict and the key in every s3dict error raised inside."""
         try:
             yield
         except Error as error:
-            if self.label not in str(error):
-                error.place = ", ".join([self.label, *(f"key {key_repr(k)}" for k in key)])
+            error.dict_name = self.codec.dict_name
+            if key:
+                error.key_repr = key_repr(*key)
             raise
 
     @contextmanager

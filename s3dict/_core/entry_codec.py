@@ -11,23 +11,25 @@ from .._format.entry import WRITE_ID_BYTES, EntryBody, EntryExpiry, EntrySigner,
 from .._format.keys import EncodedKey, KeyCodec, digest
 from .._format.values import Codec, Segment
 from .._stores.base import StoredObject
-from ..errors import DeserializationError, IntegrityError, RequestSizeError, SerializationError
+from ..errors import DeserializationError, IntegrityError, RequestSizeError, SerializationError, dict_label
 
 MAX_KEY_REPR = 200
 
 
 @dataclass(frozen=True, slots=True)
 class EntryCodec:
-    """Encodes and decodes the entries of one dict.
-
-    `label` names the dict in messages.
-    """
+    """Encodes and decodes the entries of one dict."""
 
     keys: KeyCodec
     values: Codec
     signer: EntrySigner
-    label: str
+    dict_name: str
     max_value_bytes: int
+
+    @property
+    def label(self) -> str:
+        """How messages refer to the dict."""
+        return dict_label(self.dict_name)
 
     def serialize(self, key: Any, value: Any) -> list[Segment]:
         """Return the value's segments.

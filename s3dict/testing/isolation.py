@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from .._client import Client
-from .._dict import detach_env_handles
+from .._handle import detach_env_handles
 from .._stores.memory import forget_memory_bucket
 
 if TYPE_CHECKING:

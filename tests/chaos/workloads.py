@@ -72,7 +72,7 @@ def reach(handle: Dict[Any, Any], driver: Any, timeout: float) -> Any:
         timeout=timedelta(seconds=timeout),
     )
     reached: Any = Dict.from_id(handle.object_id, patient)
-    reached._state.loaded = known.hydrate()._state.loaded  # so that whatever goes wrong meets what counts
+    reached._state.remember(patient, known.hydrate()._state.loaded)  # so that whatever goes wrong meets what counts
     return reached
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict
-from s3dict._aio import iterator, method
+from s3dict._aio import dual_iterator, dual_method
 from s3dict._stores.shared.threads import run_blocking
 
 
@@ -36,30 +36,34 @@ class Counter:
         self.log: list[str] = [] if log is None else log
 
     @property
+    def _aio(self) -> bool:
+        return self.mode == "asyncio"
+
+    @property
     def _async_view(self) -> Counter:
         return Counter("asyncio", self.log)
 
-    @method
+    @dual_method
     async def add(self, amount: int, *, times: int = 1) -> tuple[str, int]:
         """Says how it was called, and multiplies."""
         return self.mode, amount * times
 
-    @method
+    @dual_method
     async def fail(self) -> None:
         raise KeyError("planted")
 
-    @method
+    @dual_method
     async def suspend(self) -> str:
         try:
             return await Suspending()
         finally:
             self.log.append("closed")
 
-    @method
+    @dual_method
     async def thread(self) -> int:
         return threading.get_ident()
 
-    @iterator
+    @dual_iterator
     async def numbers(self, count: int) -> AsyncGenerator[tuple[str, int], None]:
         """Counts."""
         self.log.append("opened")
@@ -69,7 +73,7 @@ class Counter:
         finally:
             self.log.append("closed")
 
-    @iterator
+    @dual_iterator
     async def broken(self) -> AsyncGenerator[int, None]:
         yield 1
         raise KeyError("planted")
@@ -260,7 +264,7 @@ def test_method_asked_of_its_class_is_documented(counter: Counter) -> None:
 
 
 def public_methods() -> list[str]:
-    bodies = {name: getattr(found, "__wrapped__", None) for name, found in vars(Dict).items()}
+    bodies = {name: getattr(found, "body", None) for name, found in vars(Dict).items()}
     return [
         name
         for name, body in bodies.items()
@@ -277,7 +281,7 @@ def test_public_methods_are_found() -> None:
 def test_help_shows_the_arguments_and_docstring_of_a_dicts_method(name: str) -> None:
     d = Dict.from_name("d", client=Client("bridge", driver="memory"))
     bound: Callable[..., Any] = getattr(d, name)
-    body: Callable[..., Awaitable[Any]] = vars(Dict)[name].__wrapped__
+    body: Callable[..., Awaitable[Any]] = vars(Dict)[name].body
     assert inspect.getdoc(bound) == inspect.getdoc(body)
     assert list(inspect.signature(bound).parameters) == list(inspect.signature(body).parameters)[1:]
     shown = pydoc.plain(pydoc.render_doc(bound))
@@ -287,4 +291,4 @@ def test_help_shows_the_arguments_and_docstring_of_a_dicts_method(name: str) -> 
 
 def test_repr_of_a_method_names_method_and_object() -> None:
     d = Dict.from_name("d", client=Client("bridge", driver="memory"))
-    assert repr(d.put) == "<method Dict.put of Dict.from_name('d')>"
+    assert repr(d.put) == "<bound method Dict.put of Dict.from_name('d')>"

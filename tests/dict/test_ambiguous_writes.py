@@ -181,7 +181,8 @@ async def test_pop_by_tombstone_is_definite(d: Any, proxy: Proxy, kind: FaultKin
     await d.put("k", 1)
     state = d.wrapped._state
     capabilities = replace(state.loaded.manifest.capabilities, conditional_delete=False)
-    state.loaded = replace(state.loaded, manifest=replace(state.loaded.manifest, capabilities=capabilities))
+    manifest = replace(state.loaded.manifest, capabilities=capabilities)
+    state.remember(state.client, replace(state.loaded, manifest=manifest))
     proxy.script(fault(kind))
     assert await d.pop("k") == 1
     assert await d.len() == 0
@@ -278,7 +279,7 @@ async def test_unreachable_store_is_unavailable_and_not_uncertain(d: Any, mode: 
     with Proxy(endpoint.url) as passing:
         gone = quick(client_at(passing.url, d.client), writes=3)
     late = Harness(gone, mode).named("d")
-    late.wrapped._state.loaded = d.wrapped._state.loaded
+    late.wrapped._state.remember(gone, d.wrapped._state.loaded)
     with pytest.raises(UnavailableError, match="cannot connect to the store"):
         await late.put("k", 2, skip_if_exists=True)
 

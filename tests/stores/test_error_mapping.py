@@ -208,7 +208,7 @@ class TestBehindSomethingElse:
         made.hydrate()
         behind = quick(Client(seaweedfs.bucket, prefix="behind", endpoint_url=url, driver=driver), writes=2, requests=1)
         late = Harness(behind, mode).named("d")
-        late.wrapped._state.loaded = made._state.loaded
+        late.wrapped._state.remember(behind, made._state.loaded)
         return late
 
     async def test_proxy_404_is_not_a_successful_put(

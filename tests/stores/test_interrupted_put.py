@@ -66,7 +66,9 @@ async def test_interrupted_put_keeps_the_old_value(client: Client, mode: Mode, g
     await d.put("k", "old")
     dying = Harness(client, mode).with_id(d.object_id)
     await dying.hydrate()  # so that nothing but the put meets its end
-    dying.wrapped._state.client = quick(client_at(guillotine.url, client), writes=2)
+    loaded, relayed = dying.wrapped._state.loaded, quick(client_at(guillotine.url, client), writes=2)
+    dying.wrapped._state.bind(relayed)
+    dying.wrapped._state.remember(relayed, loaded)
     with pytest.raises(UnavailableError):
         await dying.put("k", "new")
     assert guillotine.passed_on == 2

@@ -69,7 +69,7 @@ def d(client: Client, impatient: Client, mode: Mode) -> Any:
     made: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
     made["k"] = "v" * 1000
     handle = Harness(impatient, mode).with_id(made.object_id)
-    handle.wrapped._state.loaded = made._state.loaded
+    handle.wrapped._state.remember(impatient, made._state.loaded)
     return handle
 
 

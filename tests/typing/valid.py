@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, ItemsView, Iterator, MutableMapping, ValuesView
+from collections.abc import AsyncGenerator, Callable, Coroutine, ItemsView, Iterator, MutableMapping, ValuesView
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
@@ -141,8 +141,8 @@ def iterating(d: Dict[str, int]) -> None:
 
 
 async def iterating_in_asyncio(d: Dict[str, int]) -> None:
-    assert_type(d.keys.aio(), AsyncIterator[str])
-    assert_type(d.values.aio(), AsyncIterator[int])
+    assert_type(d.keys.aio(), AsyncGenerator[str, None])
+    assert_type(d.values.aio(), AsyncGenerator[int, None])
     async for key, value in d.items.aio():
         assert_type(key, str)
         assert_type(value, int)
@@ -221,6 +221,6 @@ def errors() -> str:
     try:
         Client("bucket", driver="memory", signing_keys=[b"k" * 16, "k" * 16], max_value_bytes=1)
     except InvalidError as error:
-        assert_type(error.place, str | None)
+        assert_type(error.dict_name, str | None)
         return str(error)
     return ""

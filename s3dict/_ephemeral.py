@@ -1,0 +1,75 @@
+"""EphemeralDict: a dict that exists for the duration of a ``with`` or ``async with``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from ._aio import report_blocking_call
+from ._client import Client
+from ._config import current_user
+from ._core.catalog import DictOptions, ephemeral
+from ._handle import HandleState
+from ._pickle import restore
+from ._stores.shared.threads import run_blocking
+from .errors import InvalidError
+
+H = TypeVar("H")
+
+
+class EphemeralDict(Generic[H]):
+    """The context manager that `Dict.ephemeral` returns. Each can be entered once."""
+
+    def __init__(self, client: Client | None, new_handle: Callable[[HandleState], H]) -> None:
+        self._client = client
+        self._new_handle = new_handle
+        self._context: AbstractAsyncContextManager[H] | None = None
+
+    def __enter__(self) -> H:
+        report_blocking_call()
+        self._context = self._enter_once(aio=False)
+        return run_blocking(self._context.__aenter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._context is not None
+        run_blocking(self._context.__aexit__(kind, error, traceback))
+
+    async def __aenter__(self) -> H:
+        self._context = self._enter_once(aio=True)
+        return await self._context.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._context is not None
+        await self._context.__aexit__(kind, error, traceback)
+
+    def __repr__(self) -> str:
+        return "Dict.ephemeral()" if self._client is None else f"Dict.ephemeral(client={self._client!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restore, ("EphemeralDict", self._client)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A pickle of 0.1 contains the attributes that the class had then.
+        self.__dict__.update(restore("EphemeralDict", state["_client"]).__dict__)
+
+    def _enter_once(self, *, aio: bool) -> AbstractAsyncContextManager[H]:
+        if self._context is not None:
+            raise InvalidError("This ephemeral Dict was entered before: call Dict.ephemeral() for another")
+        return self._session(aio=aio)
+
+    @asynccontextmanager
+    async def _session(self, *, aio: bool) -> AsyncIterator[H]:
+        client = self._client or Client.from_env()
+        async with ephemeral(client._store(aio=aio), client._layout, DictOptions(), current_user()) as loaded:
+            state = HandleState.hydrated(client, loaded)
+            try:
+                yield self._new_handle(state)
+            finally:
+                # The dict is about to be deleted: a later use of the handle makes a request, and does not find it.
+                state.expire()
