@@ -118,8 +118,8 @@ class Expiry:
         False when the store's clock would have to be read and does not respond: the value has been read all the same.
         """
         try:
-            is_due = found.server_time.is_older_than(found.last_modified, self._lifetime.renew_after)
-            return is_due and read_prelude(found.body).expiry is None
+            needs_renewal = found.server_time.is_older_than(found.last_modified, self._lifetime.renew_after)
+            return needs_renewal and read_prelude(found.body).expiry is None
         except Error:
             return False
 
