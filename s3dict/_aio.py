@@ -202,7 +202,7 @@ class _Descriptor:
         function.aio = self._asynchronous()
         for made in (function, function.aio):
             functools.update_wrapper(made, self.body)
-            # Whoever follows this would call the body instead, which is a coroutine function.
+            # A caller that follows this would call the body instead, which is a coroutine function.
             del made.__wrapped__
             made.__signature__ = self._signature()
         return function

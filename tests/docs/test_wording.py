@@ -140,14 +140,9 @@ QUOTING = frozenset({"s3dict/guide/changelog.md", "tests/docs/test_wording.py"})
 
 PENDING = frozenset(
     {
-        "s3dict/_aio.py",
         "s3dict/_core/catalog.py",
         "s3dict/_core/compute.py",
         "s3dict/_core/locks.py",
-        "s3dict/_dict.py",
-        "s3dict/_lock.py",
-        "s3dict/_manager.py",
-        "s3dict/_mapping.py",
         "s3dict/cli/application.py",
         "s3dict/cli/checkpoint.py",
         "s3dict/cli/demo.py",
@@ -159,7 +154,6 @@ PENDING = frozenset(
         "s3dict/cli/progress.py",
         "s3dict/cli/provision.py",
         "s3dict/cli/transfer.py",
-        "s3dict/errors.py",
         "s3dict/testing/clock.py",
         "s3dict/testing/faults.py",
         "s3dict/testing/isolation.py",
@@ -209,6 +203,8 @@ def test_phrase_is_found(text: str) -> None:
 
 def test_old_identifiers_are_gone() -> None:
     for path in sources("s3dict", "tests", suffixes=(".py",)):
+        if path.is_relative_to(ROOT / "s3dict" / "_legacy"):
+            continue  # the names that pickles of 0.1 refer to
         with tokenize.open(path) as file:
             names = {token.string for token in tokenize.generate_tokens(file.readline) if token.type == tokenize.NAME}
         assert not names & OLD_NAMES, path
