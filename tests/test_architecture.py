@@ -54,7 +54,11 @@ MAY_IMPORT = {
     "s3dict._admin.*": {*FACE, *CORE, "s3dict._admin.*", "s3dict._retry", "s3dict._stores.*"},
     "s3dict": FACE,
     "s3dict.__main__": {"s3dict.cli.*"},
-    "s3dict.cli.*": {*FACE, "s3dict.cli.*", "s3dict._admin.*", "s3dict.testing.seaweedfs"},
+    # Names and ttls are validated as arguments, before anything else happens.
+    "s3dict.cli.*": {
+        *(*FACE, "s3dict.cli.*", "s3dict._admin.*", "s3dict._format.layout"),
+        *("s3dict.testing.seaweedfs", "s3dict.testing.variables"),
+    },
     "s3dict.testing.*": {*FACE, "s3dict.testing.*", "s3dict._stores.memory"},
     "s3dict.integrations.*": {*FACE, "s3dict.integrations.*"},
     # An example runs its own S3 where there is none.

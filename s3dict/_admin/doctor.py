@@ -56,7 +56,19 @@ class Check:
     advice: str = ""
 
 
-def diagnose(client: Client, *, read_only: bool = False, deep: bool = False) -> Iterator[Check]:
+def check_names(*, deep: bool = False) -> tuple[str, ...]:
+    """Return the names of the checks in their order, for a display of progress."""
+    names = tuple(name for name, _ in _CHECKS)
+    return (*names, *(feature.name for feature in suite.FEATURES)) if deep else names
+
+
+def diagnose(
+    client: Client,
+    *,
+    read_only: bool = False,
+    deep: bool = False,
+    on_start: Callable[[str], None] = lambda _: None,
+) -> Iterator[Check]:
     """Checks all that a dict needs of the client's bucket. Each check is made when it is asked for.
 
     It writes only scratch objects under ``<prefix>/sweep-1d/probe/``, and removes them. About 30 requests. What a check
@@ -66,6 +78,7 @@ def diagnose(client: Client, *, read_only: bool = False, deep: bool = False) -> 
         client: Names the bucket and the prefix, and the driver to use.
         read_only: Write nothing, since the credentials are not meant to.
         deep: Then try each feature of the store by itself, also under contention: about 3,000 requests more.
+        on_start: Called with the name of each check when it starts.
 
     Raises:
         InvalidError: the client's driver has no bucket, or ``deep`` is asked for with ``read_only``.
@@ -78,12 +91,13 @@ def diagnose(client: Client, *, read_only: bool = False, deep: bool = False) -> 
         if stopped_by:
             yield Check(name, Status.SKIPPED, f"skipped ({stopped_by} check failed)")
             continue
+        on_start(name)
         check = _run_check(name, run_suite, context)
         yield check
         if name in BLOCKING_CHECKS and check.status is Status.FAILED:
             stopped_by = name
     if deep and not stopped_by:
-        yield from _features(context)
+        yield from _features(context, on_start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +241,10 @@ def _capabilities(seen: Capabilities) -> str:
     )
 
 
-def _features(context: _Context) -> Iterator[Check]:
+def _features(context: _Context, on_start: Callable[[str], None]) -> Iterator[Check]:
     try:
-        findings = run_blocking(suite.run_suite(context.store, context.new_path(), CorruptPuts.of(context.client)))
+        corrupt_puts = CorruptPuts.of(context.client)
+        findings = run_blocking(suite.run_suite(context.store, context.new_path(), corrupt_puts, on_start=on_start))
     except PermissionDeniedError as error:
         yield Check("features", Status.FAILED, f"not allowed: {error}", _advice(error))
     except Error as error:

@@ -6,7 +6,7 @@ was seen after that, the data is not that of a dict which is just being made: it
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -54,12 +54,12 @@ def find_garbage(client: Client, environment_name: str | None = None) -> list[Or
     return run_blocking(_find(store, client._layout, environment_name, concurrency))
 
 
-def remove_garbage(client: Client, garbage: OrphanedData) -> bool:
+def remove_garbage(client: Client, garbage: OrphanedData, on_deleted: Callable[[int], None] = lambda _: None) -> bool:
     """Delete it, after checking again that it is still garbage; whether it was deleted.
 
     1 request, a listing, and 1 for each thousand objects.
     """
-    return run_blocking(_remove(client._store(aio=False), client._layout, garbage))
+    return run_blocking(_remove(client._store(aio=False), client._layout, garbage, on_deleted))
 
 
 async def _find(store: ObjectStore, layout: Layout, environment: str | None, concurrency: int) -> list[OrphanedData]:
@@ -82,14 +82,19 @@ async def _find(store: ObjectStore, layout: Layout, environment: str | None, con
     return [await _measure(store, layout, dict_id, paths.root) for dict_id, paths in sorted(orphans, key=_by_age)]
 
 
-async def _remove(store: ObjectStore, layout: Layout, garbage: OrphanedData) -> bool:
+async def _remove(store: ObjectStore, layout: Layout, garbage: OrphanedData, on_deleted: Callable[[int], None]) -> bool:
     """Delete it, unless a manifest that was restored since owns it; whether it was deleted.
 
     1 request, a listing, and one for each thousand objects.
     """
     if not await _is_orphaned(store, layout, garbage.dict_id):
         return False
-    await delete_all(store, garbage.root, only=lambda line: layout.parse_data_path(line.path) is not None)
+    await delete_all(
+        store,
+        garbage.root,
+        only=lambda line: layout.parse_data_path(line.path) is not None,
+        on_deleted=on_deleted,
+    )
     return True
 
 

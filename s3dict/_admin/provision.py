@@ -61,7 +61,7 @@ def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
         return
     is_there = bucket.outcome is not Outcome.PLANNED
     for setting in (_public_access(admin), _encryption(admin)):
-        yield _run_step(setting.name, partial(_ensure, setting, is_there, dry_run), admin)
+        yield _run_step(setting.name, partial(_ensure, setting, is_there, dry_run, admin.has_custom_endpoint), admin)
     yield from _lifecycle_steps(admin, client.prefix, is_there, dry_run)
 
 
@@ -130,12 +130,14 @@ def _encryption(admin: BucketAdmin) -> _Setting:
     return _Setting("encryption", read, admin.encrypt, "new objects are encrypted: AES256")
 
 
-def _ensure(setting: _Setting, is_there: bool, dry_run: bool) -> Step:
+def _ensure(setting: _Setting, is_there: bool, dry_run: bool, optional: bool) -> Step:
     found = setting.read() if is_there else None
     if found is not None:
         return Step(setting.name, Outcome.UNCHANGED, found)
     if dry_run:
-        return Step(setting.name, Outcome.PLANNED, setting.desired)
+        # Only writing it shows whether a store other than AWS implements it.
+        detail = f"{setting.desired}, if the store supports it" if optional else setting.desired
+        return Step(setting.name, Outcome.PLANNED, detail)
     setting.write()
     if not _reads_back(lambda: setting.read() is not None):
         return Step(setting.name, Outcome.UNSUPPORTED, "the store accepted the setting and does not show it")

@@ -5,7 +5,7 @@ What only creating, listing and deleting need is imported there, since a cold st
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -150,8 +150,16 @@ async def list_manifests(
     return sorted(present, key=lambda loaded: loaded.manifest.created_at, reverse=True)
 
 
-async def delete(store: ObjectStore, layout: Layout, environment: str, name: str) -> bool:
-    """Deletes the dict and its data; False when there is none. Deleting the manifest is the commit.
+async def delete(
+    store: ObjectStore,
+    layout: Layout,
+    environment: str,
+    name: str,
+    on_deleted: Callable[[int], None] = lambda _: None,
+) -> bool:
+    """Delete the dict and its data; False when there is none. Deleting the manifest is the commit.
+
+    `on_deleted` is called after each request with the number of entries that it has deleted.
 
     If this process dies after it, the data is out of everybody's reach, and the lifecycle sweeps it.
     """
@@ -161,18 +169,20 @@ async def delete(store: ObjectStore, layout: Layout, environment: str, name: str
         loaded = await _load_by_name(store, layout, environment, name)
     if loaded is None:
         return False
-    await delete_data(store, layout, loaded.manifest)
+    await delete_data(store, layout, loaded.manifest, on_deleted)
     return True
 
 
-async def delete_data(store: ObjectStore, layout: Layout, manifest: Manifest) -> None:
+async def delete_data(
+    store: ObjectStore, layout: Layout, manifest: Manifest, on_deleted: Callable[[int], None] = lambda _: None
+) -> None:
     from .listing import delete_all
 
     def is_managed(line: ObjectMeta) -> bool:
         return layout.parse_data_path(line.path) is not None
 
     paths = layout.data(manifest.dict_id, manifest.ttl)
-    await delete_all(store, paths.entries, only=is_managed)
+    await delete_all(store, paths.entries, only=is_managed, on_deleted=on_deleted)
     await delete_all(store, paths.locks, only=is_managed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -28,7 +28,7 @@ async def iterate_keys(entries: Entries) -> AsyncGenerator[Any, None]:
 
     # Anybody who may write to the bucket can choose object names, and no signature covers them: nothing is unpickled.
     plain = replace(entries.codec.keys, uses_pickle=False)
-    async with aclosing(_pages(entries)) as pages:
+    async with aclosing(entry_pages(entries)) as pages:
         async for page in pages:
             with entries.error_context():
                 named = [(line, key_bytes_in(entries.object_name(line.path))) for line in page]
@@ -60,7 +60,7 @@ async def iterate_values(entries: Entries) -> AsyncGenerator[Any, None]:
 async def count(entries: Entries) -> int:
     """Return the number of entries. Requests: a listing."""
     total = 0
-    async with aclosing(_pages(entries)) as pages:
+    async with aclosing(entry_pages(entries)) as pages:
         async for page in pages:
             with entries.error_context():
                 for line in page:
@@ -69,21 +69,28 @@ async def count(entries: Entries) -> int:
     return total
 
 
-async def clear(entries: Entries) -> None:
+async def clear(entries: Entries, on_deleted: Callable[[int], None] = lambda _: None) -> None:
     """Delete the entries that a listing shows, expired or not. Requests: the listing, and 1 for each thousand.
+
+    `on_deleted` is called after each request with the number of entries that it has deleted.
 
     Objects that s3dict did not write stay. So do tombstones: an unconditional deletion could remove a newer entry that
     has replaced one since.
     """
     with entries.error_context():
         try:
-            await delete_all(entries.store, entries.paths.entries, only=lambda line: _is_entry_object(entries, line))
+            await delete_all(
+                entries.store,
+                entries.paths.entries,
+                only=lambda line: _is_entry_object(entries, line),
+                on_deleted=on_deleted,
+            )
         finally:
             if entries.cache is not None:
                 entries.cache.invalidate_prefix(entries.paths.entries)
 
 
-async def _pages(entries: Entries, at_once: int = MAX_RANGES) -> AsyncGenerator[list[ObjectMeta], None]:
+async def entry_pages(entries: Entries, at_once: int = MAX_RANGES) -> AsyncGenerator[list[ObjectMeta], None]:
     with entries.error_context():
         async with aclosing(scan(entries.store, entries.paths.entries, at_once)) as pages:
             async for page in pages:
@@ -111,7 +118,7 @@ async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:
     async def read_body(line: ObjectMeta) -> EntryBody | None:
         return await _read_body(entries, line)
 
-    async with aclosing(_pages(entries, PREFETCH_PAGES)) as pages:
+    async with aclosing(entry_pages(entries, PREFETCH_PAGES)) as pages:
         async for page in pages:
             async with aclosing(entries.store.runtime.map(read_body, page, entries.concurrency)) as bodies:
                 async for body in bodies:

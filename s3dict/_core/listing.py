@@ -79,10 +79,22 @@ def split(prefix: str, first: Page) -> list[KeyRange]:
     ]
 
 
-async def delete_all(store: ObjectStore, prefix: str, *, only: Callable[[ObjectMeta], bool] = lambda _: True) -> None:
+async def delete_all(
+    store: ObjectStore,
+    prefix: str,
+    *,
+    only: Callable[[ObjectMeta], bool] = lambda _: True,
+    on_deleted: Callable[[int], None] = lambda _: None,
+) -> None:
     """Delete the objects under `prefix` for which `only` holds.
 
     Requests: the listing, and 1 for each thousand objects.
+
+    Args:
+        store: Where to list and delete.
+        prefix: Of the objects.
+        only: Which of them.
+        on_deleted: Called after each request with the number of objects that it has deleted.
 
     Raises:
         PermissionDeniedError: deleting is forbidden.
@@ -90,13 +102,20 @@ async def delete_all(store: ObjectStore, prefix: str, *, only: Callable[[ObjectM
     """
     pending: list[str] = []
     failures: list[DeleteFailure] = []
+
+    async def delete_batch() -> None:
+        batch = pending[:PAGE_SIZE]
+        del pending[:PAGE_SIZE]
+        failed = await store.delete_many(batch)
+        failures.extend(failed)
+        on_deleted(len(batch) - len(failed))
+
     async for page in scan(store, prefix):
         pending += (line.path for line in page.objects if only(line))
         while len(pending) >= PAGE_SIZE:
-            failures += await store.delete_many(pending[:PAGE_SIZE])
-            del pending[:PAGE_SIZE]
+            await delete_batch()
     if pending:
-        failures += await store.delete_many(pending)
+        await delete_batch()
     if failures:
         error = failures[0].error
         raise error._for_many(

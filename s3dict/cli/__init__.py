@@ -1,13 +1,13 @@
 """The command ``s3dict``: one module for each group of commands.
 
-Typer and Rich come with the extra ``cli``. Nothing imports them before ``main`` runs, so that tests have
-the local server without them. What a command needs beyond them it imports when called, so that ``--help`` is quick.
+Typer and Rich come with the extra ``cli`` and are first imported by ``main``. Whatever else a command needs is imported
+when it is called, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import Error
 
@@ -20,7 +20,7 @@ DEBUG = "--debug"
 
 
 def main() -> None:
-    """Run the command line and exit: with 0 when all went well, 1 after an error, 2 for wrong arguments."""
+    """Run the command line and exit: with 0 after success, 1 after an error, 2 for wrong arguments."""
     try:
         app = _application()
     except ModuleNotFoundError as error:
@@ -28,18 +28,22 @@ def main() -> None:
     try:
         app()
     except Error as error:
-        _fail(str(error))
+        _fail(error)
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        _fail(error, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:
-        _fail(f"{type(error).__name__}: {error}. This should not happen: {DEBUG} shows where it did")
+        _fail(error, f"unexpected {type(error).__name__}: {error}. Run it with {DEBUG} for the traceback")
 
 
-def _fail(message: str) -> None:
-    """Ends with the message on one line, or with the traceback of the exception that is being handled."""
+def _fail(error: Exception, message: str | None = None) -> NoReturn:
+    """Exit with the message on one line, or with the traceback of the exception that is being handled."""
+    from .messages import for_terminal
+    from .output import print_error
+
     if DEBUG in sys.argv:
-        raise  # noqa: PLE0704 (called where one is)
-    sys.exit("s3dict: " + " ".join(message.splitlines()))
+        raise error
+    print_error(for_terminal(error) if message is None else message)
+    sys.exit(1)
 
 
 def _application() -> typer.Typer:

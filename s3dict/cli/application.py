@@ -5,19 +5,45 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from .. import __version__
-from . import DEBUG, dicts, entries, garbage, local, provision, transfer
+from . import DEBUG, dicts, entries, garbage, local, monitor, provision, transfer
+
+_HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
+
+
+class _Command(TyperCommand):
+    """A command whose help names types only where they say something: not ``<bool>`` for a flag."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [_without_obvious_type(parameter) for parameter in super().get_params(ctx)]
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [_without_obvious_type(parameter) for parameter in super().get_params(ctx)]
+
+
+def _without_obvious_type(parameter: Any) -> Any:
+    if isinstance(parameter, TyperArgument):
+        parameter.display_type_rich = lambda ctx: ""  # type: ignore[method-assign] # noqa: ARG005
+    elif parameter.is_flag:
+        parameter.metavar = ""
+    return parameter
+
 
 app = typer.Typer(
+    cls=_Group,
     name="s3dict",
     help="A Python dict that lives in an S3 bucket.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings=_HELP_OPTIONS,
 )
 
 
@@ -44,7 +70,7 @@ def options(
 
 @contextmanager
 def _shown_requests() -> Iterator[None]:
-    """Has the debug lines of s3dict, and of nobody else, go to stderr."""
+    """Print the debug lines of s3dict, and of no other library, to stderr."""
     import logging
 
     logger, handler = logging.getLogger("s3dict"), logging.StreamHandler()
@@ -58,5 +84,7 @@ def _shown_requests() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-for group in (dicts, entries, transfer, garbage, provision, local):
+for group in (dicts, entries, monitor, transfer, garbage, provision, local):
+    for command in group.app.registered_commands:
+        command.cls = _Command
     app.add_typer(group.app)

@@ -1,4 +1,4 @@
-"""How far an import has come, in a file beside the one that is imported: it outlives a kill and a loss of power."""
+"""The progress of an import, in a file beside the imported one: it survives SIGKILL and a loss of power."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Checkpoint"]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """All entries before the byte at ``offset`` of that very file are in that very dict."""
+    """All entries before the byte at ``offset`` of this version of the file are in this dict."""
 
     dict_id: str
     form: str
@@ -32,32 +32,32 @@ class Checkpoint:
         return replace(self, offset=offset)
 
     def loaded(self, file: Path) -> Checkpoint:
-        """Where an earlier import of the same file into the same dict came to; itself if there was none.
+        """Return the checkpoint of an earlier import of the same file into the same dict, or self if there is none.
 
         Raises:
-            InvalidError: what was imported then was another file, or into another dict.
+            InvalidError: the earlier import was of another file, or into another dict.
         """
-        beside = _checkpoint_path(file)
+        path = _checkpoint_path(file)
         try:
-            saved = Checkpoint(**json.loads(beside.read_text(encoding="utf-8")))
+            saved = Checkpoint(**json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return self
         except (ValueError, TypeError) as error:
-            raise InvalidError(f"{beside} does not say how far an import came: delete it to begin again") from error
+            raise InvalidError(f"{path} is not a valid checkpoint: delete it to start over") from error
         if replace(saved, offset=0) != self:
-            raise InvalidError(f"{beside} is of another dict, or {file} has changed since: delete it to begin again")
+            raise InvalidError(f"{path} belongs to another dict, or {file} has changed since: delete it to start over")
         return saved
 
     def save(self, file: Path) -> None:
-        """Replaces the last one. Where that is not possible, resuming begins further back, which does no harm."""
-        beside = _checkpoint_path(file)
-        fresh = beside.with_name(f"{beside.name}.new")
+        """Replace the previous checkpoint. If that fails, resuming starts further back, which is harmless."""
+        path = _checkpoint_path(file)
+        fresh = path.with_name(f"{path.name}.new")
         with suppress(OSError):
             with fresh.open("w", encoding="utf-8") as sink:
                 json.dump(asdict(self), sink)
                 sink.flush()
                 os.fsync(sink.fileno())
-            fresh.replace(beside)
+            fresh.replace(path)
 
     @staticmethod
     def remove(file: Path) -> None:

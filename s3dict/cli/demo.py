@@ -1,4 +1,4 @@
-"""The guide's story, told by running it: the code shown is the source of what runs, the results are real."""
+"""A tour of the main features: the code shown is the source of what runs, the results are real."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class _Step:
 
 
 def run_demo() -> bool:
-    """Run the story against the store that the environment names, and print it.
+    """Run the steps on the store that the environment names, and print them.
 
     Returns:
-        Whether every step returned what it has to. The story ends at the first that does not.
+        Whether every step returned the expected result. The first that did not is the last.
     """
     console = Console(highlight=False)
     console.print("[bold]s3dict[/bold]: a Python dict that lives in an S3 bucket.\n")
@@ -50,7 +50,7 @@ def run_demo() -> bool:
     for number, step in enumerate(_steps(), start=1):
         if not _show(console, number, step):
             return False
-    console.print("\n[green]That is all.[/green] [bold]s3dict dev[/bold] serves an S3 like this one to try it on.")
+    console.print("\n[green]Done.[/green] [bold]s3dict dev[/bold] runs a local S3 like this one, to try it yourself.")
     return True
 
 
@@ -62,12 +62,12 @@ def _show(console: Console, number: int, step: _Step) -> bool:
     console.print(f"→   {pretty_repr(result)}", style="green", markup=False)
     is_expected = step.is_expected(result)
     if not is_expected:
-        console.print("This is not what it has to be.", style="bold red")
+        console.print("This is not the expected result.", style="bold red")
     return is_expected
 
 
 def _read(function: Callable[[], Any]) -> tuple[str, str]:
-    """A function's docstring, on one line, and the source of the rest, as one types it in a notebook."""
+    """Return a function's docstring on one line, and the source of its body as one would type it in a notebook."""
     source = dedent(inspect.getsource(function))
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.FunctionDef)
@@ -95,11 +95,11 @@ def _steps() -> list[_Step]:
     ]
 
 
-# What follows is shown to the reader: lines of at most 79 columns, four of which are the indentation here.
+# The functions below are shown to the reader: lines of at most 79 columns, four of which are the indentation here.
 
 
 def _first_use() -> list[tuple[str, int]]:
-    """A dict has a name. Whoever knows it, and can reach the bucket, has the same dict."""
+    """A dict has a name. Every process that can reach the bucket opens the same dict by it."""
     scores: Dict[str, int] = Dict.from_name("scores", create_if_missing=True)
     scores["alice"] = 3
     scores.update(bob=4)
@@ -107,10 +107,10 @@ def _first_use() -> list[tuple[str, int]]:
 
 
 def _another_process() -> int:
-    """Another process, here or on another machine, sees it, and we see what that process does."""
+    """Another process, here or on another machine, adds 10. modify is atomic: no concurrent change is lost."""
     program = dedent("""
         from s3dict import Dict
-        Dict.from_name("scores")["alice"] += 10
+        Dict.from_name("scores").modify("alice", lambda n: n + 10)
     """)
     run([sys.executable, "-c", program], check=True)
     scores: Dict[str, int] = Dict.from_name("scores")
@@ -118,7 +118,7 @@ def _another_process() -> int:
 
 
 def _asyncio() -> int:
-    """Every method has a twin for asyncio: add .aio. Here are twenty puts at once."""
+    """Every method has an async variant, .aio. Here are twenty concurrent puts."""
 
     async def play() -> int:
         scores: Dict[str, int] = Dict.from_name("scores")
@@ -130,7 +130,7 @@ def _asyncio() -> int:
 
 
 def _claims() -> list[str]:
-    """put(skip_if_exists=True) is atomic: of all processes that try to claim a job, one gets True."""
+    """put(skip_if_exists=True) is atomic: of four processes that claim a job, exactly one gets True."""
     Dict.objects.create("claims")
     program = dedent("""
         import os
@@ -139,12 +139,12 @@ def _claims() -> list[str]:
         print(claims.put("job", os.getpid(), skip_if_exists=True))
     """)
     command = [sys.executable, "-c", program]
-    rivals = [Popen(command, stdout=PIPE, text=True) for _ in range(4)]
-    return [rival.communicate()[0].strip() for rival in rivals]
+    claimants = [Popen(command, stdout=PIPE, text=True) for _ in range(4)]
+    return [claimant.communicate()[0].strip() for claimant in claimants]
 
 
 def _numpy_values() -> tuple[int, int]:
-    """Values are whatever cloudpickle can take: a lambda, a NumPy array."""
+    """A value is anything that cloudpickle can serialize: a lambda, a NumPy array."""
     import numpy as np
 
     things: Dict[str, Any] = Dict.from_name("things", create_if_missing=True)
@@ -154,7 +154,7 @@ def _numpy_values() -> tuple[int, int]:
 
 
 def _array_values() -> tuple[int, int]:
-    """Values are whatever cloudpickle can take: a lambda, an array (NumPy is not installed here)."""
+    """A value is anything that cloudpickle can serialize: a lambda, an array (NumPy is not installed here)."""
     things: Dict[str, Any] = Dict.from_name("things", create_if_missing=True)
     things["square"] = lambda x: x * x
     things["row"] = array.array("i", range(12))
@@ -162,14 +162,14 @@ def _array_values() -> tuple[int, int]:
 
 
 def _look_around() -> tuple[list[str | None], str | None]:
-    """Which dicts are there, newest first, and who made one of them?"""
+    """List the dicts, newest first, and show who created one of them."""
     names = [found.name for found in Dict.objects.list()]
     info = Dict.from_name("scores").info()
     return names, info.created_by
 
 
 def _clean_up() -> list[Dict[Any, Any]]:
-    """Deleting a dict deletes its entries too."""
+    """Deleting a dict deletes its entries as well."""
     for name in ("scores", "claims", "things"):
         Dict.objects.delete(name)
     return Dict.objects.list()

@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 import re
-import sys
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import Client, Dict
-from .options import AsJson, Environment, Name, Yes, confirm, environment_of, location_of, open_dict
-from .output import duration, print_fields, print_json, print_table, spinner
+from .._format.layout import MIN_TTL, SWEEP_DAYS, SWEEP_MARGIN, validate_ttl
+from ..errors import AlreadyExistsError, Error, InvalidError, NotFoundError
+from .messages import no_such_dict
+from .options import AsJson, Environment, Name, Yes, confirm, describe_dict, environment_of, location_of, open_dict
+from .output import (
+    Column,
+    duration,
+    file_size,
+    plural,
+    print_fields,
+    print_json,
+    print_result,
+    print_table,
+    spinner,
+    timestamp,
+)
+from .progress import is_terminal, progress_bar
 
 if TYPE_CHECKING:
-    from .._dict import DictInfo
+    from .._admin.usage import Usage
 
 app = typer.Typer()
 _PANEL = "Dicts"
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_COLUMNS = (
+    Column("Name", fold=True),
+    Column("Created at", drop=2),
+    Column("Created by", drop=4, fold=True),
+    Column("TTL", drop=1),
+    Column("Codec", drop=3),
+)
+_SIZE_COLUMNS = (Column("Entries", right=True), Column("Size", right=True))
+
+
+class Codec(Enum):
+    CLOUDPICKLE = "cloudpickle"
+    JSON = "json"
+    BYTES = "bytes"
 
 
 def _ttl(text: str) -> timedelta | None:
@@ -26,8 +55,13 @@ def _ttl(text: str) -> timedelta | None:
         return None
     parts = re.findall(r"(\d{1,9})([wdhms])", text)
     if not text or "".join(number + unit for number, unit in parts) != text:
-        raise typer.BadParameter(f"{text!r} is not like 7d, 12h, 1h30m or none")
-    return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())
+        raise typer.BadParameter(f"{text!r} is not like 7d, 12h, 1h30m or none", param_hint="--ttl")
+    ttl = sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())
+    try:
+        return validate_ttl(ttl)
+    except InvalidError as error:
+        limits = f"{duration(MIN_TTL)} to {duration(timedelta(days=SWEEP_DAYS[-1]) / SWEEP_MARGIN)}"
+        raise typer.BadParameter(f"{text} is out of range: choose {limits}, or none", param_hint="--ttl") from error
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -37,42 +71,75 @@ def create(
     ttl: Annotated[
         str | None,
         typer.Option(
-            help="How long an entry lives after it was last read or written: 7d, 12h, 30m; none for ever.",
+            metavar="TIME",
+            help="How long an entry lives after it was last read or written: 7d, 12h, 30m; with none it never expires.",
             show_default="7d",
         ),
     ] = None,
     codec: Annotated[
-        str | None,
-        typer.Option(help="What values are: cloudpickle, json or bytes.", show_default="cloudpickle"),
+        Codec | None, typer.Option(help="How values are encoded.", show_default=Codec.CLOUDPICKLE.value)
     ] = None,
 ) -> None:
-    """Create a dict. If there is one of that name, nothing is done; to ask for another ttl or codec is an error."""
-    choice: dict[str, Any] = {} if ttl is None else {"ttl": _ttl(ttl)}
-    Dict.from_name(name, environment_name=env, create_if_missing=True, codec=codec, **choice).hydrate()
+    """Create a dict. If it exists, nothing is changed; it is an error if it has another ttl or codec."""
+    chosen: dict[str, Any] = {} if ttl is None else {"ttl": _ttl(ttl)}
+    if codec is not None:
+        chosen["codec"] = codec.value
+    client = Client.from_env()
+    try:
+        Dict.objects.create(name, environment_name=env, client=client, **chosen)
+    except AlreadyExistsError:
+        about = Dict.from_name(name, environment_name=env, client=client).info()
+        _require_same("ttl", name, duration(about.ttl), duration(chosen.get("ttl", about.ttl)))
+        _require_same("codec", name, about.codec, chosen.get("codec", about.codec))
+        print_result(f"{describe_dict(client, name, env)} exists already.")
+    else:
+        print_result(f"Created {describe_dict(client, name, env)}.")
+
+
+def _require_same(setting: str, name: str, actual: str, requested: str) -> None:
+    if actual != requested:
+        raise Error(
+            f"Dict {name!r} has the {setting} {actual}, not {requested}: it is fixed when the dict is created. "
+            f"Omit --{setting}, or choose another name"
+        )
 
 
 @app.command("list", rich_help_panel=_PANEL)
-def list_(env: Environment = None, as_json: AsJson = False) -> None:
-    """List the dicts of an environment, newest first."""
+def list_(
+    env: Environment = None,
+    size: Annotated[
+        bool, typer.Option("--size", "-s", help="Count entries and bytes: one more listing for each dict.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the dicts of an environment, newest first. Times are in UTC."""
     with spinner("Listing"):
         found = Dict.objects.list(environment_name=env or "")
+        usages = _usages(found) if size else None
     if as_json:
-        print_json([_described(handle, env) for handle in found])
+        rows = [_described(handle, env) for handle in found]
+        print_json(rows if usages is None else [row | _sizes(usage) for row, usage in zip(rows, usages, strict=True)])
         return
-    print_table(("Name", "Created at", "Created by", "TTL", "Codec"), [_row(handle.info()) for handle in found])
+    if usages is None:
+        print_table(_COLUMNS, [_row(handle) for handle in found])
+    else:
+        columns = (_COLUMNS[0], *_SIZE_COLUMNS, *_COLUMNS[1:])
+        print_table(columns, [_row(handle, usage) for handle, usage in zip(found, usages, strict=True)])
     if not found:
         client = Client.from_env()
-        place = f"environment {environment_of(client, env)!r} of {location_of(client)}"
-        print(f"There are no dicts in {place}: s3dict create makes one.", file=sys.stderr)
+        where = f"environment {environment_of(client, env)!r} of {location_of(client)}"
+        print_result(f"There are no dicts in {where}. Create one with: s3dict create NAME")
 
 
 @app.command(rich_help_panel=_PANEL)
 def info(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
-    """Tell what a dict is: when, by whom and with which ttl and codec it was created."""
-    described = _described(open_dict(name, env), env)
+    """Show a dict's metadata: when and by whom it was created, its ttl and codec."""
+    handle = open_dict(name, env)
+    described = _described(handle, env)
     if as_json:
         print_json(described)
         return
+    described["created_at"] = timestamp(handle.info().created_at)
     seconds = described.pop("ttl_seconds")
     described["ttl"] = duration(None if seconds is None else timedelta(seconds=seconds))
     print_fields((label, str(content)) for label, content in described.items())
@@ -80,11 +147,16 @@ def info(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
 
 @app.command(rich_help_panel=_PANEL)
 def clear(name: Name, env: Environment = None, yes: Yes = False) -> None:
-    """Remove all entries of a dict. It asks first."""
+    """Remove all entries of a dict, after confirmation. The dict stays."""
+    from .._admin.removal import clear_dict
+
     handle = open_dict(name, env)
-    confirm(f"Remove all entries of {_describe_dict(handle, env)}?", yes)
-    with spinner("Clearing"):
-        handle.clear()
+    described = describe_dict(handle.client, name, env)
+    total = _count(handle) if is_terminal() or not yes else None
+    confirm(f"Remove {'all' if total is None else plural(total, 'entry', 'entries')} of {described}?", yes)
+    with progress_bar("Clearing", total) as advance:
+        removed = clear_dict(handle, advance)
+    print_result(f"Removed {plural(removed, 'entry', 'entries')} of {described}.")
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -92,21 +164,51 @@ def delete(
     name: Name,
     env: Environment = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="If there is no such dict, that is no error.")
+        bool, typer.Option("--allow-missing", help="It is not an error if the dict does not exist.")
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Delete a dict with all its entries. It asks first."""
-    if not yes and not allow_missing:
-        open_dict(name, env)
-    confirm(f"Delete {_describe_dict(Dict.from_name(name), env)} with all its entries?", yes)
-    with spinner("Deleting"):
-        Dict.objects.delete(name, environment_name=env, allow_missing=allow_missing)
+    """Delete a dict and all its entries, after confirmation."""
+    from .._admin.removal import delete_dict
+
+    client = Client.from_env()
+    environment, described = environment_of(client, env), describe_dict(client, name, env)
+    total = None
+    if is_terminal() or not yes:
+        try:
+            total = _count(open_dict(name, env))
+        except NotFoundError:
+            if not allow_missing:
+                raise
+    confirm(f"Delete {described} with {'all entries' if total is None else plural(total, 'entry', 'entries')}?", yes)
+    with progress_bar("Deleting", total) as advance:
+        removed = delete_dict(client, environment, name, advance)
+    if removed is not None:
+        print_result(f"Deleted {described} with {plural(removed, 'entry', 'entries')}.")
+    elif allow_missing:
+        print_result(f"{described} does not exist: nothing to delete.")
+    else:
+        raise no_such_dict(name, environment)
 
 
-def _describe_dict(handle: Dict[Any, Any], env: str | None) -> str:
-    client = handle.client
-    return f"Dict {handle.name!r} in environment {environment_of(client, env)!r} of {location_of(client)}"
+def _count(handle: Dict[Any, Any]) -> int:
+    with spinner("Counting"):
+        return handle.len()
+
+
+def _usages(handles: list[Dict[Any, Any]]) -> list[Usage]:
+    from .._admin.usage import measure
+
+    with progress_bar("Counting", len(handles), "dicts") as advance:
+        usages = []
+        for handle in handles:
+            usages.append(measure(handle))
+            advance(1)
+    return usages
+
+
+def _sizes(usage: Usage) -> dict[str, int]:
+    return {"entries": usage.entries, "bytes": usage.size}
 
 
 def _described(handle: Dict[Any, Any], env: str | None) -> dict[str, Any]:
@@ -122,6 +224,8 @@ def _described(handle: Dict[Any, Any], env: str | None) -> dict[str, Any]:
     }
 
 
-def _row(about: DictInfo) -> tuple[str, ...]:
-    created_at = about.created_at.strftime("%Y-%m-%d %H:%M:%S")
-    return about.name or "", created_at, about.created_by or "", duration(about.ttl), about.codec
+def _row(handle: Dict[Any, Any], usage: Usage | None = None) -> tuple[str, ...]:
+    about = handle.info()
+    sizes = () if usage is None else (f"{usage.entries:,}", file_size(usage.size))
+    rest = (timestamp(about.created_at), about.created_by or "", duration(about.ttl), about.codec)
+    return about.name or "", *sizes, *rest

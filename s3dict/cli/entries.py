@@ -12,15 +12,16 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
-from .options import AsJson, Environment, Key, KeyIsJson, Name, key_of, open_dict
-from .output import print_json, print_table, print_value, spinner, to_json
+from .options import AsJson, Environment, Key, KeyIsJson, Name, describe_dict, key_of, open_dict
+from .output import Column, print_json, print_result, print_table, print_value, spinner, to_json
 
 app = typer.Typer()
 _PANEL = "Entries"
 _SHOWN = 20
+_COLUMNS = (Column("Key", fold=True), Column("Value", cut=True))
 _MISSING = object()
 
-Raw = Annotated[bool, typer.Option("--raw", help="Write the bytes of a value that is bytes or a string, and no more.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Write exactly the bytes of a value that is bytes or a string.")]
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -32,9 +33,9 @@ def get(
     as_json: AsJson = False,
     raw: Raw = False,
 ) -> None:
-    """Print the value of a key: a string as it is, anything else as Python writes it.
+    """Print the value of a key: a string as it is, anything else as a Python literal.
 
-    The exit code is 1 if the key is not there.
+    The exit code is 1 if the key does not exist.
     """
     _check_exclusive(as_json, raw)
     value = open_dict(name, env).get(key_of(key, key_json), _MISSING)
@@ -62,17 +63,21 @@ def put(
     ] = False,
     skip_if_exists: Annotated[
         bool,
-        typer.Option("--skip-if-exists", help="Put it only if the key is not there; the exit code is 1 if it is."),
+        typer.Option("--skip-if-exists", help="Fail with exit code 1 if the key exists."),
     ] = False,
 ) -> None:
-    """Put a value. Of any number of callers with --skip-if-exists one has the exit code 0."""
+    """Store a value under a key.
+
+    --skip-if-exists is atomic: exactly one concurrent caller succeeds, with exit code 0.
+    """
     _check_exclusive(as_json, raw)
     data = _input(value, file)
     handle = open_dict(name, env)
     is_bytes = raw or (handle.info().codec == "bytes" and not as_json)
     content = data if is_bytes else _decoded(data, as_json)
     if not handle.put(key_of(key, key_json), content, skip_if_exists=skip_if_exists):
-        raise Error(f"Key {key!r} is in Dict {name!r} already")
+        raise Error(f"Key {key!r} exists already in Dict {name!r}")
+    print_result(f"Stored key {key!r} in {describe_dict(handle.client, name, env)}.")
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -84,14 +89,14 @@ def pop(
     as_json: AsJson = False,
     raw: Raw = False,
 ) -> None:
-    """Take a key out and print its value, like get. Of any number of callers one gets it.
+    """Remove a key and print its value, as get does. Exactly one concurrent caller gets it.
 
-    The exit code is 1 if the key is not there.
+    The exit code is 1 if the key does not exist.
     """
     _check_exclusive(as_json, raw)
-    handle, place = open_dict(name, env), key_of(key, key_json)
+    handle, decoded = open_dict(name, env), key_of(key, key_json)
     try:
-        value = handle.pop(place, _MISSING)
+        value = handle.pop(decoded, _MISSING)
     except UncertainOutcomeError as error:
         # This may be the last copy of it.
         print_value(error.value)
@@ -101,7 +106,7 @@ def pop(
     try:
         _print(value, as_json, raw)
     except SerializationError as error:
-        handle.put(place, value, skip_if_exists=True)
+        handle.put(decoded, value, skip_if_exists=True)
         raise SerializationError(f"{error}. The value was put back") from error
 
 
@@ -110,29 +115,33 @@ def items(
     name: Name,
     n: Annotated[int | None, typer.Argument(help="How many entries to print.", min=0, show_default=str(_SHOWN))] = None,
     env: Environment = None,
+    number: Annotated[
+        int | None, typer.Option("--number", "-n", metavar="N", help="The same as the argument N.", min=0)
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", "-a", help="Print all entries, whatever N is.")] = False,
-    use_repr: Annotated[
-        bool, typer.Option("--repr", "-r", help="Print keys and values as Python writes them.")
-    ] = False,
+    use_repr: Annotated[bool, typer.Option("--repr", "-r", help="Print keys and values as Python literals.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON array of objects with key and value; all, unless N is given.")
     ] = False,
 ) -> None:
-    """Print entries of a dict, in no order: as many as N says."""
+    """Print up to N entries, in arbitrary order."""
+    if n is not None and number is not None:
+        raise typer.BadParameter("give it once", param_hint="N, --number")
+    n = number if n is None else n
     limit = None if all_ or (as_json and n is None) else _SHOWN if n is None else n
     found = open_dict(name, env).items()
     if as_json:
         _print_array({"key": key, "value": value} for key, value in islice(found, limit))
         return
     show = repr if use_repr else str
-    print_table(("Key", "Value"), ((show(key), show(value)) for key, value in islice(found, limit)))
+    print_table(_COLUMNS, ((show(key), show(value)) for key, value in islice(found, limit)))
     if limit is not None and next(found, None) is not None:
-        print(f"There are more than {limit}: name another number, or --all.", file=sys.stderr)
+        print_result(f"There are more than {limit} entries: pass another number, or --all.")
 
 
 @app.command("len", rich_help_panel=_PANEL)
 def len_(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
-    """Print how many entries a dict has, exactly."""
+    """Print the exact number of entries of a dict."""
     with spinner("Counting"):
         number = open_dict(name, env).len()
     if as_json:
@@ -164,7 +173,7 @@ def _bytes_of(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode()
     if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise SerializationError(f"A value of type {type(value).__name__} is no bytes. Leave --raw out")
+        raise SerializationError(f"A value of type {type(value).__name__} is not bytes. Omit --raw")
     return bytes(value)
 
 
@@ -180,12 +189,12 @@ def _decoded(data: bytes, as_json: bool) -> Any:
     try:
         return json.loads(data) if as_json else data.decode()
     except ValueError as error:
-        advice = "is not JSON" if as_json else "is not text in UTF-8: say --raw to put it as bytes"
+        advice = "is not JSON" if as_json else "is not UTF-8 text: use --raw to store it as bytes"
         raise typer.BadParameter(f"it {advice} ({error})", param_hint="VALUE") from error
 
 
 def _print_array(entries: Iterable[Any]) -> None:
-    """One entry on each line, as they come: there may be millions."""
+    """Print one entry on each line as it arrives: there may be millions."""
     opening = "["
     for entry in entries:
         print(opening, to_json(entry), sep="\n ", end="")

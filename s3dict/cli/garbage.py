@@ -1,58 +1,80 @@
-"""``gc`` finds and removes data that belongs to no dict any more."""
+"""``gc`` finds and removes the data of dicts that no longer exist."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import Client
-from .options import AsJson, Yes, confirm, location_of
-from .output import plural, print_json, print_table, spinner
+from .options import AsJson, Yes, confirm, location_of, valid_environment
+from .output import Column, file_size, plural, print_json, print_result, print_table, spinner
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from .._admin.garbage import OrphanedData
 
 app = typer.Typer()
+_COLUMNS = (
+    Column("Dict", fold=True),
+    Column("Environment", drop=2),
+    Column("Id", drop=3, fold=True),
+    Column("Objects", right=True),
+    Column("Bytes", drop=1, right=True),
+)
 
 
 @app.command(rich_help_panel="Dicts")
 def gc(
     env: Annotated[
         str | None,
-        typer.Option("--env", "-e", help="Only what is left of this environment's dicts.", show_default="everything"),
+        typer.Option(
+            "--env",
+            "-e",
+            metavar="NAME",
+            help="Only leftovers of dicts of this environment.",
+            show_default="all environments",
+            callback=valid_environment,
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what is left of dicts that are gone: interrupted deletes, ephemeral dicts whose process died.
+    """Remove what interrupted deletes and crashed ephemeral dicts have left behind, after confirmation.
 
-    The rules of `s3dict init` sweep most of it in time, but for dicts that keep entries for ever. It asks first.
+    The lifecycle rules of `s3dict init` delete most of it in time, except for dicts whose entries never expire.
     """
-    from .._admin.garbage import find_garbage, remove_garbage
+    from .._admin.garbage import find_garbage
 
     client = Client.from_env()
-    with spinner("Looking"):
+    with spinner("Searching"):
         found = find_garbage(client, env)
     if not as_json:
-        print_table(("Dict", "Environment", "Id", "Objects", "Bytes"), [_row(garbage) for garbage in found])
-        print(_summary(found, client), file=sys.stderr)
+        print_table(_COLUMNS, [_row(garbage) for garbage in found])
+        print_result(_summary(found, client))
     removed: list[OrphanedData] = []
     if found and not dry_run:
         confirm(f"Remove {plural(sum(garbage.objects for garbage in found), 'object')}?", yes)
-        with spinner("Removing"):
-            removed += (garbage for garbage in found if remove_garbage(client, garbage))
+        removed = _remove(client, found)
+        if not as_json:
+            print_result(f"Removed {plural(sum(garbage.objects for garbage in removed), 'object')}.")
     if as_json:
         print_json({"dry_run": dry_run, "garbage": [_described(garbage, garbage in removed) for garbage in found]})
 
 
+def _remove(client: Client, found: list[OrphanedData]) -> list[OrphanedData]:
+    from .._admin.garbage import remove_garbage
+
+    with progress_bar("Removing", sum(garbage.objects for garbage in found), "objects") as advance:
+        return [garbage for garbage in found if remove_garbage(client, garbage, on_deleted=advance)]
+
+
 def _summary(found: list[OrphanedData], client: Client) -> str:
     if not found:
-        return f"Nothing is left over in {location_of(client)}."
+        return f"Nothing to remove in {location_of(client)}."
     objects, size = sum(garbage.objects for garbage in found), sum(garbage.size for garbage in found)
-    return f"{plural(objects, 'object')} ({plural(size, 'byte')}) of {plural(len(found), 'dict')} that are gone."
+    return f"{plural(objects, 'object')} ({file_size(size)}) of {plural(len(found), 'deleted dict')}."
 
 
 def _row(garbage: OrphanedData) -> tuple[str, ...]:

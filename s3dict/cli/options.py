@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from .. import Client, Dict
 from .._config import DEFAULT_ENVIRONMENT
-from ..errors import Error
+from .._format.layout import validate_name
+from ..errors import Error, InvalidError
 
 __all__ = [
     "AsJson",
@@ -19,15 +21,17 @@ __all__ = [
     "Name",
     "Yes",
     "confirm",
+    "describe_dict",
     "environment_of",
     "key_of",
     "location_of",
     "open_dict",
+    "valid_environment",
 ]
 
 
 def _complete_name(context: typer.Context, incomplete: str) -> list[str]:
-    """Names of dicts, for the shell; none where the bucket cannot be reached, since nobody would see why."""
+    """Return names of dicts for the shell; none where the bucket cannot be reached, since no error would be seen."""
     try:
         found = Dict.objects.list(environment_name=context.params.get("env") or "")
     except Error:
@@ -35,7 +39,24 @@ def _complete_name(context: typer.Context, incomplete: str) -> list[str]:
     return [handle.name for handle in found if handle.name and handle.name.startswith(incomplete)]
 
 
-Name = Annotated[str, typer.Argument(help="The dict's name.", autocompletion=_complete_name, show_default=False)]
+def _valid(what: str) -> Callable[[str | None], str | None]:
+    def validate(name: str | None) -> str | None:
+        if name is None:
+            return None
+        try:
+            return validate_name(name, what)
+        except InvalidError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return validate
+
+
+valid_environment = _valid("environment")
+
+Name = Annotated[
+    str,
+    typer.Argument(help="The dict's name.", autocompletion=_complete_name, show_default=False, callback=_valid("Dict")),
+]
 Key = Annotated[str, typer.Argument(help="The key, a string unless --key-json is given.", show_default=False)]
 KeyIsJson = Annotated[
     bool, typer.Option("--key-json", help="The key is JSON: 7, null, or [1, 2] for the tuple (1, 2).")
@@ -43,15 +64,20 @@ KeyIsJson = Annotated[
 Environment = Annotated[
     str | None,
     typer.Option(
-        "--env", "-e", help="The environment of the dict.", show_default=f"S3DICT_ENVIRONMENT, or {DEFAULT_ENVIRONMENT}"
+        "--env",
+        "-e",
+        metavar="NAME",
+        help="The environment of the dict.",
+        show_default=f"S3DICT_ENVIRONMENT, or {DEFAULT_ENVIRONMENT}",
+        callback=valid_environment,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def open_dict(name: str, env: str | None) -> Dict[Any, Any]:
-    """The dict that the environment variables lead to, looked up. Raises NotFoundError when there is none."""
+    """Return the dict that the environment variables lead to, looked up. Raises NotFoundError if it does not exist."""
     return Dict.from_name(name, environment_name=env).hydrate()
 
 
@@ -71,11 +97,14 @@ def environment_of(client: Client, env: str | None) -> str:
 
 
 def location_of(client: Client) -> str:
-    """Where all is, for people."""
     return f"s3://{client.bucket}/{client.prefix}"
 
 
+def describe_dict(client: Client, name: str, env: str | None) -> str:
+    return f"Dict {name!r} in environment {environment_of(client, env)!r} of {location_of(client)}"
+
+
 def confirm(question: str, yes: bool) -> None:
-    """Ends the command unless whoever is asked agrees. The question goes to stderr."""
+    """End the command unless the user agrees. The question goes to stderr."""
     if not yes:
         typer.confirm(question, abort=True, err=True)

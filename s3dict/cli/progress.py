@@ -1,19 +1,19 @@
-"""A bar on stderr, where somebody looks: how many entries, how many a second, how long it will take."""
+"""Progress on stderr, on a terminal: count, rate, elapsed and remaining time."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["is_terminal", "progress_bar"]
+__all__ = ["Advance", "check_progress", "is_terminal", "progress_bar"]
 
-Step = Callable[[int], None]
-"""Says that one more entry is done, and how far that is, in the unit of the total."""
+Advance = Callable[..., None]
+"""``advance(number, position=None)``: so many more are done; how far that is, where the total has another unit."""
 
 
 def is_terminal() -> bool:
@@ -21,35 +21,74 @@ def is_terminal() -> bool:
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None) -> Iterator[Step]:
-    """Shows the progress of the block until it ends; `total` is None when nobody knows it."""
+def progress_bar(label: str, total: int | None, unit: str = "entries") -> Iterator[Advance]:
+    """Show the progress of the block until it ends.
+
+    Args:
+        label: What is being done, such as "Importing".
+        total: In the unit of `position`, or else the number to be done; None if it is unknown.
+        unit: What is counted.
+    """
+    if not is_terminal():
+        yield _ignore
+        return
+    done = 0
+    with _progress(unit) as progress:
+        task = progress.add_task(label, total=total, done=0, rate=0.0)
+
+        def advance(number: int = 1, position: int | None = None) -> None:
+            nonlocal done
+            done += number
+            elapsed = progress.tasks[task].elapsed or 0.0
+            rate = done / elapsed if elapsed else 0.0
+            progress.update(task, completed=done if position is None else position, done=done, rate=rate)
+
+        yield advance
+
+
+@contextmanager
+def check_progress(label: str, names: Sequence[str]) -> Iterator[Callable[[str], None]]:
+    """Show which of the checks is running, how many are done and how long the others will take.
+
+    Yields:
+        What is to be called with the name of each check when it starts.
+    """
     if not is_terminal():
         yield lambda _: None
         return
-    entries = 0
-    with _progress() as progress:
-        task = progress.add_task(what, total=total, entries=0, rate=0.0)
+    with _progress("checks") as progress:
+        task = progress.add_task(label, total=len(names), done=0, rate=0.0)
 
-        def step(at_offset: int) -> None:
-            nonlocal entries
-            entries += 1
+        def started(name: str) -> None:
+            position = names.index(name) if name in names else 0
             elapsed = progress.tasks[task].elapsed or 0.0
-            progress.update(task, completed=at_offset, entries=entries, rate=entries / elapsed if elapsed else 0.0)
+            rate = position / elapsed if elapsed else 0.0
+            progress.update(task, description=name, completed=position, done=position, rate=rate)
 
-        yield step
+        yield started
 
 
-def _progress() -> Progress:
+def _ignore(number: int = 1, position: int | None = None) -> None:
+    pass
+
+
+def _progress(unit: str) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[entries]:,} entries"),
-        TextColumn("{task.fields[rate]:,.0f}/s"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+    console = Console(stderr=True)
+    count = f"{{task.fields[done]:,}} {unit}"
+    if console.width < 72:
+        # The bar and the elapsed time are what a narrow terminal can do without.
+        columns = [TextColumn("{task.description}"), TextColumn(count), TimeRemainingColumn(), TextColumn("left")]
+    else:
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=min(40, console.width - 62)),
+            TextColumn(count),
+            TextColumn("{task.fields[rate]:,.0f}/s"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+        ]
+    return Progress(*columns, console=console, transient=True)

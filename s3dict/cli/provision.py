@@ -1,10 +1,12 @@
-"""``init`` sets a bucket up; ``doctor`` tells what works with it, and what to do about what does not."""
+"""``init`` configures a bucket; ``doctor`` checks it and suggests fixes."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +16,7 @@ import typer
 from .._config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX, timeout_from_env
 from .options import AsJson
 from .output import encodable
+from .progress import check_progress
 
 if TYPE_CHECKING:
     from .._admin.doctor import Check
@@ -22,17 +25,26 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _PANEL = "Bucket"
+_TABLE_COLUMNS = 72
+"""On a narrower terminal four columns of prose would be a word wide each."""
+_INDENT = 2
 
 Bucket = Annotated[
     str | None,
-    typer.Option(envvar="S3DICT_BUCKET", help="The bucket's name alone, without s3://.", show_default=False),
+    typer.Option(
+        envvar="S3DICT_BUCKET", metavar="NAME", help="The bucket's name alone, without s3://.", show_default=False
+    ),
 ]
-Prefix = Annotated[str, typer.Option(envvar="S3DICT_PREFIX", help="What all object names begin with.")]
+Prefix = Annotated[str, typer.Option(envvar="S3DICT_PREFIX", metavar="PATH", help="What all object names begin with.")]
 EndpointUrl = Annotated[
-    str | None, typer.Option(envvar="S3DICT_ENDPOINT_URL", help="The URL of the store.", show_default="AWS")
+    str | None,
+    typer.Option(envvar="S3DICT_ENDPOINT_URL", metavar="URL", help="The URL of the store.", show_default="AWS"),
 ]
 Region = Annotated[
-    str | None, typer.Option(help="The bucket's region.", show_default="AWS_DEFAULT_REGION, or that of the profile")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The bucket's region.", show_default="AWS_DEFAULT_REGION, or that of the profile"
+    ),
 ]
 
 
@@ -42,14 +54,14 @@ def init(
     prefix: Prefix = DEFAULT_PREFIX,
     endpoint_url: EndpointUrl = None,
     region: Region = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, without changing it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set a bucket up: make it where it is missing, block public access, encrypt, install the rules that sweep.
+    """Configure a bucket: create it if it is missing, block public access, encrypt, install lifecycle expiration rules.
 
-    What others have set stays: their lifecycle rules, an encryption of their own. Running it again changes nothing.
+    Other lifecycle rules and an existing encryption are kept. Running it again changes nothing.
 
-    The exit code is 1 if something failed. What a store other than AWS does not offer is not needed, but for the rules.
+    The exit code is 1 if a step failed. Of what a store other than AWS does not support, only the rules are required.
     """
     from .._admin.provision import provision
 
@@ -74,44 +86,48 @@ def doctor(
     prefix: Prefix = DEFAULT_PREFIX,
     endpoint_url: EndpointUrl = None,
     region: Region = None,
-    read_only: Annotated[
-        bool, typer.Option("--read-only", help="Write nothing: the credentials are only to read.")
-    ] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Write nothing, for read-only credentials.")] = False,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Try each feature of the store, also in races: about 3,000 requests more.")
+        bool, typer.Option("--deep", help="Test each feature of the store, also under contention: 3,000 requests more.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the way to the bucket and all that is needed there, and say what to do about what is not right.
+    """Check connectivity, permissions and bucket configuration, and suggest fixes.
 
-    It writes a few scratch objects and removes them; with --read-only, it only reads. For a store that nobody has tried
-    s3dict with, --deep tells whether it will do: it takes a minute, and 0.02 $ at AWS' prices.
+    It writes a few scratch objects and removes them; with --read-only it writes nothing. On a store that is not in the
+    compatibility report, --deep tests each feature that s3dict uses: minutes, and $0.02 at the prices of AWS.
 
-    The exit code is 1 if something needed is missing: access, conditional requests, the rules that sweep. Warnings do
-    not count; not being allowed to look is one.
+    The exit code is 1 if something required is missing: access, conditional requests, the lifecycle expiration rules.
+    Warnings do not change it; a check skipped for lack of permission is one.
     """
-    from rich.console import Console
-
-    from .._admin.doctor import diagnose
-
+    if deep and read_only:
+        raise typer.BadParameter("--deep and --read-only are mutually exclusive", param_hint="--deep, --read-only")
     client = _client(bucket, prefix, endpoint_url, region)
-    with Console(stderr=True, quiet=not deep).status("looking deep…"):
-        checks = list(diagnose(client, read_only=read_only, deep=deep))
+    checks = _diagnose(client, read_only, deep)
     ok = not any(check.status.value == "failed" for check in checks)
     if as_json:
         _print_json(client, ok=ok, checks=[asdict(check) for check in checks])
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and _columns() >= _TABLE_COLUMNS:
         _print_table(checks)
     else:
-        _print_lines(checks)
+        _print_checks(checks)
     raise typer.Exit(0 if ok else 1)
+
+
+def _diagnose(client: Client, read_only: bool, deep: bool) -> list[Check]:
+    """Return all checks; on a terminal the name of the one in progress is shown, and how many are left."""
+    from .._admin.doctor import check_names, diagnose
+
+    names = check_names(deep=deep)
+    with check_progress("Checking", names) as started:
+        return list(diagnose(client, read_only=read_only, deep=deep, on_start=started))
 
 
 def _client(bucket: str | None, prefix: str, endpoint_url: str | None, region: str | None) -> Client:
     from .._client import Client
 
     if not bucket:
-        raise typer.BadParameter("name one, or set S3DICT_BUCKET", param_hint="--bucket")
+        raise typer.BadParameter("pass one, or set S3DICT_BUCKET", param_hint="--bucket")
     driver: Any = os.environ.get("S3DICT_DRIVER") or "auto"
     return Client(
         bucket,
@@ -148,19 +164,36 @@ def _print_step(step: Step) -> None:
     verb = {"planned": "would change: ", "changed": "changed: "}.get(step.outcome.value, "")
     _print_line(step.outcome.value, step.name, verb + step.detail)
     for change in step.changes:
-        print(f"    {encodable(change)}")
+        _print_wrapped(encodable(change))
 
 
-def _print_lines(checks: list[Check]) -> None:
+def _print_checks(checks: list[Check]) -> None:
     for check in checks:
         _print_line(check.status.value, check.name, check.detail)
         if check.advice:
-            print(f"    {encodable(check.advice)}")
+            _print_wrapped(encodable(check.advice))
 
 
 def _print_line(state: str, name: str, detail: str) -> None:
     mark = typer.style(_mark(state), fg=_COLOURS[_MARKS[state]])
-    typer.echo(f"{mark} {name}: {encodable(detail)}")
+    text = f"{name}: {encodable(detail)}"
+    if sys.stdout.isatty():
+        # Later lines are indented below the name, beside the mark.
+        text = textwrap.fill(text, _columns() - _INDENT, break_long_words=False, break_on_hyphens=False)
+        text = text.replace("\n", "\n" + " " * _INDENT)
+    typer.echo(f"{mark} {text}")
+
+
+def _print_wrapped(text: str) -> None:
+    indent = " " * 2 * _INDENT
+    if sys.stdout.isatty():
+        text = textwrap.fill(text, _columns() - len(indent), break_long_words=False, break_on_hyphens=False)
+        text = text.replace("\n", "\n" + indent)
+    print(f"{indent}{text}")
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def _print_table(checks: list[Check]) -> None:
@@ -183,7 +216,7 @@ def _mark(state: str) -> str:
 
 def _print_json(client: Client, **about: Any) -> None:
     where = {"bucket": client.bucket, "prefix": client.prefix, "endpoint_url": client.endpoint_url}
-    print(json.dumps({**where, **about}, indent=2, default=_value))
+    print(json.dumps(where | about, indent=2, default=_value))
 
 
 def _value(member: Enum) -> Any:

@@ -1,10 +1,10 @@
-"""``export`` writes the entries of a dict to a file, ``import`` puts those of a file into a dict."""
+"""``export`` writes the entries of a dict to a file, ``import`` writes those of a file into a dict."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from io import BufferedReader
@@ -16,8 +16,8 @@ import typer
 from ..errors import Error
 from .checkpoint import Checkpoint
 from .options import AsJson, Environment, Name, Yes, confirm, open_dict
-from .output import plural, print_json
-from .progress import is_terminal, progress_bar
+from .output import plural, print_json, print_result
+from .progress import Advance, is_terminal, progress_bar
 
 if TYPE_CHECKING:
     from .. import Dict
@@ -42,50 +42,52 @@ def export(
     file: Annotated[Path, typer.Argument(help="Where to write; - is stdout.")] = _STANDARD,
     env: Environment = None,
     form: Annotated[
-        Form, typer.Option("--format", help="JSON Lines, or pickles for what JSON cannot say.")
+        Form, typer.Option("--format", help="JSON Lines, or pickles for values that are not JSON-serializable.")
     ] = Form.JSONL,
 ) -> None:
-    """Write all entries of a dict to a file, in no order.
+    """Write all entries of a dict to a file, in arbitrary order.
 
-    With jsonl, each line is {"key": ..., "value": ...}; a key that is a tuple is an array. An entry that would not come
-    back from JSON as it is ends the export. A file shows up under its name when it is complete.
+    With jsonl, each line is {"key": ..., "value": ...}; a key that is a tuple is an array. An entry that does not
+    survive a JSON round trip ends the export. The file appears under its name when it is complete.
     """
     from .._admin.transfer import Format, write_records
 
     handle = open_dict(name, env)
     total = handle.len() if is_terminal() else None
     written = 0
-    with _sink(file) as sink, progress_bar("Exporting", total) as step:
-        for written, _ in enumerate(write_records(handle.items(), sink, Format(form.value)), start=1):
-            step(written)
+    with _sink(file) as sink, progress_bar("Exporting", total) as advance:
+        for _ in write_records(handle.items(), sink, Format(form.value)):
+            written += 1
+            advance()
     if file != _STANDARD:
-        print(f"{plural(written, 'entry', 'entries')} exported to {file}.", file=sys.stderr)
+        print_result(f"Exported {plural(written, 'entry', 'entries')} to {file}.")
 
 
 @app.command("import", rich_help_panel=_PANEL)
 def import_(
     name: Name,
-    file: Annotated[Path, typer.Argument(help="What export wrote; - is stdin.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The file that export wrote; - is stdin.", show_default=False)],
     env: Environment = None,
     form: Annotated[
         Form | None,
-        typer.Option("--format", help="Importing pickles runs code.", show_default="by the file's beginning"),
+        typer.Option("--format", help="Importing pickles can run any code.", show_default="detected from the file"),
     ] = None,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave the keys that are in the dict as they are.")
+        bool, typer.Option("--skip-existing", help="Keep the keys that exist as they are.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an interrupted import of this file into this dict came to.")
+        bool, typer.Option("--resume", help="Resume an interrupted import of this file into this dict.")
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put the entries of a file into a dict, which must exist: others with the same keys are replaced.
+    """Write the entries of a file into an existing dict, replacing entries with the same keys.
 
-    **A file of pickles can run any code here**: import one only from whom you trust. Without --format pickle it asks.
+    **A file of pickles can run any code here**: import it only from a source that you trust. Without --format pickle
+    the command asks for confirmation.
 
-    How far it has come is kept in FILE.progress until it is done. With --resume up to a thousand entries are put a
-    second time.
+    The progress is recorded in FILE.progress until the import is complete. With --resume up to a thousand entries are
+    written a second time.
     """
     if resume and file == _STANDARD:
         raise typer.BadParameter("stdin cannot be resumed", param_hint="--resume")
@@ -96,8 +98,8 @@ def import_(
     if as_json:
         print_json({"entries": entries, "skipped": skipped})
     else:
-        told = f" {skipped:,} of them were there and are skipped." if skip_existing else ""
-        print(f"{plural(entries, 'entry', 'entries')} imported.{told}", file=sys.stderr)
+        existing = f", skipped {skipped:,} that exist already" if skip_existing else ""
+        print_result(f"Imported {plural(entries - skipped, 'entry', 'entries')}{existing}.")
 
 
 @contextmanager
@@ -105,7 +107,7 @@ def _sink(file: Path) -> Iterator[BinaryIO]:
     if file == _STANDARD:
         yield sys.stdout.buffer
     elif file.exists() and not file.is_file():
-        with file.open("wb") as sink:  # a pipe or a device: there is nothing to put in its place
+        with file.open("wb") as sink:  # a pipe or a device cannot be replaced by a new file
             yield sink
     else:
         target = file.resolve()
@@ -142,23 +144,23 @@ def _format_of(source: BufferedReader, file: Path, form: Form | None, yes: bool)
         return Format.JSONL
     if file == _STANDARD and not yes:
         raise typer.BadParameter(
-            "these are pickles, which can run any code: say so to import them", param_hint="--format"
+            "these are pickles, which can run any code: pass --format pickle to import them", param_hint="--format"
         )
-    confirm(f"{file} holds pickles, which can run any code here. Import it?", yes)
+    confirm(f"{file} contains pickles, which can run any code here. Import it?", yes)
     return Format.PICKLE
 
 
 def _import(
     handle: Dict[Any, Any], file: Path, source: BufferedReader, form: Format, skip_existing: bool, resume: bool
 ) -> tuple[int, int]:
-    """How many entries were imported, and how many of these skipped."""
+    """Return the number of entries in the file, and how many of them were skipped."""
     from .._admin.transfer import put_records, read_records
 
     checkpoint = _checkpoint(file, handle, form, resume)
     entries = skipped = 0
     try:
-        with progress_bar("Importing", checkpoint.size if checkpoint else None) as step:
-            records = _watched(read_records(source, form, checkpoint.offset if checkpoint else 0), step)
+        with progress_bar("Importing", checkpoint.size if checkpoint else None) as advance:
+            records = _watched(read_records(source, form, checkpoint.offset if checkpoint else 0), advance)
             for batch in put_records(handle, records, skip_existing=skip_existing):
                 entries += batch.entries
                 skipped += batch.skipped
@@ -167,7 +169,7 @@ def _import(
                     checkpoint.save(file)
     except Error as error:
         if checkpoint and checkpoint.offset:
-            raise Error(f"{error}. --resume goes on after the first {checkpoint.offset:,} bytes") from error
+            raise Error(f"{error}. --resume continues after the first {checkpoint.offset:,} bytes") from error
         raise
     if checkpoint:
         Checkpoint.remove(file)
@@ -175,18 +177,18 @@ def _import(
 
 
 def _checkpoint(file: Path, handle: Dict[Any, Any], form: Format, resume: bool) -> Checkpoint | None:
-    """Where the import begins; None for what cannot be read from its middle."""
+    """Return where the import begins; None for what cannot be read from the middle."""
     if file == _STANDARD or not file.is_file():
         return None
     start = Checkpoint.at_start(file, handle.object_id, form.value)
     if resume:
         return start.loaded(file)
-    # The dict may have been cleared since an earlier import got somewhere.
+    # The dict may have been cleared since an earlier import made progress.
     Checkpoint.remove(file)
     return start
 
 
-def _watched(records: Iterator[Record], step: Callable[[int], None]) -> Iterator[Record]:
+def _watched(records: Iterator[Record], advance: Advance) -> Iterator[Record]:
     for record in records:
         yield record
-        step(record.end)
+        advance(1, record.end)

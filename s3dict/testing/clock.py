@@ -14,33 +14,33 @@ class Clock:
 
     ::
 
-        def test_a_cart_is_kept_for_a_month(s3dict_memory_client):
+        def test_cart_expires_after_a_month(s3dict_memory_client):
             carts = Dict.from_name("carts", create_if_missing=True, ttl=timedelta(days=30))
             carts["alice"] = ["tea"]
             Clock(s3dict_memory_client).advance(timedelta(days=35))
             assert "alice" not in carts
 
-    It moves the store's clock and that of its clients: what has been written is so much older, entries and leases run
-    out, and handles ask again whether their dict is there. It is as if this process had been stopped for so long: the
-    heartbeat of a lock that is held runs in real time, so the lock is lost if the time is longer than its lease.
+    It moves the clock of the store and of its clients: stored objects become that much older, entries and leases
+    expire, and handles revalidate their dict. The effect is that of this process having been suspended: the heartbeat
+    of a held lock runs in real time, so the lock is lost if the time is longer than its lease.
 
     Raises:
-        InvalidError: the client is not in memory. Nobody can move the clock of a real S3, a local one included.
+        InvalidError: the client is not in memory. The clock of a real S3, a local one included, cannot be moved.
     """
 
     def __init__(self, client: Client) -> None:
         self._bucket = memory_bucket_of(client, "Clock")
 
     def advance(self, time: timedelta) -> None:
-        """Moves the time forward.
+        """Move the time forward.
 
         Raises:
-            InvalidError: the time is negative. A store's clock does not go back.
+            InvalidError: the time is negative.
         """
         if time < timedelta(0):
             raise InvalidError(f"The clock cannot be moved by {time}: it does not go back")
         self._bucket.advance(time)
 
     def now(self) -> datetime:
-        """The store's time, in UTC and in whole seconds, as S3 tells it."""
+        """Return the store's time in UTC and in whole seconds, as S3 reports it."""
         return self._bucket.date()

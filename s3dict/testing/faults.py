@@ -17,7 +17,7 @@ __all__ = ["Fault", "faults"]
 def faults(
     client: Client, kind: FaultKind, *, operation: Operation | None = None, times: int | None = None
 ) -> Iterator[Fault]:
-    """While the context is open, requests to the client's bucket fail, of whichever client of this process.
+    """Make requests to the client's bucket fail while the context is open, whichever client of this process sends them.
 
     ::
 
@@ -25,28 +25,28 @@ def faults(
             assert submit(order) == "saved for later"
         assert fault.hits
 
-    s3dict sends again what it may: a put up to 8 times. So your code does not see the fault of a single request, as
-    it would not in production; leave out `times` to have it see an error. The pauses between the attempts take a
-    millisecond at most meanwhile. A handle that has not been used yet begins with requests for its dict: call `hydrate`
-    before if these are not to fail.
+    s3dict retries what is safe to retry: a put up to 8 times. So your code does not see the fault of a single request,
+    as it would not in production; omit `times` to have it see an error. Backoff between attempts is a millisecond at
+    most inside of the context. A handle that has not been used yet begins with requests for its dict: call `hydrate`
+    before, if these are not to fail.
 
     Args:
         client: In memory.
-        kind: ``"lost-request"``: the connection breaks before the store has seen the request. ``"lost-response"``: the
-            store does what it was asked, and then the connection breaks. ``"unreachable"``: there is no connection.
-            ``"denied"``: the policy does not allow it.
-        operation: ``"get"``, ``"put"``, ``"delete"`` or ``"list"``, as policies tell them apart; None is all of them.
-        times: How many requests fail; None is all while the context is open. Of several faults the one that was
-            begun first comes first.
+        kind: ``"lost-request"``: the connection breaks before the store receives the request. ``"lost-response"``: the
+            store applies the request, then the connection breaks. ``"unreachable"``: there is no connection.
+            ``"denied"``: the policy does not allow the request.
+        operation: ``"get"``, ``"put"``, ``"delete"`` or ``"list"``, as policies distinguish them; None for all.
+        times: How many requests fail; None for all while the context is open. Of several faults the one that was
+            entered first applies first.
 
     Yields:
-        The fault, whose ``hits`` tells how many requests it has hit.
+        The fault, whose ``hits`` is the number of requests that it has failed.
 
     Raises:
         InvalidError: the client is not in memory, or `times` is less than 1.
     """
     if times is not None and times < 1:
-        raise InvalidError(f"times is 1 or more, or None for all requests; not {times}")
+        raise InvalidError(f"times must be 1 or more, or None for all requests; not {times}")
     bucket, fault = memory_bucket_of(client, "faults"), Fault(kind, operation, times)
     bucket.faults.append(fault)
     try:

@@ -1,4 +1,4 @@
-"""A client for the time of one test, in the place of what the environment describes."""
+"""A client for one test, in place of the one that the environment describes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ import pytest
 from .._client import Client
 from .._handle import detach_env_handles
 from .._stores.memory import forget_memory_bucket
+from .variables import CONFLICTING_VARIABLES
 
 if TYPE_CHECKING:
     from .seaweedfs import LocalServer
 
-# These would go with the server's credentials, or in their place.
-CONFLICTING_VARIABLES = ("AWS_SESSION_TOKEN", "AWS_PROFILE")
-
 
 @contextmanager
 def memory_client() -> Iterator[Client]:
-    """An empty client in memory, which is what ``Client.from_env()`` gives meanwhile."""
+    """Yield an empty client in memory; ``Client.from_env()`` returns it inside of the context."""
     bucket = f"test-{uuid4()}"
     try:
         with _environment({"S3DICT_DRIVER": "memory", "S3DICT_BUCKET": bucket}) as client:
@@ -34,16 +32,16 @@ def memory_client() -> Iterator[Client]:
 
 @contextmanager
 def local_client(server: LocalServer) -> Iterator[Client]:
-    """A client with a prefix of its own on the server, which is what ``Client.from_env()`` gives meanwhile."""
+    """Yield a client with its own prefix on the server; ``Client.from_env()`` returns it inside of the context."""
     with _environment({**server.environment(), "S3DICT_PREFIX": f"test-{uuid4()}"}) as client:
         yield client
 
 
 @contextmanager
 def _environment(settings: dict[str, str]) -> Iterator[Client]:
-    strange = [name for name in os.environ if name.startswith("S3DICT_") or name in CONFLICTING_VARIABLES]
+    inherited = [name for name in os.environ if name.startswith("S3DICT_") or name in CONFLICTING_VARIABLES]
     with pytest.MonkeyPatch.context() as patch:
-        for name in strange:
+        for name in inherited:
             patch.delenv(name)
         for name, value in settings.items():
             patch.setenv(name, value)
@@ -51,5 +49,5 @@ def _environment(settings: dict[str, str]) -> Iterator[Client]:
         try:
             yield client
         finally:
-            # A handle at module level outlives the test: the next must not find the last one's dict.
+            # A handle at module level outlives the test: the next test must not find this one's dict.
             detach_env_handles(client)

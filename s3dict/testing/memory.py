@@ -8,10 +8,10 @@ from ..errors import InvalidError
 
 
 def memory_bucket_of(client: Client, purpose: str) -> MemoryBucket:
-    """The client's bucket. Raises InvalidError for a client of a real store, which does not serve the purpose."""
+    """Return the client's bucket. Raises InvalidError for the client of a real store."""
     if client.driver != "memory":
         raise InvalidError(
-            f"{purpose} takes a client in memory, and this is {client!r}: use the fixture s3dict_memory_client, or "
+            f"{purpose} requires a client in memory, not {client!r}: use the fixture s3dict_memory_client, or "
             "Client(..., driver='memory')"
         )
     return memory_bucket(client.bucket)

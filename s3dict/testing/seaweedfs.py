@@ -1,7 +1,7 @@
 """SeaweedFS on loopback: a real S3 for development and tests, with no container and no account.
 
-``LocalServer`` runs ``weed mini``, all of SeaweedFS in one process. The S3 endpoint asks for the generated
-credentials; SeaweedFS's own ports ask for none, so whoever has an account on the machine can read what is stored.
+``LocalServer`` runs ``weed mini``, all of SeaweedFS in one process. The S3 endpoint requires the generated credentials;
+SeaweedFS's own ports require none, so any user of the machine can read what is stored.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -26,25 +27,27 @@ from typing import IO, NoReturn
 
 from ..errors import InvalidError, UnavailableError
 
-__all__ = ["LocalServer"]
+__all__ = ["DetachedServer", "LocalServer"]
 
 _HOST = "127.0.0.1"
 _START_ATTEMPTS = 3
 _START_SECONDS = 15.0
-# SeaweedFS takes 1.2 s to end, or, now and then, 30 s: it waits for an idle connection between its own parts to time
-# out. Nothing that it has acknowledged is lost when it is killed.
+# SeaweedFS takes 1.2 s to stop and occasionally 30 s, until an idle connection between its own parts times out.
+# Nothing that it has acknowledged is lost when it is killed.
 _STOP_SECONDS = 3.0
 _POLL_SECONDS = 0.02
 _LOG_TAIL_LINES = 12
+_LOG = "weed.log"
+_DETACHED_RECORD = "detached.json"
 
-# Below the ports that Linux and macOS give to outgoing connections, also with the gRPC offset added: no such
-# connection can take a port between our choosing it and SeaweedFS's binding it.
+# Below the ephemeral ports of Linux and macOS, also with the gRPC offset added: no outgoing connection can take a port
+# between our choice and SeaweedFS's bind.
 _PORT_RANGE = range(11_000, 21_000)
 _GRPC_OFFSET = 10_000
 _INTERNAL_PORTS = ("master.port", "volume.port", "filer.port", "admin.port", "s3.port.grpc")
 
-# A master that resumes its state refuses its volume server for a moment, one time in four, and the volume server tries
-# again only after 5 s. It needs no state: the volume server tells it which volumes there are.
+# A master that resumes its state rejects its volume server for a moment, one time in four, and the volume server
+# retries only after 5 s. It needs no state: the volume server reports its volumes.
 _FIXED_OPTIONS = (
     f"-ip={_HOST}",
     f"-ip.bind={_HOST}",
@@ -60,7 +63,7 @@ _FIXED_OPTIONS = (
     "-volume.preStopSeconds=0",
 )
 
-# ``weed`` makes the owner of an AWS_ACCESS_KEY_ID that it finds an administrator, and reads options from the rest.
+# ``weed`` makes the owner of an inherited AWS_ACCESS_KEY_ID an administrator, and reads options from the others.
 _WEED_VARIABLES = ("AWS_", "S3_", "WEED_")
 
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -69,8 +72,8 @@ _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 class LocalServer:
     """A SeaweedFS server on 127.0.0.1 that keeps its data, log and credentials in one directory.
 
-    It may be started and stopped (or killed) any number of times: port, credentials and data stay. When the
-    Python process ends in whatever way, also by SIGKILL, the server ends too. Linux and macOS only.
+    It may be started and stopped (or killed) any number of times: port, credentials and data are kept. Unless it was
+    started detached, the server ends with the Python process, also after SIGKILL. Linux and macOS only.
 
         with LocalServer(Path("somewhere")) as server:
             os.environ.update(server.environment())
@@ -81,7 +84,7 @@ class LocalServer:
         bucket: made at the first start.
 
     Raises:
-        InvalidError: the bucket's name is no bucket's name.
+        InvalidError: the bucket's name is not valid.
     """
 
     def __init__(self, directory: Path, *, port: int | None = None, bucket: str = "s3dict") -> None:
@@ -93,11 +96,11 @@ class LocalServer:
         self._bucket = bucket
         self._access_key, self._secret_key = _credentials(self._directory / "identities.json")
         self._internal_ports: dict[str, int] = {}
-        self._weed: ParentBoundProcess | None = None
+        self._weed: ParentBoundProcess | DetachedProcess | None = None
 
     @property
     def directory(self) -> Path:
-        """Where data, log (``weed.log``) and credentials (``identities.json``) lie."""
+        """The folder of data, log (``weed.log``) and credentials (``identities.json``)."""
         return self._directory
 
     @property
@@ -135,35 +138,38 @@ class LocalServer:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
-    def start(self) -> LocalServer:
-        """Start the server; return it once S3 answers and the bucket is there (0.8 s, the first time 1.5 s).
+    def start(self, *, detached: bool = False) -> LocalServer:
+        """Start the server; return it once S3 responds and the bucket exists (0.8 s, the first time 1.5 s).
+
+        Args:
+            detached: Leave the server running when this process ends; `DetachedServer` stops it.
 
         Raises:
             InvalidError: SeaweedFS is not installed, the port is taken, or the directory is in use.
-            UnavailableError: SeaweedFS ended or did not answer; the message ends with its last log lines.
+            UnavailableError: SeaweedFS ended or did not respond; the message ends with its last log lines.
         """
         for _ in range(_START_ATTEMPTS):
-            self._launch()
+            self._launch(detached)
             if self._becomes_ready():
                 return self
-            # Somebody took one of its ports before it did, or a busy machine kept it waiting: try again.
+            # Another process took one of its ports first, or a busy machine delayed it: retry.
             self.kill()
         raise UnavailableError(f"SeaweedFS did not start:\n{self._log_tail()}", maybe_applied=False)
 
     def stop(self) -> None:
-        """End the server in 1 to 3 s. Does nothing when it is not running."""
+        """Stop the server in 1 to 3 s. Does nothing when it is not running."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the server with SIGKILL. What it has acknowledged is there after the next start."""
+        """Stop the server with SIGKILL. What it has acknowledged exists after the next start."""
         self._end(signal.SIGKILL)
 
     def wait(self) -> NoReturn:
-        """Block for as long as the server runs.
+        """Block while the server runs.
 
         Raises:
             UnavailableError: the server has ended; the message ends with its last log lines.
-            InvalidError: it was not running in the first place.
+            InvalidError: it was not running.
         """
         if self._weed is None:
             raise InvalidError("The server was not started")
@@ -179,7 +185,7 @@ class LocalServer:
     ) -> None:
         self.stop()
 
-    def _launch(self) -> None:
+    def _launch(self, detached: bool) -> None:
         command = [_find_weed(), "-logtostderr=true", "mini", *_FIXED_OPTIONS]
         with self._open_log() as log:
             _require_free(self._port)
@@ -187,16 +193,20 @@ class LocalServer:
             command += [f"-{option}={port}" for option, port in self._internal_ports.items()]
             command += [f"-s3.port={self._port}", f"-bucket={self._bucket}"]
             (self._directory / "data").mkdir(exist_ok=True)
-            self._weed = ParentBoundProcess(command, self._directory, _weed_environment(), log)
+            record = self._directory / _DETACHED_RECORD
+            record.unlink(missing_ok=True)
+            if detached:
+                self._weed = DetachedProcess.start(command, self._directory, _weed_environment(), log)
+                record.write_text(json.dumps({"pid": self._weed.pid, "port": self._port, "ports": self._all_ports()}))
+            else:
+                self._weed = ParentBoundProcess(command, self._directory, _weed_environment(), log)
 
     def _open_log(self) -> IO[bytes]:
-        """The log is also the directory's lock: ``weed`` inherits it, and so holds it for as long as it lives."""
-        log = self._log_path.open("ab")
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        """The log is also the lock of the directory: ``weed`` inherits it, and so holds it while it runs."""
+        log = (self._directory / _LOG).open("ab")
+        if not _try_lock(log):
             log.close()
-            raise InvalidError(f"{self._directory} is in use by another server") from None
+            raise InvalidError(f"{self._directory} is in use by another server")
         log.truncate(0)
         return log
 
@@ -213,8 +223,11 @@ class LocalServer:
         return False
 
     def _is_ready(self) -> bool:
-        """S3 alone cannot tell. Unsigned, it answers 403 whether the bucket is there or not: the filer knows. And it
-        answers 500 until the master knows the volume server, where the data lies."""
+        """Return whether bucket and volumes are available; S3 alone does not show it.
+
+        An unsigned request gets 403 whether the bucket exists or not, so the filer is asked. And S3 responds with 500
+        until the master knows the volume server, which stores the data.
+        """
         if _get(self._port, "/healthz") is None:
             return False
         if _get(self._internal_ports["filer.port"], f"/buckets/{self._bucket}/?limit=1") is None:
@@ -233,25 +246,92 @@ class LocalServer:
         self._weed = None
         _remove_sockets(self._all_ports())
 
-    @property
-    def _log_path(self) -> Path:
-        return self._directory / "weed.log"
-
     def _log_tail(self) -> str:
-        lines = self._log_path.read_text(errors="replace").splitlines()
+        lines = (self._directory / _LOG).read_text(errors="replace").splitlines()
         return "\n".join(lines[-_LOG_TAIL_LINES:])
 
 
-class ParentBoundProcess:
-    """A child process that ends when we do.
+class DetachedServer:
+    """The server that an earlier process has started detached in a directory, if it is still running."""
 
-    A shell, the guard, waits at a pipe that only we hold open. It reads a line when we end the child ourselves; when
-    it reads the end of the pipe we are gone, and it ends the child. Linux's parent-death signal needs no guard, but
-    comes when the *thread* that started the child ends, and is asked for between fork and exec, where threads may
-    deadlock. Both get a session of their own: Ctrl-C in the terminal is for us to handle, not for them.
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.absolute()
+        try:
+            record = json.loads((self._directory / _DETACHED_RECORD).read_text())
+            self._pid, self.port, self._ports = int(record["pid"]), int(record["port"]), list(record["ports"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self._pid, self.port, self._ports = 0, 0, []
+
+    def is_running(self) -> bool:
+        """Return whether it runs. The lock of the directory decides: the process id alone may have been reused."""
+        if not self._pid:
+            return False
+        with (self._directory / _LOG).open("ab") as log:
+            return not _try_lock(log)
+
+    def stop(self) -> bool:
+        """Stop the server in 1 to 3 s; return False if it was not running."""
+        if not self.is_running():
+            return False
+        DetachedProcess(self._pid).end(signal.SIGTERM)
+        (self._directory / _DETACHED_RECORD).unlink(missing_ok=True)
+        _remove_sockets(self._ports)
+        return True
+
+
+class DetachedProcess:
+    """A process that outlives this one: a shell starts it in the background and exits, so init adopts it."""
+
+    _START = '"$@" >&2 & echo "$!"'
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    @classmethod
+    def start(cls, command: Sequence[str], cwd: Path, env: Mapping[str, str], log: IO[bytes]) -> DetachedProcess:
+        done = subprocess.run(
+            ["/bin/sh", "-c", cls._START, "sh", *command],
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            check=True,
+        )
+        return cls(int(done.stdout))
+
+    def is_running(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def wait(self) -> None:
+        while self.is_running():
+            time.sleep(_POLL_SECONDS)
+
+    def end(self, how: signal.Signals) -> None:
+        """Send the signal and wait; SIGKILL if it does not end in time."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, how)
+            while self.is_running() and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class ParentBoundProcess:
+    """A child process that ends when this process does.
+
+    A shell, the watchdog, reads from a pipe that only this process holds open. It reads a line when the child is ended
+    in the regular way; at the end of the pipe this process is gone, and it kills the child. Linux's parent-death signal
+    needs no watchdog, but it is sent when the *thread* that started the child ends, and it is requested between fork
+    and exec, where threads may deadlock. Both get a session of their own: Ctrl-C in the terminal is for this process.
     """
 
-    _GUARD = 'read -r _ || kill -KILL "$1"'
+    _WATCHDOG = 'read -r _ || kill -KILL "$1"'
 
     def __init__(self, command: Sequence[str], cwd: Path, env: Mapping[str, str], log: IO[bytes]) -> None:
         self._child = subprocess.Popen(
@@ -264,15 +344,15 @@ class ParentBoundProcess:
             start_new_session=True,
         )
         try:
-            self._watchdog = self._start_guard()
+            self._watchdog = self._start_watchdog()
         except BaseException:
             self._child.kill()
             self._child.wait()
             raise
 
-    def _start_guard(self) -> subprocess.Popen[bytes]:
+    def _start_watchdog(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            ["/bin/sh", "-c", self._GUARD, "sh", str(self._child.pid)],
+            ["/bin/sh", "-c", self._WATCHDOG, "sh", str(self._child.pid)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -282,25 +362,25 @@ class ParentBoundProcess:
     def is_running(self) -> bool:
         if self._child.poll() is None:
             return True
-        self._dismiss_guard()
+        self._dismiss_watchdog()
         return False
 
     def wait(self) -> None:
         self._child.wait()
-        self._dismiss_guard()
+        self._dismiss_watchdog()
 
     def end(self, how: signal.Signals) -> None:
-        """Send the signal and wait; SIGKILL when it does not end in time."""
+        """Send the signal and wait; SIGKILL if it does not end in time."""
         self._child.send_signal(how)
-        self._dismiss_guard()
+        self._dismiss_watchdog()
         try:
             self._child.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
 
-    def _dismiss_guard(self) -> None:
-        """Once the child is reaped its pid may be somebody else's: no guard may outlive that moment for long."""
+    def _dismiss_watchdog(self) -> None:
+        """Once the child is reaped its pid may be reused: the watchdog must not outlive that moment for long."""
         if self._watchdog.returncode is None:
             self._watchdog.communicate(b"\n")
 
@@ -318,7 +398,7 @@ def _weed_environment() -> dict[str, str]:
 
 
 def _credentials(path: Path) -> tuple[str, str]:
-    """The access key and secret key in SeaweedFS's identity file, which is written when it is missing."""
+    """Return the access key and secret key in SeaweedFS's identity file, which is written if it is missing."""
     if not path.exists():
         _write_identities(path)
     credentials = json.loads(path.read_text())["identities"][0]["credentials"][0]
@@ -335,17 +415,25 @@ def _write_identities(path: Path) -> None:
     half_written.replace(path)
 
 
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _free_port() -> int:
-    # Not the module's shared generator: tests seed that, and two processes would go for the same ports.
+    # Not the module's shared generator: tests seed that, and two processes would choose the same ports.
     candidates = secrets.SystemRandom().sample(_PORT_RANGE, len(_PORT_RANGE))
     return next(filter(_is_free, candidates))
 
 
 def _choose_internal_ports(s3_port: int) -> dict[str, int]:
-    """Free ports for everything but S3, each with its gRPC port free too.
+    """Return free ports for everything but S3, each with its gRPC port free too.
 
-    SeaweedFS's worker looks for the admin server's gRPC port at the offset, whatever the options say. The S3 port
-    seeds the choice, so that a restart takes the same ports: the master leaves a folder for each that it had.
+    SeaweedFS's worker expects the admin server's gRPC port at the offset, whatever the options are. The S3 port seeds
+    the choice, so that a restart takes the same ports: the master leaves a folder for each port that it has had.
     """
     candidates = random.Random(s3_port).sample(_PORT_RANGE, len(_PORT_RANGE))
     pairs = ((port, port + _GRPC_OFFSET) for port in candidates)
@@ -370,13 +458,13 @@ def _is_free(port: int) -> bool:
 
 def _bind(port: int) -> None:
     with socket.socket() as probe:
-        # As SeaweedFS does: connections of an earlier server that linger in TIME_WAIT do not make a port taken.
+        # As SeaweedFS does: connections of an earlier server in TIME_WAIT do not make a port taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((_HOST, port))
 
 
 def _get(port: int, path: str) -> bytes | None:
-    """The body of a 200; None for any other answer, or none."""
+    """Return the body of a 200; None for any other response, or none."""
     connection = HTTPConnection(_HOST, port, timeout=1.0)
     try:
         connection.request("GET", path)

@@ -54,7 +54,7 @@ def test_gc_reports_nothing_to_collect(configured: Client, bucket: MemoryBucket)
         make(name, configured, ttl=ttl)
     before = snapshot(bucket)
     done = answer("gc")
-    assert (0, "", f"Nothing is left over in s3://{configured.bucket}/s3dict.\n") == (
+    assert (0, "", f"Nothing to remove in s3://{configured.bucket}/s3dict.\n") == (
         done.exit_code,
         done.stdout,
         done.stderr,
@@ -92,7 +92,7 @@ def test_gc_asks_first_and_dry_run_removes_nothing(
         done = answer("gc", *arguments, stdin=stdin)
         assert done.exit_code == code
         assert f"gone\tmain\t{gone.object_id}\t2\t" in done.stdout
-        assert "of 1 dict that are gone" in done.stderr
+        assert "of 1 deleted dict" in done.stderr
         assert snapshot(bucket) == left
     assert [garbage["removed"] for garbage in answer("gc", "--dry-run", "--json").json["garbage"]] == [False]
     assert "│ gone" in shown("gc", "--dry-run")[0]
@@ -150,7 +150,7 @@ def test_gc_can_be_limited_to_an_environment(configured: Client, monkeypatch: py
         interrupt_delete("d", configured, monkeypatch, env)
     assert ids(answer("gc", "--env", "dev", "--yes", "--json")) == [gone["dev"].object_id]
     assert ids(answer("gc", "--yes", "--json")) == [gone["prod"].object_id]
-    assert "Invalid environment name" in str(answer("gc", "--env", "a/b").error)
+    assert answer("gc", "--env", "a/b").exit_code == 2
 
 
 def test_gc_rechecks_manifests_after_the_confirmation(

@@ -113,9 +113,9 @@ def test_dev_reports_a_taken_port_on_one_line(tmp_path: Path) -> None:
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    arguments = ["dev", "--dir", str(tmp_path), "--bucket", "Not A Bucket"]
+    arguments = ["dev", "--dir", str(tmp_path), "--stop"]
 
-    assert run(*arguments).stderr == "s3dict: Invalid bucket name: 'Not A Bucket'\n"
+    assert run(*arguments).stderr == f"s3dict: No detached server is running on {tmp_path}\n"
     assert "Traceback" in run("--debug", *arguments).stderr
 
 
@@ -171,7 +171,7 @@ def test_demo_prints_all_steps() -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "scores.update(bob=4)" in answer.stdout
     assert "[('alice', 3), ('bob', 4)]" in answer.stdout
-    assert "That is all" in answer.stdout
+    assert "Done." in answer.stdout
 
 
 def test_demo_works_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,4 +191,4 @@ def test_demo_stops_at_a_wrong_result(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr(demo, "_steps", lambda: [wrong, wrong])
 
     assert not demo.run_demo()
-    assert capsys.readouterr().out.count("This is not what it has to be.") == 1
+    assert capsys.readouterr().out.count("This is not the expected result.") == 1

@@ -167,7 +167,7 @@ def test_port_lost_between_choosing_and_binding_is_replaced(
 
 
 def test_wait_reports_a_server_that_ended_by_itself(server: LocalServer) -> None:
-    assert server._weed is not None
+    assert isinstance(server._weed, seaweedfs.ParentBoundProcess)
     os.kill(server._weed._child.pid, signal.SIGKILL)
 
     with pytest.raises(UnavailableError, match="SeaweedFS has ended"):

@@ -105,9 +105,9 @@ def test_exported_entries_are_imported(
         exported.exit_code,
         exported.stdout,
         exported.stderr,
-    ) == (0, "", f"{len(entries)} entries exported to {file}.\n")
+    ) == (0, "", f"Exported {len(entries)} entries to {file}.\n")
     imported = answer("import", "other", str(file), "--format", form)
-    assert (imported.exit_code, imported.stderr) == (0, f"{len(entries)} entries imported.\n")
+    assert (imported.exit_code, imported.stderr) == (0, f"Imported {len(entries)} entries.\n")
     assert dict(other.items()) == entries
     assert sorted(map(repr, entries.values())) == sorted(map(repr, other.values()))
     assert os.listdir(file.parent) == [file.name]
@@ -233,7 +233,9 @@ def test_existing_keys_are_replaced_or_skipped(d: Dict[Any, Any], file: Path) ->
     skipping = answer("import", "d", str(file), "--skip-existing", "--json")
     assert skipping.json == {"entries": 3, "skipped": 1}
     assert dict(d.items()) == {"a": "old", "b": "new", "c": "new"}
-    assert "3 entries imported. 3 of them were there" in answer("import", "d", str(file), "--skip-existing").stderr
+    assert (
+        "Imported 0 entries, skipped 3 that exist already" in answer("import", "d", str(file), "--skip-existing").stderr
+    )
     answer("import", "d", str(file))
     assert d["a"] == "new"
 
@@ -250,7 +252,7 @@ def test_interrupted_import_resumes_at_its_checkpoint(
         fail_after(5, meanwhile)
         done = answer("import", "other", str(file), "--format", form)
     assert (done.exit_code, other.len()) == (1, 5)
-    assert re.search(r"--resume goes on after the first \d+ bytes", str(done.error))
+    assert re.search(r"--resume continues after the first \d+ bytes", str(done.error))
     for key in other.keys():  # noqa: SIM118 (a Dict is iterated while it is changed)
         other[key] = "kept"
     resumed = answer("import", "other", str(file), "--format", form, "--resume", "--json")
@@ -297,7 +299,7 @@ def test_import_is_not_resumed_with_another_file_dict_or_format(
     beside.write_text("{}", encoding="utf-8")
     wrong.append(answer("import", "d", str(file), "--resume"))
     assert [done.exit_code for done in wrong] == [1, 1, 1]
-    assert all("delete it to begin again" in str(done.error) for done in wrong)
+    assert all("delete it to start over" in str(done.error) for done in wrong)
     assert answer("import", "d", "-", "--resume", stdin="").exit_code == 2
 
 
@@ -342,7 +344,7 @@ def test_progress_shows_on_a_terminal(d: Dict[Any, Any], other: Dict[Any, Any], 
     assert "/s" in err
     _, err = shown("import", "other", str(file))
     assert "Importing" in err
-    assert "1,234 entries imported" in err
+    assert "Imported 1,234 entries" in err
 
 
 def test_killed_import_resumes_on_a_real_server(seaweedfs: Endpoint, tmp_path: Path) -> None:

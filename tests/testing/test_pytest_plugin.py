@@ -84,6 +84,21 @@ def test_plugin_restores_the_environment(run: Run) -> None:
     assert "2 passed" in ran.stdout, ran.stdout
 
 
+@pytest.mark.parametrize("options", [(), ("--s3dict-shell-bucket",)])
+def test_plugin_hides_the_bucket_of_the_shell(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("S3DICT_BUCKET", "of-the-developer")
+    monkeypatch.setenv("S3DICT_DRIVER", "memory")
+    module = """
+        import os
+
+        def test_bucket():
+            print("bucket:", os.environ.get("S3DICT_BUCKET"))
+    """
+    assert f"bucket: {'of-the-developer' if options else None}" in run(module, "-s", *options).stdout
+
+
 def test_local_is_a_real_s3_with_a_place_for_each_test(run: Run) -> None:
     module = """
         import subprocess

@@ -70,7 +70,7 @@ class TestClock:
             Clock(d.client).advance(timedelta(seconds=-1))
 
     def test_clock_of_a_real_store_cannot_be_moved(self) -> None:
-        with pytest.raises(InvalidError, match="Clock takes a client in memory, and this is Client\\('b'"):
+        with pytest.raises(InvalidError, match="Clock requires a client in memory, not Client\\('b'"):
             Clock(Client("b", driver="boto3"))
 
 
@@ -149,13 +149,13 @@ class TestFaults:
 
     def test_faults_require_the_memory_driver(self) -> None:
         with (
-            pytest.raises(InvalidError, match="faults takes a client in memory"),
+            pytest.raises(InvalidError, match="faults requires a client in memory"),
             faults(Client("b", driver="boto3"), "denied"),
         ):
             pass
 
     def test_times_below_one_is_rejected(self, d: Dict[str, int]) -> None:
-        with pytest.raises(InvalidError, match="times is 1 or more"), faults(d.client, "denied", times=0):
+        with pytest.raises(InvalidError, match="times must be 1 or more"), faults(d.client, "denied", times=0):
             pass
 
 

@@ -7,7 +7,7 @@ that gap; it takes some three thousand requests, so it runs only on request.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -58,18 +58,20 @@ async def run_suite(
     *,
     rounds: int = ROUNDS,
     exclude: Collection[str] = (),
+    on_start: Callable[[str], None] = lambda _: None,
 ) -> tuple[CheckResult, ...]:
     """Tries all features with objects under the folder `path`, and removes them.
 
     `corrupt_puts` sends what the store's driver would not; without it, these checks are skipped. About 3,000 requests
     with the usual number of rounds, a third of them for the feature "listing in pages"; `exclude` names features to
-    leave out.
+    leave out, and `on_start` is called with the name of each feature when its check starts.
     Raises PermissionDeniedError when writing is not allowed, NotFoundError when there is no bucket.
     """
     found: dict[str, CheckResult] = {}
     quoted = await _detect_etag_quoting(Sandbox(store, f"{path}/quotes/", rounds, corrupt_puts, True))
     for number, feature in enumerate(FEATURES):
         if feature.name not in exclude:
+            on_start(feature.name)
             sandbox = Sandbox(store, f"{path}/{number:02}/", rounds, corrupt_puts, quoted)
             found[feature.name] = _skipped(feature, found, corrupt_puts) or await _run_check(sandbox, feature)
     return tuple(found.values())
