@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ._aio import dual_iterator, dual_method, get_method, pop_method
@@ -518,10 +519,10 @@ class Dict(Generic[K, V]):
             2, or 1 when the key is missing.
         """
         entries = await self._open(key)
-        live = await entries.remove(key)
-        if live is None and default is UNSET:
+        removed = await entries.remove(key)
+        if removed is None and default is UNSET:
             raise entries.missing_key(key)
-        value: V = default if live is None else live.value
+        value: V = default if removed is None else removed.live.value
         return value
 
     @dual_method
@@ -723,7 +724,8 @@ class Dict(Generic[K, V]):
         from ._format.lock import lock_segment
 
         path = entries.paths.locks + lock_segment(kind, name)
-        return LockTarget(entries.store, entries.capabilities, path, f"{label} of {self._state.label}")
+        label = f"{label} of {self._state.label}"
+        return LockTarget(entries.store, entries.capabilities, path, label, entries.revalidate)
 
     def _make_entries(self, store: ObjectStore, manifest: Manifest) -> Entries:
         client, values = self.client, get_codec(manifest.codec)
@@ -741,6 +743,7 @@ class Dict(Generic[K, V]):
             expiry=Expiry(store, manifest.capabilities, manifest.ttl),
             codec=codec,
             concurrency=client._settings.concurrency,
+            revalidate=partial(self._state.check_exists, client, store, manifest.dict_id),
             cache=client._cache(),
         )
 

@@ -150,6 +150,22 @@ class HandleState:
             with self.naming_dict():
                 return await self._refresh(client, store, loaded)
 
+    async def check_exists(self, client: Client, store: ObjectStore, dict_id: DictId) -> None:
+        """Check for a call that takes long that its dict still exists. A request once a minute.
+
+        Raises:
+            NotFoundError: It was deleted.
+        """
+        if self._client is not client:
+            # Rebound meanwhile: what the handle knows now is of no use to this call.
+            return
+        loaded = self._loaded_by(client)
+        if loaded is None or loaded.manifest.dict_id != dict_id:
+            # Another call has found it deleted: looking its name up could find or create another dict.
+            with self.naming_dict():
+                raise NotFoundError(f"The Dict {dict_id} has been deleted")
+        await self.manifest(client, store)
+
     @contextmanager
     def naming_dict(self) -> Iterator[None]:
         """Set the dict's name in every s3dict error that does not have one."""

@@ -77,6 +77,8 @@ class Waiter(Protocol):
 
     async def sleep(self, seconds: float) -> None: ...
 
+    def interrupted(self) -> bool: ...
+
 
 class RetryState:
     """The attempts of one call, and what became of them.
@@ -167,4 +169,4 @@ class RetryState:
         if self._attempt >= self._max_attempts or self.timeouts >= self._policy.max_timeouts or left <= 0:
             return False
         await self._waiter.sleep(min(left, self._policy.backoff_seconds(self._attempt)))
-        return True
+        return not self._waiter.interrupted()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from .._format.entry import EntryExpiry
 from .._format.keys import EncodedKey
 from ..errors import Error, UncertainOutcomeError
-from .entries import Entries, LiveEntry
+from .entries import Entries, RemovedEntry, carry
 from .entry_codec import key_repr
 
 T = TypeVar("T")
@@ -54,6 +54,7 @@ async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]], expiry:
 
     async def put(pair: _EncodedPair) -> _Outcome:
         try:
+            await entries.revalidate()
             await entries.put(pair.encoded, pair.key, pair.value, expiry)
         except Exception as error:
             return _Outcome(pair.key, failure=error)
@@ -74,6 +75,7 @@ async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int
     """
 
     async def create(pair: tuple[Any, Any]) -> bool:
+        await entries.revalidate()
         return await entries.create(*pair)
 
     created = 0
@@ -87,7 +89,10 @@ async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     """Return the values of those keys that exist, `concurrency` at a time. Requests: 1 for each distinct key."""
 
     async def read(key: Any) -> _Outcome:
-        return await _capture(key, lambda key: entries.read(key, parallel=False, allow_cached=True))
+        try:
+            return _Outcome(key, await entries.read(key, parallel=False, allow_cached=True))
+        except Exception as error:
+            return _Outcome(key, failure=error)
 
     return await _run_all(entries, read, _validated(entries, keys))
 
@@ -98,10 +103,52 @@ async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     Requests: 2 for each distinct key, 1 for a missing one.
     """
 
-    async def remove(key: Any) -> _Outcome:
-        return await _capture(key, entries.remove)
+    # Noted by the worker: what is still on its way to this caller when it is interrupted has been removed all the same.
+    removed: dict[Any, RemovedEntry] = {}
+    uncertain: dict[Any, Any] = {}
 
-    return await _run_all(entries, remove, _validated(entries, keys))
+    async def remove(key: Any) -> _Outcome:
+        try:
+            await entries.revalidate()
+            entry = await entries.remove(key)
+        except Exception as error:
+            if isinstance(error, UncertainOutcomeError):
+                uncertain[key] = error.value
+            return _Outcome(key, failure=error)
+        except BaseException as interruption:
+            if hasattr(interruption, "value"):
+                uncertain[key] = interruption.value
+            raise
+        if entry is None:
+            return _Outcome(key)
+        removed[key] = entry
+        return _Outcome(key, entry.live)
+
+    try:
+        return await _run_all(entries, remove, _validated(entries, keys))
+    except Error:
+        raise
+    except BaseException as interruption:
+        await entries.store.runtime.shielded(lambda: _put_back(entries, removed))
+        if removed:
+            carry(interruption, "completed", {key: entry.live.value for key, entry in removed.items()})
+        if uncertain:
+            carry(interruption, "uncertain", uncertain)
+        raise
+
+
+async def _put_back(entries: Entries, removed: dict[Any, RemovedEntry]) -> None:
+    """Put back what an interrupted call has removed, within one timeout, and take it out of `removed`."""
+    runtime = entries.store.runtime
+    deadline = runtime.monotonic() + entries.store.timeout
+
+    async def put_back(key: Any) -> tuple[Any, bool]:
+        return key, runtime.monotonic() < deadline and await entries.put_back(removed[key])
+
+    async with aclosing(runtime.map(put_back, list(removed), entries.concurrency)) as outcomes:
+        async for key, stored in outcomes:
+            if stored:
+                del removed[key]
 
 
 def _validated(entries: Entries, keys: Iterable[Any]) -> list[Any]:
@@ -135,13 +182,6 @@ async def batched(pairs: AsyncIterable[T]) -> AsyncGenerator[list[T], None]:
             batch = []
     if batch:
         yield batch
-
-
-async def _capture(key: Any, operation: Callable[[Any], Awaitable[LiveEntry | None]]) -> _Outcome:
-    try:
-        return _Outcome(key, await operation(key))
-    except Exception as error:
-        return _Outcome(key, failure=error)
 
 
 async def _run_all(

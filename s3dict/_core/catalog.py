@@ -1,25 +1,28 @@
-"""From a name or an id to a manifest: finding dicts, creating, watching and deleting them.
+"""Manifests: open, create, revalidate, list and delete dicts.
 
-What only creating, listing and deleting need is imported there, since a cold start mostly finds a dict.
+What only creating, listing and deleting need is imported there, since a cold start mostly opens a dict.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 
 from .._format.layout import DictId, Layout, new_ulid
 from .._format.manifest import Manifest, decode_manifest, encode_deleted
+from .._retry import RetryState
 from .._sentinel import UNSET, Unset
-from .._stores.base import Conflict, NotModified, ObjectMeta, ObjectStore, PreconditionFailed
-from ..errors import IntegrityError, InvalidError, NotFoundError
-from .conditional import DeleteOutcome, Rejected, WriteIds, conditional_delete, conditional_put, get_object
+from .._stores.base import NotModified, ObjectMeta, ObjectStore, PutResult
+from ..errors import Error, IntegrityError, InvalidError, NotFoundError, UncertainOutcomeError
+from .conditional import Applied, DeleteOutcome, Rejected, WriteIds, conditional_delete, conditional_put, get_object
 
 REVALIDATE_AFTER = 60.0
-"""How long a hydrated handle believes its manifest before it asks whether the dict still exists."""
+"""For how many seconds a handle assumes that its dict exists before it asks again."""
 HEARTBEAT_SECONDS = 300.0
 DEFAULT_TTL = timedelta(days=7)
 DEFAULT_CODEC = "cloudpickle"
@@ -47,7 +50,7 @@ class DictOptions:
 
 @dataclass(frozen=True, slots=True)
 class LoadedManifest:
-    """A manifest as it was last seen."""
+    """A manifest as it was last read; `checked_at` is when that request was sent, by the runtime's clock."""
 
     manifest: Manifest
     etag: str
@@ -55,17 +58,17 @@ class LoadedManifest:
 
 
 async def load(store: ObjectStore, path: str) -> LoadedManifest | None:
-    """The manifest at `path`; None when there is none, or the dict was deleted. 1 request."""
-    began = store.runtime.monotonic()
+    """Return the manifest at `path`; None when there is none, or the dict was deleted. 1 request."""
+    started_at = store.runtime.monotonic()
     found = await get_object(store, path)
     manifest = found and decode_manifest(found.body, path)
-    return LoadedManifest(manifest, found.etag, began) if found and manifest else None
+    return LoadedManifest(manifest, found.etag, started_at) if found and manifest else None
 
 
 async def open_by_name(
     store: ObjectStore, layout: Layout, environment: str, name: str, options: DictOptions
 ) -> LoadedManifest:
-    """The dict of that name. Raises NotFoundError. 1 request."""
+    """Return the dict of that name. Raises NotFoundError. 1 request."""
     loaded = await _load_by_name(store, layout, environment, name)
     if loaded is None:
         raise NotFoundError(
@@ -79,10 +82,10 @@ async def open_by_name(
 async def open_or_create(
     store: ObjectStore, layout: Layout, environment: str, name: str, options: DictOptions, created_by: str
 ) -> LoadedManifest:
-    """The dict of that name, made if it is missing. 1 request, or 3 when it has to be made."""
+    """Return the dict of that name; create it if it is missing. 1 request, or 3 when it has to be created."""
     loaded = None
     while loaded is None:
-        # Once around unless others create and delete it between our two looks.
+        # Once, unless other processes create and delete it between the two requests.
         loaded = await _load_by_name(store, layout, environment, name)
         loaded = loaded or await create(store, layout, environment, name, options, created_by)
     options.verify(loaded.manifest)
@@ -90,7 +93,7 @@ async def open_or_create(
 
 
 async def open_by_id(store: ObjectStore, layout: Layout, dict_id: DictId, options: DictOptions) -> LoadedManifest:
-    """The dict with that id, and no other that has its name now. Raises NotFoundError. 1 request."""
+    """Return the dict with that id, not another that has its name now. Raises NotFoundError. 1 request."""
     loaded = await load(store, layout.manifest_path(dict_id))
     if loaded is None or loaded.manifest.dict_id != dict_id:
         raise NotFoundError(f"The Dict {dict_id} does not exist (any more)")
@@ -99,45 +102,78 @@ async def open_by_id(store: ObjectStore, layout: Layout, dict_id: DictId, option
 
 
 async def revalidate(store: ObjectStore, layout: Layout, loaded: LoadedManifest) -> LoadedManifest:
-    """The same dict, seen again. Raises NotFoundError when it is gone. 1 request.
+    """Return the same dict, checked again. Raises NotFoundError when it was deleted. 1 request.
 
-    A manifest never changes, so another one of the same id is none of ours: it could name a codec that unpickles.
+    A manifest never changes, so another one with the same id was not written by s3dict: it could name a codec that
+    unpickles.
     """
-    dict_id, began = loaded.manifest.dict_id, store.runtime.monotonic()
+    dict_id, started_at = loaded.manifest.dict_id, store.runtime.monotonic()
     path = layout.manifest_path(dict_id)
     found = await store.get(path, if_none_match=loaded.etag)
     if isinstance(found, NotModified):
-        return LoadedManifest(loaded.manifest, loaded.etag, began)
+        return LoadedManifest(loaded.manifest, loaded.etag, started_at)
     manifest = found and decode_manifest(found.body, path)
     if not found or not manifest or manifest.dict_id != dict_id:
         raise NotFoundError(f"The Dict {dict_id} has been deleted")
     if manifest != loaded.manifest:
-        raise IntegrityError(f"The manifest {path!r} says something else than before: it was altered")
-    return LoadedManifest(manifest, found.etag, began)
+        raise IntegrityError(f"The manifest {path!r} differs from what it was before: it was altered")
+    return LoadedManifest(manifest, found.etag, started_at)
 
 
 async def create(
     store: ObjectStore, layout: Layout, environment: str, name: str, options: DictOptions, created_by: str
 ) -> LoadedManifest | None:
-    """Makes the dict; None when there is one of that name. 2 requests, and the probe for the first under a prefix."""
-    now = datetime.now(UTC)
-    manifest = await _new_manifest(store, layout, DictId(new_ulid(now), environment, name), now, options, created_by)
-    path = layout.manifest(environment, name)
-    began, write_ids, if_match = store.runtime.monotonic(), WriteIds(manifest.dict_id.ulid.encode()), None
+    """Create the dict; return None when there is one of that name.
+
+    Each attempt after an ambiguous one creates a dict with another id: otherwise an attempt that was applied, and whose
+    dict another process has deleted since, would be repeated, and the deleted id would come back while its entries are
+    being deleted.
+
+    Raises:
+        UncertainOutcomeError: Responses were lost, and it is not known whether the dict was created.
+
+    Requests: 2, and those of the probe for the first dict under a prefix.
+    """
+    path, dict_ids = layout.manifest(environment, name), set[DictId]()
+    retry = RetryState(store.retries.writes, store.runtime)
+    while await retry.next_attempt():
+        now, started_at = datetime.now(UTC), store.runtime.monotonic()
+        dict_id = DictId(new_ulid(now), environment, name)
+        manifest = await _new_manifest(store, layout, dict_id, now, options, created_by)
+        dict_ids.add(dict_id)
+        try:
+            outcome = await _create_at(store, path, manifest)
+        except UncertainOutcomeError as error:
+            retry.record(error)
+            loaded = await _load_by_name(store, layout, environment, name)
+        else:
+            if isinstance(outcome, Applied):
+                return LoadedManifest(manifest, outcome.etag, started_at)
+            current = outcome.current and decode_manifest(outcome.current.body, path)
+            if not outcome.current or not current:
+                return None
+            loaded = LoadedManifest(current, outcome.current.etag, started_at)
+        if loaded is not None:
+            return loaded if loaded.manifest.dict_id in dict_ids else None
+    raise retry.final_error(conditional=True)
+
+
+async def _create_at(store: ObjectStore, path: str, manifest: Manifest) -> Applied | Rejected:
+    """Write a new manifest where there is none, or where one was deleted."""
+    write_ids, if_match = WriteIds(manifest.dict_id.ulid.encode()), None
     while True:
-        # Sent again also when it was not answered: should another have deleted the dict by then, it comes back empty.
-        outcome = await conditional_put(store, path, manifest.encode(), write_ids, if_match=if_match)
-        if not isinstance(outcome, Rejected):
-            return LoadedManifest(manifest, outcome.etag, began)
-        if outcome.current is None or decode_manifest(outcome.current.body, path) is not None:
-            return None
+        outcome = await conditional_put(
+            store, path, manifest.encode(), write_ids, if_match=if_match, may_be_deleted=True
+        )
+        if isinstance(outcome, Applied) or not outcome.current or decode_manifest(outcome.current.body, path):
+            return outcome
         if_match = manifest.capabilities.if_match(outcome.current.etag)
 
 
 async def list_manifests(
     store: ObjectStore, layout: Layout, environment: str, concurrency: int
 ) -> list[LoadedManifest]:
-    """Every named dict of the environment, newest first. A listing and 1 request each."""
+    """Return every named dict of the environment, newest first. A listing and 1 request each."""
     from .listing import scan
 
     async def load(name: str) -> LoadedManifest | None:
@@ -157,15 +193,16 @@ async def delete(
     name: str,
     on_deleted: Callable[[int], None] = lambda _: None,
 ) -> bool:
-    """Delete the dict and its data; False when there is none. Deleting the manifest is the commit.
+    """Delete the dict and its data; return False when there is none. Deleting the manifest is the commit.
 
     `on_deleted` is called after each request with the number of entries that it has deleted.
 
-    If this process dies after it, the data is out of everybody's reach, and the lifecycle sweeps it.
+    If this process is interrupted after it, the data can no longer be reached. The lifecycle deletes it, or the garbage
+    collection where entries do not expire.
     """
     loaded = await _load_by_name(store, layout, environment, name)
-    while loaded is not None and not await _delete_manifest(store, layout, loaded):
-        # Somebody deleted it, or deleted it and made another: look again, and delete what is there now.
+    while loaded is not None and not await store.runtime.shielded(partial(_delete_manifest, store, layout, loaded)):
+        # Another process deleted it, and may have created a new one: look again, and delete the current one.
         loaded = await _load_by_name(store, layout, environment, name)
     if loaded is None:
         return False
@@ -190,34 +227,63 @@ async def delete_data(
 async def ephemeral(
     store: ObjectStore, layout: Layout, options: DictOptions, created_by: str
 ) -> AsyncIterator[LoadedManifest]:
-    """A dict that lives as long as the context. Its manifest is written anew now and then, lest it be swept."""
-    now = datetime.now(UTC)
+    """Create a dict that exists while the context is open; a heartbeat renews its manifest.
+
+    In a forked child the end of the context does nothing: the dict is its parent's.
+    """
+    now, pid = datetime.now(UTC), os.getpid()
     manifest = await _new_manifest(store, layout, DictId(new_ulid(now)), now, options, created_by)
-    path, began, body = layout.manifest_path(manifest.dict_id), store.runtime.monotonic(), manifest.encode()
-    outcome = await conditional_put(store, path, body, WriteIds(manifest.dict_id.ulid.encode()), if_match=None)
-    if isinstance(outcome, Rejected):
-        raise IntegrityError(f"There is something at {path!r}, which was named at random a moment ago")
-    etag = outcome.etag
-
-    async def heartbeat() -> bool:
-        # On a condition, so that a beat under way cannot bring back a dict that is being deleted.
-        nonlocal etag
-        answer = await store.put(path, body, if_match=manifest.capabilities.if_match(etag))
-        if isinstance(answer, (PreconditionFailed, Conflict)):
-            current = await get_object(store, path)
-            if current is None:
-                return False
-            etag = current.etag
-        else:
-            etag = answer.etag
-        return True
-
+    path, started_at = layout.manifest_path(manifest.dict_id), store.runtime.monotonic()
     try:
-        async with store.runtime.heartbeat(HEARTBEAT_SECONDS, heartbeat):
-            yield LoadedManifest(manifest, etag, began)
+        etag = await store.runtime.shielded(partial(_create_ephemeral, store, path, manifest))
+    except Error:
+        raise
+    except BaseException:
+        await store.runtime.shielded(partial(store.delete, path))
+        raise
+    try:
+        renewal = _ManifestRenewal(store, path, manifest, etag)
+        async with store.runtime.heartbeat(HEARTBEAT_SECONDS, renewal.renew_manifest):
+            yield LoadedManifest(manifest, etag, started_at)
     finally:
-        await store.delete(path)
-        await delete_data(store, layout, manifest)
+        if os.getpid() == pid:
+            await store.runtime.shielded(partial(store.delete, path))
+            await delete_data(store, layout, manifest)
+
+
+async def _create_ephemeral(store: ObjectStore, path: str, manifest: Manifest) -> str:
+    """Create the manifest, under a name that nothing else can have; return its ETag."""
+    write_ids = WriteIds(manifest.dict_id.ulid.encode())
+    outcome = await conditional_put(store, path, manifest.encode(), write_ids, if_match=None)
+    if isinstance(outcome, Rejected):
+        raise IntegrityError(f"There is an object at {path!r}, a name that was chosen at random a moment ago")
+    return outcome.etag
+
+
+@dataclass(slots=True)
+class _ManifestRenewal:
+    """The heartbeat of an ephemeral dict, without which the lifecycle deletes its manifest."""
+
+    store: ObjectStore
+    path: str
+    manifest: Manifest
+    etag: str
+
+    async def renew_manifest(self) -> bool:
+        """Write the manifest again; return False when the dict was deleted.
+
+        Conditionally, so that a renewal in flight cannot bring back a dict that is being deleted.
+        """
+        if_match = self.manifest.capabilities.if_match(self.etag)
+        outcome = await self.store.put(self.path, self.manifest.encode(), if_match=if_match)
+        if isinstance(outcome, PutResult):
+            self.etag = outcome.etag
+            return True
+        current = await get_object(self.store, self.path)
+        if current is None:
+            return False
+        self.etag = current.etag
+        return True
 
 
 async def _new_manifest(
@@ -247,7 +313,7 @@ async def _load_by_name(store: ObjectStore, layout: Layout, environment: str, na
 
 
 async def _delete_manifest(store: ObjectStore, layout: Layout, loaded: LoadedManifest) -> bool:
-    """Whether that very dict is deleted now; False when its manifest has changed since."""
+    """Delete that dict's manifest; return False when it has changed since."""
     manifest = loaded.manifest
     path, if_match = layout.manifest_path(manifest.dict_id), manifest.capabilities.if_match(loaded.etag)
     if not manifest.capabilities.conditional_delete:
@@ -258,7 +324,7 @@ async def _delete_manifest(store: ObjectStore, layout: Layout, loaded: LoadedMan
         return not isinstance(outcome, Rejected)
     removal = await conditional_delete(store, path, if_match)
     if removal is DeleteOutcome.UNKNOWN:
-        # Whoever deleted it, it is this dict's data that has to go.
+        # Whichever process deleted it, this dict's data has to be deleted.
         remaining = await load(store, path)
         return remaining is None or remaining.manifest.dict_id != manifest.dict_id
     return removal is DeleteOutcome.APPLIED

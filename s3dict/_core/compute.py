@@ -1,4 +1,4 @@
-"""Values that are computed from what is there, or because nothing is: atomically, or once for many callers."""
+"""Values that are computed from the current one, or because there is none: atomically, or once for many callers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .locks import HeldLock, LockTarget, check_lease, check_not_reentrant, renew
 
 
 async def set_default(entries: Entries, key: Any, value: Any, expiry: EntryExpiry | None = None) -> Any:
-    """The value that is there, or `value` after putting it there. 1 request when there is one, 2 when there is none."""
+    """Return the value; where there is none, put `value` and return it. Requests: 1 when there is one, else 2."""
     attempts = cas_attempts(entries.store)
     while await attempts.next_attempt():
         live = await entries.read(key)
@@ -37,16 +37,20 @@ async def modify(
     expiry: EntryExpiry | None = None,
     keep_expiry: bool = True,
 ) -> Any:
-    """Puts what `function` makes of the value; repeats it when another was faster. 2 requests when nobody was.
+    """Replace the value by what `function` returns for it; repeat that when a concurrent writer came between.
 
-    Raises KeyError when there is no entry and `default` is UNSET, ConflictError when others were always faster.
+    Raises:
+        KeyError: There is no entry, and `default` is UNSET.
+        ConflictError: Concurrent writers came between in every attempt.
+
+    Requests: 2 without a concurrent writer.
     """
     live = await entries.read_for_update(key)
     attempts = cas_attempts(entries.store)
     while await attempts.next_attempt():
         if live is None and default is UNSET:
             raise entries.missing_key(key)
-        value = await _result(function, default if live is None else live.value)
+        value = await _maybe_await(function, default if live is None else live.value)
         kept = None if live is None else live.expiry
         put, live = await _compare_and_set(entries, key, value, live, kept if keep_expiry else expiry)
         if put:
@@ -59,7 +63,7 @@ async def modify(
 async def _compare_and_set(
     entries: Entries, key: Any, value: Any, live: LiveEntry | None, expiry: EntryExpiry | None
 ) -> tuple[bool, LiveEntry | None]:
-    """Whether the value was put in the place of `live`, and what is there if it was not."""
+    """Put the value in the place of `live`; return whether it was put, and the current entry if it was not."""
     if live is None:
         created = await entries.create(key, value, expiry)
         return created, None if created else await entries.read_for_update(key)
@@ -80,15 +84,21 @@ async def get_or_compute(
     lease: float,
     expiry: EntryExpiry | None = None,
 ) -> Any:
-    """The value that is there, or what `function` gives, which one of all callers calls. 1 request when it is there.
+    """Return the value; where there is none, what `function` returns. Single-flight: one caller computes, others poll.
 
-    The caller that computes holds a lock; the others look again and again. If it dies, its lease ends and another
-    computes; if the function raises, its caller gets the exception and another tries.
+    The caller that computes holds a lock. If it dies, another computes when its lease has expired; if the function
+    raises, its caller gets the exception, and another caller tries.
+
+    Raises:
+        UncertainOutcomeError: The store did not respond when the value was to be stored. The error carries the value.
+
+    Requests: 1 when there is a value, 6 for the caller that computes, 2 each time another polls.
     """
     check_lease(lease)
     check_not_reentrant(lock_target)
     attempts = RetryState(entries.store.retries.writes, entries.store.runtime, max_attempts=UNLIMITED)
     while await attempts.next_attempt():
+        await entries.revalidate()
         live = await entries.read(key)
         if live is not None:
             return live.value
@@ -112,31 +122,36 @@ async def _compute_locked(
         async with renewing(lock_target, held, lease):
             value = await _compute(entries, key, function, expiry)
     except LockLostError:
-        # The function took longer than the lease, or held up the heartbeat. Its value is there all the same.
+        # The function took longer than the lease, or blocked the heartbeat. Its value is stored all the same.
         if value is UNSET:
             raise
     return value
 
 
 async def _compute(entries: Entries, key: Any, function: Callable[[], Any], expiry: EntryExpiry | None) -> Any:
-    # Another may have finished between our look and our lock.
+    # Another caller may have finished between the read and the acquisition.
     live = await entries.read(key)
     if live is not None:
         return live.value
-    # Created, not put: should our lease have run out meanwhile, all callers still get the value that was first.
-    value = await _result(function)
-    try:
-        if await entries.create(key, value, expiry):
-            return value
-        return await set_default(entries, key, value, expiry)
-    except UncertainOutcomeError:
-        # Whether it was kept or not, it is what was asked for; if not, the next caller computes it again.
-        live = await entries.read(key)
-        return value if live is None else live.value
+    value = await _maybe_await(function)
+    # Created and not put: should the lease have expired meanwhile, all callers still get the value that was first.
+    retry = RetryState(entries.store.retries.writes, entries.store.runtime)
+    while await retry.next_attempt():
+        try:
+            if not retry.retries and await entries.create(key, value, expiry):
+                return value
+            return await set_default(entries, key, value, expiry)
+        except UncertainOutcomeError as error:
+            # The lock is still held, so nobody else computes: read again, and store again what is not there.
+            retry.record(error)
+    uncertain = retry.final_error(conditional=True)
+    if isinstance(uncertain, UncertainOutcomeError):
+        uncertain.value = value
+    raise uncertain
 
 
-async def _result(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function gives, awaited if it is awaitable."""
+async def _maybe_await(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what the function returns, awaited if it is awaitable."""
     result = function(*arguments)
     if inspect.isawaitable(result):
         awaited: Awaitable[Any] = result

@@ -84,7 +84,8 @@ async def conditional_put(
         if_match: The ETag to replace; None to create the object.
         may_be_deleted: Whether other processes may delete the object. Then `If-None-Match` is not repeated after an
             attempt without a response: "never applied" and "applied, and deleted since" look the same, and in the
-            second case the object would come back.
+            second case the object would come back. For the same reason such a write is never said to be rejected: once
+            the current object is deleted, a request that is still in flight could be applied.
         timeout: The number of seconds after which no further attempt begins.
 
     Raises:
@@ -105,7 +106,7 @@ async def conditional_put(
             if if_match is None and may_be_deleted and retry.ambiguous_error is not None:
                 # A request that is still in flight gets time to arrive, so that it can be recognised.
                 await retry.backoff()
-                return await _resolve_ambiguity(store, path, write_ids, started_at, retry)
+                return await _resolve_ambiguity(store, path, write_ids, started_at, retry, may_arrive=True)
             _raise_unless_retryable(error, retry)
             continue
         if isinstance(response, PutResult):
@@ -140,24 +141,34 @@ def _raise_unless_retryable(error: Error, retry: RetryState) -> None:
 
 
 async def _resolve_ambiguity(
-    store: ObjectStore, path: str, write_ids: WriteIds, started_at: float, retry: RetryState
+    store: ObjectStore,
+    path: str,
+    write_ids: WriteIds,
+    started_at: float,
+    retry: RetryState,
+    *,
+    may_arrive: bool = False,
 ) -> Applied | Rejected:
-    """Return whether a write that was rejected, or got no response, was applied after all."""
+    """Return whether a write that was rejected, or got no response, was applied after all.
+
+    `may_arrive` says that it may be applied even later than this, over the deletion of what is stored now.
+    """
     ambiguous = retry.ambiguous_error
     try:
         current = await get_object(store, path, write_ids.prefix_bytes)
+        if current is not None and write_ids.own in current.body:
+            return Applied(current.etag)
+        # Comparing the times may take a request for the server's, which can fail as well.
+        if ambiguous is None or (not may_arrive and _predates_attempt(store, current, write_ids, started_at)):
+            return Rejected(current)
     except Error as error:
         if ambiguous is None:
             raise
         retry.record(error)
         raise retry.final_error(conditional=True) from error
-    if current is not None and write_ids.own in current.body:
-        return Applied(current.etag)
-    if ambiguous is None or _predates_attempt(store, current, write_ids, started_at):
-        return Rejected(current)
     raise UncertainOutcomeError(
-        "The outcome is unknown: a response was lost, and the object has been replaced or deleted since, so the write "
-        f"may or may not have been applied in between. {ambiguous}"
+        "The outcome is unknown: a response was lost, and the stored object does not show whether the write was or will "
+        f"be applied. {ambiguous}"
     ) from ambiguous
 
 

@@ -5,41 +5,27 @@ Each docstring states the number of requests when nothing fails; the tests count
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from .._format.capabilities import Capabilities
-from .._format.entry import (
-    MAX_PRELUDE_BYTES,
-    WRITE_ID_BYTES,
-    EntryBody,
-    EntryExpiry,
-    pack_tombstone,
-    read_prelude,
-)
+from .._format.entry import MAX_PRELUDE_BYTES, WRITE_ID_BYTES, EntryBody, EntryExpiry, read_prelude
 from .._format.keys import EncodedKey
 from .._format.layout import DataPaths
+from .._format.values import Segment
 from .._retry import RetryState
 from .._stores.base import ObjectStore, PutResult, StoredObject
 from ..errors import ConflictError, Error, InvalidError, UnavailableError, UncertainOutcomeError
-from .conditional import (
-    Applied,
-    DeleteOutcome,
-    Rejected,
-    WriteIds,
-    cas_attempts,
-    conditional_delete,
-    conditional_put,
-    get_object,
-)
+from .conditional import Applied, Rejected, WriteIds, cas_attempts, conditional_put, get_object
 from .entry_codec import EntryCodec, key_repr
 from .expiry import Expiry
 from .ranged_get import parallel_get
 from .read_cache import ReadCache, get_cached
+from .removal import Removal, RemovalState, removal_attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +73,22 @@ class LiveEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class RemovedEntry:
+    """An entry that was removed, with what it takes to put it back."""
+
+    live: LiveEntry
+    key: EncodedKey
+    segments: Sequence[Segment]
+    removal: Removal
+
+
+def carry(interruption: BaseException, name: str, value: Any) -> None:
+    """Set an attribute of the exception that interrupts a call: what was removed must not be lost with it."""
+    setattr(interruption, name, value)
+    interruption.add_note(f"s3dict: what was removed and could not be put back is this exception's `{name}`")
+
+
+@dataclass(frozen=True, slots=True)
 class Entries:
     """The entries of one dict.
 
@@ -99,6 +101,8 @@ class Entries:
     expiry: Expiry
     codec: EntryCodec
     concurrency: int
+    revalidate: Callable[[], Awaitable[None]]
+    """Checks, once a minute, that the dict still exists; raises NotFoundError when it does not."""
     cache: ReadCache | None = None
 
     async def read(self, key: Any, *, parallel: bool = True, allow_cached: bool = False) -> LiveEntry | None:
@@ -235,21 +239,29 @@ class Entries:
                     return True
         raise ConflictError(f"{self.label}: {key_repr(key)} kept changing while it was being touched")
 
-    async def remove(self, key: Any) -> LiveEntry | None:
+    async def remove(self, key: Any) -> RemovedEntry | None:
         """Remove the entry and return it, to one caller only; None when there is none.
+
+        A caller that is interrupted gets that exception when the outcome is known. The entry has been put back then, or
+        the exception carries the value as its attribute `value`.
 
         Requests: 2, or 1 when there is none.
         """
         encoded = self.codec.keys.encode(key)
         path = self.path(encoded)
         with self.error_context(key), self.invalidating_cache(path):
-            attempts = cas_attempts(self.store)
+            attempts = removal_attempts(self.store)
             while await attempts.next_attempt():
                 found = await get_object(self.store, path)
+                body = None if found is None else self._decode_for_key(found, encoded)
+                if found is None or body is None:
+                    return None
                 # The value is decoded first: an entry that cannot be read here must not be lost here.
-                live = None if found is None else self.decode_live(found, encoded, key)
-                if live is None or await self._try_remove(path, live.version, live.value):
-                    return live
+                live = self._live(body, found, found.etag, key)
+                removal = Removal(self.store, self.capabilities, path, found.etag, body.write_id)
+                removed = RemovedEntry(live, encoded, body.segments, removal)
+                if await self._remove_or_put_back(removed):
+                    return removed
         raise ConflictError(f"{self.label}: {key_repr(key)} kept changing while it was being removed")
 
     async def discard(self, key: Any) -> bool:
@@ -260,14 +272,59 @@ class Entries:
         encoded = self.codec.keys.encode(key)
         path = self.path(encoded)
         with self.error_context(key), self.invalidating_cache(path):
-            attempts = cas_attempts(self.store)
+            attempts = removal_attempts(self.store)
             while await attempts.next_attempt():
                 found = await get_object(self.store, path, MAX_PRELUDE_BYTES)
                 if found is None or self._is_expired_or_tombstone(found):
                     return False
-                if await self._try_remove(path, Version(read_prelude(found.body).write_id, found.etag), None):
+                removal = Removal(self.store, self.capabilities, path, found.etag, read_prelude(found.body).write_id)
+                await self.store.runtime.shielded(removal.run)
+                if removal.state is RemovalState.REMOVED:
                     return True
         raise ConflictError(f"{self.label}: {key_repr(key)} kept changing while it was being removed")
+
+    async def put_back(self, removed: RemovedEntry) -> bool:
+        """Put back what an interrupted call has removed, if nothing was written since; return whether it is stored.
+
+        As a write of its own: the version that was removed does not come back. 1 attempt.
+        """
+        removal = removed.removal
+        if removal.state in (RemovalState.NOT_SENT, RemovalState.CHANGED):
+            return True
+        if removal.state is RemovalState.UNKNOWN:
+            # Another client may have removed it, and has the value then.
+            return False
+        body, write_id = self.codec.pack(removed.key, removed.segments, removed.live.expiry)
+        tombstone = removal.tombstone_etag
+        if_match = None if tombstone is None else self.capabilities.if_match(tombstone)
+        write_ids = WriteIds(write_id, prefix_bytes=MAX_PRELUDE_BYTES)
+        try:
+            outcome = await conditional_put(
+                self.store, removal.path, body, write_ids, if_match=if_match, may_be_deleted=True, timeout=0
+            )
+        except Error:
+            return False
+        return isinstance(outcome, Applied)
+
+    async def _remove_or_put_back(self, removed: RemovedEntry) -> bool:
+        """Remove that version; return whether this call removed it. False when the entry has changed."""
+        runtime, value = self.store.runtime, removed.live.value
+        try:
+            await runtime.shielded(removed.removal.run)
+        except UncertainOutcomeError as error:
+            error.value = value
+            raise
+        except Error:
+            raise
+        except BaseException as interruption:
+            stored = False
+            try:
+                stored = await runtime.shielded(partial(self.put_back, removed))
+            finally:
+                if not stored:
+                    carry(interruption, "value", value)
+            raise
+        return removed.removal.state is RemovalState.REMOVED
 
     def decode_live(self, found: StoredObject, encoded: EncodedKey, key: Any) -> LiveEntry | None:
         """Return the entry of this key in the object; None for a tombstone and for an expired entry."""
@@ -343,42 +400,6 @@ class Entries:
     def _is_expired_or_tombstone(self, found: StoredObject) -> bool:
         """Return whether the object, of which the first bytes suffice, is not a live entry."""
         return self.expiry.is_expired(found) or read_prelude(found.body).is_tombstone
-
-    async def _try_remove(self, path: str, version: Version, value: Any) -> bool:
-        """Remove that version; return whether this call removed it. False when the entry has changed."""
-        if_match = self.capabilities.if_match(version.etag)
-        remove = self._conditional_delete if self.capabilities.conditional_delete else self._write_tombstone
-        try:
-            return await remove(path, if_match, version)
-        except UncertainOutcomeError as error:
-            error.value = value
-            raise
-
-    async def _write_tombstone(self, path: str, if_match: str, version: Version) -> bool:
-        """Remove by a write, which unlike a deletion can be recognised afterwards by its write id."""
-        write_id = os.urandom(WRITE_ID_BYTES)
-        write_ids = WriteIds(write_id, version.write_id, MAX_PRELUDE_BYTES)
-        return isinstance(
-            await conditional_put(self.store, path, pack_tombstone(write_id), write_ids, if_match=if_match), Applied
-        )
-
-    async def _conditional_delete(self, path: str, if_match: str, version: Version) -> bool:
-        removal = await conditional_delete(self.store, path, if_match)
-        if removal is not DeleteOutcome.UNKNOWN:
-            return removal is DeleteOutcome.APPLIED
-        # If the same write is still stored, under a new ETag, it has not been removed. Otherwise this request may have
-        # removed it, or that of another client: both look the same from here.
-        uncertain = UncertainOutcomeError(
-            "The response to a removal was lost and the entry is gone: this call removed it, or another client did. "
-            "Its value is the error's `value`"
-        )
-        try:
-            found = await get_object(self.store, path, MAX_PRELUDE_BYTES)
-        except Error as error:
-            raise uncertain from error
-        if found is not None and read_prelude(found.body).write_id == version.write_id:
-            return False
-        raise uncertain
 
     def _only_renewed(self, outcome: Applied | Rejected, version: Version) -> bool:
         """Return whether a write was rejected by a renewal alone, which changes the ETag on stores that encrypt."""

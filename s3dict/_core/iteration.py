@@ -94,6 +94,7 @@ async def entry_pages(entries: Entries, at_once: int = MAX_RANGES) -> AsyncGener
     with entries.error_context():
         async with aclosing(scan(entries.store, entries.paths.entries, at_once)) as pages:
             async for page in pages:
+                await entries.revalidate()
                 yield _unexpired(entries, page)
 
 

@@ -1,16 +1,18 @@
 """Locks: leases with a heartbeat and a fencing token, each one object beside the entries.
 
-A lease is over by the store's clock alone: Last-Modified against the Date of the same answer. A holder that dies is
-replaced when its lease is over; one that only believes itself alive (a long pause, a lost network) finds out by its
-own clock, and whatever it still sends to other systems carries a token smaller than its successor's (Kleppmann, "How
-to do distributed locking"). Releasing writes and does not delete, so that tokens never go back.
+A lease expires by the store's clock alone: Last-Modified against the Date of the same response. A holder that dies is
+replaced when its lease has expired. One that only seems dead (a long pause, a lost network) finds out by its own clock,
+and what it still writes elsewhere carries a token smaller than its successor's (Kleppmann, "How to do distributed
+locking"). A release is a write and no deletion, so that tokens never go back.
+
+Acquiring and releasing run shielded: whatever interrupts the caller, no lock is left behind that nobody renews.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from .._format.capabilities import Capabilities
 from .._format.lock import MAX_LEASE, LockRecord, decode_lock
 from .._retry import UNLIMITED, RetryState
-from .._stores.base import ObjectStore, StoredObject
+from .._stores.base import MAX_CLOCK_DRIFT, ObjectStore, StoredObject
 from ..errors import (
     Error,
     InvalidError,
@@ -30,7 +32,7 @@ from ..errors import (
 from .conditional import CLOCK_RESOLUTION, Applied, Rejected, WriteIds, conditional_put, get_object
 
 MIN_LEASE = 2.0
-"""Seconds. S3 tells time in whole seconds, so shorter leases could not be told from ended ones."""
+"""In seconds. Times of the store are whole seconds, so shorter leases could not be told from expired ones."""
 RENEWALS_PER_LEASE = 3
 MIN_RENEWAL_TIMEOUT = 1.0
 
@@ -40,12 +42,28 @@ _held_here: set[tuple[str, Hashable]] = set()
 
 @dataclass(frozen=True, slots=True)
 class LockTarget:
-    """Where a lock is, and how its store takes conditions."""
+    """Where a lock is, and how its store takes conditions.
+
+    Args:
+        store: The store.
+        capabilities: What the store supports.
+        path: The path of the lock object.
+        label: The lock's name in messages.
+        revalidate: Checks, once a minute, that the dict still exists; raises NotFoundError when it does not.
+    """
 
     store: ObjectStore
     capabilities: Capabilities
     path: str
     label: str
+    revalidate: Callable[[], Awaitable[None]]
+
+    def quick_store(self, lease: float) -> ObjectStore:
+        """Return a store that waits for no response longer than from one renewal to the next.
+
+        A second at least, in which a connection to a distant store can be opened.
+        """
+        return self.store.with_timeout(max(MIN_RENEWAL_TIMEOUT, lease / RENEWALS_PER_LEASE))
 
 
 class HeldLock:
@@ -65,21 +83,30 @@ class HeldLock:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else may hold the lock by now. Once true, it stays true."""
-        # Counted from when the last renewal was sent, not answered: the store's lease cannot have begun before that.
-        if self._target.store.runtime.monotonic() - self._renewed_at >= self._record.lease:
+        """Whether another process may hold the lock by now. Once true, it stays true."""
+        if self.remaining <= 0:
             self._lost = True
         return self._lost
 
+    @property
+    def remaining(self) -> float:
+        """The seconds of the lease that are certainly left.
+
+        They count from when the last renewal was sent: the lease began when the store received it, which was later.
+        """
+        # A clock here that is slower than the store's must not let the lease seem longer than it is there.
+        lease = self._record.lease * (1 - MAX_CLOCK_DRIFT)
+        return self._renewed_at + lease - self._target.store.runtime.monotonic()
+
     async def renew(self) -> bool:
-        """Begins the lease anew; False when the lock is lost."""
+        """Start the lease again; return False when the lock is lost."""
         if self.lost:
             return False
         sent_at = self._target.store.runtime.monotonic()
         try:
-            outcome = await self._write(self._store_for_renewal(), owner=self._record.owner)
+            outcome = await self._write(self._target.quick_store(self._record.lease), owner=self._record.owner)
         except (UnavailableError, UncertainOutcomeError):
-            # The store may be back in time for the next beat; until the lease is over the lock is still ours.
+            # The store may respond to the next renewal; until the lease has expired, the lock is still held.
             return True
         if isinstance(outcome, Rejected):
             self._lost = True
@@ -88,55 +115,55 @@ class HeldLock:
         return True
 
     async def release(self) -> None:
-        """Lets others have the lock. Raises LockLostError when it was lost before."""
+        """Let others acquire the lock.
+
+        Raises:
+            LockLostError: It was lost before.
+        """
         if self.lost:
-            raise LockLostError(f"{self._target.label} was lost: its lease ran out, or another took it over")
-        # Over the connection that took the lock, where that waits for an answer for two leases at most. It is only the
-        # releaser who waits: for the others, the lease runs out meanwhile.
-        usual = self._target.store
-        store = usual if usual.timeout <= 2 * self._record.lease else self._store_for_renewal()
+            raise LockLostError(f"{self._target.label} was lost: its lease expired, or another process acquired it")
+        # Over the connection that acquired the lock, unless that may wait longer than two leases. Only this process
+        # waits: for the others, the lease expires meanwhile.
+        store = self._target.store
+        if store.timeout > 2 * self._record.lease:
+            store = self._target.quick_store(self._record.lease)
         try:
             outcome = await self._write(store, owner=None)
         except (UnavailableError, UncertainOutcomeError):
-            # The work is done, and was done under the lock. It frees itself when its lease is over.
+            # What the lock protected was done while it was held. It is free when its lease has expired.
             return
         if isinstance(outcome, Rejected):
-            raise LockLostError(f"{self._target.label} was lost: another took it over")
-
-    def _store_for_renewal(self) -> ObjectStore:
-        """In no more time than is between two renewals: one that gets no answer must leave time for the next.
-
-        A second at least, in which also a connection to a store far away comes about.
-        """
-        return self._target.store.with_timeout(max(MIN_RENEWAL_TIMEOUT, self._record.lease / RENEWALS_PER_LEASE))
-
-    def _remaining(self) -> float:
-        """Seconds of the lease: after that it is not for us to write any more."""
-        return self._renewed_at + self._record.lease - self._target.store.runtime.monotonic()
+            raise LockLostError(f"{self._target.label} was lost: another process acquired it")
 
     async def _write(self, store: ObjectStore, *, owner: str | None) -> Applied | Rejected:
         target, own_owner_id = self._target, (self._record.owner or "").encode()
         while True:
-            # Each write has an id of its own: an earlier renewal that is found there has begun no new lease.
+            # Each write has an id of its own: an earlier renewal that is found there has not started the lease again.
             record = replace(self._record, owner=owner, write_id=_new_id())
             write_ids = WriteIds(record.write_id.encode(), own_owner_id)
             if_match = target.capabilities.if_match(self._etag)
             outcome = await conditional_put(
-                store, target.path, record.encode(), write_ids, if_match=if_match, timeout=self._remaining()
+                store, target.path, record.encode(), write_ids, if_match=if_match, timeout=self.remaining
             )
             if isinstance(outcome, Applied) or outcome.current is None or own_owner_id not in outcome.current.body:
                 return outcome
-            # Ours still: a renewal took effect whose answer was lost.
+            # Still our own: a renewal was applied whose response was lost.
             self._etag = outcome.current.etag
 
 
 @asynccontextmanager
 async def holding(target: LockTarget, lease: float, timeout: float | None) -> AsyncIterator[HeldLock]:
-    """Holds the lock while the context is open. Requests: 2 to take a free lock, 1 to release it, 3 a lease to keep it.
+    """Hold the lock while the context is open.
 
-    Raises LockTimeoutError, and LockLostError at the end of a context whose lock was lost.
+    Raises:
+        LockTimeoutError: The lock was not free within `timeout` seconds.
+        LockLostError: At the end of the context: the lock was lost.
+
+    Requests: 2 to acquire a free lock, 1 to release it, 3 a lease while it is held.
     """
     check_lease(lease)
+    if timeout == 0 and _is_held_here(target):
+        raise LockTimeoutError(f"{target.label} is not free: this thread or task holds it")
     check_not_reentrant(target)
     held = await acquire(target, lease, timeout)
     async with renewing(target, held, lease):
@@ -144,41 +171,57 @@ async def holding(target: LockTarget, lease: float, timeout: float | None) -> As
 
 
 def check_lease(lease: float) -> None:
-    """Raises InvalidError for a lease that cannot be told by a clock of whole seconds, or not be waited for."""
+    """Raise InvalidError for a lease that is too short for a clock of whole seconds, or too long to wait for."""
     if not MIN_LEASE <= lease <= MAX_LEASE:
         raise InvalidError(f"Invalid lease: {lease!r}. It is from {MIN_LEASE:g} to {MAX_LEASE:g} seconds")
 
 
 def check_not_reentrant(target: LockTarget) -> None:
-    """Raises InvalidError when this thread or task holds the lock already."""
-    if (target.path, target.store.runtime.caller_id()) in _held_here:
+    """Raise InvalidError when this thread or task holds the lock already."""
+    if _is_held_here(target):
         raise InvalidError(f"{target.label} is already held here: it is not re-entrant, and this would wait for itself")
+
+
+def _is_held_here(target: LockTarget) -> bool:
+    return (target.path, target.store.runtime.caller_id()) in _held_here
 
 
 @asynccontextmanager
 async def renewing(target: LockTarget, held: HeldLock, lease: float) -> AsyncIterator[None]:
-    """Renews the lease while the context is open, and then releases the lock."""
-    holder = (target.path, target.store.runtime.caller_id())
-    _held_here.add(holder)
+    """Renew the lease while the context is open, and then release the lock.
+
+    In a forked child it does neither: the lock is its parent's.
+    """
+    runtime, pid = target.store.runtime, os.getpid()
+    holder = (target.path, runtime.caller_id())
     try:
-        async with target.store.runtime.heartbeat(lease / RENEWALS_PER_LEASE, held.renew):
+        _held_here.add(holder)
+        async with runtime.heartbeat(lease / RENEWALS_PER_LEASE, held.renew):
             yield
     except BaseException:
-        # What went wrong inside says more than that the lock was lost as well.
-        with suppress(Error):
-            await held.release()
+        # The exception from inside says more than that the lock was lost as well.
+        if os.getpid() == pid:
+            with suppress(Error):
+                await runtime.shielded(held.release)
         raise
     else:
-        await held.release()
+        if os.getpid() == pid:
+            await runtime.shielded(held.release)
     finally:
         _held_here.discard(holder)
 
 
 async def acquire(target: LockTarget, lease: float, timeout: float | None) -> HeldLock:
-    """Waits for the lock and takes it. Raises LockTimeoutError when it was not free within `timeout` seconds."""
+    """Wait for the lock and acquire it.
+
+    Raises:
+        LockTimeoutError: It was not free within `timeout` seconds.
+        NotFoundError: The dict was deleted meanwhile.
+    """
     deadline = math.inf if timeout is None else target.store.runtime.monotonic() + timeout
     attempts = RetryState(target.store.retries.writes, target.store.runtime, max_attempts=UNLIMITED, deadline=deadline)
     while await attempts.next_attempt():
+        await target.revalidate()
         held = await try_acquire(target, lease)
         if held is not None:
             return held
@@ -186,23 +229,74 @@ async def acquire(target: LockTarget, lease: float, timeout: float | None) -> He
 
 
 async def try_acquire(target: LockTarget, lease: float) -> HeldLock | None:
-    """Takes the lock if it is free now; None if it is not. 2 requests, 1 when it is not free."""
+    """Acquire the lock if it is free now; return None if it is not. 2 requests, 1 when it is not free."""
     found = await get_object(target.store, target.path)
-    before = None if found is None else decode_lock(found.body)
-    if found is not None and before is not None and not _is_free(found, before):
+    previous = None if found is None else decode_lock(found.body)
+    if found is not None and previous is not None and not _is_free(found, previous):
         return None
-    record = LockRecord(_new_id(), _new_id(), lease, _next_token(before))
-    sent_at = target.store.runtime.monotonic()
+    record = LockRecord(_new_id(), _new_id(), lease, _next_token(previous))
     if_match = None if found is None else target.capabilities.if_match(found.etag)
+    acquisition = _Acquisition(target, record, if_match)
     try:
-        outcome = await conditional_put(
-            target.store, target.path, record.encode(), WriteIds(record.write_id.encode()), if_match=if_match
-        )
-    except UncertainOutcomeError:
-        # Somebody else wrote after us, or the store stopped answering. If it is ours now, nobody renews it, and the
-        # lease that we have not begun to use ends by itself.
-        return None
-    return None if isinstance(outcome, Rejected) else HeldLock(target, record, outcome.etag, sent_at)
+        await target.store.runtime.shielded(acquisition.write)
+        if acquisition.held is None or not await _is_fresh(acquisition.held, lease):
+            await acquisition.undo()
+            return None
+    except BaseException:
+        await target.store.runtime.shielded(acquisition.undo)
+        raise
+    return acquisition.held
+
+
+class _Acquisition:
+    """The write that acquires a lock, and its undoing."""
+
+    def __init__(self, target: LockTarget, record: LockRecord, if_match: str | None) -> None:
+        self.held: HeldLock | None = None
+        self._target = target
+        self._record = record
+        self._if_match = if_match
+        self._store = target.store if target.store.timeout <= record.lease else target.quick_store(record.lease)
+        self._unknown = False
+
+    async def write(self) -> None:
+        record, sent_at = self._record, self._store.runtime.monotonic()
+        write_ids = WriteIds(record.write_id.encode())
+        try:
+            outcome = await conditional_put(
+                self._store, self._target.path, record.encode(), write_ids, if_match=self._if_match
+            )
+        except UncertainOutcomeError:
+            # Another process has written since, or the store has stopped responding.
+            self._unknown = True
+            return
+        except Error:
+            raise
+        except BaseException:
+            self._unknown = True
+            raise
+        if isinstance(outcome, Applied):
+            self.held = HeldLock(self._target, record, outcome.etag, sent_at)
+
+    async def undo(self) -> None:
+        """Release what was acquired or may have been: nobody will renew it. If that fails, the lease expires."""
+        with suppress(Error):
+            if self._unknown:
+                current = await get_object(self._store, self._target.path)
+                if current is not None and self._record.write_id.encode() in current.body:
+                    self.held = HeldLock(self._target, self._record, current.etag, self._store.runtime.monotonic())
+            if self.held is not None:
+                await self.held.release()
+
+
+async def _is_fresh(held: HeldLock, lease: float) -> bool:
+    """Return whether the lease is certain to last until its first renewal, which may have to come at once.
+
+    If the response to the acquisition took longer than that, another process may hold the lock by now.
+    """
+    if held.remaining > lease / RENEWALS_PER_LEASE:
+        return True
+    return await held.renew() and held.remaining > lease / RENEWALS_PER_LEASE
 
 
 def _is_free(found: StoredObject, record: LockRecord) -> bool:
@@ -216,8 +310,8 @@ def _new_id() -> str:
     return os.urandom(16).hex()
 
 
-def _next_token(before: LockRecord | None) -> int:
-    # At least the time in milliseconds: a lock that nobody used until the lifecycle swept it goes on above its old
-    # tokens.
+def _next_token(previous: LockRecord | None) -> int:
+    # At least the time in milliseconds: where the lifecycle has deleted the object of a lock that nobody used, its
+    # tokens go on above the old ones. A clock that is behind by so many days could not have signed a request.
     now = int(datetime.now(UTC).timestamp() * 1000)
-    return now if before is None else max(before.token + 1, now)
+    return now if previous is None else max(previous.token + 1, now)

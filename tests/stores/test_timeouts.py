@@ -222,9 +222,12 @@ def test_how_long_renewals_and_releases_wait(
         return Applied("etag")
 
     monkeypatch.setattr(HeldLock, "_write", write)
-    place = LockTarget(
-        Client("b", driver="boto3")._store(aio=False), Capabilities(True, True, True), "path", "The lock"
-    )
+
+    async def revalidate() -> None:
+        """The dict exists."""
+
+    store = Client("b", driver="boto3")._store(aio=False)
+    place = LockTarget(store, Capabilities(True, True, True), "path", "The lock", revalidate)
     held = HeldLock(place, LockRecord("owner", "write", lease, 1), "etag", place.store.runtime.monotonic())
     run_blocking(held.renew())
     run_blocking(held.release())
