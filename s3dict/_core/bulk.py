@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, TypeVar
@@ -129,7 +129,9 @@ async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     except Error:
         raise
     except BaseException as interruption:
-        await entries.store.runtime.shielded(lambda: _put_back(entries, removed))
+        # A further interruption is raised as this one: what this one carries must not be lost.
+        with suppress(BaseException):
+            await entries.store.runtime.shielded(lambda: _put_back(entries, removed))
         if removed:
             carry(interruption, "completed", {key: entry.live.value for key, entry in removed.items()})
         if uncertain:
@@ -142,13 +144,15 @@ async def _put_back(entries: Entries, removed: dict[Any, RemovedEntry]) -> None:
     runtime = entries.store.runtime
     deadline = runtime.monotonic() + entries.store.timeout
 
-    async def put_back(key: Any) -> tuple[Any, bool]:
-        return key, runtime.monotonic() < deadline and await entries.put_back(removed[key])
+    async def put_back(key: Any) -> None:
+        if runtime.monotonic() < deadline:
+            await entries.put_back(removed[key])
+            if not removed[key].removal.is_value_missing:
+                del removed[key]
 
     async with aclosing(runtime.map(put_back, list(removed), entries.concurrency)) as outcomes:
-        async for key, stored in outcomes:
-            if stored:
-                del removed[key]
+        async for _ in outcomes:
+            pass
 
 
 def _validated(entries: Entries, keys: Iterable[Any]) -> list[Any]:

@@ -167,8 +167,8 @@ async def _resolve_ambiguity(
         retry.record(error)
         raise retry.final_error(conditional=True) from error
     raise UncertainOutcomeError(
-        "The outcome is unknown: a response was lost, and the stored object does not show whether the write was or will "
-        f"be applied. {ambiguous}"
+        "The outcome is unknown: a response was lost, and the object does not show whether the write was applied "
+        f"or still may be. {ambiguous}"
     ) from ambiguous
 
 

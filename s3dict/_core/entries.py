@@ -6,7 +6,7 @@ Each docstring states the number of requests when nothing fails; the tests count
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -283,17 +283,15 @@ class Entries:
                     return True
         raise ConflictError(f"{self.label}: {key_repr(key)} kept changing while it was being removed")
 
-    async def put_back(self, removed: RemovedEntry) -> bool:
-        """Put back what an interrupted call has removed, if nothing was written since; return whether it is stored.
+    async def put_back(self, removed: RemovedEntry) -> None:
+        """Put back what an interrupted call has removed, if nothing was written since; the removal's `state` says so.
 
         As a write of its own: the version that was removed does not come back. 1 attempt.
         """
         removal = removed.removal
-        if removal.state in (RemovalState.NOT_SENT, RemovalState.CHANGED):
-            return True
-        if removal.state is RemovalState.UNKNOWN:
-            # Another client may have removed it, and has the value then.
-            return False
+        if removal.state is not RemovalState.REMOVED:
+            # Where the outcome is unknown, another client may have removed it, and has the value then.
+            return
         body, write_id = self.codec.pack(removed.key, removed.segments, removed.live.expiry)
         tombstone = removal.tombstone_etag
         if_match = None if tombstone is None else self.capabilities.if_match(tombstone)
@@ -303,8 +301,9 @@ class Entries:
                 self.store, removal.path, body, write_ids, if_match=if_match, may_be_deleted=True, timeout=0
             )
         except Error:
-            return False
-        return isinstance(outcome, Applied)
+            return
+        if isinstance(outcome, Applied):
+            removal.state = RemovalState.PUT_BACK
 
     async def _remove_or_put_back(self, removed: RemovedEntry) -> bool:
         """Remove that version; return whether this call removed it. False when the entry has changed."""
@@ -317,12 +316,11 @@ class Entries:
         except Error:
             raise
         except BaseException as interruption:
-            stored = False
-            try:
-                stored = await runtime.shielded(partial(self.put_back, removed))
-            finally:
-                if not stored:
-                    carry(interruption, "value", value)
+            # A further interruption is raised as this one: what this one carries must not be lost.
+            with suppress(BaseException):
+                await runtime.shielded(partial(self.put_back, removed))
+            if removed.removal.is_value_missing:
+                carry(interruption, "value", value)
             raise
         return removed.removal.state is RemovalState.REMOVED
 

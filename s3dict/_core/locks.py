@@ -22,6 +22,7 @@ from .._format.lock import MAX_LEASE, LockRecord, decode_lock
 from .._retry import UNLIMITED, RetryState
 from .._stores.base import MAX_CLOCK_DRIFT, ObjectStore, StoredObject
 from ..errors import (
+    ConflictError,
     Error,
     InvalidError,
     LockLostError,
@@ -105,7 +106,7 @@ class HeldLock:
         sent_at = self._target.store.runtime.monotonic()
         try:
             outcome = await self._write(self._target.quick_store(self._record.lease), owner=self._record.owner)
-        except (UnavailableError, UncertainOutcomeError):
+        except (UnavailableError, UncertainOutcomeError, ConflictError):
             # The store may respond to the next renewal; until the lease has expired, the lock is still held.
             return True
         if isinstance(outcome, Rejected):
@@ -129,7 +130,7 @@ class HeldLock:
             store = self._target.quick_store(self._record.lease)
         try:
             outcome = await self._write(store, owner=None)
-        except (UnavailableError, UncertainOutcomeError):
+        except (UnavailableError, UncertainOutcomeError, ConflictError):
             # What the lock protected was done while it was held. It is free when its lease has expired.
             return
         if isinstance(outcome, Rejected):
@@ -269,6 +270,9 @@ class _Acquisition:
         except UncertainOutcomeError:
             # Another process has written since, or the store has stopped responding.
             self._unknown = True
+            return
+        except ConflictError:
+            # Others try to acquire the lock as well.
             return
         except Error:
             raise

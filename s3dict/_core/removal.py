@@ -32,6 +32,7 @@ class RemovalState(Enum):
     UNKNOWN = "a request was sent, and may have removed the entry"
     REMOVED = "removed by this call"
     CHANGED = "not removed by this call: the entry has changed"
+    PUT_BACK = "removed by this call, and put back"
 
 
 @dataclass(slots=True)
@@ -54,6 +55,11 @@ class Removal:
     state: RemovalState = RemovalState.NOT_SENT
     tombstone_etag: str | None = None
     """The ETag of the tombstone that took the entry's place."""
+
+    @property
+    def is_value_missing(self) -> bool:
+        """Whether this call has removed the value from the store, or may have."""
+        return self.state in (RemovalState.UNKNOWN, RemovalState.REMOVED)
 
     async def run(self) -> None:
         """Remove the entry if it is still that version; `state` says what became of it.

@@ -1,0 +1,240 @@
+"""Mistakes to plant in the library, so that it can be seen that the simulation finds them."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A mistake: other text in one function, found by one of the workloads."""
+
+    function: str
+    """Module and qualified name, such as `_core.locks:HeldLock.renew`."""
+    right: str
+    wrong: str
+    found_by: str
+
+
+@contextmanager
+def planted(plant: Plant) -> Iterator[None]:
+    """Run with the mistake in the library."""
+    module_name, _, name = plant.function.partition(":")
+    function: Any = import_module(f"s3dict.{module_name}")
+    for part in name.split("."):
+        function = inspect.getattr_static(function, part)
+    if isinstance(function, property):
+        function = function.fget
+    function = inspect.unwrap(function)
+    source = textwrap.dedent(inspect.getsource(function))
+    assert source.count(plant.right) == 1, f"{plant.function} does not contain {plant.right!r} once"
+    lines = [line for line in source.replace(plant.right, plant.wrong).splitlines() if not line.startswith("@")]
+    scope: dict[str, Any] = {}
+    exec(compile("from __future__ import annotations\n" + "\n".join(lines), plant.function, "exec"), scope)
+    right = function.__code__
+    function.__code__ = scope[name.rpartition(".")[2]].__code__
+    try:
+        yield
+    finally:
+        function.__code__ = right
+
+
+PLANTS = {
+    # Those of the examination that found the single-step tests wanting.
+    "the cache is invalidated before the write only": Plant(
+        "_core.entries:Entries.invalidating_cache",
+        "try:\n        yield\n    finally:",
+        "if self.cache is not None:\n        self.cache.invalidate(path)\n    yield\n    if False:",
+        "a read cache beside writes of its own client",
+    ),
+    "update does not wait for a deferred pair": Plant(
+        "_core.bulk:write_many", " or data in deferred", "", "update of repeated keys"
+    ),
+    "a lease is counted from the response of the acquisition": Plant(
+        "_core.locks:_Acquisition.write",
+        "record, outcome.etag, sent_at)",
+        "record, outcome.etag, self._store.runtime.monotonic())",
+        "locks, slow responses and pauses",
+    ),
+    "a lease is counted from the response of a renewal": Plant(
+        "_core.locks:HeldLock.renew",
+        "self._renewed_at = outcome.etag, sent_at",
+        "self._renewed_at = outcome.etag, self._target.store.runtime.monotonic()",
+        "locks, slow responses and pauses",
+    ),
+    "a lock is taken over a second early": Plant(
+        "_core.locks:_is_free", " + CLOCK_RESOLUTION", "", "locks, stalled holders"
+    ),
+    "a lost lock can be held again": Plant(
+        "_core.locks:HeldLock.lost",
+        "if self.remaining <= 0:\n        self._lost = True\n    return self._lost",
+        "return self.remaining <= 0",
+        "locks, slow responses and pauses",
+    ),
+    "all writes of a lock share a write id": Plant(
+        "_core.locks:HeldLock._write", ", write_id=_new_id())", ")", "a long lease, lost renewals"
+    ),
+    "an own write is recognised after an ambiguous attempt only": Plant(
+        "_core.conditional:_resolve_ambiguity",
+        "if current is not None and",
+        "if ambiguous is not None and current is not None and",
+        "writers behind a proxy that repeats puts",
+    ),
+    "what predates an attempt ignores the time since": Plant(
+        "_core.conditional:_predates_attempt",
+        "ORDERING_MARGIN + elapsed",
+        "ORDERING_MARGIN",
+        "writers, losses and pauses",
+    ),
+    "after a removal of unknown outcome, any object counts as the same": Plant(
+        "_core.removal:Removal._conditional_delete",
+        "found is not None and read_prelude(found.body).write_id == self.write_id",
+        "found is not None",
+        "pop beside a creator, a lost response",
+    ),
+    "all attempts of a put share a write id": Plant(
+        "_core.entries:Entries.put",
+        "body, _ = self.codec.pack(encoded, segments)",
+        "body = body if retry.retries else self.codec.pack(encoded, segments)[0]",
+        "an overwrite that is repeated",
+    ),
+    # Further ones.
+    "creation is repeated after a lost response": Plant(
+        "_core.conditional:conditional_put",
+        "if_match is None and may_be_deleted and retry.ambiguous_error is not None",
+        "False",
+        "creator beside a pop, a lost response",
+    ),
+    "creation is rejected while its request may arrive": Plant(
+        "_core.conditional:_resolve_ambiguity", "not may_arrive and ", "", "creator beside a pop, a delayed request"
+    ),
+    "an unreadable clock hides an ambiguous outcome": Plant(
+        "_core.conditional:_resolve_ambiguity",
+        "if ambiguous is None:\n            raise",
+        "if True:\n            raise",
+        "losses, and a clock that cannot be read",
+    ),
+    "what is gone counts as older than the attempt": Plant(
+        "_core.conditional:_predates_attempt",
+        "return False",
+        "return True",
+        "writer beside a pop, losses",
+    ),
+    "a repeated delete is rejected by itself": Plant(
+        "_core.conditional:conditional_delete",
+        "DeleteOutcome.REJECTED if retry.ambiguous_error is None else DeleteOutcome.UNKNOWN",
+        "DeleteOutcome.REJECTED",
+        "pop, a lost response",
+    ),
+    "a renewal has no condition": Plant(
+        "_core.expiry:Expiry._renew",
+        "if_match=self._capabilities.if_match(full.etag)",
+        "if_match=None",
+        "an expiring entry, renewed and removed",
+    ),
+    "a removal has no condition": Plant(
+        "_core.conditional:conditional_delete",
+        "store.delete(path, if_match=if_match)",
+        "store.delete(path)",
+        "three clients, losses",
+    ),
+    "a tombstone replaces whatever is there": Plant(
+        "_core.removal:Removal._write_tombstone",
+        "if not isinstance(outcome, Applied):\n        return False",
+        "if not isinstance(outcome, Applied):\n        return True",
+        "three clients, losses, tombstones",
+    ),
+    "setdefault returns its own value": Plant(
+        "_core.compute:set_default",
+        "if await entries.create(key, value):",
+        "if [await entries.create(key, value)]:",
+        "creators by setdefault",
+    ),
+    "modify does not notice that it lost": Plant(
+        "_core.compute:_compare_and_set", "if isinstance(outcome, Applied):", "if outcome:", "three clients, losses"
+    ),
+    "a cached read is kept whatever was written since": Plant(
+        "_core.read_cache:ReadCache.put",
+        "if token not in self._fetching.get(path, ()):",
+        "if False:",
+        "a read cache beside writes of its own client",
+    ),
+    "an acquisition is believed however late its response came": Plant(
+        "_core.locks:_is_fresh",
+        "if held.remaining > lease / RENEWALS_PER_LEASE:",
+        "if True:",
+        "locks, slow responses and pauses",
+    ),
+    "a lock is released unseen": Plant(
+        "_core.locks:_next_token", "max(previous.token + 1, now)", "previous.token", "locks"
+    ),
+    "a cancelled acquisition is not undone": Plant(
+        "_core.locks:try_acquire",
+        "await target.store.runtime.shielded(acquisition.undo)\n        raise",
+        "raise",
+        "interrupted lock",
+    ),
+    "a release is not shielded": Plant(
+        "_core.locks:renewing",
+        "await runtime.shielded(held.release)",
+        "await held.release()",
+        "interrupted lock, again and again",
+    ),
+    "a removal is not shielded": Plant(
+        "_core.entries:Entries._remove_or_put_back",
+        "await runtime.shielded(removed.removal.run)",
+        "await removed.removal.run()",
+        "cancelled pops, losses",
+    ),
+    "what was removed is not put back": Plant(
+        "_core.entries:Entries._remove_or_put_back",
+        "stored = await runtime.shielded(partial(self.put_back, removed))",
+        "stored = True",
+        "cancelled pops",
+    ),
+    "a bulk removal notes what the caller has received": Plant(
+        "_core.bulk:remove_many", "removed[key] = entry\n", "pass\n", "cancelled bulk pops"
+    ),
+    "a computation of unknown outcome is returned": Plant(
+        "_core.compute:_compute", "retry.record(error)", "return value", "computation, losses"
+    ),
+    "a computation overwrites": Plant(
+        "_core.compute:_compute",
+        "live = await entries.read(key)",
+        "live = None",
+        "computation",
+    ),
+    "the creation of a dict is repeated with its id": Plant(
+        "_core.catalog:_create_at", ", may_be_deleted=True", "", "life cycle, losses"
+    ),
+    "the creator of a dict does not know its own": Plant(
+        "_core.catalog:create", "loaded.manifest.dict_id in dict_ids", "False", "creation"
+    ),
+    "the manifest of an ephemeral dict is deleted in passing": Plant(
+        "_core.catalog:ephemeral",
+        "await store.runtime.shielded(partial(store.delete, path))\n            await delete_data",
+        "await store.delete(path)\n            await delete_data",
+        "cancelled ephemeral dict",
+    ),
+    "a listing goes on behind the next entry": Plant(
+        "_core.listing:split",
+        "KeyRange(start_after, end_before)\n",
+        "KeyRange(start_after + 'z', end_before)\n",
+        "keys beside writers",
+    ),
+    "the end of a bulk call does not wait": Plant(
+        "_stores.shared.tasks:_cancel", "await _wait_through_cancellation(tasks)", "pass", "cancelled update"
+    ),
+    "repeated cancellation ends the wait": Plant(
+        "_stores.shared.tasks:_wait_through_cancellation",
+        "while not all(task.done() for task in tasks):",
+        "while False:",
+        "interrupted lock, again and again",
+    ),
+}

@@ -1,0 +1,468 @@
+"""Programs of a few processes each, and what must be true whatever happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, Protocol
+
+from s3dict import Dict
+from s3dict.errors import (
+    AlreadyExistsError,
+    Error,
+    LockLostError,
+    LockTimeoutError,
+    NotFoundError,
+    UnavailableError,
+    UncertainOutcomeError,
+)
+
+from .history import ABSENT, History
+from .world import STEP_SECONDS, World
+
+KEY = "k"
+Handle = Dict[Any, Any]
+
+
+class Program(Protocol):
+    """A scene, processes, and a check of what has become of them."""
+
+    def prepare(self, world: World) -> None:
+        """Set the scene, and start the processes."""
+        ...
+
+    def check(self, world: World) -> None:
+        """Raise AssertionError when a promise was broken."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation on the key.
+
+    `apply` says which result it has for a value, and which value there is afterwards.
+    """
+
+    name: str
+    call: Callable[[Handle], Awaitable[Any]]
+    apply: Callable[[Any], tuple[Any, Any]]
+
+
+def get() -> Step:
+    return Step("get", lambda d: d.get.aio(KEY, ABSENT), lambda value: (value, value))
+
+
+def put(new: Any) -> Step:
+    return Step(f"put {new!r}", lambda d: d.put.aio(KEY, new), lambda _: (True, new))
+
+
+def create(new: Any) -> Step:
+    return Step(
+        f"create {new!r}",
+        lambda d: d.put.aio(KEY, new, skip_if_exists=True),
+        lambda value: (True, new) if value == ABSENT else (False, value),
+    )
+
+
+def pop() -> Step:
+    return Step("pop", lambda d: d.pop.aio(KEY), lambda value: (value, ABSENT))
+
+
+def discard() -> Step:
+    async def call(d: Handle) -> bool:
+        return await (await d._async_view._open(KEY)).discard(KEY)
+
+    return Step("del", call, lambda value: (value != ABSENT, ABSENT))
+
+
+def add(amount: int) -> Step:
+    def apply(value: Any) -> tuple[Any, Any]:
+        total = (0 if value == ABSENT else value) + amount
+        return total, total
+
+    return Step(f"add {amount}", lambda d: d.modify.aio(KEY, lambda n: n + amount, 0), apply)
+
+
+def setdefault(new: Any) -> Step:
+    def apply(value: Any) -> tuple[Any, Any]:
+        chosen = new if value == ABSENT else value
+        return chosen, chosen
+
+    return Step(f"setdefault {new!r}", lambda d: d.setdefault.aio(KEY, new), apply)
+
+
+@dataclass
+class OneKey:
+    """Processes that do some steps each on one key: there must be an order that explains all results."""
+
+    steps: Sequence[Sequence[Step]]
+    initial: Any = ABSENT
+    shared_cache: bool = False
+    """Whether all processes are threads of one, whose client has a read cache."""
+    age: timedelta = timedelta(0)
+    """How long ago the initial value was put."""
+    _history: History | None = None
+    _reader: Handle | None = None
+
+    def prepare(self, world: World) -> None:
+        self._history = History(world)
+        shared = world.handle("shared", cache=timedelta(minutes=1)) if self.shared_cache else None
+        self._reader = world.handle("reader")
+        if self.initial != ABSENT:
+            world.now(self._reader.put.aio(KEY, self.initial))
+            world.now(self._history.record("setup", f"put {self.initial!r}", lambda _: (True, self.initial), _true))
+            world.loop.now += self.age.total_seconds()
+        for number, steps in enumerate(self.steps):
+            name = "ABCD"[number]
+            world.start(name, partial(self._run, name, shared or world.handle(name), steps))
+
+    async def _run(self, name: str, d: Handle, steps: Sequence[Step]) -> None:
+        assert self._history is not None
+        for step in steps:
+            await self._history.record(name, step.name, step.apply, partial(step.call, d))
+
+    def check(self, world: World) -> None:
+        assert self._history is not None
+        assert self._reader is not None
+        final = get()
+        world.now(self._history.record("end", "get", final.apply, partial(final.call, self._reader)))
+        self._history.check()
+
+
+async def _true() -> bool:
+    return True
+
+
+@dataclass
+class Conservation:
+    """Values are put once and removed by calls that are interrupted: each is stored, returned or carried in the end."""
+
+    poppers: int = 2
+    many: bool = False
+    _returned: list[Any] = field(default_factory=list)
+    _lost_track: bool = False
+    _reader: Handle | None = None
+
+    def prepare(self, world: World) -> None:
+        self._reader = world.handle("reader")
+        for key in self._keys:
+            world.now(self._reader.put.aio(key, f"value of {key}"))
+        for name in "ABC"[: self.poppers]:
+            world.start(name, partial(self._pop, world.handle(name)))
+
+    @property
+    def _keys(self) -> list[str]:
+        return ["k1", "k2", "k3"] if self.many else ["k1"]
+
+    async def _pop(self, d: Handle) -> None:
+        try:
+            if self.many:
+                self._returned += (await d.pop_many.aio(self._keys)).values()
+            elif (value := await d.pop.aio("k1", None)) is not None:
+                self._returned.append(value)
+        except (asyncio.CancelledError, Error) as error:
+            carried = [*_carried(error, "completed"), *_carried(error, "uncertain")]
+            self._returned += [*carried, getattr(error, "value", None)]
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    def check(self, world: World) -> None:
+        assert self._reader is not None
+        stored = [value for key in self._keys if (value := world.now(self._reader.get.aio(key))) is not None]
+        known = {*stored, *self._returned}
+        missing = {f"value of {key}" for key in self._keys} - known
+        assert not missing or world.loop.dead, f"lost: {missing}"
+
+
+def _carried(error: BaseException, name: str) -> list[Any]:
+    return list(getattr(error, name, {}).values())
+
+
+@dataclass
+class Locks:
+    """Processes that hold one lock in turn: never two that both believe so, and tokens that only grow."""
+
+    processes: int = 2
+    rounds: int = 1
+    lease: float = 2.0
+    inside_seconds: float = 0.5
+    timeout: float | None = 60.0
+    _inside: dict[str, Any] = field(default_factory=dict)
+    _tokens: list[int] = field(default_factory=list)
+    _violations: list[str] = field(default_factory=list)
+    _entered: int = 0
+
+    def prepare(self, world: World) -> None:
+        for name in "ABC"[: self.processes]:
+            world.start(name, partial(self._run, world, name, world.handle(name)))
+
+    async def _run(self, world: World, name: str, d: Handle) -> None:
+        for _ in range(self.rounds):
+            with suppress(LockLostError, LockTimeoutError, UnavailableError):
+                async with d.lock("job", lease=self.lease, timeout=self.timeout) as held:
+                    self._entered += 1
+                    world.timeline.append(f"          {name}: enters with token {held.token % 1000}")
+                    if held.lost:
+                        self._violations.append(f"{name} entered with a lost lock")
+                    if self._tokens and held.token <= max(self._tokens):
+                        self._violations.append(f"{name} entered with a token that is not greater")
+                    self._tokens.append(held.token)
+                    monitor = asyncio.create_task(self._monitor(world, name, held))
+                    self._inside[name] = held
+                    try:
+                        self._note(world)
+                        await asyncio.sleep(self.inside_seconds)
+                        self._note(world)
+                    finally:
+                        del self._inside[name]
+                        monitor.cancel()
+
+    async def _monitor(self, world: World, name: str, held: Any) -> None:
+        """Compare what the holder believes with what the store would say, ten times a second."""
+        was_lost = False
+        while True:
+            await asyncio.sleep(0.1)
+            if was_lost and not held.lost:
+                self._violations.append(f"{name} found its lock lost, and then not")
+            was_lost = held.lost
+            [stored] = [stored for path, stored in world.bucket.objects.items() if "/locks/" in path]
+            believed = world.loop.now + held.remaining
+            is_own = held._record.owner.encode() in stored.body
+            if is_own and not was_lost and believed > stored.written_at + self.lease + STEP_SECONDS:
+                self._violations.append(f"{name} believes in a lease that ended {believed - stored.written_at:.3f}")
+
+    def _note(self, world: World) -> None:
+        holders = [name for name, held in self._inside.items() if not held.lost and name not in world.loop.dead]
+        if len(holders) > 1:
+            self._violations.append(f"{' and '.join(holders)} hold the lock together")
+
+    def check(self, world: World) -> None:
+        assert not self._violations, self._violations
+        if not world.setting.faults:
+            assert self._entered == self.processes * self.rounds
+
+
+@dataclass
+class InterruptedLock:
+    """A holder or a waiter is cancelled: the lock is free at once, not only when its lease has expired."""
+
+    lease: float = 600.0
+    _reader: Handle | None = None
+
+    def prepare(self, world: World) -> None:
+        self._reader = world.handle("reader")
+        world.start("A", partial(self._hold, world.handle("A")))
+
+    async def _hold(self, d: Handle) -> None:
+        async with d.lock("job", lease=self.lease, timeout=5):
+            await asyncio.sleep(0.1)
+
+    def check(self, world: World) -> None:
+        assert self._reader is not None
+        reader = self._reader
+
+        async def acquire() -> None:
+            async with reader.lock("job", lease=self.lease, timeout=5):
+                pass
+
+        world.now(acquire())
+
+
+@dataclass
+class Computation:
+    """Callers of `get_or_compute`: one value for all, computed once while nobody dies."""
+
+    callers: int = 2
+    calls: int = 0
+    _results: list[Any] = field(default_factory=list)
+    _reader: Handle | None = None
+
+    def prepare(self, world: World) -> None:
+        self._reader = world.handle("reader")
+        for name in "ABC"[: self.callers]:
+            world.start(name, partial(self._run, world.handle(name)))
+
+    async def _run(self, d: Handle) -> None:
+        async def compute() -> int:
+            self.calls += 1
+            mine = self.calls
+            await asyncio.sleep(0.05)
+            return mine
+
+        with suppress(UnavailableError, UncertainOutcomeError):
+            self._results.append(await d.get_or_compute.aio(KEY, compute))
+
+    def check(self, world: World) -> None:
+        assert self._reader is not None
+        stored = world.now(self._reader.get.aio(KEY))
+        values = {*self._results, *([] if stored is None else [stored])}
+        assert len(values) <= 1, f"different values: {values}"
+        if not world.setting.faults:
+            assert self.calls == 1
+
+
+@dataclass
+class LifeCycle:
+    """Processes that open, create, use and delete one dict: a deleted id never returns, and what was put stays."""
+
+    _deleted: set[str] = field(default_factory=set)
+    _violations: list[str] = field(default_factory=list)
+    _reader: Handle | None = None
+
+    def prepare(self, world: World) -> None:
+        self._reader = world.handle("setup")
+        world.now(Dict.objects.delete.aio("d", client=world.client("setup")))
+        world.start("A", lambda: self._use(world, "A"))
+        world.start("B", lambda: self._delete(world))
+        world.start("C", lambda: self._use(world, "C"))
+
+    async def _use(self, world: World, name: str) -> None:
+        d = Dict.from_name("d", create_if_missing=True, client=world.client(name))
+        with suppress(UnavailableError):
+            await d.hydrate.aio()
+            if d.object_id in self._deleted:
+                self._violations.append(f"{name} got the id of a deleted dict")
+            with suppress(NotFoundError):
+                await d.put.aio(KEY, name)
+
+    async def _delete(self, world: World) -> None:
+        client = world.client("B")
+        for _ in range(2):
+            with suppress(NotFoundError, Error):
+                seen = Dict.from_name("d", client=client)
+                await seen.hydrate.aio()
+                await Dict.objects.delete.aio("d", client=client)
+                now = Dict.from_name("d", client=client)
+                self._deleted.add(seen.object_id)
+                with suppress(NotFoundError):
+                    await now.hydrate.aio()
+                    if now.object_id == seen.object_id:
+                        self._violations.append("an id that was deleted returned")
+
+    def check(self, world: World) -> None:
+        assert not self._violations, self._violations
+        d = Dict.from_name("d", client=world.client("end"))
+        with suppress(NotFoundError):
+            world.now(d.hydrate.aio())
+            assert d.object_id not in self._deleted, "an id that was deleted is there in the end"
+
+
+@dataclass
+class Creation:
+    """`Dict.objects.create` by several processes: one creates it, and nobody's answer is a definite lie."""
+
+    _results: list[str] = field(default_factory=list)
+
+    def prepare(self, world: World) -> None:
+        world.handle("setup")
+        world.now(Dict.objects.delete.aio("d", client=world.client("setup")))
+        for name in "AB":
+            world.start(name, partial(self._create, world, name))
+
+    async def _create(self, world: World, name: str) -> None:
+        try:
+            await Dict.objects.create.aio("d", client=world.client(name), allow_existing=False)
+        except AlreadyExistsError:
+            self._results.append("existed")
+        except (UncertainOutcomeError, UnavailableError):
+            self._results.append("unknown")
+        else:
+            self._results.append("created")
+
+    def check(self, world: World) -> None:
+        created = self._results.count("created")
+        assert created <= 1, self._results
+        assert created == 1 or "unknown" in self._results, self._results
+
+
+@dataclass
+class Listing:
+    """A listing beside writers: what is there throughout is listed exactly once, and nothing twice."""
+
+    entries: int = 7
+    values: bool = False
+    _listed: list[Any] = field(default_factory=list)
+
+    def prepare(self, world: World) -> None:
+        d = world.handle("A")
+        for number in range(self.entries):
+            world.now(d.put.aio(number, number))
+        world.start("A", lambda: self._list(d))
+        world.start("B", partial(self._change, world.handle("B")))
+
+    async def _list(self, d: Handle) -> None:
+        with suppress(UnavailableError):
+            if self.values:
+                self._listed = [key async for key, _ in d.items.aio()]
+            else:
+                self._listed = [key async for key in d.keys.aio()]
+            self._listed.append("end")
+
+    async def _change(self, d: Handle) -> None:
+        with suppress(Error):
+            await d.put.aio("new", 1)
+            await d.pop.aio(0)
+            await d.put.aio(1, "overwritten")
+
+    def check(self, world: World) -> None:
+        keys = [key for key in self._listed if key != "end"]
+        assert len(keys) == len(set(keys)), f"listed twice: {keys}"
+        if "end" in self._listed and not world.loop.dead:
+            missing = set(range(1, self.entries)) - set(keys)
+            assert not missing, f"missed: {missing}"
+
+
+@dataclass
+class Update:
+    """`update` with repeated keys: the last pair of a key counts. Cancelled, it sends nothing after its end."""
+
+    concurrency: int = 2
+    _done: bool = False
+    _sent: int = 0
+    _reader: Handle | None = None
+
+    PAIRS = (("a", 1), ("b", 1), ("a", 2), ("c", 1), ("a", 3), ("b", 2))
+
+    def prepare(self, world: World) -> None:
+        self._reader = world.handle("reader")
+        world.start("A", partial(self._update, world, world.handle("A", concurrency=self.concurrency)))
+
+    async def _update(self, world: World, d: Handle) -> None:
+        with suppress(Error):
+            try:
+                await d.update.aio(self.PAIRS)
+                self._done = True
+            finally:
+                self._sent = world.sent
+
+    def check(self, world: World) -> None:
+        assert self._reader is not None
+        assert world.sent == self._sent or world.loop.dead, "requests were sent after the call had ended"
+        if self._done:
+            found = {key: world.now(self._reader.get.aio(key)) for key in "abc"}
+            assert found == {"a": 3, "b": 2, "c": 1}
+
+
+@dataclass
+class Ephemeral:
+    """An ephemeral dict whose context is cancelled: its manifest is deleted."""
+
+    _ids: list[str] = field(default_factory=list)
+
+    def prepare(self, world: World) -> None:
+        world.handle("setup")
+        world.start("A", lambda: self._use(world))
+
+    async def _use(self, world: World) -> None:
+        with suppress(UnavailableError):
+            async with Dict.ephemeral(client=world.client("A")) as d:
+                self._ids.append(d.object_id)
+                await d.put.aio(KEY, 1)
+
+    def check(self, world: World) -> None:
+        left = [path for path in world.bucket.objects if "ephemeral" in path and path.endswith(".json")]
+        assert not left or world.loop.dead, left
