@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ._aio import dual_iterator, dual_method, get_method, pop_method
@@ -72,6 +73,11 @@ class Entry(Generic[K, V]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return restore, ("Entry", self.key, self.value, self.version, self.last_modified, self.expires_at)
+
+    def __setstate__(self, state: list[Any]) -> None:
+        """Restore an entry that 0.1 pickled by its fields, of which the last did not exist."""
+        for name, value in zip_longest(self.__slots__, state):
+            object.__setattr__(self, name, value)
 
 
 class Dict(Generic[K, V]):
