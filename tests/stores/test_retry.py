@@ -34,6 +34,9 @@ class FakeTime:
         self.slept.append(seconds)
         self.now += seconds
 
+    def interrupted(self) -> bool:
+        return False
+
 
 async def attempts(retry: RetryState, error: UnavailableError | None) -> int:
     """Return how many attempts are made when each fails in the same way."""
