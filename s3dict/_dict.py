@@ -10,7 +10,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ._aio import dual_iterator, dual_method, get_method, pop_method
@@ -75,9 +74,8 @@ class Entry(Generic[K, V]):
         return restore, ("Entry", self.key, self.value, self.version, self.last_modified, self.expires_at)
 
     def __setstate__(self, state: list[Any]) -> None:
-        """Restore an entry that 0.1 pickled by its fields, of which the last did not exist."""
-        for name, value in zip_longest(self.__slots__, state):
-            object.__setattr__(self, name, value)
+        # A pickle of 0.1 contains the values of the fields of then, to which some have been added.
+        Entry.__init__(self, *state)
 
 
 class Dict(Generic[K, V]):

@@ -17,6 +17,7 @@ _CONSTRUCTORS = {
     "DictInfo": ("_dict", "DictInfo"),
     "DictMapping": ("_mapping", "DictMapping"),
     "Entry": ("_dict", "Entry"),
+    "MainObject": ("_format.main_objects", "load_main_object"),
     "EphemeralDict": ("_dict", "unpickle_ephemeral"),
 }
 

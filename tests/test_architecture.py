@@ -22,7 +22,7 @@ THREADS = "s3dict._stores.shared.threads"
 # What each module may import. A name ending in `.*` is a package with all its modules; the first that matches counts.
 MAY_IMPORT = {
     "s3dict.errors": set[str](),
-    "s3dict._format.*": {"s3dict._format.*", "s3dict.errors"},
+    "s3dict._format.*": {"s3dict._format.*", "s3dict._pickle", "s3dict.errors"},
     "s3dict._retry": {"s3dict.errors"},
     "s3dict._stores.*": {"s3dict._stores.*", "s3dict._retry", "s3dict.errors"},
     "s3dict._core.*": {*CORE, "s3dict._retry", "s3dict._stores.base"},

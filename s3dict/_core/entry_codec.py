@@ -11,7 +11,7 @@ from .._format.entry import WRITE_ID_BYTES, EntryBody, EntryExpiry, EntrySigner,
 from .._format.keys import EncodedKey, KeyCodec, digest
 from .._format.values import Codec, Segment
 from .._stores.base import StoredObject
-from ..errors import DeserializationError, IntegrityError, RequestSizeError, SerializationError, dict_label
+from ..errors import DeserializationError, Error, IntegrityError, RequestSizeError, SerializationError, dict_label
 
 MAX_KEY_REPR = 200
 
@@ -92,8 +92,17 @@ class EntryCodec:
         try:
             return self.values.loads(entry.segments)
         except Exception as error:
-            named = "".join(f" for key {key_repr(k)}" for k in key)
-            raise DeserializationError(f"Failed to deserialize value{named} from {self.label}: {error}") from error
+            text = key_repr(*key) if key else self._key_repr(entry.header.key)
+            failure = DeserializationError(f"Failed to deserialize value for key {text} from {self.label}: {error}")
+            failure.dict_name, failure.key_repr = self.dict_name, text
+            raise failure from error
+
+    def _key_repr(self, data: bytes) -> str:
+        try:
+            return key_repr(self.keys.decode(data))
+        except Error:
+            # Its class may be missing here as well.
+            return f"with the hash {digest(data)}"
 
     def verify_name(self, header: Header, object_name: str) -> None:
         """Raise IntegrityError unless the entry with this header belongs under that object name."""

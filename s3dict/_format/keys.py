@@ -5,7 +5,8 @@ is canonical, so what ``keys()`` returns equals what was put, but may be of anot
 as ``1``, a ``StrEnum`` member as its ``str``, a namedtuple as a ``tuple``, ``Decimal("0.5")`` as ``0.5``, an aware
 datetime in UTC.
 
-A key of any other type is pickled, and equal objects of such a type may well pickle differently.
+A key of any other type is pickled, and equal objects of such a type may well pickle differently. Of the classes of
+``__main__``, enums and frozen dataclasses have a canonical form (`main_keys`); others are rejected.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
+from enum import Enum
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Any, cast
@@ -29,6 +31,8 @@ import cbor2
 
 from ..errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
 from .cbor import MAX_DECIMAL_PLACES, MAX_MANTISSA_BITS, MAX_RATIONAL_BITS, SET, loads
+from .main_keys import dataclass_content, decode_dataclass, decode_member, member_content
+from .main_objects import MAIN_MODULES
 
 MAX_KEY_BYTES = 1 << 20
 MAX_SEGMENT_BYTES = 250
@@ -37,9 +41,10 @@ HASH_BYTES = 16
 MAX_HASH_COLLISIONS = 100
 """How many members of one set may have the same hash: the time to build the set grows with the square of that."""
 
-# Registered tags (IANA "CBOR tags"), and four private ones from the first-come range.
+# Registered tags (IANA "CBOR tags"), and six private ones from the first-come range.
 _DATETIME, _DECIMAL, _RATIONAL, _UUID, _DATE, _COMPLEX = 0, 4, 30, 37, 1004, 43000
 _PICKLE, _HANDLE, _NAIVE_DATETIME, _SURROGATES = 0x53330001, 0x53330002, 0x53330003, 0x53330004
+_MAIN_ENUM, _MAIN_DATACLASS = 0x53330005, 0x53330006
 
 _PICKLE_HEAD = b"\xda" + _PICKLE.to_bytes(4, "big")
 
@@ -52,10 +57,10 @@ _EXACT = Context(prec=3 * MAX_DECIMAL_PLACES, traps=[])
 
 @dataclass(frozen=True, slots=True)
 class EncodedKey:
-    """A key's canonical bytes, and whether they contain a pickle.
+    """A key's canonical bytes, and whether they contain a pickle or an object of a class of ``__main__``.
 
-    Object names are read without any check of their author, so they never contain a pickled key: nothing from a listing
-    is unpickled. Such a key is read from its entry's header, after the entry's checks.
+    Object names are read without any check of their author, so they never contain such a key: nothing from a listing is
+    unpickled. It is read from its entry's header, after the entry's checks.
     """
 
     data: bytes
@@ -135,6 +140,8 @@ class KeyCodec:
             data = encoder.encode(key)
         except OverflowError as error:
             raise InvalidError("The key is an instant that no UTC datetime can express") from error
+        except RecursionError as error:
+            raise InvalidError("The key is nested too deeply") from error
         if encoder.pickled and not self.uses_pickle:
             kind = type(encoder.pickled[0]).__name__
             raise SerializationError(f"A key of type {kind!r} would have to be pickled, which this Dict never does")
@@ -170,7 +177,7 @@ class KeyCodec:
         return _encode_str(key) if type(key) is str else self.encode(key).data
 
     def _decode_item(self, item: Any) -> Any:
-        if isinstance(item, list):
+        if isinstance(item, (list, tuple)):
             return tuple([self._decode_item(member) for member in item])
         if not isinstance(item, cbor2.CBORTag):
             return item
@@ -183,6 +190,8 @@ class KeyCodec:
     def _untag(self, tag: cbor2.CBORTag) -> Any:
         if tag.tag == _PICKLE:
             return self._unpickle(tag.value)
+        if tag.tag in (_MAIN_ENUM, _MAIN_DATACLASS):
+            return self._decode_main(tag)
         if tag.tag == _HANDLE:
             return self.handle(tag.value)
         if tag.tag == _NAIVE_DATETIME:
@@ -190,6 +199,12 @@ class KeyCodec:
         if tag.tag == _SURROGATES:
             return tag.value.decode("utf-8", "surrogatepass")
         raise IntegrityError(f"A key with the CBOR tag {tag.tag} was not written by s3dict")
+
+    def _decode_main(self, tag: cbor2.CBORTag) -> Any:
+        if not self.uses_pickle:
+            raise IntegrityError("The key is of a class of __main__, which this Dict never contains")
+        name, *content = self._decode_item(tag.value)
+        return decode_member(name, *content) if tag.tag == _MAIN_ENUM else decode_dataclass(name, content)
 
     def _unpickle(self, data: bytes) -> Any:
         if not self.uses_pickle:
@@ -238,7 +253,14 @@ class _Encoder:
         if plain is not key:
             return self.encode(plain)
         self.pickled.append(key)
+        if type(key).__module__ in MAIN_MODULES:
+            return self._encode_main(key)
         return _encode_pickle(key)
+
+    def _encode_main(self, key: Any) -> bytes:
+        is_member = isinstance(key, Enum)
+        content = member_content(key) if is_member else dataclass_content(key)
+        return _tagged(_MAIN_ENUM if is_member else _MAIN_DATACLASS, self.encode(content))
 
 
 def _check_collisions(members: Collection[object]) -> None:
@@ -288,7 +310,7 @@ def _encode_str(text: str) -> bytes:
 
 
 def _encode_scalar(key: object) -> bytes | None:
-    if key != key:  # noqa: PLR0124 (only NaN, of any type, differs from itself)
+    if _differs_from_itself(key):
         raise InvalidError("NaN cannot be a key: it does not equal itself, so it could never be found again")
     # A handle of a Dict is stored as its id.
     if hasattr(type(key), "__s3dict_id__"):
@@ -304,6 +326,17 @@ def _encode_scalar(key: object) -> bytes | None:
     if uuid is not None and kind is uuid.UUID:
         return _tagged(_UUID, cbor2.dumps(cast(Any, key).bytes))
     return None
+
+
+def _differs_from_itself(key: object) -> bool:
+    """Return whether the key is NaN, of any type."""
+    try:
+        return bool(key != key)  # noqa: PLR0124
+    except Exception as error:
+        # pandas.NA, for example, and arrays.
+        raise InvalidError(
+            f"A {type(key).__name__!r} cannot be a key: comparing it does not give True or False ({error})"
+        ) from error
 
 
 def _encode_datetime(moment: datetime) -> bytes:
@@ -419,10 +452,12 @@ def _encode_float(number: float) -> bytes:
 
 
 def _encode_pickle(key: object) -> bytes:
-    import cloudpickle
+    from .pickling import dump_key
 
     try:
-        data = cloudpickle.dumps(key, protocol=5)
+        data = dump_key(key)
+    except InvalidError:
+        raise
     except Exception as error:
         raise SerializationError(f"A key of type {type(key).__name__!r} cannot be pickled: {error}") from error
     return _tagged(_PICKLE, cbor2.dumps(data))

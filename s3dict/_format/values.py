@@ -47,7 +47,7 @@ class CloudpickleCodec:
 
         if type(value) in BUILTIN_TYPES:
             return [pickle.dumps(value, protocol=5)]
-        import cloudpickle
+        from .pickling import dump_value
 
         buffers: list[pickle.PickleBuffer] = []
 
@@ -57,8 +57,7 @@ class CloudpickleCodec:
                 return False
             return True
 
-        head: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
-        return [head, *(buffer.raw() for buffer in buffers)]
+        return [dump_value(value, keep_in_band), *(buffer.raw() for buffer in buffers)]
 
     def loads(self, segments: Sequence[memoryview]) -> Any:
         import pickle

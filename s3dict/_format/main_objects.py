@@ -1,0 +1,211 @@
+"""Classes and functions of ``__main__`` in values: the reader's own where they are the same, by value otherwise.
+
+A script's classes are in the module ``__main__``, which is another module in every program. Pickle refers to them by
+name, and may find another class of that name; cloudpickle copies them, so that what is read never equals what the
+reader makes. Here a pickle has the qualified name, a fingerprint of the definition, and the definition by value, which
+is loaded only where the reader has no such class, or another one.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from functools import cached_property, partialmethod
+from hashlib import blake2b
+from inspect import unwrap
+from types import CodeType, FunctionType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+MAIN_MODULES = ("__main__", "__mp_main__")
+"""The script, and the name under which a child of `multiprocessing` imports it."""
+
+_PYTHON = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
+"""Part of the fingerprint, since bytecode differs."""
+_PLAIN_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
+_fingerprints: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+
+def is_main_object(found: object) -> bool:
+    """Return whether this is a class or function that ``__main__`` has under its qualified name."""
+    if not isinstance(found, type) and type(found) is not FunctionType:
+        return False
+    named: Any = found
+    return named.__module__ in MAIN_MODULES and find_in(named.__module__, named.__qualname__) is found
+
+
+def find_in(module: str, qualified_name: str) -> Any:
+    """Return the object of that name in the module; None when it does not exist."""
+    found: Any = sys.modules.get(module)
+    for name in qualified_name.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def find_main_object(qualified_name: str) -> Any:
+    """Return the reader's own class or function of that name; None when it does not exist."""
+    candidates = (find_in(module, qualified_name) for module in MAIN_MODULES)
+    return next((found for found in candidates if found is not None and is_main_object(found)), None)
+
+
+def load_main_object(qualified_name: str, expected: str, definition: bytes) -> Any:
+    """Return the class or function that a pickle refers to: the reader's own if it is the same, or the definition.
+
+    Raises:
+        LookupError: The reader has no such class, and the definition could not be pickled.
+    """
+    own = find_main_object(qualified_name)
+    if own is not None and fingerprint(own) == expected:
+        return own
+    if not definition:
+        state = "does not exist here" if own is None else "is defined differently here"
+        raise LookupError(
+            f"{qualified_name} of the script that wrote the value {state}, and could not be stored with it: move it "
+            "into a module that both programs import"
+        )
+    import pickle
+
+    return pickle.loads(definition)
+
+
+def fingerprint(found: Any) -> str:
+    """Return a digest of the definition of a class or function, which equal source text has in every process."""
+    try:
+        known = _fingerprints.get(found)
+        if known is None:
+            known = _fingerprints[found] = _digest(found)
+    except TypeError:
+        # A metaclass may make its classes unhashable.
+        return _digest(found)
+    return known
+
+
+def _digest(found: Any) -> str:
+    described = _class(found, set()) if isinstance(found, type) else _function(found, set())
+    return blake2b(repr((_PYTHON, described)).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def _class(cls: type, visited: set[int]) -> object:
+    if id(cls) in visited:
+        return _name(cls)
+    visited.add(id(cls))
+    members: Any = vars(cls)
+    return (
+        _name(cls),
+        _name(type(cls)),
+        [_class(base, visited) if base.__module__ in MAIN_MODULES else _name(base) for base in cls.__bases__],
+        _annotations(members.get("__annotations__")),
+        _fields(cls, visited),
+        [(name, _value(members[name], visited)) for name in sorted(members) if _is_written(members, name)],
+    )
+
+
+def _fields(cls: Any, visited: set[int]) -> object:
+    """Return what generates the members of dataclasses, attrs and pydantic classes, named tuples and enums."""
+    if issubclass(cls, Enum):
+        return [(name, _value(member.value, visited)) for name, member in cls.__members__.items()]
+    fields: list[tuple[object, ...]] = []
+    fields += [
+        (field.name, field.init, field.compare, field.default, field.default_factory)
+        for field in getattr(cls, "__dataclass_fields__", {}).values()
+    ]
+    fields += [(field.name, field.init, bool(field.eq), field.default) for field in getattr(cls, "__attrs_attrs__", ())]
+    fields += [
+        (name, field.default, field.default_factory, field.alias)
+        for name, field in (getattr(cls, "__pydantic_fields__", None) or {}).items()
+    ]
+    fields += getattr(cls, "_field_defaults", {}).items()
+    params = getattr(cls, "__dataclass_params__", None)
+    return [_value(field, visited) for field in fields], params and (params.frozen, params.eq, params.order)
+
+
+def _is_written(members: Any, name: str) -> bool:
+    """Return whether the class statement has this member, and no decorator or metaclass has generated it."""
+    member = members[name]
+    if name.startswith("__pydantic_") or isinstance(member, Enum):
+        return False
+    functions = _functions_of(member)
+    if not functions:
+        # Other attributes are often state, which differs between processes.
+        return name == "__slots__" or (isinstance(member, type) and member.__module__ in MAIN_MODULES)
+    # The script of `python -c` has the file name of code that dataclass generates.
+    has_generated = not members.keys().isdisjoint(("__dataclass_fields__", "__attrs_attrs__"))
+    return all(
+        function.__module__ in MAIN_MODULES and not (has_generated and is_generated(function)) for function in functions
+    )
+
+
+def is_generated(function: Any) -> bool:
+    """Return whether dataclass or attrs has generated this special method of one of their classes."""
+    code: CodeType = function.__code__
+    return code.co_name.startswith("__") and code.co_filename.startswith(("<string>", "<attrs generated"))
+
+
+def _functions_of(member: Any) -> list[Any]:
+    if isinstance(member, property):
+        parts: list[Any] = [member.fget, member.fset, member.fdel]
+    elif isinstance(member, (classmethod, staticmethod)):
+        parts = [member.__func__]
+    elif isinstance(member, (cached_property, partialmethod)):
+        parts = [member.func]
+    else:
+        parts = [member]
+    functions = [unwrap(part) if callable(part) and not isinstance(part, type) else part for part in parts]
+    return [function for function in functions if isinstance(function, FunctionType)]
+
+
+def _function(function: Any, visited: set[int]) -> object:
+    if id(function) in visited:
+        return _name(function)
+    visited.add(id(function))
+    return (
+        _name(function),
+        _code(function.__code__, visited),
+        _value(function.__defaults__, visited),
+        _value(function.__kwdefaults__, visited),
+        _annotations(function.__annotations__),
+    )
+
+
+def _code(code: CodeType, visited: set[int]) -> object:
+    """Return what runs; not where it is written."""
+    arguments = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
+    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+    return arguments, names, code.co_code, code.co_exceptiontable, _value(code.co_consts, visited)
+
+
+def _value(value: Any, visited: set[int]) -> object:
+    """Return a description that is the same in every process: no addresses, no order of a set."""
+    kind = type(value)
+    if kind in _PLAIN_TYPES:
+        return repr(value)
+    if kind in (tuple, list):
+        return kind.__name__, [_value(item, visited) for item in value]
+    if kind in (set, frozenset):
+        return kind.__name__, sorted(repr(_value(item, visited)) for item in value)
+    if kind is dict:
+        return [(_value(key, visited), _value(item, visited)) for key, item in value.items()]
+    if kind is CodeType:
+        return _code(value, visited)
+    if isinstance(value, type):
+        return _class(value, visited) if value.__module__ in MAIN_MODULES else _name(value)
+    if isinstance(value, Enum):
+        return _name(kind), value.name
+    functions = [function for function in _functions_of(value) if function.__module__ in MAIN_MODULES]
+    if functions:
+        return _name(kind), [_function(function, visited) for function in functions]
+    return _name(value) if kind is FunctionType else _name(kind)
+
+
+def _annotations(annotations: Any) -> object:
+    texts = ((name, text if isinstance(text, str) else _text(text)) for name, text in (annotations or {}).items())
+    return [(name, text.replace("__mp_main__", "__main__")) for name, text in texts]
+
+
+def _text(annotation: Any) -> str:
+    return ".".join(_name(annotation)) if isinstance(annotation, type) else repr(annotation)
+
+
+def _name(named: Any) -> tuple[str, str]:
+    module = named.__module__
+    return "__main__" if module in MAIN_MODULES else str(module), str(named.__qualname__)

@@ -1,0 +1,303 @@
+"""Values and keys of the classes of a script, which every program imports as its own ``__main__``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+DEFINITIONS = """
+import abc, base64, dataclasses, enum, functools, pickle, sys, typing
+
+import attrs, pydantic
+
+class State(enum.Enum):
+    OPEN = "open"
+    DONE = "done"
+
+    def after(self):
+        return State.DONE
+
+class Permission(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    id: int
+    state: State = State.OPEN
+
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class Point:
+    x: int
+    y: "float" = 0.5
+
+class Base(abc.ABC):
+    @abc.abstractmethod
+    def size(self): ...
+
+class Cached(Base):
+    def __init__(self, number):
+        self.number = number
+
+    def __eq__(self, other):
+        return type(other) is type(self) and other.number == self.number
+
+    def size(self):
+        return {"a", "b", "c"} and [self.number for _ in range(2)]
+
+    @functools.cached_property
+    def double(self):
+        return self.number * 2
+
+    @classmethod
+    def make(cls):
+        return cls(1)
+
+class Row(typing.NamedTuple):
+    a: int
+    b: str = "x"
+
+class Model(pydantic.BaseModel):
+    a: int = 3
+    b: list[int] = pydantic.Field(default_factory=list)
+
+    @pydantic.field_validator("a")
+    @classmethod
+    def check(cls, value):
+        return value
+
+@attrs.define
+class Record:
+    x: int = attrs.field(default=1)
+
+    def more(self):
+        return self.x + 1
+
+class Outer:
+    class Kind(enum.Enum):
+        A = 1
+
+class Node:
+    def __init__(self):
+        self.self = self
+
+def function(x, point=Point(3)):
+    return x, point
+"""
+OBJECTS = """
+OBJECTS = [
+    State.DONE, Permission.READ | Permission.WRITE, Job(1), Point(1), Cached(2), Row(1), Model(), Record(),
+    Outer.Kind.A, function, Cached, [Job(1, State.DONE), {State.OPEN: Point(2)}],
+]
+KEYS = [State.DONE, Permission.READ | Permission.WRITE, Job(1), (Point(1), "a"), Outer.Kind.A, frozenset({State.DONE})]
+from s3dict._format.keys import KeyCodec
+from s3dict._format.values import get_codec
+CODEC, KEY_CODEC = get_codec("cloudpickle"), KeyCodec(True, str)
+
+def write(value):
+    print(base64.b64encode(CODEC.dumps(value)[0]).decode())
+
+def read():
+    return [CODEC.loads([memoryview(base64.b64decode(line))]) for line in sys.stdin]
+"""
+
+
+def run(script: str, *, stdin: str = "", path: Path | None = None, hash_seed: str = "random") -> str:
+    """Return what a program prints that begins with the definitions: a file, or the text of ``python -c``."""
+    text = DEFINITIONS + OBJECTS + dedent(script)
+    if path is not None:
+        path.write_text(text, encoding="utf-8")
+    arguments = ["-c", text] if path is None else [str(path)]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The pickles of all objects, as another program wrote them."""
+    return run("for value in OBJECTS: write(value)", path=tmp_path_factory.mktemp("writer") / "writer.py")
+
+
+def test_values_are_of_the_readers_own_classes(written: str, tmp_path: Path) -> None:
+    script = """
+        for value, expected in zip(read(), OBJECTS, strict=True):
+            assert value == expected, (value, expected)
+            assert type(value) is type(expected), (value, expected)
+        print("read")
+    """
+    assert run(script, stdin=written, path=tmp_path / "reader.py") == "read\n"
+    assert run(script, stdin=written) == "read\n"
+
+
+def test_class_with_a_cached_property_works(written: str, tmp_path: Path) -> None:
+    script = """
+        cached = read()[4]
+        print(cached.double, cached.size(), "double" in vars(cached), isinstance(cached, Cached))
+    """
+    assert run(script, stdin=written, path=tmp_path / "reader.py") == "4 [2, 2] True True\n"
+
+
+def test_program_without_the_classes_reads_values_by_definition(written: str, tmp_path: Path) -> None:
+    reader = tmp_path / "reader.py"
+    reader.write_text(
+        "import base64, sys\n"
+        "from s3dict._format.values import get_codec\n"
+        "before = set(globals())\n"
+        "values = [get_codec('cloudpickle').loads([memoryview(base64.b64decode(line))]) for line in sys.stdin]\n"
+        "print(values[0].name, values[2].id, values[4].double, values[9](1)[0], values[11][0].state.after().name)\n"
+        "print(set(globals()) - before)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, str(reader)], input=written, capture_output=True, text=True, check=False, cwd=reader.parents[0]
+    )
+    assert done.stdout.splitlines() == ["DONE 1 4 1 DONE", "{'values', 'before'}"], done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "class State(enum.Enum):\n    OPEN = 'open'\n    DONE = 'finished'\n",
+        "class State(enum.Enum):\n    OPEN = 'open'\n    DONE = 'done'\n    LOST = 'lost'\n",
+        "class State(enum.Enum):\n    OPEN = 'open'\n    DONE = 'done'\n",
+        "class State:\n    DONE = 'done'\n",
+        "State = None\n",
+    ],
+    ids=["another value", "another member", "no method", "no enum", "no class"],
+)
+def test_value_of_another_definition_is_read_by_value_and_changes_nothing(
+    written: str, tmp_path: Path, change: str
+) -> None:
+    script = (
+        change
+        + "own = dict(vars(State)) if isinstance(State, type) else None\n"
+        + "state = read()[0]\n"
+        + "assert type(state) is not State and (state.name, state.value) == ('DONE', 'done')\n"
+        + "assert own is None or dict(vars(State)) == own\n"
+        + "print('read')"
+    )
+    assert run(script, stdin=written, path=tmp_path / "reader.py") == "read\n"
+
+
+def test_reading_in_the_writers_program_changes_no_class(tmp_path: Path) -> None:
+    script = """
+        stored = CODEC.dumps(Cached(1))
+        Cached.extra = "added later"
+        before = dict(vars(Cached))
+        assert type(CODEC.loads([memoryview(stored[0])])) is Cached
+        assert dict(vars(Cached)) == before
+        print("same")
+    """
+    assert run(script, path=tmp_path / "program.py") == "same\n"
+
+
+def test_lambdas_and_closures_go_by_value_and_refer_to_the_readers_classes(tmp_path: Path) -> None:
+    script = """
+        def outer(n):
+            return lambda: (Job(n), State.DONE)
+        write(outer(7))
+        write(lambda: Point(1))
+    """
+    written = run(script, path=tmp_path / "writer.py")
+    reader = """
+        first, second = read()
+        print(first() == (Job(7), State.DONE), second() == Point(1))
+    """
+    assert run(reader, stdin=written, path=tmp_path / "reader.py") == "True True\n"
+
+
+def test_cyclic_value_is_read(tmp_path: Path) -> None:
+    written = run("write(Node())", path=tmp_path / "writer.py")
+    reader = "node = read()[0]; print(type(node) is Node, node.self is node)"
+    assert run(reader, stdin=written, path=tmp_path / "reader.py") == "True True\n"
+
+
+def test_children_of_multiprocessing_and_their_parent_share_classes(tmp_path: Path) -> None:
+    script = """
+        import multiprocessing
+
+        def child(pickled):
+            value = CODEC.loads([memoryview(pickled)])
+            assert value == [Job(1, State.DONE)] and type(value[0]) is Job, value
+            assert Job.__module__ == "__mp_main__"
+            return CODEC.dumps(value)[0], KEY_CODEC.encode(State.DONE).data
+
+        if __name__ == "__main__":
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                pickled, key = pool.apply(child, (bytes(CODEC.dumps([Job(1, State.DONE)])[0]),))
+            print(CODEC.loads([memoryview(pickled)]) == [Job(1, State.DONE)], key == KEY_CODEC.encode(State.DONE).data)
+    """
+    assert run(script, path=tmp_path / "program.py") == "True True\n"
+
+
+def test_keys_have_the_same_bytes_in_every_program_and_come_back(tmp_path: Path) -> None:
+    script = """
+        for key in KEYS:
+            data = KEY_CODEC.encode(key).data
+            decoded = KEY_CODEC.decode(data)
+            assert decoded == key and hash(decoded) == hash(key), key
+            print(data.hex())
+    """
+    in_a_file = run(script, path=tmp_path / "program.py", hash_seed="1")
+    assert len(set(in_a_file.split())) == 6
+    assert run(script, hash_seed="2") == in_a_file
+
+
+def test_entries_with_such_keys_are_found_after_a_read_of_another(tmp_path: Path) -> None:
+    script = """
+        from s3dict import Client, Dict
+        d = Dict.from_name("d", create_if_missing=True, client=Client("main", driver="memory"))
+        for key in KEYS:
+            d[key] = key
+        print([d[key] == key for key in KEYS], d.len() == len(KEYS), set(d.keys()) == set(KEYS))
+        print([d.put(key, 2, skip_if_exists=True) for key in KEYS])
+    """
+    assert run(script, path=tmp_path / "program.py").splitlines() == [str([True] * 6) + " True True", str([False] * 6)]
+
+
+def test_other_classes_are_rejected_as_keys_with_the_remedy(tmp_path: Path) -> None:
+    script = """
+        from s3dict import InvalidError
+        @dataclasses.dataclass(frozen=True)
+        class Partly:
+            x: int
+            y: int = dataclasses.field(default=0, compare=False)
+        class Plain:
+            pass
+        def local():
+            @dataclasses.dataclass(frozen=True)
+            class Local:
+                x: int
+            return Local(1)
+        for key in (Partly(1), Plain(), local(), function, Plain, (1, Plain())):
+            try:
+                KEY_CODEC.encode(key)
+            except InvalidError as error:
+                print("into a module" in str(error))
+    """
+    assert run(script, path=tmp_path / "program.py").split() == ["True"] * 6
+
+
+def test_key_whose_class_is_missing_is_a_deserialization_error(tmp_path: Path) -> None:
+    key = run("print(KEY_CODEC.encode(Job(1)).data.hex())", path=tmp_path / "program.py").strip()
+    script = f"""
+        from s3dict import DeserializationError
+        del Job
+        try:
+            KEY_CODEC.decode(bytes.fromhex({key!r}))
+        except DeserializationError as error:
+            print("Job" in str(error), "into a module" in str(error))
+    """
+    assert run(script, path=tmp_path / "program.py") == "True True\n"

@@ -1,1 +1,0 @@
-"""Bulk operations against a store that limits the rate of requests."""
