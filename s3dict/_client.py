@@ -35,6 +35,7 @@ from ._pickle import restore
 from ._retry import DEFAULT_POLICIES
 from ._stores.base import ObjectStore
 from ._stores.shared.connection import Connection
+from ._stores.shared.rate_control import RateController
 from .errors import InvalidError
 
 if TYPE_CHECKING:
@@ -268,6 +269,7 @@ class Client:
             concurrency=self._settings.concurrency,
             timeout=self._settings.timeout_seconds,
             retries=self._retries,
+            rates=self._resources().rates,
         )
 
     def _bind(self, codec: Codec) -> Codec:
@@ -284,6 +286,7 @@ class _ProcessResources:
         self.by_loop: dict[asyncio.AbstractEventLoop, ObjectStore] = {}
         self.cache: ReadCache | None = None
         self.obstore_clients: ObstoreClients | None = None
+        self.rates = RateController()
 
 
 def _resolve_driver(configured: str) -> Literal["boto3", "obstore", "memory"]:

@@ -1,4 +1,4 @@
-"""The one place that counts attempts: how often, how fast and for how long anything here is retried.
+"""The one place that counts attempts: how often, how fast and for how long requests are retried.
 
 A `RetryPolicy` holds the numbers. A `RetryState` runs the attempts of one call by them, and knows in the end which
 error says what became of it:
@@ -15,16 +15,28 @@ error says what became of it:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .errors import ConflictError, Error, UnavailableError, UncertainOutcomeError
 
 UNLIMITED = math.inf
+MIN_THROTTLE_WAIT = 0.05
 
 
 class RequestTimeoutError(UnavailableError):
     """No response, or no further part of it, arrived within the timeout."""
+
+
+class ThrottledError(UnavailableError):
+    """The store refused the request because of its rate: 429, or an S3 error document with a throttling code.
+
+    Nothing was applied. `retry_after` is the response's Retry-After in seconds, where there is one.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message, maybe_applied=False)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +48,24 @@ class RetryPolicy:
         initial_backoff: The longest wait before the second attempt, in seconds, doubled; it doubles with each further.
         max_backoff: The longest wait between two attempts, in seconds.
         max_timeouts: How many attempts may time out: each takes a timeout, whereas other failures arrive at once.
+        throttle_budget: For how many seconds a throttled request is repeated; None for the client's timeout. Throttled
+            attempts do not count towards `max_attempts`.
+        throttle_backoff: The longest wait after the first throttled attempt, in seconds; it grows to twice that. A
+            second is what stores need that accept one write per second and object (Cloudflare R2, Google Cloud
+            Storage).
     """
 
     max_attempts: int
     initial_backoff: float
     max_backoff: float
     max_timeouts: int
+    throttle_budget: float | None = None
+    throttle_backoff: float = 1.5
+
+    def within(self, timeout: float) -> RetryPolicy:
+        """Return the policy for requests with that timeout, which limits the budget for throttling too."""
+        budget = timeout if self.throttle_budget is None else min(timeout, self.throttle_budget)
+        return replace(self, throttle_budget=budget)
 
     def backoff_seconds(self, attempt: int) -> float:
         """Return how many seconds to wait before the attempt of that number, from 1; the first attempt is number 0.
@@ -51,6 +75,21 @@ class RetryPolicy:
         import random
 
         return random.uniform(0, min(self.max_backoff, self.initial_backoff * 2.0 ** min(attempt, 16)))
+
+    def throttle_backoff_seconds(self, throttled: int) -> float:
+        """Return how many seconds to wait after so many throttled attempts, where the store did not say.
+
+        It hardly grows: of several writers of one object, those that came first must not be the last to try again.
+        """
+        import random
+
+        return random.uniform(0.5, 1.0) * self.throttle_backoff * min(2.0, 1.25 ** (throttled - 1))
+
+
+SINGLE_ATTEMPT = RetryPolicy(
+    max_attempts=1, initial_backoff=0.0, max_backoff=0.0, max_timeouts=1, throttle_budget=0.0, throttle_backoff=0.0
+)
+"""For requests that the caller repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +104,14 @@ class RetryPolicies:
 
     requests: RetryPolicy = RetryPolicy(max_attempts=4, initial_backoff=0.25, max_backoff=2.0, max_timeouts=4)
     writes: RetryPolicy = RetryPolicy(max_attempts=8, initial_backoff=0.05, max_backoff=2.0, max_timeouts=4)
+
+    def within(self, timeout: float) -> RetryPolicies:
+        """Return the policies for a store with that timeout."""
+        return RetryPolicies(self.requests.within(timeout), self.writes.within(timeout))
+
+    def without_throttle_backoff(self) -> RetryPolicies:
+        """Return the policies for requests that a rate controller paces, which waits in place of the backoff."""
+        return RetryPolicies(replace(self.requests, throttle_backoff=0.0), replace(self.writes, throttle_backoff=0.0))
 
 
 DEFAULT_POLICIES = RetryPolicies()
@@ -96,6 +143,9 @@ class RetryState:
         "_deadline",
         "_max_attempts",
         "_policy",
+        "_throttle_waited",
+        "_throttled",
+        "_throttled_since",
         "_waiter",
         "ambiguous_error",
         "last_error",
@@ -115,6 +165,9 @@ class RetryState:
         self._max_attempts = policy.max_attempts if max_attempts is None else max_attempts
         self._deadline = deadline
         self._attempt = 0
+        self._throttled = 0
+        self._throttled_since = math.inf
+        self._throttle_waited = 0.0
 
     @property
     def retries(self) -> int:
@@ -124,8 +177,8 @@ class RetryState:
     async def next_attempt(self) -> bool:
         """Wait for the backoff, and return True; return False when there is to be no further attempt.
 
-        The first attempt begins at once. There is no limit of time but the deadline: a large body on a slow link takes
-        many timeouts, and makes progress all the while.
+        The first attempt begins at once. There is no limit of time but the deadline and, while the store throttles, its
+        budget: a large body on a slow link takes many timeouts, and makes progress all the while.
         """
         if self._attempt and not await self._wait():
             return False
@@ -142,6 +195,11 @@ class RetryState:
         if isinstance(error, UnavailableError) and error.maybe_applied:
             self.ambiguous_error = error
         self.timeouts += isinstance(error, RequestTimeoutError)
+        if isinstance(error, ThrottledError):
+            self._throttled += 1
+            self._throttled_since = min(self._throttled_since, self._waiter.monotonic())
+        else:
+            self._throttled_since, self._throttle_waited = math.inf, 0.0
 
     def final_error(self, *, conditional: bool = False) -> Error:
         """Return the error to raise after the last attempt: nothing is said to have failed that may have taken effect.
@@ -165,8 +223,29 @@ class RetryState:
         return UnavailableError(f"{why} (an earlier attempt may have been applied: {ambiguous})")
 
     async def _wait(self) -> bool:
-        left = self._deadline - self._waiter.monotonic()
-        if self._attempt >= self._max_attempts or self.timeouts >= self._policy.max_timeouts or left <= 0:
+        now = self._waiter.monotonic()
+        left = self._deadline - now
+        if isinstance(self.last_error, ThrottledError):
+            seconds = self._throttle_wait(self.last_error, now, left)
+        elif self._attempt - self._throttled >= self._max_attempts or self.timeouts >= self._policy.max_timeouts:
             return False
-        await self._waiter.sleep(min(left, self._policy.backoff_seconds(self._attempt)))
+        else:
+            seconds = min(left, self._policy.backoff_seconds(self._attempt - self._throttled))
+        if left <= 0 or seconds is None:
+            return False
+        await self._waiter.sleep(seconds)
         return not self._waiter.interrupted()
+
+    def _throttle_wait(self, error: ThrottledError, now: float, left: float) -> float | None:
+        """Return how long to wait after a throttled attempt; None when its budget or the deadline would be exceeded."""
+        budget = math.inf if self._policy.throttle_budget is None else self._policy.throttle_budget
+        # Waits count as requested: a test may shorten them.
+        left = min(left, budget - max(now - self._throttled_since, self._throttle_waited))
+        wait = error.retry_after or 0.0
+        if left <= MIN_THROTTLE_WAIT or wait > left:
+            return None
+        # Half of what is left at most: the last attempts are to be made before the end.
+        backoff = self._policy.throttle_backoff_seconds(self._throttled)
+        wait = max(wait, min(backoff, max(MIN_THROTTLE_WAIT, left / 2)))
+        self._throttle_waited += wait
+        return wait

@@ -24,6 +24,7 @@ from s3dict._stores.shared.threads import run_blocking
 from .ceph.options import pytest_addoption as add_ceph
 from .chaos.options import pytest_addoption as add_chaos
 from .races.options import pytest_addoption as add_races
+from .simulation.options import pytest_addoption as add_simulation
 from .support.backends import add_servers, pytest_collection_modifyitems, pytest_generate_tests
 from .support.modes import Driver, Endpoint, Harness, Mode
 from .support.proxy import Proxy
@@ -35,7 +36,7 @@ _numbers = itertools.count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    for add in (add_races, add_ceph, add_chaos, add_servers):
+    for add in (add_races, add_ceph, add_chaos, add_simulation, add_servers):
         add(parser)
 
 

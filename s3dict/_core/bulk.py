@@ -38,7 +38,7 @@ class _Outcome:
 
 async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]], expiry: EntryExpiry | None = None) -> None:
     """Put all pairs, `concurrency` at a time; of several with equal keys the last one counts. Requests: 1 each."""
-    in_flight: set[bytes] = set()
+    entries, in_flight = entries.paced(), set[bytes]()
     deferred: dict[bytes, _EncodedPair] = {}
 
     def first_occurrences() -> Iterator[_EncodedPair]:
@@ -73,6 +73,7 @@ async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int
 
     Requests: 1 each, 2 for a key that exists.
     """
+    entries = entries.paced()
 
     async def create(pair: tuple[Any, Any]) -> bool:
         await entries.revalidate()
@@ -87,6 +88,7 @@ async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int
 
 async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     """Return the values of those keys that exist, `concurrency` at a time. Requests: 1 for each distinct key."""
+    entries = entries.paced()
 
     async def read(key: Any) -> _Outcome:
         try:
@@ -102,6 +104,7 @@ async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
 
     Requests: 2 for each distinct key, 1 for a missing one.
     """
+    entries = entries.paced()
 
     # Noted by the worker: what is still on its way to this caller when it is interrupted has been removed all the same.
     removed: dict[Any, RemovedEntry] = {}

@@ -179,6 +179,7 @@ async def list_manifests(
     async def load(name: str) -> LoadedManifest | None:
         return await _load_by_name(store, layout, environment, name)
 
+    store = store.paced()
     pages = [page.objects async for page in scan(store, layout.manifests(environment))]
     named = [layout.dict_name_from_path(line.path, environment) for line in chain.from_iterable(pages)]
     loaded = [loaded async for loaded in store.runtime.map(load, filter(None, named), concurrency)]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._format.entry import EntryExpiry
-from .._retry import UNLIMITED, RetryState
+from .._retry import UNLIMITED, RetryState, ThrottledError
 from .._sentinel import UNSET
 from ..errors import ConflictError, LockLostError, UncertainOutcomeError
 from .conditional import Applied, cas_attempts
@@ -102,10 +102,15 @@ async def get_or_compute(
         live = await entries.read(key)
         if live is not None:
             return live.value
-        held = await try_acquire(lock_target, lease)
+        try:
+            held = await try_acquire(lock_target, lease)
+        except ThrottledError as error:
+            attempts.record(error)
+            continue
+        attempts.record(None)
         if held is not None:
             return await _compute_locked(entries, lock_target, held, key, function, lease, expiry)
-    raise AssertionError("unreachable: the attempts are not limited")
+    raise attempts.final_error()
 
 
 async def _compute_locked(

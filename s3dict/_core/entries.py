@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -104,6 +104,10 @@ class Entries:
     revalidate: Callable[[], Awaitable[None]]
     """Checks, once a minute, that the dict still exists; raises NotFoundError when it does not."""
     cache: ReadCache | None = None
+
+    def paced(self) -> Entries:
+        """Return the same entries for a bulk operation, whose requests the client's rate controller paces."""
+        return replace(self, store=self.store.paced())
 
     async def read(self, key: Any, *, parallel: bool = True, allow_cached: bool = False) -> LiveEntry | None:
         """Return the live entry, or None; renew it if that is due.

@@ -44,7 +44,7 @@ async def iterate_keys(entries: Entries) -> AsyncGenerator[Any, None]:
 
 async def iterate_items(entries: Entries) -> AsyncGenerator[tuple[Any, Any], None]:
     """Yield the keys with their values, in no order. Requests: a listing, and 1 each."""
-    async with aclosing(_bodies(entries)) as bodies:
+    async with aclosing(_bodies(entries.paced())) as bodies:
         async for body in bodies:
             key = _key(entries, entries.codec.keys, body.header.key)
             yield key, entries.codec.deserialize(body, key)
@@ -52,7 +52,7 @@ async def iterate_items(entries: Entries) -> AsyncGenerator[tuple[Any, Any], Non
 
 async def iterate_values(entries: Entries) -> AsyncGenerator[Any, None]:
     """Yield the values, in no order, also of keys that cannot be read here. Requests: a listing, and 1 each."""
-    async with aclosing(_bodies(entries)) as bodies:
+    async with aclosing(_bodies(entries.paced())) as bodies:
         async for body in bodies:
             yield entries.codec.deserialize(body)
 

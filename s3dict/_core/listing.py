@@ -29,6 +29,7 @@ class KeyRange:
 
 async def scan(store: ObjectStore, prefix: str, concurrency: int = MAX_RANGES) -> AsyncGenerator[Page, None]:
     """Yield all objects under `prefix`, page by page, in no order. At most `concurrency` pages are in memory."""
+    store = store.paced()
 
     async def read(part: KeyRange) -> tuple[KeyRange, Page]:
         return part, await store.list_page(prefix, start_after=part.start_after, end_before=part.end_before)
@@ -102,6 +103,7 @@ async def delete_all(
     """
     pending: list[str] = []
     failures: list[DeleteFailure] = []
+    store = store.paced()
 
     async def delete_batch() -> None:
         batch = pending[:PAGE_SIZE]

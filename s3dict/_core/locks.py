@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from .._format.capabilities import Capabilities
 from .._format.lock import MAX_LEASE, LockRecord, decode_lock
-from .._retry import UNLIMITED, RetryState
+from .._retry import UNLIMITED, RetryState, ThrottledError
 from .._stores.base import MAX_CLOCK_DRIFT, ObjectStore, StoredObject
 from ..errors import (
     ConflictError,
@@ -223,13 +223,20 @@ async def acquire(target: LockTarget, lease: float, timeout: float | None) -> He
     attempts = RetryState(target.store.retries.writes, target.store.runtime, max_attempts=UNLIMITED, deadline=deadline)
     while await attempts.next_attempt():
         await target.revalidate()
-        held = await try_acquire(target, lease)
+        try:
+            held = await try_acquire(target, lease, deadline)
+        except ThrottledError as error:
+            attempts.record(error)
+            continue
+        attempts.record(None)
         if held is not None:
             return held
-    raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds")
+    if timeout is None:
+        raise attempts.final_error()
+    raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds") from attempts.last_error
 
 
-async def try_acquire(target: LockTarget, lease: float) -> HeldLock | None:
+async def try_acquire(target: LockTarget, lease: float, deadline: float = math.inf) -> HeldLock | None:
     """Acquire the lock if it is free now; return None if it is not. 2 requests, 1 when it is not free."""
     found = await get_object(target.store, target.path)
     previous = None if found is None else decode_lock(found.body)
@@ -237,7 +244,7 @@ async def try_acquire(target: LockTarget, lease: float) -> HeldLock | None:
         return None
     record = LockRecord(_new_id(), _new_id(), lease, _next_token(previous))
     if_match = None if found is None else target.capabilities.if_match(found.etag)
-    acquisition = _Acquisition(target, record, if_match)
+    acquisition = _Acquisition(target, record, if_match, deadline)
     try:
         await target.store.runtime.shielded(acquisition.write)
         if acquisition.held is None or not await _is_fresh(acquisition.held, lease):
@@ -252,11 +259,12 @@ async def try_acquire(target: LockTarget, lease: float) -> HeldLock | None:
 class _Acquisition:
     """The write that acquires a lock, and its undoing."""
 
-    def __init__(self, target: LockTarget, record: LockRecord, if_match: str | None) -> None:
+    def __init__(self, target: LockTarget, record: LockRecord, if_match: str | None, deadline: float) -> None:
         self.held: HeldLock | None = None
         self._target = target
         self._record = record
         self._if_match = if_match
+        self._deadline = deadline
         self._store = target.store if target.store.timeout <= record.lease else target.quick_store(record.lease)
         self._unknown = False
 
@@ -265,7 +273,12 @@ class _Acquisition:
         write_ids = WriteIds(record.write_id.encode())
         try:
             outcome = await conditional_put(
-                self._store, self._target.path, record.encode(), write_ids, if_match=self._if_match
+                self._store,
+                self._target.path,
+                record.encode(),
+                write_ids,
+                if_match=self._if_match,
+                timeout=self._deadline - sent_at,
             )
         except UncertainOutcomeError:
             # Another process has written since, or the store has stopped responding.

@@ -328,6 +328,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def paced(self) -> ObjectStore:
+        """Return this store for the requests of a bulk operation, which the client's rate controller paces."""
+        ...
+
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
     ) -> StoredObject | NotModified | None:

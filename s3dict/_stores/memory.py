@@ -150,9 +150,12 @@ class _MemoryRequests:
     def __init__(self, bucket: MemoryBucket, runtime: Runtime, retries: RetryPolicies = DEFAULT_POLICIES) -> None:
         self._bucket = bucket
         self.runtime = runtime
-        self.retries = retries
+        self.retries = retries.within(self.timeout)
 
     def with_timeout(self, seconds: float) -> Self:  # noqa: ARG002 (it never waits)
+        return self
+
+    def paced(self) -> Self:
         return self
 
     async def get(

@@ -19,7 +19,7 @@ import re
 import sys
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import cast
@@ -199,8 +199,8 @@ def _error(status: bytes, code: bytes) -> Response:
 class Connection(asyncio.Protocol):
     """One client's connection, on which requests follow one another."""
 
-    def __init__(self, bucket: Bucket, delay: float) -> None:
-        self._bucket = bucket
+    def __init__(self, respond: Callable[[Request], Response], delay: float) -> None:
+        self._respond = respond
         self._delay = delay
         self._head = b""
         self._body: bytearray | None = None
@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
             return
         request = _request(self._head, self._headers, bytes(self._body))
         self._head, self._body = b"", None
-        response = respond(self._bucket, request)
+        response = self._respond(request)
         if self._delay:
             asyncio.get_running_loop().call_later(self._delay, self._answer, response)
         else:
@@ -262,8 +262,12 @@ def _request(head: bytes, headers: Mapping[bytes, bytes], body: bytes) -> Reques
 
 async def _serve(delay: float) -> None:
     bucket, loop = Bucket(), asyncio.get_running_loop()
-    at_once = await loop.create_server(lambda: Connection(bucket, 0), "127.0.0.1", 0, backlog=1024)
-    delayed = await loop.create_server(lambda: Connection(bucket, delay), "127.0.0.1", 0, backlog=1024)
+
+    def answer(request: Request) -> Response:
+        return respond(bucket, request)
+
+    at_once = await loop.create_server(lambda: Connection(answer, 0), "127.0.0.1", 0, backlog=1024)
+    delayed = await loop.create_server(lambda: Connection(answer, delay), "127.0.0.1", 0, backlog=1024)
     ports = [server.sockets[0].getsockname()[1] for server in (at_once, delayed)]
     print(json.dumps({"at_once": ports[0], "delayed": ports[1]}), flush=True)
     # Whoever started this holds its input open: it ends when they do, in whatever way.

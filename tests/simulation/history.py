@@ -71,6 +71,10 @@ class History:
             self._world.timeline.append(f"          {process}: {name} -> {operation.result!r}")
         return operation.result
 
+    def note_possible(self, process: str, name: str, apply: Callable[[Any], tuple[Any, Any]]) -> None:
+        """Note an effect that there may be from now on."""
+        self.operations.append(Operation(process, name, apply, self._world.steps, optional=True))
+
     def check(self) -> None:
         """Raise AssertionError unless the history is linearizable."""
         operations = [operation for operation in self.operations if not operation.no_effect]

@@ -25,7 +25,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """Processes that were killed: nothing of theirs runs any more."""
         self.problems: list[str] = []
         """What asyncio would have logged."""
-        self.tasks: list[asyncio.Task[Any]] = []
+        self._tasks: list[tuple[str, asyncio.Task[Any]]] = []
         self._ready: deque[asyncio.Handle] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._numbers = count()
@@ -45,6 +45,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             handle = self._ready.popleft()
             if not handle.cancelled() and process(handle) not in self.dead:
                 handle._run()
+
+    def unfinished(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks that are not done, other than those of killed processes."""
+        self._tasks = [(name, task) for name, task in self._tasks if not task.done()]
+        return [task for name, task in self._tasks if name not in self.dead]
 
     def due_timers(self) -> list[tuple[float, str, asyncio.TimerHandle]]:
         """Return the next timer of each process that has one: when, whose, and the timer; the earliest first."""
@@ -94,7 +99,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Task[Any]:
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
-        self.tasks.append(task)
+        self._tasks.append((process_of.get() if context is None else context.get(process_of, ""), task))
         return task
 
     def time(self) -> float:

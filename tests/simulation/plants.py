@@ -100,8 +100,8 @@ PLANTS = {
     ),
     "all attempts of a put share a write id": Plant(
         "_core.entries:Entries.put",
-        "body, _ = self.codec.pack(encoded, segments)",
-        "body = body if retry.retries else self.codec.pack(encoded, segments)[0]",
+        "body, _ = self.codec.pack(encoded, segments, expiry)",
+        "body = body if retry.retries else self.codec.pack(encoded, segments, expiry)[0]",
         "an overwrite that is repeated",
     ),
     # Further ones.
@@ -152,8 +152,8 @@ PLANTS = {
     ),
     "setdefault returns its own value": Plant(
         "_core.compute:set_default",
-        "if await entries.create(key, value):",
-        "if [await entries.create(key, value)]:",
+        "if await entries.create(key, value, expiry):",
+        "if [await entries.create(key, value, expiry)]:",
         "creators by setdefault",
     ),
     "modify does not notice that it lost": Plant(
@@ -182,20 +182,20 @@ PLANTS = {
     ),
     "a release is not shielded": Plant(
         "_core.locks:renewing",
-        "await runtime.shielded(held.release)",
-        "await held.release()",
+        "with suppress(Error):\n                await runtime.shielded(held.release)",
+        "with suppress(Error):\n                await held.release()",
         "interrupted lock, again and again",
     ),
     "a removal is not shielded": Plant(
         "_core.entries:Entries._remove_or_put_back",
         "await runtime.shielded(removed.removal.run)",
         "await removed.removal.run()",
-        "cancelled pops, losses",
+        "cancelled pops",
     ),
     "what was removed is not put back": Plant(
         "_core.entries:Entries._remove_or_put_back",
-        "stored = await runtime.shielded(partial(self.put_back, removed))",
-        "stored = True",
+        "await runtime.shielded(partial(self.put_back, removed))",
+        "removed.removal.state = RemovalState.PUT_BACK",
         "cancelled pops",
     ),
     "a bulk removal notes what the caller has received": Plant(
@@ -222,14 +222,14 @@ PLANTS = {
         "await store.delete(path)\n            await delete_data",
         "cancelled ephemeral dict",
     ),
-    "a listing goes on behind the next entry": Plant(
-        "_core.listing:split",
-        "KeyRange(start_after, end_before)\n",
-        "KeyRange(start_after + 'z', end_before)\n",
-        "keys beside writers",
+    "a listing leaves out the last range": Plant(
+        "_core.listing:split", "strict=True)\n    ]", "strict=True)\n    ][:-1]", "keys beside writers"
     ),
-    "the end of a bulk call does not wait": Plant(
-        "_stores.shared.tasks:_cancel", "await _wait_through_cancellation(tasks)", "pass", "cancelled update"
+    "what is in flight goes on after the end of a bulk call": Plant(
+        "_stores.shared.tasks:_cancel",
+        "for task in tasks:\n        task.cancel()\n    await _wait_through_cancellation(tasks)",
+        "pass",
+        "cancelled update",
     ),
     "repeated cancellation ends the wait": Plant(
         "_stores.shared.tasks:_wait_through_cancellation",

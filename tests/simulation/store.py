@@ -165,6 +165,9 @@ class SimulatedStore:
     def with_timeout(self, seconds: float) -> Self:
         return type(self)(self.world, self.process, self.runtime, seconds, self.retries)
 
+    def paced(self) -> Self:
+        return self
+
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
     ) -> StoredObject | NotModified | None:

@@ -104,7 +104,7 @@ _RANDOM = [
     ),
     Workload(
         "an overwrite that is repeated",
-        partial(OneKey, ((put(1),), (pop(),)), 7),
+        partial(OneKey, ((put(1, may_repeat=True),), (pop(),)), 7),
         Setting(faults=("lose response",), budget=1, overwrites_fail=True, fault_weight=1.0),
     ),
     Workload(
@@ -125,7 +125,7 @@ _RANDOM = [
     Workload(
         "a long lease, lost renewals",
         partial(Locks, 1, 1, 6.0, 9.0),
-        Setting(faults=("lose response", "lose request"), budget=5, fault_weight=1.0),
+        Setting(ENCRYPTED, ("lose response", "lose request"), 6, fault_weight=3.0),
     ),
     Workload(
         "losses, and a clock that cannot be read",
@@ -150,7 +150,7 @@ _RANDOM = [
     Workload(
         "a read cache beside writes of its own client",
         partial(OneKey, ((put(1), get()), (get(), get()), (add(10), get())), 7, True),
-        Setting(split=True),
+        Setting(split_reads=True),
     ),
     Workload(
         "an expiring entry, renewed and removed",
@@ -192,11 +192,15 @@ _RANDOM = [
     Workload("life cycle", LifeCycle, Setting()),
     Workload("life cycle, losses", LifeCycle, Setting(faults=(*LOSSES, "delay request"), budget=2, fault_weight=0.3)),
     Workload("life cycle, losses, tombstones", LifeCycle, Setting(TOMBSTONES, LOSSES, 2, fault_weight=0.3)),
-    Workload("creation", Creation, Setting(faults=LOSSES, budget=2, fault_weight=0.3)),
+    Workload("creation", Creation, Setting(faults=LOSSES, budget=2, fault_weight=1.0)),
     Workload("keys beside writers", Listing, Setting(SMALL_PAGES)),
     Workload("items beside writers", partial(Listing, 7, True), Setting(SMALL_PAGES, ("lose request",), 2)),
     Workload("update of repeated keys", Update, Setting()),
-    Workload("cancelled update", Update, Setting(faults=("cancel",), budget=2)),
+    Workload(
+        "cancelled update",
+        Update,
+        Setting(faults=("cancel", "lose request"), budget=3, overwrites_fail=True, fault_weight=0.5),
+    ),
     Workload("cancelled ephemeral dict", Ephemeral, Setting(faults=("cancel",), budget=2, fault_weight=0.4)),
 ]
 RANDOM = {workload.name: workload for workload in _RANDOM}

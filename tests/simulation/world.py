@@ -55,6 +55,7 @@ class Setting:
     faults: tuple[Fault, ...] = ()
     budget: int = 0
     split: bool = False
+    split_reads: bool = False
     pause_seconds: float = 3.0
     fault_weight: float = 0.15
     overwrites_fail: bool = False
@@ -159,7 +160,7 @@ class World:
         self._closing = True
         self.loop.dead.clear()
         with self.loop.running():
-            while left := [task for task in self.loop.tasks if not task.done()]:
+            while left := self.loop.unfinished():
                 for task in left:
                     task.cancel()
                 self.loop.run_ready()
@@ -195,13 +196,10 @@ class World:
             raise HangError("waiting for nothing")
         self.loop.fire(timers[0][0], timers[0][2])
 
-    def _is_over(self) -> bool:
-        return all(task.done() or name in self.loop.dead for name, task in self._tasks.items())
-
     def _options(self) -> list[Option]:
         waiting = [request for request in self._pending if request.stalled_until <= self.loop.now]
         options = [option for request in waiting for option in self._ordinary(request)]
-        timers = [] if self._is_over() else sorted(self.loop.due_timers(), key=lambda timer: timer[:2])
+        timers = [] if not self.loop.unfinished() else sorted(self.loop.due_timers(), key=lambda timer: timer[:2])
         if timers:
             when, name, handle = timers[0]
             label = f"{name or 'a timer'}: wakes up at {when:.3f}"
@@ -220,7 +218,7 @@ class World:
     def _ordinary(self, request: Request) -> list[Option]:
         if request.applied:
             return [Option(f"{request}: response arrives", lambda: self._respond(request))]
-        if self.setting.split and request.writes:
+        if self.setting.split_reads or (self.setting.split and request.writes):
             return [Option(f"{request}: takes effect", lambda: self._apply(request))]
         return [Option(str(request), lambda: self._apply_and_respond(request))]
 

@@ -104,7 +104,7 @@ def test_every_failure_is_an_s3dict_error(
 ) -> None:
     with pytest.raises(kind) as caught:
         translate_exception(said(status, code), CALL)
-    assert kind is type(caught.value)
+    assert isinstance(caught.value, kind)
     assert isinstance(caught.value.__cause__, ClientError)
     assert getattr(caught.value, "maybe_applied", None) == maybe_applied
 

@@ -98,7 +98,7 @@ def test_every_obstore_failure_is_an_s3dict_error(
 ) -> None:
     with pytest.raises(kind) as caught:
         translate_obstore_exception(error, CALL)
-    assert kind is type(caught.value)
+    assert isinstance(caught.value, kind)
     assert error is caught.value.__cause__
     assert getattr(caught.value, "maybe_applied", None) == maybe_applied
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from s3dict import Client
 from s3dict._retry import DEFAULT_POLICIES, RetryPolicies
+
+QUICK: Any = {"initial_backoff": 0.001, "throttle_backoff": 0.001, "throttle_budget": 0.5}
 
 
 def quick_policies(*, writes: int | None = None, requests: int | None = None) -> RetryPolicies:
@@ -13,12 +16,10 @@ def quick_policies(*, writes: int | None = None, requests: int | None = None) ->
     return RetryPolicies(
         requests=replace(
             DEFAULT_POLICIES.requests,
-            initial_backoff=0.001,
+            **QUICK,
             max_attempts=requests or DEFAULT_POLICIES.requests.max_attempts,
         ),
-        writes=replace(
-            DEFAULT_POLICIES.writes, initial_backoff=0.001, max_attempts=writes or DEFAULT_POLICIES.writes.max_attempts
-        ),
+        writes=replace(DEFAULT_POLICIES.writes, **QUICK, max_attempts=writes or DEFAULT_POLICIES.writes.max_attempts),
     )
 
 

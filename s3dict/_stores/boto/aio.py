@@ -32,7 +32,8 @@ class AioBotoStore(S3Requests):
         super().__init__(connection, TaskRuntime())
         self._session: aioboto3.Session | None = None
         self._connect_lock = asyncio.Lock()
-        self._made_client: S3Client | None = None
+        self._made_client: list[S3Client] = []
+        """At most one, which the paced view of this store shares."""
 
     def _with_timeout(self, timeout: float) -> AioBotoStore:
         variant = AioBotoStore(self._connection.with_timeout(timeout))
@@ -45,11 +46,11 @@ class AioBotoStore(S3Requests):
         return S3Response(fields, await _read(fields))
 
     async def _client(self) -> S3Client:
-        if self._made_client is None:
+        if not self._made_client:
             async with self._connect_lock:
-                if self._made_client is None:
-                    self._made_client = await self._connect()
-        return self._made_client
+                if not self._made_client:
+                    self._made_client.append(await self._connect())
+        return self._made_client[0]
 
     async def _connect(self) -> S3Client:
         """Return a client that is closed when the event loop ends, or when this store is no longer needed.

@@ -28,7 +28,8 @@ class BotoStore(S3Requests):
         super().__init__(connection, ThreadRuntime(connection.concurrency))
         self._session = connection.session
         self._session_lock = threading.Lock()
-        self._made_client: S3Client | None = None
+        self._made_client: list[S3Client] = []
+        """At most one, which the paced view of this store shares."""
 
     def _with_timeout(self, timeout: float) -> BotoStore:
         variant = BotoStore(self._connection.with_timeout(timeout))
@@ -41,14 +42,14 @@ class BotoStore(S3Requests):
         return S3Response(fields, _read(request.method, fields))
 
     def _client(self) -> S3Client:
-        if self._made_client is not None:
-            return self._made_client
+        if self._made_client:
+            return self._made_client[0]
         from botocore.config import Config
 
         connection = self._connection
         # Threads cannot share a boto3 session while it makes clients; the clients can be shared.
         with self._session_lock:
-            if self._made_client is None:
+            if not self._made_client:
                 session = self._get_session()
                 custom = connection.endpoint_url is not None
                 config = client_config(custom_endpoint=custom, concurrency=connection.concurrency, timeout=self.timeout)
@@ -59,8 +60,8 @@ class BotoStore(S3Requests):
                     config=Config(**config),
                 )
                 prepare_client(client)
-                self._made_client = client
-            return self._made_client
+                self._made_client.append(client)
+            return self._made_client[0]
 
     def _get_session(self) -> boto3.Session:
         """Return the session, which resolves credentials once for all timeouts. Call it under the lock."""

@@ -9,7 +9,7 @@ from ..._retry import RequestTimeoutError
 from ...errors import Error, InvalidError, UnavailableError
 from ..shared import request_log as log
 from ..shared.errors import classify_status, timeout_error
-from ..shared.messages import ExpectedFailure, S3Request
+from ..shared.messages import ExpectedFailure, S3Request, parse_retry_after
 
 # Exceptions are recognised by name: their modules need not be imported for those that never occur.
 _CREDENTIAL_EXCEPTIONS = frozenset(
@@ -59,9 +59,10 @@ def _classify_exception(error: Exception, request: S3Request) -> ExpectedFailure
         from ..shared.access_denied import missing_credentials_error
 
         return missing_credentials_error(request, str(error))
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    metadata = response.get("ResponseMetadata", {})
+    status, headers = int(metadata.get("HTTPStatusCode", 0)), metadata.get("HTTPHeaders", {})
     code, message = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))
-    return classify_status(status, code, message, request)
+    return classify_status(status, code, message, request, retry_after=parse_retry_after(headers.get("retry-after")))
 
 
 def _transport_error(error: Exception, request: S3Request) -> Error | None:

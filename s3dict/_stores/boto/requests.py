@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import md5
 from typing import Any
 
-from ..._retry import RetryState
+from ..._retry import SINGLE_ATTEMPT, RetryState
 from ...errors import UnavailableError
 from ..base import (
     Body,
@@ -39,26 +39,27 @@ from ..shared.messages import (
     require_not_found,
     to_precondition_result,
 )
+from ..shared.rate_control import HasPacedView
 from ..shared.timeouts import HasTimeoutVariants
 from .errors import log_status, log_status_of_error, translate_exception
 
 _STATUS_BY_CODE = {
     "AccessDenied": 403,
     "InternalError": 500,
-    **dict.fromkeys(("ServiceUnavailable", "SlowDownWrite"), 503),
+    **dict.fromkeys(("ServiceUnavailable", "SlowDown", "SlowDownWrite"), 503),
 }
 """DeleteObjects reports a code without a status for each object that it could not delete."""
 _SIZE = re.compile(r"[0-9]{1,19}")
 
 
-class S3Requests(HasTimeoutVariants):
+class S3Requests(HasTimeoutVariants, HasPacedView):
     """The requests of the protocol, over any way of sending an `S3Request`."""
 
     def __init__(self, connection: Connection, runtime: Runtime) -> None:
-        super().__init__(connection.timeout)
+        HasTimeoutVariants.__init__(self, connection.timeout)
+        HasPacedView.__init__(self, connection.rates, connection.retries.within(connection.timeout))
         self.bucket = connection.bucket
         self.runtime = runtime
-        self.retries = connection.retries
         self._connection = connection
 
     async def _execute(self, request: S3Request) -> S3Response:
@@ -71,12 +72,14 @@ class S3Requests(HasTimeoutVariants):
         Raises:
             Error: no attempt got a response, or the response is an unexpected failure.
         """
-        retry = RetryState(self.retries.requests, self.runtime, max_attempts=1 if request.no_retry else None)
+        retry = RetryState(SINGLE_ATTEMPT if request.no_retry else self.retries.requests, self.runtime)
         started, status = log.start_timer(), log.NO_RESPONSE
         try:
             while await retry.next_attempt():
+                slot = await self.reserve_slot(request.method)
                 try:
                     response = await self._execute(request)
+                    slot.accepted()
                     status = log_status(response.fields)
                     return response
                 except Exception as error:
@@ -87,6 +90,7 @@ class S3Requests(HasTimeoutVariants):
                     # must not be shown would be shown with it.
                     return translate_exception(failure, request)
                 except UnavailableError as unavailable:
+                    slot.failed(unavailable)
                     retry.record(unavailable)
                 finally:
                     # Its traceback refers to this frame: the cycle would keep the request's body until it is collected.

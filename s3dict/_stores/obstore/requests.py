@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from ..._retry import RetryState
+from ..._retry import SINGLE_ATTEMPT, RetryState
 from ...errors import InvalidError, UnavailableError
 from ..base import (
     PAGE_SIZE,
@@ -41,6 +41,7 @@ from ..shared.messages import (
     require_not_found,
     to_precondition_result,
 )
+from ..shared.rate_control import HasPacedView
 from ..shared.timeouts import HasTimeoutVariants
 from .errors import UnrecognisedResponseError, log_status, translate_obstore_exception
 
@@ -57,7 +58,7 @@ STREAM_ABOVE = 1 << 20
 """A body of more bytes is joined from its parts here; obstore would hold it twice, and this process once more."""
 
 
-class ObstoreRequests(HasTimeoutVariants):
+class ObstoreRequests(HasTimeoutVariants, HasPacedView):
     """The requests of the protocol, over blocking and asyncio calls of obstore.
 
     Args:
@@ -69,9 +70,10 @@ class ObstoreRequests(HasTimeoutVariants):
     def __init__(
         self, clients: ObstoreClients, make_boto_fallback: Callable[[], ObjectStore], runtime: Runtime
     ) -> None:
-        super().__init__(clients.timeout)
+        connection = clients.connection
+        HasTimeoutVariants.__init__(self, clients.timeout)
+        HasPacedView.__init__(self, connection.rates, connection.retries.within(clients.timeout))
         self.runtime = runtime
-        self.retries = clients.connection.retries
         self._clients = clients
         self._make_boto_fallback = make_boto_fallback
         self._boto_fallback: ObjectStore | None = None
@@ -188,12 +190,14 @@ class ObstoreRequests(HasTimeoutVariants):
         Raises:
             Error: no attempt got a response, or the response is an unexpected failure.
         """
-        retry = RetryState(self.retries.requests, self.runtime, max_attempts=1 if no_retry else None)
+        retry = RetryState(SINGLE_ATTEMPT if no_retry else self.retries.requests, self.runtime)
         started, status = log.start_timer(), log.NO_RESPONSE
         try:
             while await retry.next_attempt():
+                slot = await self.reserve_slot(method)
                 try:
                     response = await call()
+                    slot.accepted()
                     status = 206 if "range" in parameters else 200
                     return response
                 except Exception as error:
@@ -206,6 +210,7 @@ class ObstoreRequests(HasTimeoutVariants):
                 except UnrecognisedResponseError:
                     raise
                 except UnavailableError as unavailable:
+                    slot.failed(unavailable)
                     retry.record(unavailable)
                 finally:
                     # Its traceback refers to this frame: the cycle would keep the body until it is collected.
@@ -233,7 +238,7 @@ class ObstoreRequests(HasTimeoutVariants):
     def _boto_store(self) -> ObjectStore:
         if self._boto_fallback is None:
             self._boto_fallback = self._make_boto_fallback()
-        return self._boto_fallback
+        return self._boto_fallback.paced() if self.is_paced else self._boto_fallback
 
 
 def _object_meta(item: obstore.ObjectMeta) -> ObjectMeta:

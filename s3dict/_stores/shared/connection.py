@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..._retry import DEFAULT_POLICIES, RetryPolicies
+from .rate_control import RateController
 
 if TYPE_CHECKING:
     import boto3
@@ -23,6 +24,7 @@ class Connection:
         concurrency: The number of connections, and of threads for blocking calls.
         timeout: Seconds that a request waits without receiving anything.
         retries: The limits of retries.
+        rates: The rate controller, which all stores of a client in one process share.
     """
 
     bucket: str
@@ -32,6 +34,7 @@ class Connection:
     concurrency: int = 64
     timeout: float = 60.0
     retries: RetryPolicies = DEFAULT_POLICIES
+    rates: RateController = field(default_factory=RateController, repr=False)
 
     def with_timeout(self, timeout: float) -> Connection:
         return replace(self, timeout=timeout)

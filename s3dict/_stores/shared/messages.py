@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -98,6 +98,18 @@ def parse_http_date(value: str) -> datetime:
     from email.utils import parsedate_to_datetime
 
     return parsedate_to_datetime(value)
+
+
+def parse_retry_after(header: str | None) -> float | None:
+    """Return the seconds in a Retry-After header, which contains a number or a time; None for anything else."""
+    try:
+        return float(int(header or ""))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parse_http_date(header or "") - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
 
 
 def common_folder(paths: Sequence[str]) -> str:

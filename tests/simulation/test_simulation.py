@@ -1,0 +1,90 @@
+"""No schedule that is explored breaks a promise; and those of a library with a planted mistake do."""
+
+from __future__ import annotations
+
+import pytest
+
+from .choices import Option, Replay, Seeded, all_schedules, shrunk
+from .explore import SimulationError
+from .history import ABSENT, UNKNOWN, Operation, is_linearizable
+from .options import FULL, SHORT
+from .plants import PLANTS, planted
+from .programs import Step, add, create, get, pop, put
+from .workloads import PAIRS, RANDOM
+
+MAX_SCHEDULES = 2000
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_all_schedules_of_two_operations_are_linearizable(name: str) -> None:
+    explored = PAIRS[name].explore_all(MAX_SCHEDULES)
+    assert explored < MAX_SCHEDULES
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_seeded_schedules_keep_every_promise(name: str, request: pytest.FixtureRequest) -> None:
+    seeds = FULL if request.config.getoption("--simulation") == "full" else SHORT
+    assert RANDOM[name].explore_seeds(range(seeds)) == seeds
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_planted_mistake_is_found(name: str) -> None:
+    plant = PLANTS[name]
+    with planted(plant), pytest.raises(SimulationError):
+        RANDOM[plant.found_by].explore_seeds(range(SHORT))
+
+
+def test_failing_schedule_is_shrunk_and_replayed() -> None:
+    plant = PLANTS["creation is repeated after a lost response"]
+    workload = RANDOM[plant.found_by]
+    with planted(plant):
+        with pytest.raises(SimulationError) as caught:
+            workload.explore_seeds(range(SHORT))
+        failure = caught.value.failure
+        problem, world = workload.run(Replay(failure.choices))
+        seeded = Seeded(failure.seed or 0)
+        workload.run(seeded)
+    assert problem == failure.problem
+    assert len(world.timeline) == len(failure.timeline)
+    assert len(failure.choices) <= len(seeded.taken)
+    assert "FAULT" in str(failure)
+
+
+def test_all_schedules_yields_every_list_of_choices() -> None:
+    taken = []
+    for chooser in all_schedules():
+        widths = [2, 3] if chooser.choose(_options(2)) else [2]
+        for width in widths[1:]:
+            chooser.choose(_options(width))
+        taken.append(tuple(chooser.taken))
+    assert taken == [(0,), (1, 0), (1, 1), (1, 2)]
+
+
+def test_shrunk_leaves_only_what_fails() -> None:
+    assert shrunk([0, 3, 0, 2, 1, 1, 0], lambda choices: 2 in choices) == [0, 0, 0, 2]
+
+
+def _options(number: int) -> list[Option]:
+    return [Option(str(each), lambda: None) for each in range(number)]
+
+
+def _operation(step: Step, started: int, ended: int | None, result: object, *, optional: bool = False) -> Operation:
+    return Operation("A", step.name, step.apply, started, ended, result, optional)
+
+
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        ([_operation(put(1), 0, 1, True), _operation(get(), 2, 3, 1)], True),
+        ([_operation(put(1), 0, 1, True), _operation(get(), 2, 3, ABSENT)], False),
+        ([_operation(put(1), 0, 3, True), _operation(get(), 2, 4, ABSENT)], True),
+        ([_operation(create(1), 0, 1, True), _operation(create(2), 2, 3, True)], False),
+        ([_operation(add(1), 0, 9, 1), _operation(add(1), 0, 9, 1)], False),
+        ([_operation(add(1), 0, 9, 2), _operation(add(1), 0, 9, 1)], True),
+        ([_operation(put(1), 0, None, UNKNOWN, optional=True), _operation(get(), 2, 3, ABSENT)], True),
+        ([_operation(put(1), 0, None, UNKNOWN, optional=True), _operation(get(), 2, 3, 1)], True),
+        ([_operation(put(1), 0, 1, True), _operation(pop(), 2, 3, 1), _operation(pop(), 2, 3, 1)], False),
+    ],
+)
+def test_is_linearizable(operations: list[Operation], expected: bool) -> None:
+    assert is_linearizable(operations) is expected

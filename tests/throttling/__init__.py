@@ -1,0 +1,1 @@
+"""Bulk operations against a store that limits the rate of requests."""

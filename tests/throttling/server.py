@@ -1,0 +1,81 @@
+"""The S3 server of the benchmarks, with a limit on the writes of a second.
+
+    python -m tests.throttling.server
+
+It prints its port and ends when its input does. `PUT /-/limit?writes=200` sets another limit and returns how many
+requests the last one refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.request import Request as HttpRequest
+from urllib.request import urlopen
+
+from ..benchmarks import stub
+from ..support.limiter import RateLimiter
+
+__all__ = ["LimitedServer", "limited_server"]
+
+_BODY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+_REFUSED = stub.Response(b"503 Slow Down", b"Content-Type: application/xml\r\n", _BODY)
+
+
+class _Limit:
+    """The bucket of the server behind a limiter that can be replaced."""
+
+    def __init__(self) -> None:
+        self.limiter = RateLimiter()
+        self._bucket = stub.Bucket()
+
+    def respond(self, request: stub.Request) -> stub.Response:
+        if request.key == "limit":
+            refused = self.limiter.refused
+            writes = int(request.query["writes"])
+            self.limiter = RateLimiter(writes or None)
+            return stub.Response(b"200 OK", b"", str(refused).encode())
+        if not self.limiter(request.method.decode(), request.key):
+            return _REFUSED
+        return stub.respond(self._bucket, request)
+
+
+class LimitedServer:
+    """The server, in a process of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def limit(self, writes: int) -> int:
+        """Set the limit, 0 for none; return how many requests have been refused since the last call."""
+        request = HttpRequest(f"{self.url}/-/limit?writes={writes}", data=b"", method="PUT")
+        with urlopen(request) as response:
+            return int(response.read())
+
+
+@contextmanager
+def limited_server() -> Iterator[LimitedServer]:
+    command = [sys.executable, "-m", __name__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield LimitedServer(json.loads(process.stdout.readline())["port"])
+        finally:
+            process.terminate()
+
+
+async def _serve() -> None:
+    limit, loop = _Limit(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: stub.Connection(limit.respond, 0), "127.0.0.1", 0, backlog=1024)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    asyncio.run(_serve())
