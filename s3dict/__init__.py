@@ -26,6 +26,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from ._memoize import memoize
+    from ._stores.shared.events import RequestEvent
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ __all__ = [
     "LockTimeoutError",
     "NotFoundError",
     "PermissionDeniedError",
+    "RequestEvent",
     "RequestSizeError",
     "SerializationError",
     "UnavailableError",
@@ -68,6 +70,10 @@ def __getattr__(name: str) -> Any:
         from ._memoize import memoize
 
         return memoize
+    if name == "RequestEvent":
+        from ._stores.shared.events import RequestEvent
+
+        return RequestEvent
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

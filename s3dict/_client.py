@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import boto3
 
     from ._stores.obstore.clients import ObstoreClients
+    from ._stores.shared.events import OnRequest, RequestObserver
 
 
 class Client:
@@ -67,11 +68,13 @@ class Client:
         timeout: The read timeout: how long a request waits for a response, and for each further part of it. The connect
             timeout is the same, but at most 5 seconds. A request that timed out is retried when that is safe, up to
             four attempts; so a call fails after four timeouts for each of its requests, and a few seconds of backoff.
+        on_request: Called with a `RequestEvent` after each attempt of a request, in the thread or event loop that made
+            it; it must be quick. An exception of it is logged once, and fails no request.
         signing_keys: Secrets of at least 16 bytes. The first signs every entry, each of them verifies; with them, an
             entry that none of them signed is ``IntegrityError`` before any part of it is unpickled.
 
     Making a client sends no request and imports no driver. Threads, event loops and forked processes can share it.
-    A pickled client contains neither ``session`` nor ``signing_keys``.
+    A pickled client contains neither ``session`` nor ``signing_keys`` nor ``on_request``.
 
     Raises:
         InvalidError: a setting is invalid.
@@ -92,7 +95,10 @@ class Client:
         cache: timedelta | None = None,
         timeout: timedelta = DEFAULT_TIMEOUT,
         signing_keys: Iterable[str | bytes] = (),
+        on_request: OnRequest | None = None,
     ) -> None:
+        if not (on_request is None or callable(on_request)):
+            raise InvalidError(f"Invalid on_request: {on_request!r}. It is a callable, or None")
         if not (cache is None or isinstance(cache, timedelta)):
             raise InvalidError(f"Invalid cache: {cache!r}. It is a timedelta, or None for no cache")
         if not isinstance(timeout, timedelta):
@@ -109,13 +115,21 @@ class Client:
             cache_seconds=None if cache is None else cache.total_seconds(),
             timeout_seconds=timeout.total_seconds(),
         )
-        self._init(settings.validated(), validate_signing_keys(signing_keys), session)
+        self._init(settings.validated(), validate_signing_keys(signing_keys), session, on_request)
 
-    def _init(self, settings: Settings, signing_keys: tuple[bytes, ...], session: boto3.Session | None) -> None:
+    def _init(
+        self,
+        settings: Settings,
+        signing_keys: tuple[bytes, ...],
+        session: boto3.Session | None,
+        on_request: OnRequest | None = None,
+    ) -> None:
         self._settings = settings
         self._session = session
+        self._on_request = on_request
         self._signing_keys = signing_keys
         self._layout = Layout(settings.prefix)
+        self._observer = None if on_request is None else _observer(on_request, self._layout)
         self._retries = DEFAULT_POLICIES
         """Not a setting: tests shorten the backoff and the number of attempts here, before the first request."""
         self._stores = _ProcessResources()
@@ -127,7 +141,8 @@ class Client:
         if name == self._settings.environment_name:
             return self
         client = Client.__new__(Client)
-        client._init(replace(self._settings, environment_name=name), self._signing_keys, self._session)
+        settings = replace(self._settings, environment_name=name)
+        client._init(settings, self._signing_keys, self._session, self._on_request)
         client._retries = self._retries
         return client
 
@@ -223,7 +238,9 @@ class Client:
         if driver == "memory":
             from ._stores.memory import MemoryStore, memory_bucket
 
-            return MemoryStore(memory_bucket(self.bucket), self._settings.concurrency, retries=self._retries)
+            return MemoryStore(
+                memory_bucket(self.bucket), self._settings.concurrency, retries=self._retries, observer=self._observer
+            )
         if driver == "obstore":
             from ._stores.obstore.blocking import ObstoreStore
 
@@ -235,7 +252,7 @@ class Client:
         if driver == "memory":
             from ._stores.memory import AsyncMemoryStore, memory_bucket
 
-            return AsyncMemoryStore(memory_bucket(self.bucket), retries=self._retries)
+            return AsyncMemoryStore(memory_bucket(self.bucket), retries=self._retries, observer=self._observer)
         if driver == "obstore":
             from ._stores.obstore.aio import AsyncObstoreStore
 
@@ -270,6 +287,7 @@ class Client:
             timeout=self._settings.timeout_seconds,
             retries=self._retries,
             rates=self._resources().rates,
+            observer=self._observer,
         )
 
     def _bind(self, codec: Codec) -> Codec:
@@ -298,8 +316,32 @@ def _resolve_driver(configured: str) -> Literal["boto3", "obstore", "memory"]:
     if "s3dict._stores.obstore.clients" in sys.modules:
         from ._stores.obstore.clients import usable_in_this_process
 
-        return "obstore" if usable_in_this_process() else "boto3"
+        if not usable_in_this_process():
+            _warn_of_fork()
+            return "boto3"
     return "obstore"
+
+
+def _observer(on_request: OnRequest, layout: Layout) -> RequestObserver:
+    from ._stores.shared.events import RequestObserver
+
+    return RequestObserver(on_request, layout.dict_of_path)
+
+
+_warned_pid: int | None = None
+
+
+def _warn_of_fork() -> None:
+    """Log, once in each process, that obstore is installed and not used."""
+    global _warned_pid  # noqa: PLW0603 (a state of the process)
+    if _warned_pid != os.getpid():
+        _warned_pid = os.getpid()
+        from ._stores.shared.request_log import logger
+
+        logger().warning(
+            "This process was forked after its parent had used obstore, which does not support that: s3dict uses boto3 "
+            "here. Make the first request after the fork, or start processes by spawn"
+        )
 
 
 _unpickling_client: ContextVar[Client | None] = ContextVar("s3dict_unpickling_client", default=None)

@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "s3dict._lock": {*CORE, "s3dict._aio", THREADS},
     "s3dict._memoize": {"s3dict._config", "s3dict._dict", "s3dict.errors"},
     "s3dict._admin.*": {*FACE, *CORE, "s3dict._admin.*", "s3dict._retry", "s3dict._stores.*"},
-    "s3dict": FACE,
+    "s3dict": {*FACE, "s3dict._stores.shared.events"},
     "s3dict.__main__": {"s3dict.cli.*"},
     # Names and ttls are validated as arguments, before anything else happens.
     "s3dict.cli.*": {

@@ -37,6 +37,9 @@ SWEEP_MARGIN = 8 / 7
 _NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,64}")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID = re.compile(rf"[0-7][{_CROCKFORD}]{{25}}")
+_OF_NAMED_DICT = re.compile(
+    rf"manifests/({_NAME.pattern})/({_NAME.pattern})\.json$|[^/]+/named/({_NAME.pattern})/({_NAME.pattern})/"
+)
 _DATA = re.compile(
     rf"((?:keep|sweep-[0-9]+d)/(?:ephemeral|named/({_NAME.pattern})/({_NAME.pattern}))/({_ULID.pattern})/)"
     r"(?:entries|locks)/([^/]+)"
@@ -168,6 +171,12 @@ class Layout:
         if not is_object_name(segment) or {environment, name} & {".", ".."}:
             return None
         return DictId(ulid, environment, name), DataPaths(path[:start] + root)
+
+    def dict_of_path(self, path: str) -> tuple[str | None, str | None]:
+        """Return the name and environment of the dict that an object or a prefix belongs to; None where it has none."""
+        start = len(self.prefix) + 1
+        found = _OF_NAMED_DICT.match(path, start) if path.startswith(f"{self.prefix}/") else None
+        return (None, None) if found is None else (found[2] or found[4], found[1] or found[3])
 
     def scratch(self, ulid: str) -> str:
         return f"{self.prefix}/sweep-1d/probe/{ulid}"

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from hashlib import md5
-from typing import Literal, Self
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from .._retry import DEFAULT_POLICIES, RetryPolicies
-from ..errors import Error, UnavailableError
+from ..errors import Error, PermissionDeniedError, UnavailableError
 from .base import (
     PAGE_SIZE,
     Body,
@@ -35,9 +37,14 @@ from .base import (
 )
 from .shared.access_denied import access_denied_error
 from .shared.messages import S3Request, common_folder
+from .shared.request_log import NO_RESPONSE, Status
 from .shared.tasks import TaskRuntime
 from .shared.threads import ThreadRuntime
 
+if TYPE_CHECKING:
+    from .shared.events import RequestObserver
+
+F = TypeVar("F", bound=Callable[..., Any])
 _PRECONDITION_FAILED = PreconditionFailed()
 FAULT_BACKOFF = 0.001
 
@@ -141,14 +148,52 @@ def forget_memory_bucket(name: str) -> None:
     _buckets.pop(name, None)
 
 
+def _observed(operation: str) -> Callable[[F], F]:
+    """Report each call of a method to the observer, as the other drivers report a request."""
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        async def method(self: _MemoryRequests, path: Any, *arguments: Any, **options: Any) -> Any:
+            if self._observer is None:
+                return await function(self, path, *arguments, **options)
+            observed = self._observer.watching(
+                lambda: function(self, path, *arguments, **options),
+                operation,
+                path if isinstance(path, str) else common_folder(path),
+                bytes_sent=memoryview(arguments[0]).nbytes if operation == "PutObject" else 0,
+                result=_reported_result,
+                error_status=lambda error: 403 if isinstance(error, PermissionDeniedError) else NO_RESPONSE,
+            )
+            return await observed()
+
+        return cast(F, method)
+
+    return decorate
+
+
+def _reported_result(result: Any) -> tuple[Status, int]:
+    """Return the HTTP status that S3 would have sent, and the size of the body."""
+    statuses: dict[type, int] = {NoneType: 404, NotModified: 304, PreconditionFailed: 412}
+    is_part = isinstance(result, StoredObject) and 0 < len(result.body) < result.size
+    size = len(result.body) if isinstance(result, StoredObject) else 0
+    return 206 if is_part else statuses.get(type(result), 200), size
+
+
 class _MemoryRequests:
     """The requests to a bucket in memory, over any runtime."""
 
     timeout = 60.0
     """No request takes any time."""
 
-    def __init__(self, bucket: MemoryBucket, runtime: Runtime, retries: RetryPolicies = DEFAULT_POLICIES) -> None:
+    def __init__(
+        self,
+        bucket: MemoryBucket,
+        runtime: Runtime,
+        retries: RetryPolicies = DEFAULT_POLICIES,
+        observer: RequestObserver | None = None,
+    ) -> None:
         self._bucket = bucket
+        self._observer = observer
         self.runtime = runtime
         self.retries = retries.within(self.timeout)
 
@@ -158,6 +203,7 @@ class _MemoryRequests:
     def paced(self) -> Self:
         return self
 
+    @_observed("GetObject")
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None
     ) -> StoredObject | NotModified | None:
@@ -172,11 +218,13 @@ class _MemoryRequests:
             found.body[first : last + 1], found.etag, found.size, found.last_modified, found.server_time
         )
 
+    @_observed("HeadObject")
     async def head(self, path: str) -> StoredObject | None:
         with self._bucket.handling("get", path):
             found = self._find(path)
         return found and StoredObject(b"", found.etag, found.size, found.last_modified, found.server_time)
 
+    @_observed("PutObject")
     async def put(
         self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
     ) -> PutResult | Refusal:
@@ -185,6 +233,7 @@ class _MemoryRequests:
                 return _PRECONDITION_FAILED
             return PutResult(self._bucket.write(path, body))
 
+    @_observed("DeleteObject")
     async def delete(self, path: str, *, if_match: str | None = None) -> DeleteResult | Refusal:
         with self._bucket.handling("delete", path):
             if not self._precondition_holds(path, if_match):
@@ -192,18 +241,21 @@ class _MemoryRequests:
             self._bucket.remove(path)
         return DeleteResult()
 
+    @_observed("DeleteObjects")
     async def delete_many(self, paths: Sequence[str]) -> tuple[DeleteFailure, ...]:
         with self._bucket.handling("delete", common_folder(paths)):
             for path in paths:
                 self._bucket.remove(path)
         return ()
 
+    @_observed("CopyObject")
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:
         with self._bucket.handling("put", path):
             if not (self._precondition_holds(path, source_if_match) and self._precondition_holds(path, if_match)):
                 return _PRECONDITION_FAILED
             return PutResult(self._bucket.write(path, self._bucket.objects[path].body))
 
+    @_observed("ListObjectsV2")
     async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
         with self._bucket.handling("list", prefix):
             paths = self._bucket.paths()
@@ -234,16 +286,27 @@ class MemoryStore(_MemoryRequests):
     """The bucket for blocking calls."""
 
     def __init__(
-        self, bucket: MemoryBucket, concurrency: int = 64, *, retries: RetryPolicies = DEFAULT_POLICIES
+        self,
+        bucket: MemoryBucket,
+        concurrency: int = 64,
+        *,
+        retries: RetryPolicies = DEFAULT_POLICIES,
+        observer: RequestObserver | None = None,
     ) -> None:
-        super().__init__(bucket, _MovedThreads(bucket, concurrency), retries)
+        super().__init__(bucket, _MovedThreads(bucket, concurrency), retries, observer)
 
 
 class AsyncMemoryStore(_MemoryRequests):
     """The bucket for asyncio."""
 
-    def __init__(self, bucket: MemoryBucket, *, retries: RetryPolicies = DEFAULT_POLICIES) -> None:
-        super().__init__(bucket, _MovedTasks(bucket), retries)
+    def __init__(
+        self,
+        bucket: MemoryBucket,
+        *,
+        retries: RetryPolicies = DEFAULT_POLICIES,
+        observer: RequestObserver | None = None,
+    ) -> None:
+        super().__init__(bucket, _MovedTasks(bucket), retries, observer)
 
 
 class _MovedThreads(ThreadRuntime):

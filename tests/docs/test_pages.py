@@ -102,7 +102,7 @@ def test_settings_table_has_the_defaults() -> None:
     shown = {row[1].strip("`"): row[2].strip("`") for row in table(README, "Environment variable")}
     for name in ("prefix", "environment_name", "driver", "concurrency"):
         assert shown[name] == str(parameters[name].default)
-    assert f"{parameters['timeout'].default.total_seconds():g}" == shown["timeout"]
+    assert shown["timeout"] == f"{parameters['timeout'].default.total_seconds():g}"
 
 
 def test_errors_table_has_every_error_and_its_base_classes() -> None:

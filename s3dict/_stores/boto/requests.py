@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import md5
 from typing import Any
 
@@ -73,12 +73,13 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             Error: no attempt got a response, or the response is an unexpected failure.
         """
         retry = RetryState(SINGLE_ATTEMPT if request.no_retry else self.retries.requests, self.runtime)
+        execute = self._observed(request) if self._connection.observer else lambda: self._execute(request)
         started, status = log.start_timer(), log.NO_RESPONSE
         try:
             while await retry.next_attempt():
                 slot = await self.reserve_slot(request.method)
                 try:
-                    response = await self._execute(request)
+                    response = await execute()
                     slot.accepted()
                     status = log_status(response.fields)
                     return response
@@ -99,6 +100,18 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             if started:
                 log.log_request(request.operation, request.url, started, status, retry.retries)
         raise retry.final_error()
+
+    def _observed(self, request: S3Request) -> Callable[[], Awaitable[S3Response]]:
+        assert self._connection.observer is not None
+        body = request.parameters.get("Body")
+        return self._connection.observer.watching(
+            lambda: self._execute(request),
+            request.operation,
+            request.path,
+            bytes_sent=0 if body is None else memoryview(body).nbytes,
+            result=lambda response: (log_status(response.fields), len(response.body)),
+            error_status=log_status_of_error,
+        )
 
     async def get(
         self, path: str, *, if_none_match: str | None = None, byte_range: tuple[int, int] | None = None

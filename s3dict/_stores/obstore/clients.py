@@ -138,7 +138,13 @@ class ObstoreClients(HasTimeoutVariants):
             provider = boto_credential_provider(session) if session is not None and static is None else lambda: static
             self._store_options = _store_options(endpoint, region, provider)
             bundle = os.environ.get("AWS_CA_BUNDLE")
-            self._clock = ServerClock(endpoint.url, self._signed_url, ca_bundle=bundle, timeout=self.timeout)
+            self._clock = ServerClock(
+                endpoint.url,
+                self._signed_url,
+                ca_bundle=bundle,
+                timeout=self.timeout,
+                observer=self.connection.observer,
+            )
 
     def _signed_url(self) -> str:
         """Return the signed URL of an object that need not exist: any response has a Date."""

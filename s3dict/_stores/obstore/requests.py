@@ -124,7 +124,9 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
     ) -> PutResult | Refusal:
         mode: PutMode = "create" if if_none_match else "overwrite" if if_match is None else {"e_tag": if_match}
         conditions = NO_OPTIONS if if_match is None else {"IfMatch": if_match}
-        response = await self._send("put_object", path, lambda: self._put(path, body, mode), conditions, no_retry=True)
+        response = await self._send(
+            "put_object", path, lambda: self._put(path, body, mode), conditions, no_retry=True, bytes_sent=len(body)
+        )
         if isinstance(response, ExpectedFailure):
             if mode == "overwrite":
                 require_conflict(response, path)
@@ -184,6 +186,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         parameters: Mapping[str, object] = NO_OPTIONS,
         *,
         no_retry: bool = False,
+        bytes_sent: int = 0,
     ) -> R | ExpectedFailure:
         """Call obstore, with retries unless `no_retry` is set, and return the response.
 
@@ -191,6 +194,8 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             Error: no attempt got a response, or the response is an unexpected failure.
         """
         retry = RetryState(SINGLE_ATTEMPT if no_retry else self.retries.requests, self.runtime)
+        if self._clients.connection.observer is not None:
+            call = self._observed(method, path, call, 206 if "range" in parameters else 200, bytes_sent)
         started, status = log.start_timer(), log.NO_RESPONSE
         try:
             while await retry.next_attempt():
@@ -220,6 +225,20 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                 request = self._request(method, path)
                 log.log_request(request.operation, request.url, started, status, retry.retries)
         raise retry.final_error()
+
+    def _observed(
+        self, method: str, path: str, call: Callable[[], Awaitable[R]], success: int, bytes_sent: int
+    ) -> Callable[[], Awaitable[R]]:
+        observer = self._clients.connection.observer
+        assert observer is not None
+        return observer.watching(
+            call,
+            self._request(method, path).operation,
+            path,
+            bytes_sent=bytes_sent,
+            result=lambda response: (success, len(response.body) if isinstance(response, StoredObject) else 0),
+            error_status=log_status,
+        )
 
     def _stored_object(self, body: bytes, meta: obstore.ObjectMeta) -> StoredObject:
         etag, last_modified = meta["e_tag"], meta["last_modified"]

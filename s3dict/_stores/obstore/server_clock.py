@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from http.client import HTTPMessage, HTTPResponse
     from urllib.request import Request
 
+    from ..shared.events import RequestObserver
+
 MAX_SIGNATURE_SKEW = timedelta(minutes=15)
 RESYNC_AFTER = 60.0
 MAX_DIVERGENCE = 1.0
@@ -72,6 +74,7 @@ class ServerClock:
         signed_url: Returns the signed URL of an object, for stores that do not respond to the unsigned request.
         ca_bundle: The file of trusted certificates; None for the system's.
         timeout: The longest wait for a response, in seconds.
+        observer: What each request is reported to; None for nothing.
     """
 
     def __init__(
@@ -81,11 +84,13 @@ class ServerClock:
         *,
         ca_bundle: str | None = None,
         timeout: float = TIMEOUT,
+        observer: RequestObserver | None = None,
     ) -> None:
         self._url = url
         self._signed_url = signed_url
         self._ca_bundle = ca_bundle
         self._timeout = min(TIMEOUT, timeout)
+        self._observer = observer
         self._sync_lock = threading.Lock()
         self._sample: _Sample | None = None
 
@@ -124,7 +129,7 @@ class ServerClock:
         attempts: tuple[tuple[str, Callable[[], str]], ...]
         attempts = (("HeadBucket", lambda: self._url), ("HeadObject", self._signed_url))
         for operation, make_url in attempts:
-            started, status = log.start_timer(), log.NO_RESPONSE
+            started, status, begin = log.start_timer(), log.NO_RESPONSE, time.perf_counter()
             try:
                 with open_url(Request(make_url(), method="HEAD")) as response:  # noqa: S310 (http or https: validated)
                     status = response.status
@@ -136,6 +141,8 @@ class ServerClock:
             finally:
                 if started:
                     log.log_request(operation, self._url, started, status, 0)
+                if self._observer is not None:
+                    self._observer.report(operation, "", status, time.perf_counter() - begin)
         raise UnavailableError(
             f"The store's clock cannot be read with HEAD {self._url}: {failure}", maybe_applied=False
         )

@@ -11,6 +11,8 @@ from .rate_control import RateController
 if TYPE_CHECKING:
     import boto3
 
+    from .events import RequestObserver
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -25,6 +27,7 @@ class Connection:
         timeout: Seconds that a request waits without receiving anything.
         retries: The limits of retries.
         rates: The rate controller, which all stores of a client in one process share.
+        observer: What each request is reported to; None for nothing.
     """
 
     bucket: str
@@ -35,6 +38,7 @@ class Connection:
     timeout: float = 60.0
     retries: RetryPolicies = DEFAULT_POLICIES
     rates: RateController = field(default_factory=RateController, repr=False)
+    observer: RequestObserver | None = field(default=None, repr=False)
 
     def with_timeout(self, timeout: float) -> Connection:
         return replace(self, timeout=timeout)

@@ -38,6 +38,12 @@ def logger() -> Logger:
     return _logger
 
 
+def without_key(name: str) -> str:
+    """Return an object's name or URL without the key that it ends with: what remains ends with the key's hash."""
+    hashed = re.search(_HASH, name)
+    return name[: hashed.end(1)] if hashed else name
+
+
 def start_timer() -> float:
     """Return the start of a request, for `log_request`; 0 if the log is off."""
     if _logger is None and "logging" not in sys.modules:
@@ -50,7 +56,7 @@ def log_request(operation: str, url: str, started: float, status: Status, retrie
     ms = (perf_counter() - started) * 1000
     hashed = re.search(_HASH, url)
     key_hash = hashed[1] if hashed else None
-    loggable_url = url[: hashed.end(1)] if hashed else url
+    loggable_url = without_key(url)
     fields = {"operation": operation, "where": loggable_url, "key_hash": key_hash, "status": status, "ms": ms}
     retried = f", {retries} retries" if retries != 1 else ", 1 retry"
     logger().debug(
