@@ -509,13 +509,20 @@ class Dict(Generic[K, V]):
         return await entries.touch(key, entries.expiry.of_entry(ttl))
 
     @pop_method
-    async def pop(self, key: K, default: Any = UNSET) -> V:
+    async def pop(self, key: K, default: Any = UNSET, *, if_version: str | None = None) -> V:
         """Remove a key and return its value, or `default` if one is passed and the key is missing.
 
         Exactly one of concurrent callers gets the value.
 
+        Args:
+            key: The key.
+            default: What to return when the key is missing.
+            if_version: Remove the entry only if it has this version, which `entry` returned. An entry of another
+                version stays, and the key counts as missing.
+
         Raises:
-            KeyError: The key is missing, and no default was passed.
+            KeyError: The key is missing or has another version, and no default was passed.
+            InvalidError: `if_version` is not a version.
             UncertainOutcomeError: A response was lost, and it is unknown which caller removed the entry; ``value`` of
                 the error is the value.
 
@@ -523,7 +530,7 @@ class Dict(Generic[K, V]):
             2, or 1 when the key is missing.
         """
         entries = await self._open(key)
-        removed = await entries.remove(key)
+        removed = await entries.remove(key, None if if_version is None else Version.parse(if_version))
         if removed is None and default is UNSET:
             raise entries.missing_key(key)
         value: V = default if removed is None else removed.live.value
@@ -548,6 +555,37 @@ class Dict(Generic[K, V]):
         return await remove_many(await self._open(*keys), keys)
 
     @dual_method
+    async def discard(self, key: K) -> bool:
+        """Remove a key without deserialising its value; return whether it existed.
+
+        Exactly one of concurrent callers gets True.
+
+        Raises:
+            UncertainOutcomeError: A response was lost, and it is unknown which caller removed the entry.
+
+        Requests:
+            2, or 1 when the key is missing.
+        """
+        return await (await self._open(key)).discard(key)
+
+    @dual_method
+    async def discard_many(self, keys: Iterable[K]) -> list[K]:
+        """Remove those of the keys that exist without deserialising their values; return them, in the order of `keys`.
+
+        Raises:
+            Error: The first failure, with the keys that failed as ``failed_keys``, and those that were removed as the
+                keys of ``completed``.
+
+        Requests:
+            1 for each key and 1 for each that exists, at most the client's ``concurrency`` at a time. On a store that
+            supports conditional bulk deletion, 1 for each key and 1 for each thousand that exist.
+        """
+        from ._core.bulk import discard_many
+
+        keys = _key_list(keys, "discard_many")
+        return await discard_many(await self._open(*keys), keys)
+
+    @dual_method
     async def clear(self) -> None:
         """Remove all entries.
 
@@ -560,7 +598,9 @@ class Dict(Generic[K, V]):
 
     @dual_iterator
     async def keys(self) -> AsyncGenerator[K, None]:
-        """Iterate over the keys, in no order.
+        """Iterate over the keys.
+
+        `keys`, `values` and `items` have the same order, which stays the same while the dict does not change.
 
         An entry that is put or removed during the iteration may or may not be included.
 
@@ -576,7 +616,7 @@ class Dict(Generic[K, V]):
 
     @dual_iterator
     async def values(self) -> AsyncGenerator[V, None]:
-        """Iterate over the values, in no order.
+        """Iterate over the values, in the order of `keys`.
 
         Requests:
             At most ⌈n/1000⌉ + 16, and one for each entry, at most the client's ``concurrency`` at a time.
@@ -589,7 +629,7 @@ class Dict(Generic[K, V]):
 
     @dual_iterator
     async def items(self) -> AsyncGenerator[tuple[K, V], None]:
-        """Iterate over the keys with their values, in no order.
+        """Iterate over the keys with their values, in the order of `keys`.
 
         Values are prefetched, so an entry may have changed or expired before it is returned.
 
@@ -742,7 +782,7 @@ class Dict(Generic[K, V]):
         )
         return Entries(
             store=store,
-            paths=client._layout.data(manifest.dict_id, manifest.ttl),
+            paths=client._layout.data(manifest.dict_id, manifest.ttl, manifest.fanout),
             capabilities=manifest.capabilities,
             expiry=Expiry(store, manifest.capabilities, manifest.ttl),
             codec=codec,

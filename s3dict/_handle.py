@@ -157,7 +157,7 @@ class HandleState:
             NotFoundError: It was deleted.
         """
         if self._client is not client:
-            # Rebound since: what the handle knows now is of no use to this call.
+            # Rebound meanwhile: what the handle knows now is of no use to this call.
             return
         loaded = self._loaded_by(client)
         if loaded is None or loaded.manifest.dict_id != dict_id:

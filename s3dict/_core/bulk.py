@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from .._format.entry import EntryExpiry
 from .._format.keys import EncodedKey
 from ..errors import Error, UncertainOutcomeError
-from .entries import Entries, RemovedEntry, carry
+from .conditional import DeleteOutcome
+from .entries import Entries, RemovedEntry, Version, carry
 from .entry_codec import key_repr
 
 T = TypeVar("T")
@@ -32,7 +33,8 @@ class _Outcome:
     """The outcome for one key."""
 
     key: Any
-    result: Any = None
+    result: tuple[()] | tuple[Any] = ()
+    """What `completed` is to contain for the key, or nothing."""
     failure: Exception | None = None
 
 
@@ -92,9 +94,10 @@ async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
 
     async def read(key: Any) -> _Outcome:
         try:
-            return _Outcome(key, await entries.read(key, parallel=False, allow_cached=True))
+            live = await entries.read(key, parallel=False, allow_cached=True)
         except Exception as error:
             return _Outcome(key, failure=error)
+        return _Outcome(key) if live is None else _Outcome(key, (live.value,))
 
     return await _run_all(entries, read, _validated(entries, keys))
 
@@ -125,7 +128,7 @@ async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
         if entry is None:
             return _Outcome(key)
         removed[key] = entry
-        return _Outcome(key, entry.live)
+        return _Outcome(key, (entry.live.value,))
 
     try:
         return await _run_all(entries, remove, _validated(entries, keys))
@@ -156,6 +159,52 @@ async def _put_back(entries: Entries, removed: dict[Any, RemovedEntry]) -> None:
     async with aclosing(runtime.map(put_back, list(removed), entries.concurrency)) as outcomes:
         async for _ in outcomes:
             pass
+
+
+async def discard_many(entries: Entries, keys: Iterable[Any]) -> list[Any]:
+    """Remove those keys that exist, `concurrency` at a time, without reading their values; return them.
+
+    Requests: for each distinct key 1 of its first bytes, and 1 to remove it. Where the store supports conditional bulk
+    deletion, 1 removes up to a thousand.
+    """
+    distinct = _validated(entries, keys)
+    removed: dict[Any, Any] = {}
+    batches = [distinct[start : start + BATCH_SIZE] for start in range(0, len(distinct), BATCH_SIZE)]
+    for batch in batches:
+        removed = await _discard_batch(entries, batch, removed)
+    return [key for key in distinct if key in removed]
+
+
+async def _discard_batch(entries: Entries, keys: list[Any], removed: dict[Any, Any]) -> dict[Any, Any]:
+    """Remove the keys; return those removed so far."""
+    unknown: dict[Any, Version] = {}
+
+    async def discard(key: Any) -> _Outcome:
+        try:
+            await entries.revalidate()
+            is_unknown = key in unknown
+            removed_now = await (entries.settle_discard(key, unknown[key]) if is_unknown else entries.discard(key))
+        except Exception as error:
+            return _Outcome(key, failure=error)
+        return _Outcome(key, (True,) if removed_now else ())
+
+    async def peek(key: Any) -> tuple[Any, Version | Error | None]:
+        try:
+            return key, await entries.peek(key)
+        except Error as error:
+            return key, error
+
+    if not entries.capabilities.conditional_bulk_delete:
+        return await _run_all(entries, discard, keys, removed)
+    found = [item async for item in entries.store.runtime.map(peek, keys, entries.concurrency)]
+    versions = {key: version for key, version in found if isinstance(version, Version)}
+    outcomes = await entries.discard_versions(versions)
+    unknown.update((key, versions[key]) for key, outcome in outcomes.items() if outcome is DeleteOutcome.UNKNOWN)
+    removed |= {key: True for key, outcome in outcomes.items() if outcome is DeleteOutcome.APPLIED}
+    # One by one: what changed meanwhile, what could not be read, and what may or may not have been removed.
+    remaining = [key for key, outcome in outcomes.items() if outcome is not DeleteOutcome.APPLIED]
+    remaining += [key for key, error in found if isinstance(error, Error)]
+    return await _run_all(entries, discard, remaining, removed)
 
 
 def _validated(entries: Entries, keys: Iterable[Any]) -> list[Any]:
@@ -192,14 +241,18 @@ async def batched(pairs: AsyncIterable[T]) -> AsyncGenerator[list[T], None]:
 
 
 async def _run_all(
-    entries: Entries, function: Callable[[T], Awaitable[_Outcome]], items: Iterable[T]
+    entries: Entries,
+    function: Callable[[T], Awaitable[_Outcome]],
+    items: Iterable[T],
+    earlier: Mapping[Any, Any] | None = None,
 ) -> dict[Any, Any]:
-    """Call `function` until the first failure, then wait for what is in flight and raise; return the values.
+    """Call `function` until the first failure, then wait for what is in flight and raise; return the results.
 
-    What is completed stays completed, so the error carries it: a value that was popped must not be lost with it.
+    What is completed stays completed, so the error carries it: a value that was popped must not be lost with it. So are
+    the results of earlier calls.
     """
-    completed: dict[Any, Any] = {}
-    succeeded = 0
+    completed: dict[Any, Any] = dict(earlier or {})
+    succeeded = len(completed)
     failed: list[_Outcome] = []
     async with aclosing(
         entries.store.runtime.map(function, takewhile(lambda _: not failed, items), entries.concurrency)
@@ -209,8 +262,8 @@ async def _run_all(
                 failed.append(outcome)
                 continue
             succeeded += 1
-            if outcome.result is not None:
-                completed[outcome.key] = outcome.result.value
+            for result in outcome.result:
+                completed[outcome.key] = result
     if failed:
         raise _failure(failed, succeeded, completed)
     return completed

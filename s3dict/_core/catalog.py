@@ -219,7 +219,7 @@ async def delete_data(
     def is_managed(line: ObjectMeta) -> bool:
         return layout.parse_data_path(line.path) is not None
 
-    paths = layout.data(manifest.dict_id, manifest.ttl)
+    paths = layout.data(manifest.dict_id, manifest.ttl, manifest.fanout)
     await delete_all(store, paths.entries, only=is_managed, on_deleted=on_deleted)
     await delete_all(store, paths.locks, only=is_managed)
 

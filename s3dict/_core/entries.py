@@ -5,8 +5,8 @@ Each docstring states the number of requests when nothing fails; the tests count
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -20,7 +20,7 @@ from .._format.values import Segment
 from .._retry import RetryState
 from .._stores.base import ObjectStore, PutResult, StoredObject
 from ..errors import ConflictError, Error, InvalidError, UnavailableError, UncertainOutcomeError
-from .conditional import Applied, Rejected, WriteIds, cas_attempts, conditional_put, get_object
+from .conditional import Applied, DeleteOutcome, Rejected, WriteIds, cas_attempts, conditional_put, get_object
 from .entry_codec import EntryCodec, key_repr
 from .expiry import Expiry
 from .ranged_get import parallel_get
@@ -243,8 +243,10 @@ class Entries:
                     return True
         raise ConflictError(f"{self.label}: {key_repr(key)} kept changing while it was being touched")
 
-    async def remove(self, key: Any) -> RemovedEntry | None:
+    async def remove(self, key: Any, version: Version | None = None) -> RemovedEntry | None:
         """Remove the entry and return it, to one caller only; None when there is none.
+
+        With a version, an entry of another version is left alone, and None is returned.
 
         A caller that is interrupted gets that exception when the outcome is known. The entry has been put back then, or
         the exception carries the value as its attribute `value`.
@@ -258,7 +260,7 @@ class Entries:
             while await attempts.next_attempt():
                 found = await get_object(self.store, path)
                 body = None if found is None else self._decode_for_key(found, encoded)
-                if found is None or body is None:
+                if found is None or body is None or (version is not None and body.write_id != version.write_id):
                     return None
                 # The value is decoded first: an entry that cannot be read here must not be lost here.
                 live = self._live(body, found, found.etag, key)
@@ -286,6 +288,53 @@ class Entries:
                 if removal.state is RemovalState.REMOVED:
                     return True
         raise ConflictError(f"{self.label}: {key_repr(key)} kept changing while it was being removed")
+
+    async def peek(self, key: Any) -> Version | None:
+        """Return the version of the live entry, or None. Requests: 1, of the entry's first bytes."""
+        path = self.path(self.codec.keys.encode(key))
+        with self.error_context(key):
+            found = await get_object(self.store, path, MAX_PRELUDE_BYTES)
+            if found is None or self._is_expired_or_tombstone(found):
+                return None
+            return Version(read_prelude(found.body).write_id, found.etag)
+
+    async def discard_versions(self, versions: Mapping[Any, Version]) -> dict[Any, DeleteOutcome]:
+        """Remove those versions of up to a thousand keys, where the store supports conditional bulk deletion.
+
+        What was rejected, or failed without effect, has the outcome REJECTED. Requests: 1, none without keys.
+        """
+        if not versions:
+            return {}
+        keys = {self.path(self.codec.keys.encode(key)): key for key in versions}
+        etags = [self.capabilities.if_match(version.etag) for version in versions.values()]
+        with ExitStack() as stack:
+            for path in keys:
+                stack.enter_context(self.invalidating_cache(path))
+            try:
+                failures = await self.store.runtime.shielded(
+                    partial(self.store.delete_many, list(keys), if_match=etags)
+                )
+            except Error as error:
+                return dict.fromkeys(versions, _outcome_of_failure(error))
+        outcomes = dict.fromkeys(versions, DeleteOutcome.APPLIED)
+        for failure in failures:
+            outcomes[keys[failure.path]] = _outcome_of_failure(failure.error)
+        return outcomes
+
+    async def settle_discard(self, key: Any, version: Version) -> bool:
+        """Complete the removal of a version whose outcome is unknown; return whether the entry was removed.
+
+        Raises:
+            UncertainOutcomeError: the version is gone, and it is unknown which client removed it.
+        """
+        path = self.path(self.codec.keys.encode(key))
+        with self.error_context(key):
+            found = await get_object(self.store, path, MAX_PRELUDE_BYTES)
+            if found is None or read_prelude(found.body).write_id != version.write_id:
+                raise UncertainOutcomeError(
+                    "The response to a removal was lost and the entry is gone: this call removed it, or another client"
+                )
+            return await self.discard(key)
 
     async def put_back(self, removed: RemovedEntry) -> None:
         """Put back what an interrupted call has removed, if nothing was written since; the removal's `state` says so.
@@ -364,10 +413,10 @@ class Entries:
         return error
 
     def path(self, encoded: EncodedKey) -> str:
-        return self.paths.entries + encoded.object_name
+        return self.paths.entry(encoded.object_name)
 
     def object_name(self, path: str) -> str:
-        return path[len(self.paths.entries) :]
+        return self.paths.object_name(path)
 
     @contextmanager
     def error_context(self, *key: Any) -> Iterator[None]:
@@ -408,3 +457,8 @@ class Entries:
         if isinstance(outcome, Applied) or outcome.current is None:
             return False
         return read_prelude(outcome.current.body).write_id == version.write_id
+
+
+def _outcome_of_failure(error: Error) -> DeleteOutcome:
+    ambiguous = isinstance(error, UnavailableError) and error.maybe_applied
+    return DeleteOutcome.UNKNOWN if ambiguous else DeleteOutcome.REJECTED

@@ -21,29 +21,32 @@ PREFETCH_PAGES = 3
 
 
 async def iterate_keys(entries: Entries) -> AsyncGenerator[Any, None]:
-    """Yield the keys, in no order. Requests: a listing, and 1 for each key that is too long for an object name."""
+    """Yield the keys. Requests: a listing, and 1 for each key that is too long for an object name."""
 
     async def read_key(line: ObjectMeta) -> bytes | None:
         return await _read_key(entries, line)
 
     # Anybody who may write to the bucket can choose object names, and no signature covers them: nothing is unpickled.
-    plain = replace(entries.codec.keys, uses_pickle=False)
+    plain, runtime = replace(entries.codec.keys, uses_pickle=False), entries.store.runtime
     async with aclosing(entry_pages(entries)) as pages:
         async for page in pages:
             with entries.error_context():
-                named = [(line, key_bytes_in(entries.object_name(line.path))) for line in page]
-                keys = [plain.decode(data) for _, data in named if data is not None]
-            for key in keys:
-                yield key
-            unnamed = [line for line, data in named if data is None]
-            async with aclosing(entries.store.runtime.map(read_key, unnamed, entries.concurrency)) as found:
-                async for data in found:
+                named = [key_bytes_in(entries.object_name(line.path)) for line in page]
+                keys = [None if data is None else plain.decode(data) for data in named]
+            unnamed = [line for line, data in zip(page, named, strict=True) if data is None]
+            async with aclosing(runtime.map(read_key, unnamed, entries.concurrency, ordered=True)) as reads:
+                for key, data in zip(keys, named, strict=True):
                     if data is not None:
-                        yield _key(entries, entries.codec.keys, data)
+                        yield key
+                        continue
+                    # A key that is read from its entry keeps its place in the page.
+                    read = await anext(reads)
+                    if read is not None:
+                        yield _key(entries, entries.codec.keys, read)
 
 
 async def iterate_items(entries: Entries) -> AsyncGenerator[tuple[Any, Any], None]:
-    """Yield the keys with their values, in no order. Requests: a listing, and 1 each."""
+    """Yield the keys with their values, in the order of `iterate_keys`. Requests: a listing, and 1 each."""
     async with aclosing(_bodies(entries.paced())) as bodies:
         async for body in bodies:
             key = _key(entries, entries.codec.keys, body.header.key)
@@ -51,7 +54,10 @@ async def iterate_items(entries: Entries) -> AsyncGenerator[tuple[Any, Any], Non
 
 
 async def iterate_values(entries: Entries) -> AsyncGenerator[Any, None]:
-    """Yield the values, in no order, also of keys that cannot be read here. Requests: a listing, and 1 each."""
+    """Yield the values, in the order of `iterate_keys`, also of keys that cannot be read here.
+
+    Requests: a listing, and 1 each.
+    """
     async with aclosing(_bodies(entries.paced())) as bodies:
         async for body in bodies:
             yield entries.codec.deserialize(body)
@@ -99,20 +105,20 @@ async def entry_pages(entries: Entries, at_once: int = MAX_RANGES) -> AsyncGener
 
 
 def _unexpired(entries: Entries, page: Page) -> list[ObjectMeta]:
-    lines = [line for line in page.objects if _is_entry(entries, line)]
+    lines = [line for line in page.objects if _is_entry(line)]
     # As a rule the oldest has not expired, and then none of a thousand has.
     if not lines or not entries.expiry.is_past_dict_ttl(min(line.last_modified for line in lines), page.server_time):
         return lines
     return [line for line in lines if not entries.expiry.is_past_dict_ttl(line.last_modified, page.server_time)]
 
 
-def _is_entry(entries: Entries, line: ObjectMeta) -> bool:
+def _is_entry(line: ObjectMeta) -> bool:
     """Return False for a tombstone, and for the empty object that consoles create in a folder's name."""
-    return line.size != TOMBSTONE_BYTES and line.path != entries.paths.entries
+    return line.size != TOMBSTONE_BYTES and not line.path.endswith("/")
 
 
 def _is_entry_object(entries: Entries, line: ObjectMeta) -> bool:
-    return _is_entry(entries, line) and is_object_name(entries.object_name(line.path))
+    return _is_entry(line) and is_object_name(entries.object_name(line.path))
 
 
 async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:
@@ -121,7 +127,9 @@ async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:
 
     async with aclosing(entry_pages(entries, PREFETCH_PAGES)) as pages:
         async for page in pages:
-            async with aclosing(entries.store.runtime.map(read_body, page, entries.concurrency)) as bodies:
+            async with aclosing(
+                entries.store.runtime.map(read_body, page, entries.concurrency, ordered=True)
+            ) as bodies:
                 async for body in bodies:
                     if body is not None:
                         yield body

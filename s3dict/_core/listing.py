@@ -9,43 +9,82 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 
-from .._stores.base import PAGE_SIZE, DeleteFailure, ObjectMeta, ObjectStore, Page
+from .._stores.base import PAGE_SIZE, DeleteFailure, ObjectMeta, ObjectStore, Page, ServerTime
 from ..errors import UnavailableError
 
 MAX_RANGES = 16
 _DIGITS = 8
+_HASH = re.compile(rf"(?P<folder>[0-9a-f]{{2}}/)?(?P<hash>[0-9a-f]{{{_DIGITS}}})")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRange:
-    """Paths greater than `start_after` and less than `end_before`."""
+class _Range:
+    """The paths greater than `start_after` and less than `end_before`, listed page by page.
 
-    start_after: str
-    end_before: str | None
+    A page may be short although more follows. It is filled up before it is delivered, so that the pages depend on the
+    stored objects alone, and what was listed beyond it is kept for the next.
+    """
+
+    __slots__ = ("_listed", "_server_time", "end_before", "exhausted", "start_after")
+
+    def __init__(self, start_after: str, end_before: str | None) -> None:
+        self.start_after = start_after
+        self.end_before = end_before
+        self.exhausted = False
+        self._listed: list[ObjectMeta] = []
+        self._server_time: ServerTime | None = None
+
+    def end_at(self, path: str) -> None:
+        """Leave that path and what follows it to another range."""
+        self.end_before = path
+        self._listed = [listed for listed in self._listed if listed.path < path]
+        self.exhausted = self.start_after >= path
+
+    async def fill(self, store: ObjectStore, prefix: str, seen_cursors: set[str]) -> None:
+        """List until a whole page is there, or the range is exhausted."""
+        while not self.exhausted and len(self._listed) < PAGE_SIZE:
+            page = await store.list_page(prefix, start_after=self.start_after, end_before=self.end_before)
+            self._listed += page.objects
+            self._server_time = page.server_time
+            self.exhausted = not page.is_truncated
+            if page.is_truncated:
+                self.start_after = check_progress(page.objects[-1].path, seen_cursors)
+
+    def take(self) -> Page:
+        """Remove the next page from what has been listed."""
+        assert self._server_time is not None
+        objects, self._listed = tuple(self._listed[:PAGE_SIZE]), self._listed[PAGE_SIZE:]
+        return Page(objects, not self.exhausted or bool(self._listed), self._server_time)
 
 
 async def scan(store: ObjectStore, prefix: str, concurrency: int = MAX_RANGES) -> AsyncGenerator[Page, None]:
-    """Yield all objects under `prefix`, page by page, in no order. At most `concurrency` pages are in memory."""
-    store = store.paced()
+    """Yield all objects under `prefix`, page by page. At most `concurrency` pages are in memory.
 
-    async def read(part: KeyRange) -> tuple[KeyRange, Page]:
-        return part, await store.list_page(prefix, start_after=part.start_after, end_before=part.end_before)
+    The order depends on the stored objects alone, not on `concurrency` or on the timing of responses: ranges wait in a
+    queue, their pages are requested side by side and yielded in the order of the queue, and a range with more pages
+    goes to its end. It is not the order of the paths, which would take many more rounds or more memory.
+    """
+    store, seen_cursors = store.paced(), set[str]()
 
-    first = await store.list_page(prefix)
-    yield first
-    ranges = split(prefix, first) if first.is_truncated else []
-    seen_cursors = {part.start_after for part in ranges}
-    while ranges:
+    async def fill(part: _Range) -> None:
+        await part.fill(store, prefix, seen_cursors)
+
+    first = _Range("", None)
+    await first.fill(store, prefix, seen_cursors)
+    page = first.take()
+    yield page
+    queue = deque(_split(prefix, first, page) if page.is_truncated else ())
+    while queue:
+        batch = [queue.popleft() for _ in range(min(concurrency, len(queue)))]
         # The round ends before its pages are yielded: what the caller does with them runs beside no request of this.
-        pages = [page async for page in store.runtime.map(read, ranges[:concurrency], concurrency)]
-        ranges = ranges[concurrency:]
-        while pages:
-            part, page = pages.pop()
+        async for _ in store.runtime.map(fill, batch, concurrency):
+            pass
+        for part in batch:
+            page = part.take()
             if page.is_truncated:
-                ranges.append(KeyRange(check_progress(page.objects[-1].path, seen_cursors), part.end_before))
+                queue.append(part)
             yield page
 
 
@@ -63,21 +102,29 @@ def check_progress(start_after: str, seen_cursors: set[str]) -> str:
     return start_after
 
 
-def split(prefix: str, first: Page) -> list[KeyRange]:
+def _split(prefix: str, first: _Range, page: Page) -> list[_Range]:
     """Return what follows the first page, in as many equal ranges as it probably has pages, and 16 at most."""
-    last = first.objects[-1].path
-    digits = last[len(prefix) : len(prefix) + _DIGITS]
-    if not re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", digits):
-        # Not named by a hash: their distribution is unknown.
-        return [KeyRange(last, None)]
-    done = int(digits, 16) + 1
-    space = 16**_DIGITS
+    bounds = [] if first.exhausted else split_points(prefix, page.objects[-1].path)
+    if not bounds:
+        return [first]
+    first.end_at(bounds[0])
+    return [first, *(_Range(start, end) for start, end in zip(bounds, [*bounds[1:], None], strict=True))]
+
+
+def split_points(prefix: str, last: str) -> list[str]:
+    """Return the paths that split what follows the path `last`, the end of a full page, into equal ranges.
+
+    There are none where objects are not named by a hash, so that their distribution is unknown.
+    """
+    match = _HASH.match(last, len(prefix))
+    if match is None:
+        return []
+    done, space = int(match["hash"], 16) + 1, 16**_DIGITS
     count = min(MAX_RANGES, max(1, math.ceil((space - done) / done)))
-    bounds = [f"{prefix}{done + (space - done) * i // count:0{_DIGITS}x}" for i in range(1, count)]
-    return [
-        KeyRange(start_after, end_before)
-        for start_after, end_before in zip([last, *bounds], [*bounds, None], strict=True)
-    ]
+    hashes = (f"{done + (space - done) * i // count:0{_DIGITS}x}" for i in range(1, count))
+    # Where entries are one folder deeper, it is named by the first digits of the hash.
+    folder = len((match["folder"] or "").removesuffix("/"))
+    return [f"{prefix}{hashed[:folder]}/{hashed}" if folder else f"{prefix}{hashed}" for hashed in hashes]
 
 
 async def delete_all(

@@ -5,7 +5,7 @@ replaced when its lease has expired. One that only seems dead (a long pause, a l
 and what it still writes elsewhere carries a token smaller than its successor's (Kleppmann, "How to do distributed
 locking"). A release is a write and no deletion, so that tokens never go back.
 
-Acquiring and releasing run shielded: whatever interrupts the caller, no lock is left behind without a heartbeat.
+Acquiring and releasing run shielded: whatever interrupts the caller, no lock is left behind that nobody renews.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..errors import (
 from .conditional import CLOCK_RESOLUTION, Applied, Rejected, WriteIds, conditional_put, get_object
 
 MIN_LEASE = 2.0
-"""In seconds. Times of the store are whole seconds, so shorter leases could not be distinguished from expired ones."""
+"""In seconds. Times of the store are whole seconds, so shorter leases could not be told from expired ones."""
 RENEWALS_PER_LEASE = 3
 MIN_RENEWAL_TIMEOUT = 1.0
 
@@ -84,7 +84,7 @@ class HeldLock:
 
     @property
     def lost(self) -> bool:
-        """Whether another process may hold the lock. Once true, it stays true."""
+        """Whether another process may hold the lock by now. Once true, it stays true."""
         if self.remaining <= 0:
             self._lost = True
         return self._lost
@@ -124,7 +124,7 @@ class HeldLock:
         if self.lost:
             raise LockLostError(f"{self._target.label} was lost: its lease expired, or another process acquired it")
         # Over the connection that acquired the lock, unless that may wait longer than two leases. Only this process
-        # waits: for the others, the lease expires first.
+        # waits: for the others, the lease expires meanwhile.
         store = self._target.store
         if store.timeout > 2 * self._record.lease:
             store = self._target.quick_store(self._record.lease)
@@ -217,7 +217,7 @@ async def acquire(target: LockTarget, lease: float, timeout: float | None) -> He
 
     Raises:
         LockTimeoutError: It was not free within `timeout` seconds.
-        NotFoundError: The dict was deleted.
+        NotFoundError: The dict was deleted meanwhile.
     """
     deadline = math.inf if timeout is None else target.store.runtime.monotonic() + timeout
     attempts = RetryState(target.store.retries.writes, target.store.runtime, max_attempts=UNLIMITED, deadline=deadline)
@@ -296,7 +296,7 @@ class _Acquisition:
             self.held = HeldLock(self._target, record, outcome.etag, sent_at)
 
     async def undo(self) -> None:
-        """Release what was acquired or may have been: it will not be renewed. If that fails, the lease expires."""
+        """Release what was acquired or may have been: nobody will renew it. If that fails, the lease expires."""
         with suppress(Error):
             if self._unknown:
                 current = await get_object(self._store, self._target.path)
@@ -309,7 +309,7 @@ class _Acquisition:
 async def _is_fresh(held: HeldLock, lease: float) -> bool:
     """Return whether the lease is certain to last until its first renewal, which may have to come at once.
 
-    If the response to the acquisition took longer than that, another process may hold the lock.
+    If the response to the acquisition took longer than that, another process may hold the lock by now.
     """
     if held.remaining > lease / RENEWALS_PER_LEASE:
         return True
@@ -328,7 +328,7 @@ def _new_id() -> str:
 
 
 def _next_token(previous: LockRecord | None) -> int:
-    # At least the time in milliseconds: where the lifecycle has deleted the object of an unused lock, its
+    # At least the time in milliseconds: where the lifecycle has deleted the object of a lock that nobody used, its
     # tokens go on above the old ones. A clock that is behind by so many days could not have signed a request.
     now = int(datetime.now(UTC).timestamp() * 1000)
     return now if previous is None else max(previous.token + 1, now)

@@ -68,7 +68,13 @@ async def _probe(store: ObjectStore, path: str) -> Capabilities:
     copies = await _supports_conditional_copy(store, path, format_etag(etag), format_etag(MISMATCHED_ETAG))
     etag = await _overwrite(store, path)
     deletes = await _supports_conditional_delete(store, path, format_etag(etag), format_etag(MISMATCHED_ETAG))
-    return Capabilities(quoted, deletes, copies)
+    bulk_deletes = False
+    if deletes:
+        etag = await _overwrite(store, path)
+        bulk_deletes = await _supports_conditional_bulk_delete(
+            store, path, format_etag(etag), format_etag(MISMATCHED_ETAG)
+        )
+    return Capabilities(quoted, deletes, copies, conditional_bulk_delete=bulk_deletes)
 
 
 async def _check_creation(store: ObjectStore, path: str) -> None:
@@ -125,6 +131,19 @@ async def _supports_conditional_delete(store: ObjectStore, path: str, right: str
             return False
         # A second deletion that "succeeds" would let two poppers both believe that they removed the entry.
         return _refused(await store.delete(path, if_match=right))
+    except UnavailableError:
+        raise
+    except Error:
+        return False
+
+
+async def _supports_conditional_bulk_delete(store: ObjectStore, path: str, right: str, wrong: str) -> bool:
+    async def is_rejected(etag: str) -> bool:
+        return any(failure.rejected for failure in await store.delete_many([path], if_match=[etag]))
+
+    try:
+        # Also once it is gone: two callers must not both be told that they removed it.
+        return await is_rejected(wrong) and not await is_rejected(right) and await is_rejected(right)
     except UnavailableError:
         raise
     except Error:

@@ -8,6 +8,8 @@ from typing import Any
 
 from ..errors import IntegrityError
 
+_REQUIRED = ("quoted_etags", "conditional_delete", "conditional_copy")
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -19,6 +21,10 @@ class Capabilities:
     """DELETE enforces If-Match; otherwise removing an entry writes a tombstone."""
     conditional_copy: bool
     """CopyObject enforces both CopySourceIfMatch and If-Match."""
+    ordered_listing: bool = True
+    """Listings are in the order of the paths and continue after any path."""
+    conditional_bulk_delete: bool = False
+    """DeleteObjects enforces the ETag of each key."""
 
     def if_match(self, etag: str) -> str:
         """Return the ETag in the form that this store compares."""
@@ -29,13 +35,13 @@ class Capabilities:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Capabilities:
-        """Return the recorded capabilities.
+        """Return the recorded capabilities. Those that older records lack have defaults.
 
         Raises:
             IntegrityError: one of them is missing or is not a boolean.
         """
-        names = ("quoted_etags", "conditional_delete", "conditional_copy")
-        missing = [name for name in names if type(fields.get(name)) is not bool]
-        if missing:
-            raise IntegrityError(f"Capability {', '.join(missing)} must be a boolean")
-        return cls(*(fields[name] for name in names))
+        recorded = {name: value for name, value in fields.items() if name in cls.__slots__}
+        invalid = [name for name in (*_REQUIRED, *recorded) if type(fields.get(name)) is not bool]
+        if invalid:
+            raise IntegrityError(f"Capability {', '.join(dict.fromkeys(invalid))} must be a boolean")
+        return cls(**recorded)

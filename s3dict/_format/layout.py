@@ -7,7 +7,7 @@
     <prefix>/ephemeral/<ulid>.json                                 an ephemeral dict
     <prefix>/sweep-<N>d/named/<environment>/<name>/<ulid>/         one dict's data; `keep/…` when it never expires
     <prefix>/sweep-<N>d/ephemeral/<ulid>/                          likewise
-            …/entries/<hash>[.<key>]                               an entry
+            …/entries/[<2 hex>/]<hash>[.<key>]                     an entry; in a folder if the manifest says so
             …/locks/<hash>                                         a lock
     <prefix>/sweep-1d/probe/<ulid>                                 what a probe has not removed
 
@@ -30,6 +30,8 @@ from .keys import is_object_name
 # The id of a lifecycle rule begins with the prefix (`lifecycle.py`), and S3 allows it 255 characters.
 MAX_PREFIX_BYTES = 200
 MIN_TTL = timedelta(minutes=1)
+FANOUTS = (0, 2)
+"""How many digits of the hash may name a folder of entries: stores whose listings have no order need folders."""
 SWEEP_DAYS = (1, 2, 8, 35, 105, 420)
 # Lifecycle rules count whole days from the last write; the margin of an eighth keeps them clear of live entries.
 SWEEP_MARGIN = 8 / 7
@@ -42,7 +44,7 @@ _OF_NAMED_DICT = re.compile(
 )
 _DATA = re.compile(
     rf"((?:keep|sweep-[0-9]+d)/(?:ephemeral|named/({_NAME.pattern})/({_NAME.pattern}))/({_ULID.pattern})/)"
-    r"(?:entries|locks)/([^/]+)"
+    r"(?:entries/(?:([0-9a-f]{2})/)?|locks/)([^/]+)"
 )
 
 
@@ -143,11 +145,11 @@ class Layout:
             return f"{self.prefix}/ephemeral/{dict_id.ulid}.json"
         return self.manifest(dict_id.environment, dict_id.name)
 
-    def data(self, dict_id: DictId, ttl: timedelta | None) -> DataPaths:
+    def data(self, dict_id: DictId, ttl: timedelta | None, fanout: int = 0) -> DataPaths:
         root = f"{self.prefix}/{sweep_class(ttl)}"
         if dict_id.name is None:
-            return DataPaths(f"{root}/ephemeral/{dict_id.ulid}/")
-        return DataPaths(f"{root}/named/{dict_id.environment}/{dict_id.name}/{dict_id.ulid}/")
+            return DataPaths(f"{root}/ephemeral/{dict_id.ulid}/", fanout)
+        return DataPaths(f"{root}/named/{dict_id.environment}/{dict_id.name}/{dict_id.ulid}/", fanout)
 
     def data_folders(self, environment: str | None = None) -> tuple[str, ...]:
         """Return the folders of all dicts' data, or of the named dicts of one environment."""
@@ -167,8 +169,8 @@ class Layout:
         found = _DATA.fullmatch(path, start)
         if found is None or not path.startswith(f"{self.prefix}/"):
             return None
-        root, environment, name, ulid, segment = found.groups()
-        if not is_object_name(segment) or {environment, name} & {".", ".."}:
+        root, environment, name, ulid, folder, segment = found.groups()
+        if not is_object_name(segment) or {environment, name} & {".", ".."} or not segment.startswith(folder or ""):
             return None
         return DictId(ulid, environment, name), DataPaths(path[:start] + root)
 
@@ -184,13 +186,25 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class DataPaths:
-    """The paths of one dict's data."""
+    """The paths of one dict's data. `fanout` is that of its manifest."""
 
     root: str
+    fanout: int = 0
 
     @property
     def entries(self) -> str:
         return f"{self.root}entries/"
+
+    def entry(self, object_name: str) -> str:
+        """Return the path of the entry with this object name."""
+        folder = f"{object_name[: self.fanout]}/" if self.fanout else ""
+        return f"{self.entries}{folder}{object_name}"
+
+    def object_name(self, path: str) -> str:
+        """Return the object name of an entry's path, or what follows `entries` if it is not the path of an entry."""
+        relative = path[len(self.entries) :]
+        folder, _, name = relative.partition("/")
+        return name if self.fanout and name and folder == name[: self.fanout] else relative
 
     @property
     def locks(self) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 
 from ..errors import IntegrityError
 from .capabilities import Capabilities
-from .layout import DictId, validate_ttl
+from .layout import FANOUTS, DictId, validate_ttl
 from .values import get_codec
 
 FORMAT = 1
+FORMAT_WITH_FANOUT = 2
+"""Of a manifest only, and only of a dict whose entries are one folder deeper: 0.1 cannot read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,13 @@ class Manifest:
     ttl: timedelta | None
     codec: str
     capabilities: Capabilities
+    fanout: int = 0
+    """How many digits of its hash name the folder of an entry; 0 where all entries are in one folder."""
 
     def encode(self) -> bytes:
         return _encode(
             {
-                "format": FORMAT,
+                "format": FORMAT_WITH_FANOUT if self.fanout else FORMAT,
                 "id": str(self.dict_id),
                 "name": self.dict_id.name,
                 "environment": self.dict_id.environment,
@@ -38,6 +42,7 @@ class Manifest:
                 "codec": self.codec,
                 "store": self.capabilities.to_json(),
             }
+            | ({"fanout": self.fanout} if self.fanout else {})
         )
 
 
@@ -47,7 +52,7 @@ def decode_manifest(data: bytes | bytearray, path: str) -> Manifest | None:
     Raises:
         IntegrityError: `data` is neither.
     """
-    fields = _decode(data, path)
+    fields = _decode(data, path, FORMAT_WITH_FANOUT)
     if fields.get("deleted"):
         return None
     try:
@@ -83,7 +88,9 @@ def _manifest(fields: dict[str, Any]) -> Manifest:
     created_at = datetime.fromisoformat(fields["created_at"])
     if created_at.tzinfo is None or not isinstance(fields["created_by"], (str, type(None))):
         raise IntegrityError("created_at lacks a time zone, or created_by is not a string")
-    seconds = fields["ttl_seconds"]
+    seconds, fanout = fields["ttl_seconds"], fields["fanout"] if fields["format"] == FORMAT_WITH_FANOUT else 0
+    if fanout not in FANOUTS or type(fanout) is not int:
+        raise IntegrityError(f"fanout is {fanout!r}, and not one of {', '.join(map(str, FANOUTS))}")
     return Manifest(
         dict_id=DictId.parse(fields["id"]),
         created_at=created_at.astimezone(UTC),
@@ -91,6 +98,7 @@ def _manifest(fields: dict[str, Any]) -> Manifest:
         ttl=validate_ttl(None if seconds is None else timedelta(seconds=seconds)),
         codec=get_codec(fields["codec"]).name,
         capabilities=Capabilities.from_json(fields["store"]),
+        fanout=fanout,
     )
 
 
@@ -100,7 +108,7 @@ def _encode(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, indent=1).encode()
 
 
-def _decode(data: bytes | bytearray, path: str) -> dict[str, Any]:
+def _decode(data: bytes | bytearray, path: str, known: int = FORMAT) -> dict[str, Any]:
     import json
 
     try:
@@ -109,8 +117,8 @@ def _decode(data: bytes | bytearray, path: str) -> dict[str, Any]:
         raise IntegrityError(f"{path!r} is not JSON: {error}") from error
     if not isinstance(fields, dict) or type(fields.get("format")) is not int or fields["format"] < 1:
         raise IntegrityError(f"{path!r} was not written by s3dict: it lacks a format number")
-    if fields["format"] > FORMAT:
+    if fields["format"] > known:
         raise IntegrityError(
-            f"{path!r} has format {fields['format']}, newer than the {FORMAT} known here: upgrade s3-shared-dict"
+            f"{path!r} has format {fields['format']}, newer than the {known} known here: upgrade s3-shared-dict"
         )
     return fields

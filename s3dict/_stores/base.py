@@ -186,6 +186,8 @@ class DeleteFailure:
 
     path: str
     error: Error
+    rejected: bool = False
+    """The object was gone or had another ETag than the required one."""
 
 
 _BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
@@ -270,10 +272,14 @@ class Runtime(Protocol):
         """Wait; less if the caller of a `shielded` section is interrupted while it waits."""
         ...
 
-    def map(self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int) -> AsyncGenerator[R, None]:
-        """Yield the results of `function` for each item, as they complete, with at most `limit` calls in flight.
+    def map(
+        self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int, *, ordered: bool = False
+    ) -> AsyncGenerator[R, None]:
+        """Yield the results of `function` for each item, with at most `limit` calls in flight.
 
-        Items are taken only as fast as calls end, or a quarter of `limit` ahead of that. The first exception ends it;
+        They come as they complete, or, if `ordered`, in the order of the items.
+
+        Items are taken only as fast as results are, or a quarter of `limit` ahead of that. The first exception ends it;
         closing it early drops what has not begun, interrupts what has, and waits for its end: nothing is sent after
         that. Must not be nested: `function` may not call `map` again.
         """
@@ -350,8 +356,13 @@ class ObjectStore(Protocol):
 
     async def delete(self, path: str, *, if_match: str | None = None) -> DeleteResult | Refusal: ...
 
-    async def delete_many(self, paths: Sequence[str]) -> tuple[DeleteFailure, ...]:
-        """Delete up to a thousand objects in one request; return those that still exist."""
+    async def delete_many(
+        self, paths: Sequence[str], *, if_match: Sequence[str] | None = None
+    ) -> tuple[DeleteFailure, ...]:
+        """Delete up to a thousand objects in one request; return those that were not deleted.
+
+        With `if_match`, the ETags that the objects must have, the request is sent exactly once.
+        """
         ...
 
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:

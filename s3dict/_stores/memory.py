@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from hashlib import md5
+from itertools import repeat
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from .._retry import DEFAULT_POLICIES, RetryPolicies
-from ..errors import Error, PermissionDeniedError, UnavailableError
+from ..errors import ConflictError, Error, PermissionDeniedError, UnavailableError
 from .base import (
     PAGE_SIZE,
     Body,
@@ -242,11 +243,17 @@ class _MemoryRequests:
         return DeleteResult()
 
     @_observed("DeleteObjects")
-    async def delete_many(self, paths: Sequence[str]) -> tuple[DeleteFailure, ...]:
+    async def delete_many(
+        self, paths: Sequence[str], *, if_match: Sequence[str] | None = None
+    ) -> tuple[DeleteFailure, ...]:
+        failures: list[DeleteFailure] = []
         with self._bucket.handling("delete", common_folder(paths)):
-            for path in paths:
-                self._bucket.remove(path)
-        return ()
+            for path, etag in zip(paths, if_match or repeat(None, len(paths)), strict=True):
+                if self._precondition_holds(path, etag):
+                    self._bucket.remove(path)
+                else:
+                    failures.append(DeleteFailure(path, ConflictError("The object has changed"), rejected=True))
+        return tuple(failures)
 
     @_observed("CopyObject")
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:

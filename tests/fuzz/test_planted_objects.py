@@ -82,7 +82,7 @@ async def test_foreign_object_fails_single_key_reads_and_is_listed(harness: Harn
     with pytest.raises(IntegrityError):
         await d.put("k", "other", skip_if_exists=True)
     with pytest.raises(IntegrityError):
-        await d._delitem("k")
+        await d.discard("k")
     await d.clear()
     assert (await d.contains("k"), await d.len()) == (False, 0)
 

@@ -211,7 +211,8 @@ class TestRealServers:
         client = Client(endpoint.bucket, prefix=f"probe-{os.getpid()}", endpoint_url=endpoint.url)
         d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
         seen = d._state.loaded.manifest.capabilities  # type: ignore[union-attr]
-        assert Capabilities(True, True, conditional_copy=backend == "seaweedfs") == seen
+        is_seaweedfs = backend == "seaweedfs"
+        assert seen == Capabilities(True, True, is_seaweedfs, conditional_bulk_delete=is_seaweedfs)
 
     async def test_store_ignoring_conditions_is_rejected(self, nanio: Endpoint, mode: Mode) -> None:
         harness = Harness(Client(nanio.bucket, prefix=mode.value, endpoint_url=nanio.url), mode)

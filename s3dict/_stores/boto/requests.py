@@ -13,7 +13,7 @@ from hashlib import md5
 from typing import Any
 
 from ..._retry import SINGLE_ATTEMPT, RetryState
-from ...errors import UnavailableError
+from ...errors import ConflictError, UnavailableError
 from ..base import (
     Body,
     DeleteFailure,
@@ -43,6 +43,7 @@ from ..shared.rate_control import HasPacedView
 from ..shared.timeouts import HasTimeoutVariants
 from .errors import log_status, log_status_of_error, translate_exception
 
+_REJECTED_DELETE_CODES = frozenset({"PreconditionFailed", "NoSuchKey", "ConditionalRequestConflict"})
 _STATUS_BY_CODE = {
     "AccessDenied": 403,
     "InternalError": 500,
@@ -164,10 +165,18 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         response = await self._send("delete_object", path, {"IfMatch": if_match}, no_retry=True)
         return DeleteResult() if isinstance(response, S3Response) else to_precondition_result(response)
 
-    async def delete_many(self, paths: Sequence[str]) -> tuple[DeleteFailure, ...]:
+    async def delete_many(
+        self, paths: Sequence[str], *, if_match: Sequence[str] | None = None
+    ) -> tuple[DeleteFailure, ...]:
         objects = [{"Key": path} for path in paths]
+        for item, etag in zip(objects, if_match or (), strict=False):
+            item["ETag"] = etag
         response = await self._send(
-            "delete_objects", None, {"Delete": {"Objects": objects, "Quiet": True}}, prefix=common_folder(paths)
+            "delete_objects",
+            None,
+            {"Delete": {"Objects": objects, "Quiet": True}},
+            prefix=common_folder(paths),
+            no_retry=if_match is not None,
         )
         if isinstance(response, ExpectedFailure):
             raise UnavailableError(f"DeleteObjects on s3://{self.bucket}/{common_folder(paths)} failed: {response}")
@@ -220,6 +229,8 @@ def _stored_object(response: S3Response) -> StoredObject:
 def _delete_failure(item: Mapping[str, Any], bucket: str) -> DeleteFailure:
     path, code = item.get("Key", ""), safe_error_code(item.get("Code", ""))
     request = S3Request("delete_objects", bucket, path, {})
+    if code in _REJECTED_DELETE_CODES:
+        return DeleteFailure(path, ConflictError(f"{request} was rejected: {code}"), rejected=True)
     status = _STATUS_BY_CODE.get(code, 400)
     return DeleteFailure(path, error_for_status(status, code, item.get("Message", ""), request))
 

@@ -143,7 +143,11 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             raise UnavailableError(f"{self._request('delete_objects', path)} failed: {response}")
         return DeleteResult()
 
-    async def delete_many(self, paths: Sequence[str]) -> tuple[DeleteFailure, ...]:
+    async def delete_many(
+        self, paths: Sequence[str], *, if_match: Sequence[str] | None = None
+    ) -> tuple[DeleteFailure, ...]:
+        if if_match is not None:
+            return await self._boto_store().delete_many(paths, if_match=if_match)
         folder = common_folder(paths)
         try:
             response = await self._send("delete_objects", folder, lambda: self._delete(paths))

@@ -42,23 +42,27 @@ class TaskRuntime:
                 await asyncio.wait_for(interruption.wait(), seconds)
 
     async def map(
-        self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int
+        self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int, *, ordered: bool = False
     ) -> AsyncGenerator[R, None]:
         async def call(item: T) -> R:
             return await function(item)
 
         source, finished = iter(items), asyncio.Queue[asyncio.Task[R]]()
-        in_flight: set[asyncio.Task[R]] = set()
+        # In the order in which they were created.
+        in_flight: dict[asyncio.Task[R], None] = {}
         try:
             while True:
                 for item in islice(source, limit - len(in_flight)):
                     task = asyncio.create_task(call(item))
-                    in_flight.add(task)
-                    task.add_done_callback(finished.put_nowait)
+                    in_flight[task] = None
+                    if not ordered:
+                        task.add_done_callback(finished.put_nowait)
                 if not in_flight:
                     return
-                task = await finished.get()
-                in_flight.discard(task)
+                task = next(iter(in_flight)) if ordered else await finished.get()
+                if not task.done():
+                    await asyncio.wait({task})
+                del in_flight[task]
                 yield task.result()
         finally:
             await _cancel(in_flight)

@@ -68,21 +68,38 @@ class ThreadRuntime:
             interruption.wait(seconds)
 
     async def map(
-        self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int
+        self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int, *, ordered: bool = False
     ) -> AsyncGenerator[R, None]:
         async def call(item: T) -> R:
             return await function(item)
 
-        workers: _WorkerGroup[T, R] = _WorkerGroup(lambda item: run_blocking(call(item)), limit, self._threads)
+        def work(numbered: tuple[int, T]) -> tuple[int, R]:
+            number, item = numbered
+            return number, run_blocking(call(item))
+
+        workers = _WorkerGroup(work, limit, self._threads)
+        early: dict[int, R] = {}
+        delivered = 0
+
+        def next_result() -> R:
+            if not ordered:
+                return workers.next_result()[1]
+            while delivered not in early:
+                number, result = workers.next_result()
+                early[number] = result
+            return early.pop(delivered)
+
         try:
             # The items are taken here, on the caller's thread: their iterator may be bound to it. The few ahead are for
             # a thread that ends a call before the caller has come back for its result.
-            for item in items:
-                workers.submit(item)
-                if workers.submitted - workers.collected == limit + limit // 4:
-                    yield workers.next_result()
-            while workers.submitted > workers.collected:
-                yield workers.next_result()
+            for numbered in enumerate(items):
+                workers.submit(numbered)
+                if workers.submitted - delivered == limit + limit // 4:
+                    yield next_result()
+                    delivered += 1
+            while workers.submitted > delivered:
+                yield next_result()
+                delivered += 1
         finally:
             workers.shutdown()
 
@@ -223,7 +240,7 @@ class _WorkerGroup(Generic[T, R]):
     def __init__(self, work: Callable[[T], R], limit: int, pool: Callable[[], ThreadPoolExecutor]) -> None:
         from queue import SimpleQueue
 
-        self.submitted = self.collected = 0
+        self.submitted = 0
         self._work = work
         self._limit = limit
         self._pool = pool
@@ -254,7 +271,6 @@ class _WorkerGroup(Generic[T, R]):
         """Return the next result, or raise the exception in its place."""
         from queue import Empty
 
-        self.collected += 1
         while True:
             self._check_process()
             try:
