@@ -201,7 +201,7 @@ async def _discard_batch(entries: Entries, keys: list[Any], removed: dict[Any, A
     outcomes = await entries.discard_versions(versions)
     unknown.update((key, versions[key]) for key, outcome in outcomes.items() if outcome is DeleteOutcome.UNKNOWN)
     removed |= {key: True for key, outcome in outcomes.items() if outcome is DeleteOutcome.APPLIED}
-    # One by one: what changed meanwhile, what could not be read, and what may or may not have been removed.
+    # One by one: what has changed since, what could not be read, and what may or may not have been removed.
     remaining = [key for key, outcome in outcomes.items() if outcome is not DeleteOutcome.APPLIED]
     remaining += [key for key, error in found if isinstance(error, Error)]
     return await _run_all(entries, discard, remaining, removed)

@@ -142,7 +142,7 @@ async def _supports_conditional_bulk_delete(store: ObjectStore, path: str, right
         return any(failure.rejected for failure in await store.delete_many([path], if_match=[etag]))
 
     try:
-        # Also once it is gone: two callers must not both be told that they removed it.
+        # Also once it is gone: of two callers, only one may learn that it has removed the object.
         return await is_rejected(wrong) and not await is_rejected(right) and await is_rejected(right)
     except UnavailableError:
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from ..errors import IntegrityError
@@ -31,17 +31,22 @@ class Capabilities:
         return etag if self.quoted_etags else etag.strip('"')
 
     def to_json(self) -> dict[str, bool]:
-        return asdict(self)
+        """Return the record, without what has its default: so it is that of 0.1 wherever nothing newer is known."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.default is MISSING or getattr(self, field.name) is not field.default
+        }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Capabilities:
+    def from_json(cls, record: Mapping[str, Any]) -> Capabilities:
         """Return the recorded capabilities. Those that older records lack have defaults.
 
         Raises:
             IntegrityError: one of them is missing or is not a boolean.
         """
-        recorded = {name: value for name, value in fields.items() if name in cls.__slots__}
-        invalid = [name for name in (*_REQUIRED, *recorded) if type(fields.get(name)) is not bool]
+        recorded = {name: value for name, value in record.items() if name in cls.__slots__}
+        invalid = [name for name in (*_REQUIRED, *recorded) if type(record.get(name)) is not bool]
         if invalid:
             raise IntegrityError(f"Capability {', '.join(dict.fromkeys(invalid))} must be a boolean")
         return cls(**recorded)

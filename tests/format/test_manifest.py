@@ -88,13 +88,7 @@ def test_manifest_is_json_that_people_can_read() -> None:
         "created_by": "alice@host",
         "ttl_seconds": 604800.0,
         "codec": "cloudpickle",
-        "store": {
-            "quoted_etags": True,
-            "conditional_delete": True,
-            "conditional_copy": True,
-            "ordered_listing": True,
-            "conditional_bulk_delete": False,
-        },
+        "store": {"quoted_etags": True, "conditional_delete": True, "conditional_copy": True},
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, timedelta
@@ -503,11 +504,16 @@ def test_manifest_and_names_are_written_as_then(new_bucket: Any, which: tuple[st
     moments = creation(made), creation(before)
     path = f"{prefix}/manifests/{environment}/{name}.json"
     written = {path.replace(*ids): body for path, body in bodies(new_bucket).items()}
-    assert written[path].decode().replace(*ids).replace(*moments) == OBJECTS[path].decode()
-    assert written[f"{prefix}/store.json"] == OBJECTS[f"{prefix}/store.json"]
+    assert without_new_capability(written[path]).replace(*ids).replace(*moments) == OBJECTS[path].decode()
+    assert without_new_capability(written[f"{prefix}/store.json"]) == OBJECTS[f"{prefix}/store.json"].decode()
     assert {name for name in written if ids[1] in name} == {name for name in OBJECTS if ids[1] in name} - (
         tombstones() if prefix == MODEST else set()
     )
+
+
+def without_new_capability(record: bytes) -> str:
+    """Return the record without what the store was seen to support beyond 0.1, which ignores fields it does not know."""
+    return re.sub(r',\n +"conditional_bulk_delete": true', "", record.decode())
 
 
 def tombstones() -> set[str]:
@@ -523,7 +529,7 @@ def test_ephemeral_dict_is_written_as_then(new_bucket: Any) -> None:
         written = bodies(new_bucket)
         moments = creation(made), creation(before)
         ids = ulid(made.object_id), ulid(before.object_id)
-    manifest = written[path.replace(*reversed(ids))].decode()
+    manifest = without_new_capability(written[path.replace(*reversed(ids))])
     assert manifest.replace(*ids).replace(*moments) == OBJECTS[path].decode()
     assert {name.replace(*ids) for name in written if ids[0] in name} == {name for name in OBJECTS if ids[1] in name}
 

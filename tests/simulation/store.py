@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
-from itertools import count
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from s3dict._retry import RetryPolicies, RetryPolicy
@@ -27,7 +27,7 @@ from s3dict._stores.base import (
     StoredObject,
 )
 from s3dict._stores.shared.tasks import TaskRuntime
-from s3dict.errors import UnavailableError
+from s3dict.errors import ConflictError, UnavailableError
 
 if TYPE_CHECKING:
     from .world import World
@@ -211,13 +211,19 @@ class SimulatedStore:
 
         return await self._send("delete", path, effect, if_match is not None)  # type: ignore[no-any-return]
 
-    async def delete_many(self, paths: Sequence[str]) -> tuple[DeleteFailure, ...]:
+    async def delete_many(
+        self, paths: Sequence[str], *, if_match: Sequence[str] | None = None
+    ) -> tuple[DeleteFailure, ...]:
         def effect() -> tuple[DeleteFailure, ...]:
-            for path in paths:
-                self._bucket.remove(path)
-            return ()
+            failures = []
+            for path, etag in zip(paths, if_match or repeat(None, len(paths)), strict=True):
+                if etag is None or self._bucket.holds(path, etag):
+                    self._bucket.remove(path)
+                else:
+                    failures.append(DeleteFailure(path, ConflictError("The object has changed"), rejected=True))
+            return tuple(failures)
 
-        return await self._send("delete_many", paths[0], effect)  # type: ignore[no-any-return]
+        return await self._send("delete_many", paths[0], effect, if_match is not None)  # type: ignore[no-any-return]
 
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:
         def effect() -> PutResult | Refusal:
