@@ -10,7 +10,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ._aio import dual_iterator, dual_method, get_method, pop_method
@@ -70,11 +69,6 @@ class Entry(Generic[K, V]):
     version: str
     last_modified: datetime
     expires_at: datetime | None = None
-
-    def __setstate__(self, state: list[Any]) -> None:
-        # Release 0.1 pickled entries without `expires_at`.
-        for name, value in zip_longest(self.__slots__, state):
-            object.__setattr__(self, name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return restore, ("Entry", self.key, self.value, self.version, self.last_modified, self.expires_at)

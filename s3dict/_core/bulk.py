@@ -167,6 +167,7 @@ async def discard_many(entries: Entries, keys: Iterable[Any]) -> list[Any]:
     Requests: for each distinct key 1 of its first bytes, and 1 to remove it. Where the store supports conditional bulk
     deletion, 1 removes up to a thousand.
     """
+    entries = entries.paced()
     distinct = _validated(entries, keys)
     removed: dict[Any, Any] = {}
     batches = [distinct[start : start + BATCH_SIZE] for start in range(0, len(distinct), BATCH_SIZE)]

@@ -512,7 +512,7 @@ def test_manifest_and_names_are_written_as_then(new_bucket: Any, which: tuple[st
 
 
 def without_new_capability(record: bytes) -> str:
-    """Return the record without what the store was seen to support beyond 0.1, which ignores fields it does not know."""
+    """Return the record without the capability that 0.1 does not know, and ignores."""
     return re.sub(r',\n +"conditional_bulk_delete": true', "", record.decode())
 
 
