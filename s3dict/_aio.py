@@ -16,7 +16,7 @@ from contextlib import aclosing
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from ._stores.shared.threads import run_blocking
+from ._stores.shared.threads import iterate_blocking, run_blocking
 from .errors import BlockingCallWarning, InvalidError
 
 if TYPE_CHECKING:
@@ -161,28 +161,12 @@ class DualIterator(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompat
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         report_blocking_call()
-        return _iterate_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
+        return iterate_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
 
     @property
     def aio(self) -> Callable[P, AsyncGenerator[R, None]]:
         """The asynchronous generator function."""
         return MethodType(self._descriptor.body, self.__self__._async_view)
-
-
-def _iterate_blocking(generator: AsyncGenerator[R, None]) -> Iterator[R]:
-    async def step() -> R:
-        return await generator.__anext__()
-
-    try:
-        while True:
-            try:
-                item = run_blocking(step())
-            except StopAsyncIteration:
-                return
-            yield item
-    finally:
-        # Also when the caller breaks out of its loop: requests in flight end here, not at some garbage collection.
-        run_blocking(generator.aclose())
 
 
 class _Descriptor:

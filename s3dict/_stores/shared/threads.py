@@ -7,7 +7,7 @@ import threading
 import time
 from _thread import allocate_lock, start_new_thread
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -43,6 +43,24 @@ def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
     finally:
         coroutine.close()
     raise RuntimeError("a blocking store suspended")
+
+
+def iterate_blocking(generator: AsyncGenerator[R, None]) -> Iterator[R]:
+    """Iterate over an asynchronous generator over a blocking store, as `run_blocking` runs a coroutine."""
+
+    async def step() -> R:
+        return await generator.__anext__()
+
+    try:
+        while True:
+            try:
+                item = run_blocking(step())
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        # Also when the caller breaks out of its loop: requests in flight end here, not at some garbage collection.
+        run_blocking(generator.aclose())
 
 
 class ThreadRuntime:
