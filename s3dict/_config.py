@@ -72,7 +72,7 @@ class Settings:
 def require_installed(driver: str) -> None:
     """Raise InvalidError for a driver that needs an extra that is not installed."""
     if driver == "obstore" and not is_installed("obstore"):
-        raise InvalidError("The driver 'obstore' is not installed: pip install 's3-shared-dict[fast]'")
+        raise InvalidError("The driver 'obstore' is not installed: pip install obstore")
 
 
 @lru_cache(maxsize=8)

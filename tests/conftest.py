@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than about five seconds")
     config.addinivalue_line("markers", "backends(name, ...): where the test runs unless --servers says otherwise")
     config.addinivalue_line("markers", 'slow: left out by -m "not slow", the quick subset')
     config.addinivalue_line("markers", "removes_by_delete: counts requests or faults of DELETE If-Match")

@@ -15,7 +15,7 @@ import nox
 
 ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
-PUBLIC_EXTRAS = ("cli", "examples", "fast", "local")
+PUBLIC_EXTRAS = ("aioboto3", "cli", "examples", "local")
 CLOSEST = (
     "tests/format",
     "tests/dict/test_dict.py",

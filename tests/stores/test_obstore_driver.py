@@ -218,7 +218,7 @@ class TestChoice:
 
     def test_missing_obstore_is_reported_with_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("s3dict._config.is_installed", lambda _: False)
-        with pytest.raises(InvalidError, match=r"pip install 's3-shared-dict\[fast\]'"):
+        with pytest.raises(InvalidError, match=r"pip install obstore"):
             Client("b", driver="obstore")
 
     def test_outdated_obstore_is_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:

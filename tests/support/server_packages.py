@@ -20,18 +20,18 @@ __all__ = ["node_package", "python_package", "with_node"]
 _INSTALL_SECONDS = 600.0
 
 
-def python_package(name: str, version: str) -> Path:
+def python_package(name: str, version: str, *others: str) -> Path:
     """The folder of the programs of a virtual environment that has the package. Raises RuntimeError, saying why."""
 
     def install(root: Path) -> None:
         _run(sys.executable, "-m", "venv", str(root))
-        _run(str(root / "bin" / "python"), "-m", "pip", "install", "--quiet", f"{name}=={version}")
+        _run(str(root / "bin" / "python"), "-m", "pip", "install", "--quiet", f"{name}=={version}", *others)
 
-    root = _made(f"{name}-{version}-{sys.implementation.cache_tag}", install)
+    root = _made("-".join((name, version, *others, str(sys.implementation.cache_tag))), install)
     # The interpreter is a link to the one that made it, which may have gone since.
     if not (root / "bin" / "python").exists():
         shutil.rmtree(root)
-        return python_package(name, version)
+        return python_package(name, version, *others)
     return root / "bin"
 
 

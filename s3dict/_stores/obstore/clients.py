@@ -247,5 +247,5 @@ def _check_version() -> None:
     release = getattr(obstore, "__version__", "0")
     if tuple(int(number) for number in re.findall(r"\d+", release)[:2]) < MIN_VERSION:
         raise InvalidError(
-            f"obstore {release} is too old: pip install -U 's3-shared-dict[fast]', or set the driver to 'boto3'"
+            f"obstore {release} is too old: pip install -U obstore, or set the driver to 'boto3'"
         )

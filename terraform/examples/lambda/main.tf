@@ -29,10 +29,13 @@ resource "aws_lambda_function" "visits" {
   description   = "Counts visits in an s3dict Dict"
   role          = aws_iam_role.visits.arn
 
-  filename         = var.package
-  source_code_hash = filebase64sha256(var.package)
-  handler          = "visits.handler"
-  runtime          = "python3.13"
+  # Either the zip archive of build.sh, or the container image of the Dockerfile.
+  package_type     = var.image_uri == null ? "Zip" : "Image"
+  image_uri        = var.image_uri
+  filename         = var.image_uri == null ? var.package : null
+  source_code_hash = var.image_uri == null ? filebase64sha256(var.package) : null
+  handler          = var.image_uri == null ? "visits.handler" : null
+  runtime          = var.image_uri == null ? "python3.13" : null
   architectures    = ["arm64"]
   memory_size      = 512
   timeout          = 30

@@ -20,3 +20,9 @@ variable "package" {
   type        = string
   default     = "build/function.zip"
 }
+
+variable "image_uri" {
+  description = "The container image in Amazon ECR that the Dockerfile builds, instead of the zip archive."
+  type        = string
+  default     = null
+}

@@ -46,3 +46,19 @@ run "function_is_configured_and_may_write" {
     error_message = "The function's role has the writer policy."
   }
 }
+
+run "function_can_be_a_container_image" {
+  variables {
+    image_uri = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/visits:1"
+  }
+
+  assert {
+    condition     = aws_lambda_function.visits.package_type == "Image" && aws_lambda_function.visits.image_uri == var.image_uri
+    error_message = "The function uses the image."
+  }
+
+  assert {
+    condition     = aws_lambda_function.visits.filename == null && aws_lambda_function.visits.handler == null
+    error_message = "An image has its own handler and no archive."
+  }
+}
