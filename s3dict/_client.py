@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, replace
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
@@ -40,9 +40,11 @@ from .errors import InvalidError
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     import boto3
 
+    from ._stores.boto.blocking import BotoStore
     from ._stores.obstore.clients import ObstoreClients
     from ._stores.shared.events import OnRequest, RequestObserver
 
@@ -57,8 +59,9 @@ class Client:
         region_name: The region to sign for; None for boto3's own chain (``AWS_*``, profiles).
         session: A boto3 session whose credentials are used; None for boto3's own chain.
         environment_name: The environment of dicts that are named without one.
-        driver: ``"obstore"``, which is written in Rust and by far the fastest (the extra ``fast``); ``"boto3"``
-            (aioboto3 for asyncio); ``"memory"`` for tests; or ``"auto"``: obstore if it is installed, otherwise boto3.
+        driver: ``"obstore"``, which is written in Rust and by far the fastest; ``"boto3"``, which uses aioboto3 in
+            asyncio if that is installed, and threads of the client otherwise; ``"memory"`` for tests; or ``"auto"``:
+            obstore if it is installed, otherwise boto3.
         max_value_bytes: The largest serialised value, in bytes; a larger one is ``RequestSizeError``.
         concurrency: The most requests of one bulk operation that are in flight at a time.
         cache: How old a value that `get`, ``d[k]`` and `get_many` return may be. Within that time a value that this
@@ -244,8 +247,8 @@ class Client:
         if driver == "obstore":
             from ._stores.obstore.blocking import ObstoreStore
 
-            return ObstoreStore(self._obstore_clients(stores), self._boto_store)
-        return self._boto_store()
+            return ObstoreStore(self._obstore_clients(stores), partial(self._boto_store, stores))
+        return self._boto_store(stores)
 
     def _make_asyncio_store(self, stores: _ProcessResources) -> ObjectStore:
         driver = self.driver
@@ -256,8 +259,12 @@ class Client:
         if driver == "obstore":
             from ._stores.obstore.aio import AsyncObstoreStore
 
-            return AsyncObstoreStore(self._obstore_clients(stores), self._aioboto_store)
-        return self._aioboto_store()
+            return AsyncObstoreStore(self._obstore_clients(stores), partial(self._threaded_boto_store, stores))
+        if is_installed("aioboto3"):
+            from ._stores.boto.aio import AioBotoStore
+
+            return AioBotoStore(self._connection())
+        return self._threaded_boto_store(stores)
 
     def _obstore_clients(self, stores: _ProcessResources) -> ObstoreClients:
         if stores.obstore_clients is None:
@@ -266,15 +273,21 @@ class Client:
             stores.obstore_clients = ObstoreClients(self._connection())
         return stores.obstore_clients
 
-    def _boto_store(self) -> ObjectStore:
+    def _boto_store(self, stores: _ProcessResources) -> BotoStore:
         from ._stores.boto.blocking import BotoStore
 
-        return BotoStore(self._connection())
+        with stores.lock:
+            if stores.boto is None:
+                stores.boto = BotoStore(self._connection())
+            return stores.boto
 
-    def _aioboto_store(self) -> ObjectStore:
-        from ._stores.boto.aio import AioBotoStore
+    def _threaded_boto_store(self, stores: _ProcessResources) -> ObjectStore:
+        from ._stores.boto.threaded import ThreadedBotoStore, new_threads
 
-        return AioBotoStore(self._connection())
+        with stores.lock:
+            if stores.boto_threads is None:
+                stores.boto_threads = new_threads(self._settings.concurrency)
+            return ThreadedBotoStore(self._connection(), self._boto_store(stores), stores.boto_threads)
 
     def _connection(self) -> Connection:
         from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -299,12 +312,15 @@ class _ProcessResources:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.blocking: ObjectStore | None = None
         self.by_loop: dict[asyncio.AbstractEventLoop, ObjectStore] = {}
         self.cache: ReadCache | None = None
         self.obstore_clients: ObstoreClients | None = None
         self.rates = RateController()
+        self.boto: BotoStore | None = None
+        self.boto_threads: ThreadPoolExecutor | None = None
+        """For boto3 in asyncio, shared by all event loops."""
 
 
 def _resolve_driver(configured: str) -> Literal["boto3", "obstore", "memory"]:

@@ -25,7 +25,7 @@ from .ceph.options import pytest_addoption as add_ceph
 from .chaos.options import pytest_addoption as add_chaos
 from .races.options import pytest_addoption as add_races
 from .simulation.options import pytest_addoption as add_simulation
-from .support.backends import add_servers, pytest_collection_modifyitems, pytest_generate_tests
+from .support.backends import add_servers, pytest_collection_modifyitems, pytest_generate_tests, server_of
 from .support.modes import Driver, Endpoint, Harness, Mode
 from .support.proxy import Proxy
 from .support.servers import ACCESS_KEY, SECRET_KEY, running
@@ -41,7 +41,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than about five seconds")
     config.addinivalue_line("markers", "backends(name, ...): where the test runs unless --servers says otherwise")
     config.addinivalue_line("markers", 'slow: left out by -m "not slow", the quick subset')
     config.addinivalue_line("markers", "removes_by_delete: counts requests or faults of DELETE If-Match")
@@ -126,7 +125,7 @@ def backend(backend_name: str) -> str:
 @pytest.fixture
 def endpoint(backend: str, serve: Callable[[str], Endpoint]) -> Endpoint:
     """The server of the back end, whichever driver reaches it."""
-    return serve(backend.removesuffix("-rust"))
+    return serve(server_of(backend))
 
 
 @pytest.fixture
@@ -174,6 +173,10 @@ def client(backend: str, request: pytest.FixtureRequest) -> Client:
     if backend == "memory":
         return Client(f"memory-{prefix}", prefix=prefix, driver="memory")
     endpoint: Endpoint = request.getfixturevalue("endpoint")
+    if backend.endswith("-threads"):
+        # As where aioboto3 is not installed, the driver boto3 uses threads in asyncio.
+        patch = request.getfixturevalue("monkeypatch")
+        patch.setattr("s3dict._client.is_installed", lambda package: package != "aioboto3")
     driver = here("obstore" if backend.endswith("-rust") else "boto3")
     return Client(endpoint.bucket, prefix=prefix, endpoint_url=endpoint.url, driver=driver)
 

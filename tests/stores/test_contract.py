@@ -73,6 +73,13 @@ class _RustOnSeaweedFS:
         return "seaweedfs-rust"
 
 
+@pytest.mark.slow
+class _ThreadsOnSeaweedFS:
+    @pytest.fixture
+    def backend(self) -> str:
+        return "seaweedfs-threads"
+
+
 class TestMemoryStore(_OnMemory, _Blocking):
     pass
 
@@ -110,4 +117,8 @@ class TestRustStoreOnSeaweedFS(_RustOnSeaweedFS, _Blocking):
 
 
 class TestAsyncRustStoreOnSeaweedFS(_RustOnSeaweedFS, _Asyncio):
+    pass
+
+
+class TestThreadedBotoStoreOnSeaweedFS(_ThreadsOnSeaweedFS, _Asyncio):
     pass

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from .modes import Mode
 from .servers import SERVERS
 from .slow import mark_slow
 
-__all__ = ["add_servers", "pytest_collection_modifyitems", "pytest_generate_tests"]
+__all__ = ["add_servers", "pytest_collection_modifyitems", "pytest_generate_tests", "server_of"]
 
-_BACKENDS = ("memory", "moto", "seaweedfs", "seaweedfs-rust")
+_BACKENDS = ("memory", "moto", "seaweedfs", "seaweedfs-rust", "seaweedfs-threads")
 _RACE_BACKENDS = ("ministack", "seaweedfs")
 """Both let contenders overlap, as neither moto, which is behind a lock, nor memory does."""
 
@@ -23,14 +24,14 @@ def add_servers(parser: pytest.Parser) -> None:
         default=(),
         metavar="NAME[,NAME…]",
         help="run what can run on any store, and nothing else, on these: memory, "
-        f"{', '.join(SERVERS)}; with -rust behind the name, through obstore",
+        f"{', '.join(SERVERS)}; with -rust behind the name, through obstore; with -threads, through boto3 in threads",
     )
 
 
 def _checked(said: str) -> tuple[str, ...]:
     names = tuple(said.split(","))
     for name in names:
-        if name != "memory" and name.removesuffix("-rust") not in SERVERS:
+        if name != "memory" and server_of(name) not in SERVERS:
             raise pytest.UsageError(f"--servers: there is no {name!r}")
     return names
 
@@ -56,13 +57,12 @@ def _chosen(metafunc: pytest.Metafunc, usual: Sequence[str]) -> Sequence[str]:
 @pytest.hookimpl(tryfirst=True)  # before -m selects by the markers that are added here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = _names(config)
-    if chosen:
-        kept = [item for item in items if _place(item) in chosen]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-        items[:] = kept
+    kept = [item for item in items if _can_run(item) and (not chosen or _place(item) in chosen)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
     mark_slow(items)
     for item in items:
-        server = SERVERS.get((_place(item) or "").removesuffix("-rust"))
+        server = SERVERS.get(server_of(_place(item) or ""))
         if server is None:
             continue
         if not server.deletes_on_condition and item.get_closest_marker("removes_by_delete"):
@@ -71,6 +71,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=f"{server.title} answers 500 to some of many contenders"))
         if not server.puts_whole_objects and item.get_closest_marker("puts_whole_objects"):
             item.add_marker(pytest.mark.skip(reason=f"{server.title} keeps a put that was cut off"))
+
+
+def server_of(backend: str) -> str:
+    """Return the server of a back end, whose name may end in that of a driver."""
+    return backend.removesuffix("-rust").removesuffix("-threads")
+
+
+def _can_run(item: pytest.Item) -> bool:
+    """Return whether the test is for its back end: threads run boto3 in asyncio alone."""
+    if not (_place(item) or "").endswith("-threads"):
+        return True
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return parameters.get("mode") is Mode.ASYNCIO
 
 
 def _names(config: pytest.Config) -> tuple[str, ...]:

@@ -246,6 +246,4 @@ def env_flag(environment: Mapping[str, str], name: str) -> bool:
 def _check_version() -> None:
     release = getattr(obstore, "__version__", "0")
     if tuple(int(number) for number in re.findall(r"\d+", release)[:2]) < MIN_VERSION:
-        raise InvalidError(
-            f"obstore {release} is too old: pip install -U obstore, or set the driver to 'boto3'"
-        )
+        raise InvalidError(f"obstore {release} is too old: pip install -U obstore, or set the driver to 'boto3'")

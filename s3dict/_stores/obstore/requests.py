@@ -3,10 +3,10 @@
 One implementation for blocking and asyncio; the stores in `blocking` and `aio` differ in how they call obstore. obstore
 sends every request once: retries happen here, where the error of each attempt is known.
 
-What obstore cannot do goes through boto3 or aioboto3, which are imported then: conditional deletes and copies,
-listings with names that obstore does not accept (those of s3dict are), and the complete list of failures of a bulk
-deletion. obstore does not return response headers either, so the server's time is read apart when it matters: see
-`server_clock`.
+What obstore cannot do goes through boto3, which is imported then, and runs in threads for asyncio: conditional deletes
+and copies, listings with names that obstore does not accept (those of s3dict are), and the complete list of failures of
+a bulk deletion. obstore does not return response headers either, so the server's time is read apart when it matters:
+see `server_clock`.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
 
     def _boto_store(self) -> ObjectStore:
         if self._boto_fallback is None:
-            self._boto_fallback = self._make_boto_fallback()
+            self._boto_fallback = self._make_boto_fallback().with_timeout(self.timeout)
         return self._boto_fallback.paced() if self.is_paced else self._boto_fallback
 
 

@@ -77,7 +77,7 @@ class TaskRuntime:
             return await function()
 
         task = asyncio.create_task(section())
-        await _wait_through_cancellation({task}, interruption)
+        await wait_through_cancellation({task}, interruption)
         return task.result()
 
     def interrupted(self) -> bool:
@@ -106,11 +106,11 @@ class TaskRuntime:
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-    await _wait_through_cancellation(tasks)
+    await wait_through_cancellation(tasks)
 
 
-async def _wait_through_cancellation(
-    tasks: Collection[asyncio.Task[Any]], interruption: asyncio.Event | None = None
+async def wait_through_cancellation(
+    tasks: Collection[asyncio.Future[Any]], interruption: asyncio.Event | None = None
 ) -> None:
     """Wait until all tasks are done, also when this one is cancelled while it waits: that is raised afterwards.
 
