@@ -28,11 +28,18 @@ class RequestTimeoutError(UnavailableError):
     """No response, or no further part of it, arrived within the timeout."""
 
 
+class UnexpectedResponseError(UnavailableError):
+    """The response is not one of S3: a proxy or gateway may be in between, or the store does not implement it well."""
+
+
 class ThrottledError(UnavailableError):
     """The store refused the request because of its rate: 429, or an S3 error document with a throttling code.
 
-    Nothing was applied. `retry_after` is the response's Retry-After in seconds, where there is one.
+    Nothing was applied. `retry_after` is the response's Retry-After in seconds, where there is one. `progress_at` is
+    when the store last accepted a request of the same bulk operation, whose requests wait for each other.
     """
+
+    progress_at: float = -math.inf
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message, maybe_applied=False)
@@ -198,6 +205,8 @@ class RetryState:
         if isinstance(error, ThrottledError):
             self._throttled += 1
             self._throttled_since = min(self._throttled_since, self._waiter.monotonic())
+            if error.progress_at > self._throttled_since:
+                self._throttled_since, self._throttle_waited = error.progress_at, 0.0
         else:
             self._throttled_since, self._throttle_waited = math.inf, 0.0
 

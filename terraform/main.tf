@@ -13,15 +13,20 @@ locals {
   # class serves every ttl. Ids, prefixes and days are those that `s3dict init` installs.
   sweep_days = [1, 2, 8, 35, 105, 420]
 
+  # Letters, digits, "_", "." and "-" alone: some stores accept no other characters in the id of a rule.
+  escaped_prefix = replace(replace(replace(var.prefix, "_", "__"), ".", "_d"), "/", "_s")
+  rule_id_scope  = length(local.escaped_prefix) <= 200 ? local.escaped_prefix : "${substr(local.escaped_prefix, 0, 100)}_h${substr(sha256(var.prefix), 0, 32)}"
+  rule_id_prefix = "s3dict.${local.rule_id_scope}."
+
   sweep_rules = concat(
     [for days in local.sweep_days : {
-      id     = "s3dict:${var.prefix}:sweep-${days}d"
+      id     = "${local.rule_id_prefix}sweep-${days}d"
       prefix = "${var.prefix}/sweep-${days}d/"
       days   = days
     }],
     [{
       # Manifests of ephemeral dicts. While a dict is in use, a heartbeat rewrites its manifest every five minutes.
-      id     = "s3dict:${var.prefix}:ephemeral"
+      id     = "${local.rule_id_prefix}ephemeral"
       prefix = "${var.prefix}/ephemeral/"
       days   = 2
     }],
@@ -152,7 +157,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
 
   # Removes what interrupted uploads and, in a versioned bucket, overwrites and expirations leave.
   rule {
-    id     = "s3dict:${var.prefix}:housekeeping"
+    id     = "${local.rule_id_prefix}housekeeping"
     status = "Enabled"
 
     filter {

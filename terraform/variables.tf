@@ -151,8 +151,8 @@ variable "lifecycle_rules" {
   nullable = false
 
   validation {
-    condition     = alltrue([for rule in var.lifecycle_rules : can(regex("^.{1,255}$", rule.id)) && !startswith(rule.id, "s3dict:")])
-    error_message = "A rule's id has 1 to 255 characters and does not begin with 's3dict:', which marks the rules of s3dict."
+    condition     = alltrue([for rule in var.lifecycle_rules : can(regex("^.{1,255}$", rule.id)) && !can(regex("^s3dict[.:]", rule.id))])
+    error_message = "A rule's id has 1 to 255 characters and does not begin with 's3dict.' or 's3dict:', which mark the rules of s3dict."
   }
 
   validation {

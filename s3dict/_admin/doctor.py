@@ -11,11 +11,12 @@ from enum import Enum
 from statistics import median
 
 from .._client import Client
+from .._core.conditional import Rejected, WriteIds, conditional_put
 from .._core.probe import probe
 from .._format.capabilities import Capabilities
 from .._format.layout import Layout, new_ulid
-from .._format.lifecycle import conflicting, housekeeping_id, missing
-from .._format.manifest import decode_store
+from .._format.lifecycle import conflicting, has_old_ids, housekeeping_id, missing
+from .._format.manifest import decode_store, encode_store_json
 from .._stores.base import ObjectStore, StoredObject
 from .._stores.shared.access_denied import CREDENTIAL_ERRORS
 from .._stores.shared.threads import run_blocking
@@ -71,7 +72,8 @@ def diagnose(
 ) -> Iterator[Check]:
     """Checks all that a dict needs of the client's bucket. Each check is made when it is asked for.
 
-    It writes only scratch objects under ``<prefix>/sweep-1d/probe/``, and removes them. About 30 requests. What a check
+    It writes scratch objects under ``<prefix>/sweep-1d/probe/``, which it removes, and corrects a record of the
+    store's capabilities that says less than the store supports. About 30 requests. What a check
     cannot see for lack of permission is a warning; what nothing works without stops the checks that follow.
 
     Args:
@@ -192,7 +194,8 @@ def _clock(context: _Context) -> Check:
 
 def _conditions(context: _Context) -> Check:
     found = run_blocking(context.store.get(context.layout.store))
-    recorded = decode_store(found.body, context.layout.store) if isinstance(found, StoredObject) else None
+    stored = found if isinstance(found, StoredObject) else None
+    recorded = None if stored is None else decode_store(stored.body, context.layout.store)
     if context.read_only:
         known = _capabilities(recorded) if recorded else "no dict has been created here yet"
         return Check(
@@ -207,12 +210,14 @@ def _conditions(context: _Context) -> Check:
         return Check(_CONDITIONS, Status.FAILED, f"not allowed to write: {error}", advice)
     except UnsupportedStoreError as error:
         return Check(_CONDITIONS, Status.FAILED, str(error), "use another store, or a newer version of this one")
-    return _compare(context, recorded, seen)
+    return _compare(context, stored, recorded, seen)
 
 
-def _compare(context: _Context, recorded: Capabilities | None, seen: Capabilities) -> Check:
-    if recorded is None or not _has_regressed(recorded, seen):
+def _compare(context: _Context, found: StoredObject | None, recorded: Capabilities | None, seen: Capabilities) -> Check:
+    if recorded is None or found is None or recorded == seen:
         return Check(_CONDITIONS, Status.OK, _capabilities(seen))
+    if not _has_regressed(recorded, seen):
+        return _correct_record(context, found, recorded, seen)
     return Check(
         _CONDITIONS,
         Status.FAILED,
@@ -220,6 +225,29 @@ def _compare(context: _Context, recorded: Capabilities | None, seen: Capabilitie
         f"{_capabilities(recorded)}",
         "was the store replaced? Create the dicts again under another S3DICT_PREFIX",
     )
+
+
+def _correct_record(context: _Context, found: StoredObject, recorded: Capabilities, seen: Capabilities) -> Check:
+    """Write what the store supports over a record that says less, as release 0.1 recorded after a denied request.
+
+    Manifests have a copy of the record and never change: dicts that exist go on without the capability.
+    """
+    was = f"{context.layout.store} recorded less: {_capabilities(recorded)}"
+    body = encode_store_json(seen)
+    if_match = seen.if_match(found.etag)
+    try:
+        outcome = run_blocking(
+            conditional_put(context.store, context.layout.store, body, WriteIds(body), if_match=if_match)
+        )
+    except PermissionDeniedError as error:
+        detail = f"seen now: {_capabilities(seen)}; {was}, and these credentials may not correct it: {error}"
+        return Check(_CONDITIONS, Status.WARNING, detail, "run s3dict doctor with the admin policy")
+    if isinstance(outcome, Rejected):
+        return Check(_CONDITIONS, Status.WARNING, f"{was}, and another process has changed it", _FIX)
+    detail = (
+        f"{_capabilities(seen)}; {was}, and is corrected: new dicts use all of it, dicts that exist go on as before"
+    )
+    return Check(_CONDITIONS, Status.OK, detail)
 
 
 def _has_regressed(recorded: Capabilities, seen: Capabilities) -> bool:
@@ -280,6 +308,8 @@ def _sweep_rules(context: _Context) -> Check:
         return Check(name, Status.WARNING, detail, init)
     if lacking:
         return Check(name, Status.FAILED, f"missing or different: {', '.join(lacking)}. {NO_EXPIRATION}", init)
+    if has_old_ids(rules, prefix):
+        return Check(name, Status.OK, "all there, under the ids of an earlier release", f"{init} replaces the ids")
     return Check(name, Status.OK, "all there")
 
 

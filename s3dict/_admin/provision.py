@@ -9,8 +9,8 @@ from enum import Enum
 from functools import partial
 
 from .._client import Client
-from .._format.lifecycle import RulePlan, are_equal, conflicting, describe, lifecycle_rules, merge
-from ..errors import Error, InvalidError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
+from .._format.lifecycle import RulePlan, are_equal, conflicting, describe, lifecycle_rules, merge, reduced
+from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
 from .bucket_admin import PUBLIC_ACCESS_BLOCKS, BucketAdmin, Lifecycle
 
 NO_EXPIRATION = (
@@ -174,8 +174,7 @@ def _install_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: 
     changes = _changes(before, merged)
     if dry_run:
         return Step("sweep rules", Outcome.PLANNED, note or "the bucket has no others", changes)
-    desired = replace(before, rules=merged.rules)
-    admin.put_lifecycle(desired)
+    desired, left_out = _put_accepted(admin, replace(before, rules=merged.rules), prefix)
     # S3 has no condition for this request: what another administrator wrote since it was read is overwritten.
     if not _reads_back(lambda: are_equal(admin.lifecycle().rules, desired.rules)):
         return Step(
@@ -185,7 +184,36 @@ def _install_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: 
             "not caught up, or does not keep them. Look at them, and run this again",
             changes,
         )
+    if left_out:
+        unchanged = are_equal(before.rules, desired.rules)
+        detail = f"{'all others are installed' if unchanged else 'installed'}; the store rejects rules for {left_out}"
+        return Step("sweep rules", Outcome.WARNING, detail + (note and f"; {note}"), () if unchanged else changes)
     return Step("sweep rules", Outcome.CHANGED, "installed" + (note and f"; {note}"), changes)
+
+
+def _put_accepted(admin: BucketAdmin, desired: Lifecycle, prefix: str) -> tuple[Lifecycle, str]:
+    """Install the rules, or those that the store accepts; return what was installed, and what was left out.
+
+    One request holds all rules, so that a store which does not support one of them (Garage and directory buckets: those
+    for noncurrent versions) rejects all.
+    """
+    try:
+        admin.put_lifecycle(desired)
+        return desired, ""
+    except (PermissionDeniedError, UnavailableError, InvalidError, NotFoundError):
+        raise
+    except Error as error:
+        rejection = error
+    for left_out, rules in reduced(desired.rules, prefix):
+        accepted = replace(desired, rules=rules)
+        try:
+            admin.put_lifecycle(accepted)
+        except (PermissionDeniedError, UnavailableError, InvalidError, NotFoundError):
+            raise
+        except Error:
+            continue
+        return accepted, left_out
+    raise rejection
 
 
 def _changes(before: Lifecycle, merged: RulePlan) -> tuple[str, ...]:

@@ -1,173 +1,241 @@
-"""What does this store really honour? Asked of a scratch object in the very bucket, never guessed by a vendor's name.
+"""What a store supports, found out with scratch objects in the very bucket and never guessed from a vendor's name.
 
 Of fourteen S3-compatible servers tried, five let every contender win `If-None-Match: *`, one ignores `If-Match` on
-PUT, one wants ETags without quotes, several delete on whatever `If-Match` says, and some ignore the conditions of
+PUT, one requires ETags without quotes, several delete whatever `If-Match` says, and some ignore the conditions of
 CopyObject.
+
+Only what the store itself rejects counts as unsupported, since the result is recorded for every client. A question that
+cannot be answered (denied permission, a wrong profile, an unreachable or throttling store) raises, and nothing is
+recorded. Each question has an object of its own: some stores accept one write of an object per second.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from .._format.capabilities import Capabilities
 from .._format.layout import Layout, new_ulid
 from .._format.manifest import decode_store, encode_store_json
-from .._retry import RetryState
+from .._retry import RetryState, ThrottledError, UnexpectedResponseError
 from .._stores.base import Conflict, DeleteResult, ObjectStore, PreconditionFailed, PutResult, Refusal
-from ..errors import Error, UnavailableError, UnsupportedStoreError
+from ..errors import (
+    Error,
+    InvalidError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedStoreError,
+)
 from .conditional import WriteIds, conditional_put, get_object
 
 MISMATCHED_ETAG = '"00000000000000000000000000000000"'
 MAX_PROBES = 4
+MAX_UNEXPECTED_RESPONSES = 3
+"""So many unexpected responses in a row to an optional request are the store's own, and not those of a proxy."""
+SCRATCH_BODY = b"s3dict probes what this store supports"
+
+_FormatETag = Callable[[str], str]
 
 
 async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
     """Return the contents of `store.json`, after probing the store if it is missing.
 
-    Requests: 1, and a dozen if it is missing.
+    Raises:
+        UnsupportedStoreError: the store does not support conditional PUTs.
+        PermissionDeniedError, NotFoundError, InvalidError, UnavailableError: the probe could not be completed; nothing
+            is recorded.
 
-    Raises UnsupportedStoreError for a store without conditional PUTs.
+    Requests: 1, and about fifteen more if it is missing.
     """
     found = await get_object(store, layout.store)
     if found is not None:
         return decode_store(found.body, layout.store)
-    scratch = layout.scratch(new_ulid(datetime.now(UTC)))
-    seen = await probe(store, scratch)
+    seen = await probe(store, layout.scratch(new_ulid(datetime.now(UTC))))
     body = encode_store_json(seen)
-    # Two first creations at once both probe, and see the same; the one that comes second leaves what is there.
+    # Two clients that create the first dict at once both probe, with equal results; the first record stays.
     await conditional_put(store, layout.store, body, WriteIds(body), if_match=None)
     return seen
 
 
 async def probe(store: ObjectStore, path: str) -> Capabilities:
-    """Probes with objects whose paths begin with `path`, and removes them afterwards.
+    """Return what the store supports, using objects whose paths begin with `path`, which are removed afterwards.
 
-    A request that fails does not show what the store supports, and its retry could fail because it succeeded: the probe
-    starts again with another object.
+    A failed request does not show what the store supports, and its retry could be rejected because it was applied: the
+    probe starts again with other objects. Raises as `load_or_probe` does.
     """
     retry = RetryState(store.retries.writes, store.runtime, max_attempts=MAX_PROBES)
     while await retry.next_attempt():
-        scratch = f"{path}-{retry.retries}"
+        scratch = _Scratch(store, f"{path}-{retry.retries}")
         try:
-            return await _probe(store, scratch)
+            return await _probe(scratch)
         except UnavailableError as error:
             retry.record(error)
         finally:
-            # What cannot be removed now is swept within two days.
-            with suppress(Error):
-                await store.delete(scratch)
+            await scratch.remove()
     raise retry.final_error()
 
 
-async def _probe(store: ObjectStore, path: str) -> Capabilities:
-    await _check_creation(store, path)
-    quoted = await _check_overwriting(store, path)
-    etag = await _overwrite(store, path)
-    format_etag = Capabilities(quoted, False, False).if_match
-    copies = await _supports_conditional_copy(store, path, format_etag(etag), format_etag(MISMATCHED_ETAG))
-    etag = await _overwrite(store, path)
-    deletes = await _supports_conditional_delete(store, path, format_etag(etag), format_etag(MISMATCHED_ETAG))
-    bulk_deletes = False
-    if deletes:
-        etag = await _overwrite(store, path)
-        bulk_deletes = await _supports_conditional_bulk_delete(
-            store, path, format_etag(etag), format_etag(MISMATCHED_ETAG)
+class _Scratch:
+    """The objects of one probe."""
+
+    def __init__(self, store: ObjectStore, path: str) -> None:
+        self.store = store
+        self._path = path
+        self._paths: list[str] = []
+
+    def new_path(self) -> str:
+        path = f"{self._path}-{len(self._paths)}"
+        self._paths.append(path)
+        return path
+
+    async def new_object(self) -> tuple[str, str]:
+        """Write a new object; return its path and ETag."""
+        path = self.new_path()
+        return path, await self.overwrite(path)
+
+    async def overwrite(self, path: str) -> str:
+        written = await self.send(lambda: self.store.put(path, SCRATCH_BODY))
+        if not isinstance(written, PutResult):
+            raise UnavailableError("The store responded with 409 to a PUT without a condition")
+        return written.etag
+
+    async def put(self, path: str, *, if_match: str | None) -> bool:
+        """Return whether the store accepted a conditional PUT."""
+        return _accepted(
+            await self.send(
+                lambda: self.store.put(path, b"s3dict probes", if_match=if_match, if_none_match=if_match is None)
+            )
         )
+
+    async def send(
+        self, request: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]
+    ) -> PutResult | DeleteResult | Refusal:
+        """Send the request and return its response. It is repeated only when certain not to have been applied."""
+        retry = RetryState(self.store.retries.writes, self.store.runtime)
+        while await retry.next_attempt():
+            try:
+                response = await request()
+            except ThrottledError as error:
+                retry.record(error)
+                continue
+            if not isinstance(response, Conflict):
+                return response
+            retry.record(None)
+        failure = retry.final_error()
+        if isinstance(failure, UnavailableError):
+            raise failure
+        raise UnsupportedStoreError(
+            "The store responds with 409 to every conditional request, although there is no concurrent writer"
+        )
+
+    async def remove(self) -> None:
+        # What cannot be removed now expires within two days.
+        with suppress(Error):
+            await self.store.delete_many(self._paths)
+
+
+async def _probe(scratch: _Scratch) -> Capabilities:
+    await _check_creation(scratch)
+    quoted = await _check_replacement(scratch)
+    format_etag = Capabilities(quoted, False, False).if_match
+    copies = await _is_supported(scratch, lambda: _enforces_copy_conditions(scratch, format_etag))
+    deletes = await _is_supported(scratch, lambda: _enforces_delete_condition(scratch, format_etag))
+    bulk_deletes = deletes and await _is_supported(
+        scratch, lambda: _enforces_bulk_delete_conditions(scratch, format_etag)
+    )
     return Capabilities(quoted, deletes, copies, conditional_bulk_delete=bulk_deletes)
 
 
-async def _check_creation(store: ObjectStore, path: str) -> None:
-    if not await _put(store, path, over=None):
+async def _check_creation(scratch: _Scratch) -> None:
+    path = scratch.new_path()
+    if not await scratch.put(path, if_match=None):
         raise UnsupportedStoreError(
-            "The store refused 'PUT If-None-Match: *' for an object that did not exist: nothing could be created in it"
+            "The store rejected 'PUT If-None-Match: *' for an object that did not exist: nothing could be created in it"
         )
-    if await _put(store, path, over=None):
+    if await scratch.put(path, if_match=None):
         raise UnsupportedStoreError(
-            "The store answered 200 to 'PUT If-None-Match: *' for an object that exists. It ignores the condition, so "
-            "two concurrent writers would both succeed; use a store with conditional writes"
+            "The store responded with 200 to 'PUT If-None-Match: *' for an object that exists. It ignores the "
+            "condition, so two concurrent writers would both succeed; use a store with conditional writes"
         )
 
 
-async def _check_overwriting(store: ObjectStore, path: str) -> bool:
-    """Whether If-Match takes the ETag with its quotes."""
-    if await _put(store, path, over=MISMATCHED_ETAG):
+async def _check_replacement(scratch: _Scratch) -> bool:
+    """Return whether If-Match accepts the ETag with its quotes."""
+    path, etag = await scratch.new_object()
+    if await scratch.put(path, if_match=MISMATCHED_ETAG):
         raise UnsupportedStoreError(
-            "The store answered 200 to 'PUT If-Match' with an ETag that the object does not have. It ignores the "
-            "condition, so an update could silently undo another's; use a store with conditional writes"
+            "The store responded with 200 to 'PUT If-Match' with an ETag that the object does not have. It ignores the "
+            "condition, so an update could silently overwrite a concurrent one; use a store with conditional writes"
         )
-    etag = await _overwrite(store, path)
-    if await _put(store, path, over=etag):
+    if await scratch.put(path, if_match=etag):
         return True
-    etag = await _overwrite(store, path)
-    if await _put(store, path, over=MISMATCHED_ETAG.strip('"')) or not await _put(store, path, over=etag.strip('"')):
+    path, etag = await scratch.new_object()
+    if await scratch.put(path, if_match=MISMATCHED_ETAG.strip('"')) or not await scratch.put(
+        path, if_match=etag.strip('"')
+    ):
         raise UnsupportedStoreError(
-            "The store refused 'PUT If-Match' with the very ETag it gave, with and without quotes: nothing could be "
-            "updated"
+            "The store rejected 'PUT If-Match' with the ETag that it returned, with and without quotes: nothing could "
+            "be updated"
         )
     return False
 
 
-async def _supports_conditional_copy(store: ObjectStore, path: str, right: str, wrong: str) -> bool:
-    for source, target in ((wrong, right), (right, wrong)):
-        if not await _rejects_copy(store, path, source, target):
+async def _is_supported(scratch: _Scratch, enforces: Callable[[], Awaitable[bool]]) -> bool:
+    """Return whether an optional condition is enforced; False where the store itself rejects the request.
+
+    Raises:
+        PermissionDeniedError, NotFoundError, InvalidError, UnavailableError: another cause prevents an answer.
+    """
+    retry = RetryState(scratch.store.retries.writes, scratch.store.runtime, max_attempts=MAX_UNEXPECTED_RESPONSES)
+    while await retry.next_attempt():
+        try:
+            return await enforces()
+        except UnexpectedResponseError as error:
+            retry.record(error)
+        except (PermissionDeniedError, NotFoundError, InvalidError, UnavailableError):
+            raise
+        except Error:
             return False
-    return not await _rejects_copy(store, path, right, right)
+    return False
 
 
-async def _rejects_copy(store: ObjectStore, path: str, source: str, target: str) -> bool:
-    try:
-        return _refused(await store.copy(path, source_if_match=source, if_match=target))
-    except UnavailableError:
-        raise
-    except Error:
-        # A store that cannot copy on a condition (501, 400) does not honour it: entries are then refreshed by a PUT.
-        return False
+async def _enforces_copy_conditions(scratch: _Scratch, format_etag: _FormatETag) -> bool:
+    path, written = await scratch.new_object()
+    etag, mismatched = format_etag(written), format_etag(MISMATCHED_ETAG)
+
+    async def copy(source: str, target: str) -> bool:
+        return _accepted(await scratch.send(lambda: scratch.store.copy(path, source_if_match=source, if_match=target)))
+
+    return not await copy(mismatched, etag) and not await copy(etag, mismatched) and await copy(etag, etag)
 
 
-async def _supports_conditional_delete(store: ObjectStore, path: str, right: str, wrong: str) -> bool:
-    try:
-        if not _refused(await store.delete(path, if_match=wrong)) or _refused(await store.delete(path, if_match=right)):
-            return False
-        # A second deletion that "succeeds" would let two poppers both believe that they removed the entry.
-        return _refused(await store.delete(path, if_match=right))
-    except UnavailableError:
-        raise
-    except Error:
-        return False
+async def _enforces_delete_condition(scratch: _Scratch, format_etag: _FormatETag) -> bool:
+    path, written = await scratch.new_object()
+    etag, mismatched = format_etag(written), format_etag(MISMATCHED_ETAG)
+
+    async def delete(if_match: str) -> bool:
+        return _accepted(await scratch.send(lambda: scratch.store.delete(path, if_match=if_match)))
+
+    # If a second deletion succeeded, two callers of `pop` could both believe that they removed the entry.
+    return not await delete(mismatched) and await delete(etag) and not await delete(etag)
 
 
-async def _supports_conditional_bulk_delete(store: ObjectStore, path: str, right: str, wrong: str) -> bool:
-    async def is_rejected(etag: str) -> bool:
-        return any(failure.rejected for failure in await store.delete_many([path], if_match=[etag]))
+async def _enforces_bulk_delete_conditions(scratch: _Scratch, format_etag: _FormatETag) -> bool:
+    path, written = await scratch.new_object()
+    etag, mismatched = format_etag(written), format_etag(MISMATCHED_ETAG)
 
-    try:
-        # Also once it is gone: of two callers, only one may learn that it has removed the object.
-        return await is_rejected(wrong) and not await is_rejected(right) and await is_rejected(right)
-    except UnavailableError:
-        raise
-    except Error:
-        return False
+    async def delete(if_match: str) -> bool:
+        failures = await scratch.store.delete_many([path], if_match=[if_match])
+        for failure in failures:
+            if not failure.rejected:
+                raise failure.error
+        return not failures
 
-
-def _refused(answer: PutResult | DeleteResult | Refusal) -> bool:
-    if isinstance(answer, Conflict):
-        raise UnavailableError("The store responded with 409, which does not show whether it enforces the condition")
-    return isinstance(answer, (PreconditionFailed, Conflict))
+    # As for a single deletion.
+    return not await delete(mismatched) and await delete(etag) and not await delete(etag)
 
 
-async def _overwrite(store: ObjectStore, path: str) -> str:
-    written = await store.put(path, b"s3dict probes what this store honours")
-    assert isinstance(written, PutResult)
-    return written.etag
-
-
-async def _put(store: ObjectStore, path: str, *, over: str | None) -> bool:
-    attempts = RetryState(store.retries.writes, store.runtime)
-    while await attempts.next_attempt():
-        answer = await store.put(path, b"s3dict probes", if_match=over, if_none_match=over is None)
-        if isinstance(answer, (PutResult, PreconditionFailed)):
-            return isinstance(answer, PutResult)
-    raise UnsupportedStoreError(
-        "The store answers 409 to every conditional PUT, although there is no concurrent writer"
-    )
+def _accepted(response: PutResult | DeleteResult | Refusal) -> bool:
+    return not isinstance(response, (PreconditionFailed, Conflict))

@@ -5,12 +5,13 @@ Rules are mappings with the names of the S3 API. Nothing here makes a request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from ..errors import InvalidError
-from .layout import SWEEP_DAYS
+from .layout import MAX_PREFIX_BYTES, SWEEP_DAYS
 
 EPHEMERAL_DAYS = 2
 MAX_RULES = 1000
@@ -112,7 +113,29 @@ def conflicting(existing: Iterable[Rule], prefix: str) -> tuple[str, ...]:
 
 def is_managed(rule: Rule, prefix: str) -> bool:
     """Return whether some version of s3dict installed the rule for the prefix."""
-    return str(rule.get("ID") or "").startswith(_id_prefix(prefix))
+    return str(rule.get("ID") or "").startswith((_id_prefix(prefix), _old_id_prefix(prefix)))
+
+
+def has_old_ids(existing: Iterable[Rule], prefix: str) -> bool:
+    """Return whether rules for the prefix have ids of release 0.1, which some stores do not accept."""
+    return any(str(rule.get("ID") or "").startswith(_old_id_prefix(prefix)) for rule in existing)
+
+
+def reduced(rules: Sequence[Rule], prefix: str) -> Iterator[tuple[str, tuple[Rule, ...]]]:
+    """Yield what a store may accept that rejects all rules, and what is left out: first little, then more."""
+    is_housekeeping = [rule.get("ID") == housekeeping_id(prefix) for rule in rules]
+    unsupported = {"NoncurrentVersionExpiration", "Expiration"}
+    yield (
+        "noncurrent versions and delete markers",
+        tuple(
+            {name: value for name, value in rule.items() if name not in unsupported} if is_ours else rule
+            for rule, is_ours in zip(rules, is_housekeeping, strict=True)
+        ),
+    )
+    yield (
+        "incomplete uploads, noncurrent versions and delete markers",
+        tuple(rule for rule, is_ours in zip(rules, is_housekeeping, strict=True) if not is_ours),
+    )
 
 
 def describe(rule: Rule) -> str:
@@ -124,7 +147,19 @@ def describe(rule: Rule) -> str:
 
 
 def _id_prefix(prefix: str) -> str:
-    # A prefix contains no colon, so no two prefixes share an id.
+    """Return what the ids of the prefix's rules begin with, in letters, digits, ``_``, ``.`` and ``-`` alone.
+
+    IBM Cloud Object Storage accepts neither ``:`` nor ``/`` in an id. An escaped prefix contains no dot, so no two
+    prefixes share an id.
+    """
+    escaped = prefix.replace("_", "__").replace(".", "_d").replace("/", "_s")
+    if len(escaped) > MAX_PREFIX_BYTES:
+        # S3 allows ids of 255 characters. No escape is "_h".
+        escaped = f"{escaped[:100]}_h{sha256(prefix.encode()).hexdigest()[:32]}"
+    return f"s3dict.{escaped}."
+
+
+def _old_id_prefix(prefix: str) -> str:
     return f"s3dict:{prefix}:"
 
 

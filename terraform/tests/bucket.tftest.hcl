@@ -212,7 +212,7 @@ run "additional_lifecycle_rules_follow_those_of_s3dict" {
   }
 
   assert {
-    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.id if !startswith(rule.id, "s3dict:")] == ["reports", "uploads"]
+    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.id if !startswith(rule.id, "s3dict.")] == ["reports", "uploads"]
     error_message = "Additional rules are installed."
   }
 

@@ -154,7 +154,7 @@ run "access_logs_in_the_bucket_itself_are_rejected" {
 run "lifecycle_rule_with_an_id_of_s3dict_is_rejected" {
   command = plan
   variables {
-    lifecycle_rules = [{ id = "s3dict:s3dict:sweep-1d", prefix = "reports/", expiration_days = 1 }]
+    lifecycle_rules = [{ id = "s3dict.s3dict.sweep-1d", prefix = "reports/", expiration_days = 1 }]
   }
   expect_failures = [var.lifecycle_rules]
 }

@@ -133,7 +133,7 @@ def test_missing_sweep_rules_are_named_and_fail(moto: Endpoint, s3: Any, name: s
     done = doctor(name, moto.url, "--json")
     check = found(done)["sweep rules"]
     assert (done.exit_code, check["status"]) == (1, "failed")
-    assert "missing or different: s3dict:s3dict:sweep-1d. No expired entry is ever deleted" in check["detail"]
+    assert "missing or different: s3dict.s3dict.sweep-1d. No expired entry is ever deleted" in check["detail"]
     assert check["advice"] == f"s3dict init --bucket {name} --prefix s3dict"
 
 
@@ -141,7 +141,7 @@ def test_sweep_rule_with_other_days_fails(moto: Endpoint, s3: Any, name: str) ->
     rules = lifecycle_rules("s3dict")
     put_rules(s3, name, [{**rules[0], "Expiration": {"Days": 9}}, *rules[1:]])
     done = doctor(name, moto.url, "--json")
-    assert (done.exit_code, "s3dict:s3dict:sweep-1d" in found(done)["sweep rules"]["detail"]) == (1, True)
+    assert (done.exit_code, "s3dict.s3dict.sweep-1d" in found(done)["sweep rules"]["detail"]) == (1, True)
 
 
 def test_only_housekeeping_missing_is_a_warning(moto: Endpoint, s3: Any, name: str) -> None:

@@ -103,7 +103,7 @@ def test_bucket_is_made_private_encrypted_and_swept(moto: Endpoint, s3: Any, nam
     done = init(name, moto.url)
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "Done.")
     assert f"✓ bucket: changed: created {name}\n" in done.stdout
-    assert "    + s3dict:s3dict:sweep-8d: Enabled, on s3dict/sweep-8d/: Expiration {Days: 8}\n" in done.stdout
+    assert "    + s3dict.s3dict.sweep-8d: Enabled, on s3dict/sweep-8d/: Expiration {Days: 8}\n" in done.stdout
     assert all(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"][block] for block in BLOCKS)
     encryption = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
     assert [rule["ApplyServerSideEncryptionByDefault"] for rule in encryption] == [{"SSEAlgorithm": "AES256"}]
@@ -133,21 +133,21 @@ def test_dry_run_of_a_missing_bucket_shows_all_and_writes_nothing(proxy: Proxy, 
         done, told = init(name, proxy.url, "--dry-run"), init(name, proxy.url, "--dry-run", "--json")
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "Nothing was changed: this was a dry run.")
     assert set(outcomes(told).values()) == {"planned"}
-    assert done.stdout.count("    + s3dict:s3dict:") == len(OURS)
+    assert done.stdout.count("    + s3dict.s3dict.") == len(OURS)
     assert (writes(requests), {request.status for request in requests}) == ([], {404})
 
 
 def test_dry_run_shows_pending_changes(proxy: Proxy, s3: Any, bucket: str) -> None:
     wrong = {**OURS[2], "Expiration": {"Days": 3}}
-    stale = {**LOGS, "ID": "s3dict:s3dict:no-longer"}
+    stale = {**LOGS, "ID": "s3dict.s3dict.no-longer"}
     put_rules(s3, bucket, [LOGS, wrong, stale])
     before = rules_of(s3, bucket)
     with proxy.recording() as requests:
         done = init(bucket, proxy.url, "--dry-run")
     assert "+ sweep rules: would change: 1 other rule of the bucket stays\n" in done.stdout
     becomes, was = (f"Enabled, on s3dict/sweep-8d/: Expiration {{Days: {days}}}" for days in (8, 3))
-    assert f"    ~ s3dict:s3dict:sweep-8d: {becomes} (was: {was})\n" in done.stdout
-    assert "    - s3dict:s3dict:no-longer: Enabled, on logs/: Expiration {Days: 30}\n" in done.stdout
+    assert f"    ~ s3dict.s3dict.sweep-8d: {becomes} (was: {was})\n" in done.stdout
+    assert "    - s3dict.s3dict.no-longer: Enabled, on logs/: Expiration {Days: 30}\n" in done.stdout
     assert (writes(requests), rules_of(s3, bucket)) == ([], before)
 
 
@@ -184,7 +184,7 @@ def test_minimum_transition_size_is_kept(moto: Endpoint, bucket: str, monkeypatc
 
 
 def test_modified_managed_rule_is_restored(moto: Endpoint, s3: Any, bucket: str) -> None:
-    put_rules(s3, bucket, [{**OURS[2], "Status": "Disabled"}, {**LOGS, "ID": "s3dict:s3dict:no-longer"}])
+    put_rules(s3, bucket, [{**OURS[2], "Status": "Disabled"}, {**LOGS, "ID": "s3dict.s3dict.no-longer"}])
     assert init(bucket, moto.url).exit_code == 0
     assert are_equal(OURS, rules_of(s3, bucket))
 

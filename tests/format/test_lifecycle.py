@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +20,13 @@ from s3dict._format.lifecycle import (
     are_equal,
     conflicting,
     describe,
+    has_old_ids,
     housekeeping_id,
+    is_managed,
     lifecycle_rules,
     merge,
     missing,
+    reduced,
     sweep_rules,
 )
 from s3dict.errors import InvalidError
@@ -50,13 +56,13 @@ FOREIGN: list[Rule] = [
 
 def test_each_class_of_ttl_has_a_rule_and_so_have_the_manifests_of_ephemeral_dicts() -> None:
     assert sweep_rules("p/q") == (
-        SweepRule("s3dict:p/q:sweep-1d", "p/q/sweep-1d/", 1),
-        SweepRule("s3dict:p/q:sweep-2d", "p/q/sweep-2d/", 2),
-        SweepRule("s3dict:p/q:sweep-8d", "p/q/sweep-8d/", 8),
-        SweepRule("s3dict:p/q:sweep-35d", "p/q/sweep-35d/", 35),
-        SweepRule("s3dict:p/q:sweep-105d", "p/q/sweep-105d/", 105),
-        SweepRule("s3dict:p/q:sweep-420d", "p/q/sweep-420d/", 420),
-        SweepRule("s3dict:p/q:ephemeral", "p/q/ephemeral/", 2),
+        SweepRule("s3dict.p_sq.sweep-1d", "p/q/sweep-1d/", 1),
+        SweepRule("s3dict.p_sq.sweep-2d", "p/q/sweep-2d/", 2),
+        SweepRule("s3dict.p_sq.sweep-8d", "p/q/sweep-8d/", 8),
+        SweepRule("s3dict.p_sq.sweep-35d", "p/q/sweep-35d/", 35),
+        SweepRule("s3dict.p_sq.sweep-105d", "p/q/sweep-105d/", 105),
+        SweepRule("s3dict.p_sq.sweep-420d", "p/q/sweep-420d/", 420),
+        SweepRule("s3dict.p_sq.ephemeral", "p/q/ephemeral/", 2),
     )
 
 
@@ -64,13 +70,13 @@ def test_rules_are_spelled_as_the_api_has_them() -> None:
     sweep, housekeeping = OURS[2], OURS[-1]
     assert len(OURS) == len(SWEEP_DAYS) + 2
     assert sweep == {
-        "ID": "s3dict:p/q:sweep-8d",
+        "ID": "s3dict.p_sq.sweep-8d",
         "Status": "Enabled",
         "Filter": {"Prefix": "p/q/sweep-8d/"},
         "Expiration": {"Days": 8},
     }
     assert housekeeping == {
-        "ID": "s3dict:p/q:housekeeping",
+        "ID": "s3dict.p_sq.housekeeping",
         "Status": "Enabled",
         "Filter": {"Prefix": "p/q/"},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
@@ -91,7 +97,7 @@ def test_no_rule_sweeps_permanent_entries_or_manifests() -> None:
 
 
 def test_ids_of_the_longest_prefix_are_short_enough_for_s3() -> None:
-    assert max(len(rule["ID"]) for rule in lifecycle_rules("p" * MAX_PREFIX_BYTES)) <= 255
+    assert max(len(rule["ID"]) for rule in lifecycle_rules("_" * MAX_PREFIX_BYTES)) <= 255
 
 
 def test_bucket_without_rules_gets_all_of_them() -> None:
@@ -112,12 +118,12 @@ def test_rules_of_another_prefix_are_foreign() -> None:
 
 
 def test_modified_managed_rules_are_restored_and_obsolete_ones_removed() -> None:
-    stale = [expiring("p/q/sweep-8d/", 3, "s3dict:p/q:sweep-8d"), expiring("p/q/old/", 9, "s3dict:p/q:old")]
+    stale = [expiring("p/q/sweep-8d/", 3, "s3dict.p_sq.sweep-8d"), expiring("p/q/old/", 9, "s3dict.p_sq.old")]
     merged = merge([*stale, *FOREIGN, *OURS[3:]], "p/q")
     assert merged.rules == (*FOREIGN, *OURS)
-    assert merged.changed == ("s3dict:p/q:sweep-8d",)
-    assert merged.removed == ("s3dict:p/q:old",)
-    assert merged.added == ("s3dict:p/q:sweep-1d", "s3dict:p/q:sweep-2d")
+    assert merged.changed == ("s3dict.p_sq.sweep-8d",)
+    assert merged.removed == ("s3dict.p_sq.old",)
+    assert merged.added == ("s3dict.p_sq.sweep-1d", "s3dict.p_sq.sweep-2d")
 
 
 def reordered(rule: Rule) -> Rule:
@@ -204,7 +210,7 @@ def test_merging_is_done_once_whatever_the_neighbours_are(neighbours: list[str],
 def test_rule_counts_for_what_it_does_whatever_its_id_is() -> None:
     renamed = [{**rule, "ID": f"by-terraform-{number}"} for number, rule in enumerate(OURS)]
     assert missing(renamed, "p/q") == ()
-    assert missing(renamed[1:-1], "p/q") == ("s3dict:p/q:sweep-1d", housekeeping_id("p/q"))
+    assert missing(renamed[1:-1], "p/q") == ("s3dict.p_sq.sweep-1d", housekeeping_id("p/q"))
 
 
 @pytest.mark.parametrize(
@@ -218,8 +224,8 @@ def test_rule_counts_for_what_it_does_whatever_its_id_is() -> None:
         expiring("p/q/sweep-8d/", 7),
         expiring("p/q/sweep-8", 7),
         expiring("p/q/sweep-", 8),
-        {**expiring("p/q/", 1), "ID": "s3dict:p/q:mine"},
-        {**expiring("p/q/sweep-8d/", 1), "ID": "s3dict:p/q:sweep-8d"},
+        {**expiring("p/q/", 1), "ID": "s3dict.p_sq.mine"},
+        {**expiring("p/q/sweep-8d/", 1), "ID": "s3dict.p_sq.sweep-8d"},
         expiring("p/q/sweep-8d/named/main/d/", 7),
         expiring("p/q/ephemeral/", 1),
         rule("p/q/sweep-8d/", Expiration={"Date": datetime(2030, 1, 1, tzinfo=UTC)}),
@@ -259,3 +265,37 @@ def test_rule_sparing_live_entries_does_not_conflict(theirs: Rule) -> None:
 def test_rule_is_described_on_one_line() -> None:
     assert describe(FOREIGN[0]) == "Enabled, on logs/: Expiration {Days: 30}"
     assert describe(FOREIGN[1]) == "Disabled, on everything: Expiration {Days: 3}, Unheard of"
+
+
+def with_old_ids(rules: Iterable[Rule], prefix: str) -> list[Rule]:
+    """The rules as release 0.1 installed them."""
+    return [{**rule, "ID": f"s3dict:{prefix}:{str(rule['ID']).rpartition('.')[2]}"} for rule in rules]
+
+
+@given(prefixes)
+def test_ids_have_only_characters_that_all_stores_accept(prefix: str) -> None:
+    for managed in lifecycle_rules(prefix):
+        assert re.fullmatch(r"[A-Za-z0-9_.\-]{1,255}", managed["ID"])
+
+
+def test_ids_of_two_prefixes_are_never_those_of_one_another() -> None:
+    for first, second in itertools.permutations(["a", "a/b", "a_sb", "a.b", "a_db", "a__sb", "a_"], 2):
+        assert not any(is_managed(managed, second) for managed in lifecycle_rules(first))
+
+
+def test_rules_with_the_ids_of_an_earlier_release_are_replaced() -> None:
+    old = [*with_old_ids(OURS, "p/q"), *FOREIGN]
+    assert has_old_ids(old, "p/q")
+    assert missing(old, "p/q") == ()
+    merged = merge(old, "p/q")
+    assert list(merged.rules) == [*FOREIGN, *OURS]
+    assert not has_old_ids(merged.rules, "p/q")
+    assert merge(merged.rules, "p/q").changes_nothing
+
+
+def test_reduced_rules_leave_out_what_stores_without_versions_reject() -> None:
+    variants = [list(rules) for _, rules in reduced([*FOREIGN, *OURS], "p/q")]
+    without_versions = {"ID", "Status", "Filter", "AbortIncompleteMultipartUpload"}
+    assert variants[0][:-1] == [*FOREIGN, *OURS[:-1]]
+    assert set(variants[0][-1]) == without_versions
+    assert variants[1] == [*FOREIGN, *OURS[:-1]]

@@ -12,11 +12,12 @@ from typing import Any
 import boto3
 import pytest
 
-from s3dict import Client, Dict, IntegrityError, UnsupportedStoreError
+from s3dict import Client, Dict, IntegrityError, InvalidError, PermissionDeniedError, UnsupportedStoreError
 from s3dict._format.capabilities import Capabilities
 from s3dict._stores.memory import memory_bucket
 
 from ..support.faulty_server import Deviation, MisbehavingServer
+from ..support.limiter import KeyLimiter
 from ..support.modes import Driver, Endpoint, Harness, Mode, collect
 from ..support.proxy import Fault, FaultKind, Proxy, Request
 from ..support.retries import quick
@@ -83,6 +84,7 @@ async def _story(harness: Harness) -> None:
         ([Deviation.COPY_IGNORES_SOURCE_IF_MATCH], Capabilities(True, True, False)),
         ([Deviation.COPY_IGNORES_IF_MATCH], Capabilities(True, True, False)),
         ([Deviation.COPY_REFUSED], Capabilities(True, True, False)),
+        ([Deviation.COPY_WITHOUT_ETAG], Capabilities(True, True, False)),
         (
             [Deviation.PUT_WANTS_BARE_ETAG, Deviation.DELETE_IGNORES_IF_MATCH, Deviation.COPY_IGNORES_IF_MATCH],
             Capabilities(False, False, False),
@@ -101,8 +103,15 @@ async def test_probe_detects_capabilities_and_operations_use_them(
 @pytest.mark.parametrize(
     ("flaw", "message"),
     [
-        (Deviation.PUT_IGNORES_IF_NONE_MATCH, r"answered 200 to 'PUT If-None-Match: \*' for an object that exists"),
-        (Deviation.PUT_IGNORES_IF_MATCH, "answered 200 to 'PUT If-Match' with an ETag that the object does not have"),
+        (
+            Deviation.PUT_IGNORES_IF_NONE_MATCH,
+            r"responded with 200 to 'PUT If-None-Match: \*' for an object that exists",
+        ),
+        (
+            Deviation.PUT_IGNORES_IF_MATCH,
+            "responded with 200 to 'PUT If-Match' with an ETag",
+        ),
+        (Deviation.PUT_REFUSES_CONDITIONS, r"does not support conditional writes \(IfNoneMatch\)"),
     ],
 )
 async def test_store_without_conditional_puts_is_rejected_with_the_reason(
@@ -133,6 +142,46 @@ async def test_lost_probe_request_records_no_capability(
             d = harness.named("d", create_if_missing=True)
             await d.hydrate()
             assert d.wrapped._state.loaded.manifest.capabilities == RIGHT
+
+
+@pytest.mark.parametrize("operation", ["DeleteObject", "CopyObject"])
+async def test_denied_probe_request_records_nothing(
+    server: MisbehavingServer, driver: Driver, mode: Mode, operation: str
+) -> None:
+    """As with a missing right, or a left-over profile: no other client would ever probe again."""
+    with Proxy(server.url) as proxy:
+        proxy.faults = [Fault("denied", when=lambda request: request.operation == operation and bool(request.if_match))]
+        harness = Harness(quick(Client("b", endpoint_url=proxy.url, driver=driver)), mode)
+        with pytest.raises(PermissionDeniedError, match=operation):
+            await harness.named("d", create_if_missing=True).hydrate()
+        listing = raw(server.url).list_objects_v2(Bucket="b", Prefix="s3dict/store.json")
+        assert listing["KeyCount"] == 0
+        proxy.faults = []
+        d = harness.named("d", create_if_missing=True)
+        await d.hydrate()
+    assert d.wrapped._state.loaded.manifest.capabilities == RIGHT
+
+
+async def test_unknown_profile_records_nothing(
+    server: MisbehavingServer, client: Client, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "left-over")
+    with pytest.raises(InvalidError, match="left-over"):
+        await Harness(client, mode).named("d", create_if_missing=True).hydrate()
+    monkeypatch.delenv("AWS_PROFILE")
+    d = Harness(Client("b", endpoint_url=server.url, driver=client.driver), mode).named("d", create_if_missing=True)
+    await d.hydrate()
+    assert d.wrapped._state.loaded.manifest.capabilities == RIGHT
+
+
+async def test_probe_passes_where_a_key_takes_one_write_at_a_time(
+    server: MisbehavingServer, driver: Driver, mode: Mode, store_json: Any
+) -> None:
+    """As on Cloudflare R2 and Google Cloud Storage, where the time is a second."""
+    server.limiter = KeyLimiter(0.05)
+    await _story(Harness(quick(Client("b", endpoint_url=server.url, driver=driver)), mode))
+    assert store_json()["store"] == RIGHT.to_json()
+    assert server.limiter.refused
 
 
 def _the_nth(number: int, wanted: Callable[[Request], bool]) -> Callable[[Request], bool]:
@@ -216,5 +265,5 @@ class TestRealServers:
 
     async def test_store_ignoring_conditions_is_rejected(self, nanio: Endpoint, mode: Mode) -> None:
         harness = Harness(Client(nanio.bucket, prefix=mode.value, endpoint_url=nanio.url), mode)
-        with pytest.raises(UnsupportedStoreError, match=r"answered 200 to 'PUT If-None-Match: \*'"):
+        with pytest.raises(UnsupportedStoreError, match=r"responded with 200 to 'PUT If-None-Match: \*'"):
             await harness.named("d", create_if_missing=True).put("k", 1)

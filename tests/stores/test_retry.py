@@ -120,3 +120,13 @@ def test_the_throttle_budget_is_the_timeout_and_never_more() -> None:
     assert DEFAULT_POLICIES.within(60.0).writes.throttle_budget == 60.0
     assert DEFAULT_POLICIES.within(60.0).within(2.0).writes.throttle_budget == 2.0
     assert replace(POLICY, throttle_budget=1.0).within(math.inf).throttle_budget == 1.0
+
+
+async def test_the_throttle_budget_of_a_bulk_request_begins_again_with_each_accepted_one() -> None:
+    time = FakeTime()
+    retry = RetryState(replace(POLICY, throttle_backoff=1.0), time)
+    while await retry.next_attempt() and time.now < 200.0:
+        error = ThrottledError("429")
+        error.progress_at = time.now
+        retry.record(error)
+    assert time.now >= 200.0

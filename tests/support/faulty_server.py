@@ -25,6 +25,7 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Request, Response
 
+from .limiter import Limiter
 from .wsgi_server import AtomicServer
 
 if TYPE_CHECKING:
@@ -54,13 +55,16 @@ class Deviation(Enum):
     COPY_IGNORES_SOURCE_IF_MATCH = "CopyObject ignores the condition on its source (moto, Ceph)"
     COPY_IGNORES_IF_MATCH = "CopyObject ignores the conditions on its destination (moto, Ceph, MiniStack)"
     COPY_REFUSED = "CopyObject is answered 501"
+    COPY_WITHOUT_ETAG = "CopyObject is answered without an ETag (rclone serve s3)"
+    PUT_REFUSES_CONDITIONS = "PUT with a condition is answered 501 (Backblaze B2)"
 
 
 class MisbehavingServer(AtomicServer):
     """The server, on a free port of 127.0.0.1; `flaws` and `clock` may be changed while it runs."""
 
-    def __init__(self, *flaws: Deviation) -> None:
+    def __init__(self, *flaws: Deviation, limiter: Limiter | None = None) -> None:
         self._store = _Store(set(flaws))
+        self.limiter = limiter
         super().__init__(self._serve)
 
     def __enter__(self) -> Self:
@@ -85,6 +89,8 @@ class MisbehavingServer(AtomicServer):
     def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ)
         try:
+            if self.limiter is not None and not self.limiter(request.method, request.path):
+                raise _RefusedError(429, "TooManyRequests", "Reduce your concurrent request rate for the same object")
             response = self._respond(request)
         except _RefusedError as refusal:
             response = refusal.response()
@@ -195,6 +201,10 @@ def _range(header: str, size: int) -> tuple[int, int]:
 def _put(call: _Call) -> Response:
     if "x-amz-copy-source" in call.request.headers:
         return _copy(call)
+    if call.suffers(Deviation.PUT_REFUSES_CONDITIONS) and {"If-Match", "If-None-Match"} & set(
+        call.request.headers.keys()
+    ):
+        return _refuse(call)
     try:
         _require_for_put(call)
     except _RefusedError as refusal:
@@ -228,6 +238,8 @@ def _copy(call: _Call) -> Response:
     if source.found is None:
         raise _no_such_key()
     written = call.write(source.found.body)
+    if call.suffers(Deviation.COPY_WITHOUT_ETAG):
+        return _xml("CopyObjectResult")
     return _xml("CopyObjectResult", _element("ETag", written.etag), _last_modified(written))
 
 

@@ -55,13 +55,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limits", type=int, nargs="+", default=LIMITS, help="writes a second")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="so many seconds' worth of entries")
+    parser.add_argument("--drivers", nargs="+", choices=get_args(Driver), default=get_args(Driver))
     arguments = parser.parse_args()
     os.environ.update(CREDENTIALS)
     missed = 0
     print("| driver | mode | writes a second | reached | refused for each entry | without a limit |")
     print("|---|---|---|---|---|---|")
     with limited_server() as server:
-        for driver in get_args(Driver):
+        for driver in arguments.drivers:
             for mode in Mode:
                 free = measure(server, driver, mode, 0, 2000).rate
                 for limit in arguments.limits:

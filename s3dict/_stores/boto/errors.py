@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..._retry import RequestTimeoutError
+from ..._retry import RequestTimeoutError, UnexpectedResponseError
 from ...errors import Error, InvalidError, UnavailableError
 from ..shared import request_log as log
 from ..shared.errors import classify_status, timeout_error
@@ -88,7 +88,9 @@ def _transport_error(error: Exception, request: S3Request) -> Error | None:
             # botocore accepts fewer host names than others do: none with an underscore.
             return InvalidError(f"{request}: {message}")
         # botocore raises this for a malformed number or time in a response.
-        return UnavailableError(f"{request}: unexpected response: a proxy or gateway may be in between: {message}")
+        return UnexpectedResponseError(
+            f"{request}: unexpected response: a proxy or gateway may be in between: {message}"
+        )
     return None
 
 
@@ -112,6 +114,8 @@ def _botocore_error(error: Exception, request: S3Request) -> Error:
     from ..shared.redaction import redacted
 
     connection_broke = isinstance(error, (HTTPClientError, BotoConnectionError, IncompleteReadError))
-    if connection_broke or type(error).__name__ in _MALFORMED_RESPONSE_EXCEPTIONS:
+    if type(error).__name__ in _MALFORMED_RESPONSE_EXCEPTIONS:
+        return UnexpectedResponseError(f"{request}: unexpected response: {redacted(str(error))}")
+    if connection_broke:
         return UnavailableError(f"{request}: the connection broke: {redacted(str(error))}")
     return InvalidError(f"{request}: {redacted(str(error))}")

@@ -10,7 +10,7 @@ import re
 
 from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 
-from ..._retry import RequestTimeoutError
+from ..._retry import RequestTimeoutError, UnexpectedResponseError
 from ...errors import Error, InvalidError, UnavailableError
 from ..shared import request_log as log
 from ..shared.errors import classify_status, timeout_error
@@ -24,7 +24,7 @@ _NEVER_CONNECTED = re.compile(r"client::legacy::Error\(\s*Connect,")
 _CREDENTIALS = "External AWS credential provider: "
 
 
-class UnrecognisedResponseError(UnavailableError):
+class UnrecognisedResponseError(UnexpectedResponseError):
     """A response that obstore could not parse, and reports little about."""
 
 

@@ -123,7 +123,9 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
     ) -> PutResult | Refusal:
         mode: PutMode = "create" if if_none_match else "overwrite" if if_match is None else {"e_tag": if_match}
-        conditions = NO_OPTIONS if if_match is None else {"IfMatch": if_match}
+        conditions: Mapping[str, object] = NO_OPTIONS if if_match is None else {"IfMatch": if_match}
+        if if_none_match:
+            conditions = {"IfNoneMatch": "*"}
         response = await self._send(
             "put_object", path, lambda: self._put(path, body, mode), conditions, no_retry=True, bytes_sent=len(body)
         )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from ..._retry import UnexpectedResponseError
 from ...errors import UnavailableError, UnsupportedStoreError
 from ..base import Conflict, PreconditionFailed, Refusal
 
@@ -57,12 +58,12 @@ class S3Response:
         """Return a field that every S3 server sends.
 
         Raises:
-            UnavailableError: the response lacks it, so it is not from an S3 server.
+            UnexpectedResponseError: the response lacks it, so it is not from an S3 server.
         """
         try:
             return self.fields[name]
         except KeyError:
-            raise UnavailableError(
+            raise UnexpectedResponseError(
                 f"Unexpected response without {name}: a proxy or gateway may be in between"
             ) from None
 

@@ -47,6 +47,7 @@ class RateLimit:
         self._lock = threading.Lock()
         self._accepted: deque[float] = deque()
         """When responses arrived that were not throttled, in the last `WINDOW`."""
+        self.last_accepted_at = -math.inf
         self._refused = 0
         """How many were throttled since the last decrease."""
         self._busy_since = -math.inf
@@ -73,6 +74,7 @@ class RateLimit:
             if not self._accepted or now - self._accepted[-1] > WINDOW:
                 self._busy_since = now
             self._accepted.append(now)
+            self.last_accepted_at = now
             self._drop_old(now)
             if self._is_first_estimate and now < self._busy_since + WINDOW:
                 # The responses of the first second arrive in any order, those to what was refused often first.
@@ -145,6 +147,7 @@ class Slot:
     def failed(self, error: Error) -> None:
         """Note how the request failed. Only throttling counts: of what else fails, nobody knows the reason."""
         if self._limit is not None and isinstance(error, ThrottledError):
+            error.progress_at = self._limit.last_accepted_at
             self._limit.throttled(self._sent_at)
 
 
