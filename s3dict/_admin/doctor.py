@@ -255,6 +255,7 @@ def _has_regressed(recorded: Capabilities, seen: Capabilities) -> bool:
         recorded.quoted_etags != seen.quoted_etags
         or (recorded.conditional_delete and not seen.conditional_delete)
         or (recorded.conditional_copy and not seen.conditional_copy)
+        or (recorded.conditional_bulk_delete and not seen.conditional_bulk_delete)
     )
 
 
@@ -265,6 +266,7 @@ def _capabilities(seen: Capabilities) -> str:
             "DELETE honoured" if seen.conditional_delete else "DELETE not (removing leaves a small tombstone)",
             "COPY honoured" if seen.conditional_copy else "COPY not (a refresh sends the body again)",
             f"ETags {'with' if seen.quoted_etags else 'without'} quotes",
+            *(["bulk DELETE honoured"] if seen.conditional_bulk_delete else []),
         )
     )
 
