@@ -25,6 +25,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from ._lock import HeldLock, Lock, LockHolder
     from ._memoize import memoize
     from ._stores.shared.events import RequestEvent
 
@@ -39,8 +40,11 @@ __all__ = [
     "DictInfo",
     "Entry",
     "Error",
+    "HeldLock",
     "IntegrityError",
     "InvalidError",
+    "Lock",
+    "LockHolder",
     "LockLostError",
     "LockTimeoutError",
     "NotFoundError",
@@ -64,17 +68,22 @@ for _public in (Client, Dict, DictInfo, Entry, Dict.from_name, Dict.from_id):
     _public.__module__ = __name__
 
 
+# Loaded on first use, with the modules they need: each import adds to a cold start.
+_LAZY = {
+    "HeldLock": "_lock",
+    "Lock": "_lock",
+    "LockHolder": "_lock",
+    "RequestEvent": "_stores.shared.events",
+    "memoize": "_memoize",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # Loaded on first use, with the modules it needs: each import adds to a cold start.
-    if name == "memoize":
-        from ._memoize import memoize
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return memoize
-    if name == "RequestEvent":
-        from ._stores.shared.events import RequestEvent
-
-        return RequestEvent
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

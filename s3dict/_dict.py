@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ._aio import dual_iterator, dual_method, get_method, pop_method
 from ._client import Client
-from ._config import DEFAULT_LEASE
+from ._config import DEFAULT_LEASE, current_user
 from ._core.catalog import DictOptions, LoadedManifest
 from ._core.entries import Entries, Version
 from ._core.entry_codec import EntryCodec, key_repr
@@ -432,8 +432,9 @@ class Dict(Generic[K, V]):
         function = self._callable(function, "get_or_compute")
         entries = await self._open(key)
         expiry = entries.expiry.of_entry(ttl)
+        shown_key = key_repr(key)
         lock_target = self._lock_target(
-            entries, "compute", entries.codec.keys.encode(key).data, f"The computation of {key_repr(key)}"
+            entries, "compute", entries.codec.keys.encode(key).data, f"computation of {shown_key}", shown_key
         )
         with self._state.naming_dict():
             value: V = await get_or_compute(entries, lock_target, key, function, lease, expiry)
@@ -652,29 +653,34 @@ class Dict(Generic[K, V]):
         # pyright does not see that a descriptor gives a method.
         return DictMapping(cast("SharedDict[K, V]", self._sync_handle))
 
-    def lock(self, name: str, lease: float = DEFAULT_LEASE, timeout: float | None = None) -> Lock:
+    def lock(
+        self,
+        name: str,
+        lease: float = DEFAULT_LEASE,
+        timeout: float | None = None,
+        *,
+        reentrant: bool = False,
+        owner: str | None = None,
+    ) -> Lock:
         """Return the lock of that name, for ``with`` and ``async with``: see `Lock`. No request until it is entered.
 
         Args:
             name: Any text. Locks are stored apart from the entries.
             lease: Seconds after which a holder that has stopped renewing it loses the lock: 2 or more.
             timeout: Seconds to wait for it, 0 to try once; None waits indefinitely.
+            reentrant: Whether the thread or task that holds the lock may acquire it again, and releases it as often.
+            owner: How `Lock.holder` and ``s3dict locks`` show this holder; None is user and host.
 
         Raises:
-            InvalidError: The name is not a string.
+            InvalidError: The name or owner is not a string.
         """
-        from ._lock import Lock
+        from ._lock import Lock, LockOptions
 
         if not isinstance(name, str):
             raise InvalidError(f"Invalid lock name: {name!r}. It is a string")
-        # Text that came from bytes may contain surrogates, which UTF-8 cannot encode.
-        encoded = name.encode(errors="surrogatepass")
-
-        async def target(aio: bool) -> LockTarget:
-            handle = self._async_view if aio else self._sync_handle
-            return handle._lock_target(await handle._open(), "lock", encoded, f"The lock {name!r}")
-
-        return Lock(target, lease, timeout)
+        if not isinstance(owner, (str, type(None))):
+            raise InvalidError(f"Invalid owner: {owner!r}. It is a string")
+        return Lock(self._sync_handle, LockOptions(name, lease, timeout, reentrant, owner))
 
     @dual_method
     async def _getitem(self, key: K) -> V:
@@ -763,13 +769,29 @@ class Dict(Generic[K, V]):
 
         return require_plain(function, method)
 
-    def _lock_target(self, entries: Entries, kind: str, name: bytes, label: str) -> LockTarget:
-        from ._core.locks import LockTarget
-        from ._format.lock import lock_segment
+    def _lock_store(self, *, aio: bool) -> ObjectStore:
+        return self.client._store(aio=aio)
 
-        path = entries.paths.locks + lock_segment(kind, name)
-        label = f"{label} of {self._state.label}"
-        return LockTarget(entries.store, entries.capabilities, path, label, entries.revalidate)
+    async def _locate_lock(self, kind: str, name: str, owner: str | None, *, aio: bool) -> LockTarget:
+        handle = self._async_view if aio else self._sync_handle
+        # Text that came from bytes may contain surrogates, which UTF-8 cannot encode.
+        encoded = name.encode(errors="surrogatepass")
+        return handle._lock_target(await handle._open(), kind, encoded, f"{kind} {name!r}", name, owner)
+
+    def _lock_target(
+        self, entries: Entries, kind: str, name: bytes, label: str, shown_name: str, owner: str | None = None
+    ) -> LockTarget:
+        from ._core.locks import LockTarget
+        from ._format.lock import LockDetails, lock_segment
+
+        return LockTarget(
+            entries.store,
+            entries.capabilities,
+            entries.paths.locks + lock_segment(kind, name),
+            f"The {label} of {self._state.label}",
+            entries.revalidate,
+            lambda: LockDetails(kind, shown_name, owner or current_user()),
+        )
 
     def _make_entries(self, store: ObjectStore, manifest: Manifest) -> Entries:
         client, values = self.client, get_codec(manifest.codec)

@@ -1,85 +1,403 @@
-"""Lock: what `Dict.lock` returns."""
+"""Lock and HeldLock: what `Dict.lock` returns, and what acquiring it returns."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
-from contextlib import AbstractAsyncContextManager
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
+from typing import Any, Protocol
 
-from ._aio import report_blocking_call
-from ._core.locks import HeldLock, LockTarget, holding
+from ._aio import dual_method, report_blocking_call
+from ._core.locks import Holding, LockTarget, adopt, enter, holder_of, release_owned, take_away
+from ._pickle import restore
+from ._stores.base import ObjectStore
 from ._stores.shared.threads import run_blocking
-from .errors import InvalidError
+from .errors import Error, InvalidError, LockLostError, LockTimeoutError
+
+
+class HasLocks(Protocol):
+    """What a lock needs of the Dict that it belongs to."""
+
+    async def _locate_lock(self, kind: str, name: str, owner: str | None, *, aio: bool) -> LockTarget:
+        """Return where the lock is, over a store for asyncio or a blocking one."""
+        ...
+
+    def _lock_store(self, *, aio: bool) -> ObjectStore: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """Who holds a lock, as `Lock.holder` returns it.
+
+    ``owner`` is what the holder has called itself: user and host, unless it passed something else to `Dict.lock`.
+    ``token`` is its fencing token. ``acquired_at`` is by the holder's clock, and None where release 0.1 acquired the
+    lock; ``renewed_at``, and ``expires_at``, when the lock is free unless it is renewed, are by the store's.
+    """
+
+    owner: str
+    token: int
+    acquired_at: datetime | None
+    renewed_at: datetime
+    expires_at: datetime
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restore, ("LockHolder", self.owner, self.token, self.acquired_at, self.renewed_at, self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class LockOptions:
+    """The arguments of `Dict.lock`."""
+
+    name: str
+    lease: float
+    timeout: float | None = None
+    reentrant: bool = False
+    owner: str | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _HeldState:
+    """What a HeldLock and its async view share.
+
+    `holding` is None in a process that the lock was handed over to, until it renews the lease.
+    """
+
+    owner: str
+    token: int
+    holding: Holding | None = None
 
 
 class Lock:
-    """A lock that all processes share, held for the duration of a ``with`` or ``async with``.
+    """A lock that all processes share. Make one with `Dict.lock`.
 
     ::
 
         with d.lock("job", lease=30) as held:
             write_elsewhere(fencing_token=held.token)
 
-    It is a lease: while the context is open, a heartbeat renews it every third of its length; if the holder dies,
-    another process acquires the lock once the lease has expired by the store's clock. A holder that was disconnected or
-    stopped for longer finds ``held.lost`` true, and gets ``LockLostError`` when it leaves the context. ``held.token``
+        lock = d.lock("job")
+        if (held := lock.acquire(blocking=False)):
+            ...
+            lock.release()
+
+    It is a lease: while the lock is held, a heartbeat renews it every third of its length; if the holder dies, another
+    process acquires the lock once the lease has expired by the store's clock. A holder that was disconnected or
+    stopped for longer finds ``held.lost`` true, and gets ``LockLostError`` when it releases the lock. ``held.token``
     is a fencing token: it grows with every acquisition, so a resource that rejects tokens smaller than the largest one
     it has seen is protected also from a holder that does not know yet that it lost the lock.
+
+    A Lock may be shared by threads and tasks, and pickled; a pickle contains its name and options, not what is held.
 
     Requests:
         2 to acquire a free lock, 1 for each poll of a lock that is held, 3 renewals per lease, 1 to release it.
 
     Raises:
-        LockTimeoutError: It was not free within the timeout.
+        LockTimeoutError: On entering, when it was not free within the timeout.
         LockLostError: On leaving, when the lock was lost.
-        InvalidError: The lease is not valid; or this thread or task holds the lock already, since locks are not
-            reentrant.
+        InvalidError: The lease is not valid; or this thread or task holds the lock already, and it is not reentrant.
     """
 
-    def __init__(self, target: Callable[[bool], Awaitable[LockTarget]], lease: float, timeout: float | None) -> None:
-        self._target = target
-        self._lease = lease
-        self._timeout = timeout
-        self._entered: dict[Hashable, AbstractAsyncContextManager[HeldLock]] = {}
-        self._caller_ids: dict[bool, Callable[[], Hashable]] = {}
+    __slots__ = ("__weakref__", "_aio", "_dict", "_holdings", "_options")
+
+    def __init__(self, d: HasLocks, options: LockOptions) -> None:
+        self._dict = d
+        self._options = options
+        self._aio = False
+        self._holdings: list[Holding] = []
+
+    @property
+    def name(self) -> str:
+        """The name of the lock."""
+        return self._options.name
+
+    @dual_method
+    async def acquire(self, blocking: bool = True, timeout: float | None = None) -> HeldLock | None:
+        """Acquire the lock, and renew its lease until `release`; return None if it was not free.
+
+        Args:
+            blocking: Whether to wait for it.
+            timeout: Seconds to wait for it; None is the timeout that was passed to `Dict.lock`.
+
+        Raises:
+            InvalidError: The timeout is negative or there is nothing to wait for; or this thread or task holds the
+                lock already, it is not reentrant, and the call would wait for itself.
+
+        Requests:
+            2 when it is free, 1 for each poll of a lock that is held. A reentrant lock that is held here: none.
+        """
+        if timeout is not None and (not blocking or timeout < 0):
+            raise InvalidError(f"Invalid timeout: {timeout!r}. It is 0 or more, and only for blocking=True")
+        chosen = self._options.timeout if timeout is None else timeout
+        try:
+            return await self._enter(chosen if blocking else 0)
+        except LockTimeoutError:
+            return None
+
+    @dual_method
+    async def release(self) -> None:
+        """Release the lock. Any thread or task may do that, of this process; see `HeldLock` for other processes.
+
+        Raises:
+            LockLostError: The lock was lost before.
+            InvalidError: It was not acquired with this Lock; or in several threads or tasks, and not in this one.
+
+        Requests:
+            1.
+        """
+        holding = self._own_holding()
+        if not holding.is_of_this_process:
+            raise InvalidError(f"The lock {self.name!r} was acquired by the parent process, before it forked")
+        await self._leave(holding)
+
+    @dual_method
+    async def locked(self) -> bool:
+        """Return whether a process holds the lock: any process, this one included. 1 request."""
+        return await holder_of(await self._locate()) is not None
+
+    @dual_method
+    async def holder(self) -> LockHolder | None:
+        """Return who holds the lock, since when and until when; None when it is free. 1 request."""
+        found = await holder_of(await self._locate())
+        if found is None:
+            return None
+        record, renewed_at = found
+        acquired_at = record.details.acquired_at
+        return LockHolder(
+            record.details.holder,
+            record.token,
+            datetime.fromtimestamp(acquired_at, UTC) if acquired_at else None,
+            renewed_at,
+            renewed_at + timedelta(seconds=record.lease),
+        )
+
+    @dual_method
+    async def force_release(self) -> bool:
+        """Take the lock away from its holder, which finds it lost; return whether there was one.
+
+        The fencing token grows, so what the old holder still writes elsewhere can be rejected. It may go on until its
+        next renewal, a third of its lease later: make sure that it has stopped.
+
+        Requests:
+            2, or 1 when the lock is free.
+        """
+        return await take_away(await self._locate()) is not None
 
     def __enter__(self) -> HeldLock:
         report_blocking_call()
-        return run_blocking(self._enter(aio=False))
+        return run_blocking(self._enter(self._options.timeout))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        run_blocking(self._exit(False, kind, error, traceback))
+        run_blocking(self._leave(self._own_holding(), error))
 
     async def __aenter__(self) -> HeldLock:
-        return await self._enter(aio=True)
+        return await self._async_view._enter(self._options.timeout)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._exit(True, kind, error, traceback)
+        view = self._async_view
+        await view._leave(view._own_holding(), error)
 
-    async def _enter(self, *, aio: bool) -> HeldLock:
-        target = await self._target(aio)
-        context = holding(target, self._lease, self._timeout)
-        held = await context.__aenter__()
-        # Threads and tasks may share one Lock: each leaves what it has entered.
-        self._caller_ids[aio] = target.store.runtime.caller_id
-        self._entered[target.store.runtime.caller_id()] = context
-        return held
+    def __repr__(self) -> str:
+        return f"{self._dict!r}.lock({self.name!r})"
 
-    async def _exit(
-        self,
-        aio: bool,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = self._options
+        arguments = options.name, options.lease, options.timeout, options.reentrant, options.owner
+        return restore, ("Lock", self._dict, *arguments)
+
+    @property
+    def _async_view(self) -> Lock:
+        if self._aio:
+            return self
+        view = Lock(self._dict, self._options)
+        view._aio = True
+        view._holdings = self._holdings
+        return view
+
+    async def _locate(self) -> LockTarget:
+        return await self._dict._locate_lock("lock", self.name, self._options.owner, aio=self._aio)
+
+    async def _enter(self, timeout: float | None) -> HeldLock:
+        options = self._options
+        holding = await enter(await self._locate(), options.lease, timeout, reentrant=options.reentrant)
+        self._holdings.append(holding)
+        return HeldLock(self, _HeldState(holding.lease.owner, holding.lease.token, holding), aio=self._aio)
+
+    def _own_holding(self) -> Holding:
+        """Return what this thread or task holds; or else the only holding of any, which may be left elsewhere."""
+        caller = self._store().runtime.caller_id()
+        own = [holding for holding in self._holdings if holding.caller == caller] or list(dict.fromkeys(self._holdings))
+        if not own or (own[-1].caller != caller and len(own) > 1):
+            raise InvalidError(
+                f"The lock {self.name!r} is not held through this Lock: it was released before, or acquired in several "
+                "threads or tasks, and not in the one that leaves it"
+            )
+        return own[-1]
+
+    async def _leave(self, holding: Holding, error: BaseException | None = None) -> None:
+        """Leave what was acquired; an exception from inside says more than that the lock was lost as well."""
+        self._holdings.remove(holding)
+        with suppress(*([] if error is None else [Error])):
+            await holding.leave(self._store())
+
+    def _store(self) -> ObjectStore:
+        return self._dict._lock_store(aio=self._aio)
+
+
+class HeldLock:
+    """A lock while it is held: what a `Lock` returns when it is acquired.
+
+    It may be pickled and sent to another process, which is then able to release the lock or to go on holding it, since
+    it knows the random id of the acquisition. ``with held:`` holds it there::
+
+        held = d.lock("import").acquire()
+        held.detach()                       # the heartbeat ends here, and the lease goes on
+        queue.put(held)
+
+        with queue.get() as held:           # in the other process, before the lease has expired
+            ...
+
+    There, ``lost`` is true until `renew` or ``with held:`` has shown that the lock is still held.
+
+    Requests:
+        1 to renew or release it, 2 for the first of these in another process.
+    """
+
+    __slots__ = ("__weakref__", "_aio", "_lock", "_state")
+
+    def __init__(self, lock: Lock, state: _HeldState, *, aio: bool = False) -> None:
+        self._lock = lock
+        self._state = state
+        self._aio = aio
+
+    @property
+    def token(self) -> int:
+        """The fencing token: greater than that of every earlier holder. Pass it on with what the lock protects."""
+        return self._state.token
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process may hold the lock. Once the lock was lost or released, it stays true."""
+        return self._holding is None or self._holding.lease.lost
+
+    @property
+    def remaining(self) -> float:
+        """The seconds of the lease that are certainly left; 0 or less when it may have expired."""
+        return 0.0 if self._holding is None else self._holding.lease.remaining
+
+    @dual_method
+    async def renew(self) -> bool:
+        """Start the lease again, as the heartbeat does; return False when the lock is lost.
+
+        In a process that the lock was handed over to, this starts the heartbeat as well.
+
+        Requests:
+            1, or 2 at first in another process.
+        """
+        if self._holding is not None:
+            return await self._holding.lease.renew()
+        try:
+            await self._adopt()
+        except LockLostError:
+            return False
+        return True
+
+    @dual_method
+    async def release(self) -> None:
+        """Release the lock.
+
+        Raises:
+            LockLostError: It was lost before: its lease expired and another process acquired it, or it was released.
+
+        Requests:
+            1, or 2 in another process that has not renewed it.
+        """
+        lock, holding = self._lock_view, self._holding
+        if holding is None:
+            await release_owned(await lock._locate(), self._state.owner)
+        else:
+            await lock._leave(holding)
+
+    @dual_method
+    async def detach(self) -> None:
+        """Stop renewing the lease here, without releasing the lock: it is free when its lease has expired. No request.
+
+        A process that this object is sent to goes on holding it.
+        """
+        lock, holding = self._lock_view, self._holding
+        if holding is not None:
+            lock._holdings.remove(holding)
+            await holding.stop(lock._store())
+
+    def __enter__(self) -> HeldLock:
+        report_blocking_call()
+        if self._holding is None:
+            run_blocking(self._adopt())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        caller_id = self._caller_ids[aio]()
-        if caller_id not in self._entered and len(self._entered) == 1:
-            # Entered in one thread or task and left in another, as some frameworks do around a request.
-            caller_id = next(iter(self._entered))
-        if caller_id not in self._entered:
-            raise InvalidError("This lock was entered in several threads or tasks, and not in the one that leaves it")
-        await self._entered.pop(caller_id).__aexit__(kind, error, traceback)
+        run_blocking(self._exit(error))
+
+    async def __aenter__(self) -> HeldLock:
+        if self._holding is None:
+            await self._async_view._adopt()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._async_view._exit(error)
+
+    def __repr__(self) -> str:
+        return f"<HeldLock {self._lock.name!r}, token {self.token}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restore, ("HeldLock", self._lock, self._state.owner, self._state.token)
+
+    @property
+    def _async_view(self) -> HeldLock:
+        return self if self._aio else HeldLock(self._lock, self._state, aio=True)
+
+    @property
+    def _lock_view(self) -> Lock:
+        return self._lock._async_view if self._aio else self._lock
+
+    @property
+    def _holding(self) -> Holding | None:
+        """What this process holds, and has not released or handed over."""
+        holding = self._state.holding
+        is_held = holding is not None and holding.is_of_this_process and holding in self._lock._holdings
+        return holding if is_held else None
+
+    async def _adopt(self) -> None:
+        lock = self._lock_view
+        target = await lock._locate()
+        holding = Holding(target, await adopt(target, self._state.owner))
+        await holding.start()
+        lock._holdings.append(holding)
+        self._state.holding = holding
+
+    async def _exit(self, error: BaseException | None) -> None:
+        # Released or handed over inside of the context, nothing is left to do.
+        if self._holding is not None:
+            await self._lock_view._leave(self._holding, error)
+
+
+def unpickle_lock(d: Any, name: str, lease: float, timeout: float | None, reentrant: bool, owner: str | None) -> Lock:
+    lock: Lock = d.lock(name, lease, timeout, reentrant=reentrant, owner=owner)
+    return lock
+
+
+def unpickle_held(lock: Lock, owner: str, token: int) -> HeldLock:
+    return HeldLock(lock, _HeldState(owner, token))
+
+
+for _public in (Lock, HeldLock, LockHolder):
+    # As of the other public names: what users import.
+    _public.__module__ = "s3dict"

@@ -19,6 +19,9 @@ _CONSTRUCTORS = {
     "Entry": ("_dict", "Entry"),
     "MainObject": ("_format.main_objects", "load_main_object"),
     "EphemeralDict": ("_dict", "unpickle_ephemeral"),
+    "HeldLock": ("_lock", "unpickle_held"),
+    "Lock": ("_lock", "unpickle_lock"),
+    "LockHolder": ("_lock", "LockHolder"),
 }
 
 

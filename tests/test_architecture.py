@@ -49,7 +49,7 @@ MAY_IMPORT = {
         *("s3dict._manager", "s3dict._mapping", "s3dict._pickle", "s3dict._stores.base"),
     },
     "s3dict._mapping": {"s3dict._pickle", "s3dict._sentinel"},
-    "s3dict._lock": {*CORE, "s3dict._aio", THREADS},
+    "s3dict._lock": {*CORE, "s3dict._aio", "s3dict._pickle", "s3dict._stores.base", THREADS},
     "s3dict._memoize": {"s3dict._config", "s3dict._dict", "s3dict.errors"},
     "s3dict._admin.*": {*FACE, *CORE, "s3dict._admin.*", "s3dict._retry", "s3dict._stores.*"},
     "s3dict": {*FACE, "s3dict._stores.shared.events"},

@@ -13,7 +13,7 @@ from ..errors import ConflictError, LockLostError, UncertainOutcomeError
 from .conditional import Applied, cas_attempts
 from .entries import Entries, LiveEntry
 from .entry_codec import key_repr
-from .locks import HeldLock, LockTarget, check_lease, check_not_reentrant, renewing, try_acquire
+from .locks import Lease, LockTarget, check_lease, check_not_reentrant, renewing, try_acquire
 
 
 async def set_default(entries: Entries, key: Any, value: Any, expiry: EntryExpiry | None = None) -> Any:
@@ -109,22 +109,21 @@ async def get_or_compute(
             continue
         attempts.record(None)
         if held is not None:
-            return await _compute_locked(entries, lock_target, held, key, function, lease, expiry)
+            return await _compute_locked(entries, lock_target, held, key, function, expiry)
     raise attempts.final_error()
 
 
 async def _compute_locked(
     entries: Entries,
     lock_target: LockTarget,
-    held: HeldLock,
+    held: Lease,
     key: Any,
     function: Callable[[], Any],
-    lease: float,
     expiry: EntryExpiry | None,
 ) -> Any:
     value: Any = UNSET
     try:
-        async with renewing(lock_target, held, lease):
+        async with renewing(lock_target, held):
             value = await _compute(entries, key, function, expiry)
     except LockLostError:
         # The function took longer than the lease, or blocked the heartbeat. Its value is stored all the same.

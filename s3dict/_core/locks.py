@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from .._format.capabilities import Capabilities
-from .._format.lock import MAX_LEASE, LockRecord, decode_lock
+from .._format.lock import MAX_LEASE, LockDetails, LockRecord, decode_lock
 from .._retry import UNLIMITED, RetryState, ThrottledError
-from .._stores.base import MAX_CLOCK_DRIFT, ObjectStore, StoredObject
+from .._stores.base import MAX_CLOCK_DRIFT, ObjectStore, Runtime, StoredObject
 from ..errors import (
     ConflictError,
     Error,
@@ -30,15 +30,15 @@ from ..errors import (
     UnavailableError,
     UncertainOutcomeError,
 )
-from .conditional import CLOCK_RESOLUTION, Applied, Rejected, WriteIds, conditional_put, get_object
+from .conditional import CLOCK_RESOLUTION, Applied, Rejected, WriteIds, cas_attempts, conditional_put, get_object
 
 MIN_LEASE = 2.0
 """In seconds. Times of the store are whole seconds, so shorter leases could not be told from expired ones."""
 RENEWALS_PER_LEASE = 3
 MIN_RENEWAL_TIMEOUT = 1.0
 
-_held_here: set[tuple[str, Hashable]] = set()
-"""The locks held in this process, each with its holder's thread or task."""
+_held_here: dict[tuple[str, Hashable], Holding] = {}
+"""What is held in this process, by the path of the lock and the thread or task that acquired it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class LockTarget:
         path: The path of the lock object.
         label: The lock's name in messages.
         revalidate: Checks, once a minute, that the dict still exists; raises NotFoundError when it does not.
+        details: Returns what an acquisition writes for operators; the time is added to it.
     """
 
     store: ObjectStore
@@ -58,6 +59,7 @@ class LockTarget:
     path: str
     label: str
     revalidate: Callable[[], Awaitable[None]]
+    details: Callable[[], LockDetails] = LockDetails
 
     def quick_store(self, lease: float) -> ObjectStore:
         """Return a store that waits for no response longer than from one renewal to the next.
@@ -67,8 +69,8 @@ class LockTarget:
         return self.store.with_timeout(max(MIN_RENEWAL_TIMEOUT, lease / RENEWALS_PER_LEASE))
 
 
-class HeldLock:
-    """A lock while it is held."""
+class Lease:
+    """One acquisition of a lock, until it is released or lost."""
 
     def __init__(self, target: LockTarget, record: LockRecord, etag: str, sent_at: float) -> None:
         self._target = target
@@ -76,6 +78,26 @@ class HeldLock:
         self._etag = etag
         self._renewed_at = sent_at
         self._lost = False
+        self._renewing = True
+
+    @property
+    def owner(self) -> str:
+        """What identifies the acquisition. A process that knows it may renew and release the lock."""
+        assert self._record.owner is not None
+        return self._record.owner
+
+    @property
+    def seconds(self) -> float:
+        """How long the lease lasts after a renewal."""
+        return self._record.lease
+
+    @property
+    def runtime(self) -> Runtime:
+        return self._target.store.runtime
+
+    def use(self, store: ObjectStore) -> None:
+        """Make further requests over this store: of another driver's runtime, or of another event loop."""
+        self._target = replace(self._target, store=store)
 
     @property
     def token(self) -> int:
@@ -99,9 +121,13 @@ class HeldLock:
         lease = self._record.lease * (1 - MAX_CLOCK_DRIFT)
         return self._renewed_at + lease - self._target.store.runtime.monotonic()
 
+    def stop_renewing(self) -> None:
+        """Make each later `renew` return False at once, which also ends a heartbeat."""
+        self._renewing = False
+
     async def renew(self) -> bool:
-        """Start the lease again; return False when the lock is lost."""
-        if self.lost:
+        """Start the lease again; return False when the lock is lost, or no longer renewed here."""
+        if self.lost or not self._renewing:
             return False
         sent_at = self._target.store.runtime.monotonic()
         try:
@@ -122,7 +148,7 @@ class HeldLock:
             LockLostError: It was lost before.
         """
         if self.lost:
-            raise LockLostError(f"{self._target.label} was lost: its lease expired, or another process acquired it")
+            raise self.lost_error()
         # Over the connection that acquired the lock, unless that may wait longer than two leases. Only this process
         # waits: for the others, the lease expires meanwhile.
         store = self._target.store
@@ -134,7 +160,12 @@ class HeldLock:
             # What the lock protected was done while it was held. It is free when its lease has expired.
             return
         if isinstance(outcome, Rejected):
-            raise LockLostError(f"{self._target.label} was lost: another process acquired it")
+            raise self.lost_error()
+
+    def lost_error(self) -> LockLostError:
+        return LockLostError(
+            f"{self._target.label} was lost: its lease expired, another process acquired it, or it was taken away"
+        )
 
     async def _write(self, store: ObjectStore, *, owner: str | None) -> Applied | Rejected:
         target, own_owner_id = self._target, (self._record.owner or "").encode()
@@ -152,67 +183,138 @@ class HeldLock:
             self._etag = outcome.current.etag
 
 
-@asynccontextmanager
-async def holding(target: LockTarget, lease: float, timeout: float | None) -> AsyncIterator[HeldLock]:
-    """Hold the lock while the context is open.
+class Holding:
+    """A lock that this process holds, with the heartbeat that renews its lease.
+
+    Args:
+        target: The lock.
+        lease: Its acquisition.
+    """
+
+    def __init__(self, target: LockTarget, lease: Lease) -> None:
+        runtime = target.store.runtime
+        self.lease = lease
+        self.depth = 1
+        """How often a reentrant lock has been acquired by its holder."""
+        self._target = target
+        self._pid = os.getpid()
+        self._holder = target.path, runtime.caller_id()
+        self._heartbeat = runtime.heartbeat(lease.seconds / RENEWALS_PER_LEASE, lease.renew)
+
+    @property
+    def caller(self) -> Hashable:
+        """The thread or task that acquired it."""
+        return self._holder[1]
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this process acquired the lock, and not the parent that it was forked from."""
+        return os.getpid() == self._pid
+
+    async def start(self) -> None:
+        """Start the heartbeat."""
+        _held_here[self._holder] = self
+        try:
+            await self._heartbeat.__aenter__()
+        except BaseException:
+            with suppress(Error):
+                await self._end()
+            raise
+
+    async def leave(self, store: ObjectStore) -> None:
+        """Undo one acquisition; the last one stops the heartbeat and releases the lock, over this store.
+
+        In a forked child it does neither: the lock is its parent's.
+
+        Raises:
+            LockLostError: The lock was lost.
+        """
+        self.depth -= 1
+        if self.depth:
+            return
+        try:
+            await self.stop(store)
+        except BaseException:
+            with suppress(Error):
+                await self._end()
+            raise
+        await self._end()
+
+    async def stop(self, store: ObjectStore) -> None:
+        """Stop the heartbeat, and leave the lock to its lease or to a process that it was handed over to."""
+        _held_here.pop(self._holder, None)
+        self.lease.stop_renewing()
+        if store.runtime is self._target.store.runtime:
+            await self._heartbeat.__aexit__(None, None, None)
+        else:
+            # A thread cannot wait for a task, nor one event loop for another. The heartbeat ends at its next beat.
+            self.lease.use(store)
+
+    async def _end(self) -> None:
+        _held_here.pop(self._holder, None)
+        if self.is_of_this_process:
+            await self.lease.runtime.shielded(self.lease.release)
+
+
+async def enter(target: LockTarget, seconds: float, timeout: float | None, *, reentrant: bool = False) -> Holding:
+    """Acquire the lock and start the heartbeat that renews its lease.
+
+    Args:
+        target: The lock.
+        seconds: How long the lease lasts after a renewal.
+        timeout: How many seconds to wait for it; None waits indefinitely.
+        reentrant: Whether the thread or task that holds the lock acquires it once more.
 
     Raises:
         LockTimeoutError: The lock was not free within `timeout` seconds.
-        LockLostError: At the end of the context: the lock was lost.
+        LockLostError: This thread or task holds the lock, and it is lost.
+        InvalidError: The lease is not valid, or this thread or task holds the lock and it is not reentrant.
 
-    Requests: 2 to acquire a free lock, 1 to release it, 3 a lease while it is held.
+    Requests: 2 when the lock is free, none when a reentrant one is held here.
     """
-    check_lease(lease)
-    if timeout == 0 and _is_held_here(target):
+    check_lease(seconds)
+    held_here = _held_here.get((target.path, target.store.runtime.caller_id()))
+    if held_here is not None and reentrant:
+        if held_here.lease.lost:
+            raise held_here.lease.lost_error()
+        held_here.depth += 1
+        return held_here
+    if timeout == 0 and held_here is not None:
         raise LockTimeoutError(f"{target.label} is not free: this thread or task holds it")
     check_not_reentrant(target)
-    held = await acquire(target, lease, timeout)
-    async with renewing(target, held, lease):
-        yield held
+    holding = Holding(target, await acquire(target, seconds, timeout))
+    await holding.start()
+    return holding
 
 
-def check_lease(lease: float) -> None:
+def check_lease(seconds: float) -> None:
     """Raise InvalidError for a lease that is too short for a clock of whole seconds, or too long to wait for."""
-    if not MIN_LEASE <= lease <= MAX_LEASE:
-        raise InvalidError(f"Invalid lease: {lease!r}. It is from {MIN_LEASE:g} to {MAX_LEASE:g} seconds")
+    if not MIN_LEASE <= seconds <= MAX_LEASE:
+        raise InvalidError(f"Invalid lease: {seconds!r}. It is from {MIN_LEASE:g} to {MAX_LEASE:g} seconds")
 
 
 def check_not_reentrant(target: LockTarget) -> None:
     """Raise InvalidError when this thread or task holds the lock already."""
-    if _is_held_here(target):
+    if (target.path, target.store.runtime.caller_id()) in _held_here:
         raise InvalidError(f"{target.label} is already held here: it is not re-entrant, and this would wait for itself")
 
 
-def _is_held_here(target: LockTarget) -> bool:
-    return (target.path, target.store.runtime.caller_id()) in _held_here
-
-
 @asynccontextmanager
-async def renewing(target: LockTarget, held: HeldLock, lease: float) -> AsyncIterator[None]:
-    """Renew the lease while the context is open, and then release the lock.
-
-    In a forked child it does neither: the lock is its parent's.
-    """
-    runtime, pid = target.store.runtime, os.getpid()
-    holder = (target.path, runtime.caller_id())
+async def renewing(target: LockTarget, lease: Lease) -> AsyncIterator[None]:
+    """Renew the lease while the context is open, and then release the lock."""
+    holding = Holding(target, lease)
+    await holding.start()
     try:
-        _held_here.add(holder)
-        async with runtime.heartbeat(lease / RENEWALS_PER_LEASE, held.renew):
-            yield
+        yield
     except BaseException:
         # The exception from inside says more than that the lock was lost as well.
-        if os.getpid() == pid:
-            with suppress(Error):
-                await runtime.shielded(held.release)
+        with suppress(Error):
+            await holding.leave(target.store)
         raise
-    else:
-        if os.getpid() == pid:
-            await runtime.shielded(held.release)
-    finally:
-        _held_here.discard(holder)
+    await holding.leave(target.store)
 
 
-async def acquire(target: LockTarget, lease: float, timeout: float | None) -> HeldLock:
+async def acquire(target: LockTarget, lease: float, timeout: float | None) -> Lease:
     """Wait for the lock and acquire it.
 
     Raises:
@@ -236,13 +338,14 @@ async def acquire(target: LockTarget, lease: float, timeout: float | None) -> He
     raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds") from attempts.last_error
 
 
-async def try_acquire(target: LockTarget, lease: float, deadline: float = math.inf) -> HeldLock | None:
+async def try_acquire(target: LockTarget, lease: float, deadline: float = math.inf) -> Lease | None:
     """Acquire the lock if it is free now; return None if it is not. 2 requests, 1 when it is not free."""
     found = await get_object(target.store, target.path)
     previous = None if found is None else decode_lock(found.body)
     if found is not None and previous is not None and not _is_free(found, previous):
         return None
-    record = LockRecord(_new_id(), _new_id(), lease, _next_token(previous))
+    details = replace(target.details(), acquired_at=int(datetime.now(UTC).timestamp()))
+    record = LockRecord(_new_id(), _new_id(), lease, _next_token(previous), details)
     if_match = None if found is None else target.capabilities.if_match(found.etag)
     acquisition = _Acquisition(target, record, if_match, deadline)
     try:
@@ -256,11 +359,91 @@ async def try_acquire(target: LockTarget, lease: float, deadline: float = math.i
     return acquisition.held
 
 
+async def holder_of(target: LockTarget) -> tuple[LockRecord, datetime] | None:
+    """Return the record of a lock that is held, and when it was last renewed; None when it is free. 1 request."""
+    found = await get_object(target.store, target.path)
+    if found is None:
+        return None
+    record = decode_lock(found.body)
+    return None if _is_free(found, record) else (record, found.last_modified)
+
+
+async def adopt(target: LockTarget, owner: str) -> Lease:
+    """Return the lease of an acquisition that was handed over to this process, renewed. 2 requests.
+
+    A lease that has expired is renewed as well, unless another process has acquired the lock since: the write is
+    conditional.
+
+    Raises:
+        LockLostError: Another process has acquired the lock since, or it was released.
+    """
+    found, record = await _find_owned(target, owner)
+    sent_at = target.store.runtime.monotonic()
+    lease = Lease(target, record, found.etag, sent_at)
+    outcome = await lease._write(target.quick_store(record.lease), owner=owner)
+    if isinstance(outcome, Rejected):
+        raise lease.lost_error()
+    return Lease(target, record, outcome.etag, sent_at)
+
+
+async def release_owned(target: LockTarget, owner: str) -> None:
+    """Release an acquisition that was handed over to this process. 2 requests.
+
+    Raises:
+        LockLostError: Another process has acquired the lock since, or it was released.
+    """
+    found, record = await _find_owned(target, owner)
+    await Lease(target, record, found.etag, target.store.runtime.monotonic()).release()
+
+
+async def _find_owned(target: LockTarget, owner: str) -> tuple[StoredObject, LockRecord]:
+    found = await get_object(target.store, target.path)
+    record = None if found is None else decode_lock(found.body)
+    if found is None or record is None or record.owner != owner:
+        raise LockLostError(f"{target.label} was lost: it was released, or another process acquired it")
+    return found, record
+
+
+async def take_away(target: LockTarget, owner: str | None = None) -> LockRecord | None:
+    """Release the lock whatever its holder does, which finds it lost; return what it held. None when it is free.
+
+    The token grows, so that what the holder still writes elsewhere carries a token smaller than any later one.
+
+    Args:
+        target: The lock.
+        owner: The acquisition to end; None is the one that is found. Another one since then keeps the lock.
+
+    Raises:
+        ConflictError: The lock kept changing.
+        UncertainOutcomeError: A response was lost, and it is unknown whether the lock was released.
+
+    Requests: 2, or 1 when the lock is free.
+    """
+    attempts = cas_attempts(target.store)
+    while await attempts.next_attempt():
+        found = await get_object(target.store, target.path)
+        record = None if found is None else decode_lock(found.body)
+        if found is None or record is None or _is_free(found, record) or owner not in (None, record.owner):
+            return None
+        owner = record.owner
+        released = replace(record, owner=None, write_id=_new_id(), token=_next_token(record))
+        outcome = await conditional_put(
+            target.store,
+            target.path,
+            released.encode(),
+            WriteIds(released.write_id.encode()),
+            if_match=target.capabilities.if_match(found.etag),
+        )
+        if isinstance(outcome, Applied):
+            return record
+    raise ConflictError(f"{target.label} changed before each of {attempts.retries + 1} attempts")
+
+
 class _Acquisition:
     """The write that acquires a lock, and its undoing."""
 
     def __init__(self, target: LockTarget, record: LockRecord, if_match: str | None, deadline: float) -> None:
-        self.held: HeldLock | None = None
+        self.held: Lease | None = None
         self._target = target
         self._record = record
         self._if_match = if_match
@@ -293,7 +476,7 @@ class _Acquisition:
             self._unknown = True
             raise
         if isinstance(outcome, Applied):
-            self.held = HeldLock(self._target, record, outcome.etag, sent_at)
+            self.held = Lease(self._target, record, outcome.etag, sent_at)
 
     async def undo(self) -> None:
         """Release what was acquired or may have been: nobody will renew it. If that fails, the lease expires."""
@@ -301,12 +484,12 @@ class _Acquisition:
             if self._unknown:
                 current = await get_object(self._store, self._target.path)
                 if current is not None and self._record.write_id.encode() in current.body:
-                    self.held = HeldLock(self._target, self._record, current.etag, self._store.runtime.monotonic())
+                    self.held = Lease(self._target, self._record, current.etag, self._store.runtime.monotonic())
             if self.held is not None:
                 await self.held.release()
 
 
-async def _is_fresh(held: HeldLock, lease: float) -> bool:
+async def _is_fresh(held: Lease, lease: float) -> bool:
     """Return whether the lease is certain to last until its first renewal, which may have to come at once.
 
     If the response to the acquisition took longer than that, another process may hold the lock by now.

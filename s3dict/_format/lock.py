@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 
 from ..errors import IntegrityError
@@ -11,6 +11,27 @@ from .keys import HASH_BYTES
 MAX_LEASE = 86_400.0
 MAX_TOKEN = 1 << 62
 """Tokens are times in milliseconds, or a little more: nothing greater is one."""
+MAX_TIMESTAMP = 253_402_300_799
+"""The last second of the year 9999."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockDetails:
+    """What an operator wants to know about a lock. Nothing is decided by it, but that `permits` must agree.
+
+    Args:
+        kind: "lock", "compute" or "semaphore"; empty where release 0.1 wrote the object.
+        name: The lock's name, or the key of a computation as Python shows it.
+        holder: Who acquired it.
+        acquired_at: When, in seconds since 1970, by the clock of the process that acquired it.
+        permits: Of a semaphore, how many processes may be inside.
+    """
+
+    kind: str = ""
+    name: str = ""
+    holder: str = ""
+    acquired_at: int = 0
+    permits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +46,13 @@ class LockRecord:
     write_id: str
     lease: float
     token: int
+    details: LockDetails = LockDetails()
 
     def encode(self) -> bytes:
         import json
 
-        return json.dumps({"format": 1, **asdict(self)}).encode()
+        record = asdict(self)
+        return json.dumps({"format": 1, **record.pop("details"), **record}).encode()
 
 
 def decode_lock(data: bytes | bytearray) -> LockRecord:
@@ -37,8 +60,9 @@ def decode_lock(data: bytes | bytearray) -> LockRecord:
     import json
 
     try:
-        fields = json.loads(data)
-        owner, write_id, lease, token = fields["owner"], fields["write_id"], float(fields["lease"]), fields["token"]
+        found = json.loads(data)
+        owner, write_id, lease, token = found["owner"], found["write_id"], float(found["lease"]), found["token"]
+        details = LockDetails(**{field.name: found[field.name] for field in fields(LockDetails) if field.name in found})
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError(f"The lock object cannot be read: {error}") from error
     if (
@@ -47,11 +71,19 @@ def decode_lock(data: bytes | bytearray) -> LockRecord:
         or type(token) is not int
         or not 0 <= token <= MAX_TOKEN
         or not 0 < lease <= MAX_LEASE
+        or not _are_valid(details)
     ):
         raise IntegrityError("The lock object has invalid fields")
-    return LockRecord(owner, write_id, lease, token)
+    return LockRecord(owner, write_id, lease, token, details)
+
+
+def _are_valid(details: LockDetails) -> bool:
+    texts, numbers = (details.kind, details.name, details.holder), (details.acquired_at, details.permits)
+    return all(isinstance(text, str) for text in texts) and all(
+        type(number) is int and 0 <= number <= MAX_TIMESTAMP for number in numbers
+    )
 
 
 def lock_segment(kind: str, name: bytes) -> str:
-    """Return the last segment of a lock's path. `kind` separates locks by name from locks of computations."""
+    """Return the last segment of a lock's path. Locks of different kinds have separate names."""
     return blake2b(name, digest_size=HASH_BYTES, person=kind.encode()).hexdigest()

@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from s3dict import Client, Dict, InvalidError, LockLostError, LockTimeoutError
-from s3dict._core.locks import HeldLock
+from s3dict._core.locks import Lease
 from s3dict._stores.memory import memory_bucket
 
 from ..conftest import here
@@ -25,7 +25,7 @@ from ..support.retries import quick
 
 
 @asynccontextmanager
-async def locked(d: Any, name: str, **options: Any) -> AsyncIterator[HeldLock]:
+async def locked(d: Any, name: str, **options: Any) -> AsyncIterator[Any]:
     """`d.lock` in the way of the test."""
     async with locked_in_way(d.wrapped.lock(name, **options), d._way) as held:
         yield held
@@ -310,12 +310,12 @@ class TestTime:
         assert await d.get_or_compute("k", slow, lease=30) == 42
         assert await d.get("k") == 42
 
-    async def _abandon(self, d: Any, lease: float) -> HeldLock:
+    async def _abandon(self, d: Any, lease: float) -> Lease:
         """A holder that dies: it has the lock, and neither renews nor releases it."""
         from s3dict._core.locks import acquire
 
         entries = await (d.wrapped._async_view if d._way is Mode.ASYNCIO else d.wrapped)._open()
-        return await acquire(d.wrapped._lock_target(entries, "lock", b"job", "The lock 'job'"), lease, None)
+        return await acquire(d.wrapped._lock_target(entries, "lock", b"job", "lock 'job'", "job"), lease, None)
 
 
 class TestFaults:

@@ -41,6 +41,8 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "mapping": lambda: handle().as_mapping(),
     "info": lambda: DictInfo("d", datetime.now(UTC), "me", timedelta(days=1), "json"),
     "entry": lambda: Entry("k", 1, "v", datetime.now(UTC)),
+    "lock": lambda: handle().lock("job", reentrant=True, owner="me"),
+    "held lock": lambda: handle().lock("job").acquire(),
     "bound method": lambda: handle().put,
     "bound coroutine function": lambda: handle().put.aio,
     "bound iterator": lambda: handle().items,
@@ -58,7 +60,7 @@ def test_pickles_refer_to_one_function(name: str) -> None:
     assert globals_of(pickle.dumps(OBJECTS[name](), protocol=2)) == {"s3dict._pickle.restore"}
 
 
-@pytest.mark.parametrize("kind", [s3dict.Dict, s3dict.Client, s3dict.DictInfo, s3dict.Entry, s3dict.memoize])
+@pytest.mark.parametrize("kind", [s3dict.Dict, s3dict.Client, s3dict.DictInfo, s3dict.Entry, s3dict.Lock, s3dict.memoize])
 def test_pickled_public_names_refer_to_the_package(kind: Any) -> None:
     assert globals_of(pickle.dumps(kind, protocol=2)) == {f"s3dict.{kind.__name__}"}
     assert pickle.loads(pickle.dumps(kind)) is kind

@@ -16,7 +16,7 @@ class Plant:
     """A mistake: other text in one function, found by one of the workloads."""
 
     function: str
-    """Module and qualified name, such as `_core.locks:HeldLock.renew`."""
+    """Module and qualified name, such as `_core.locks:Lease.renew`."""
     right: str
     wrong: str
     found_by: str
@@ -63,7 +63,7 @@ PLANTS = {
         "locks, slow responses and pauses",
     ),
     "a lease is counted from the response of a renewal": Plant(
-        "_core.locks:HeldLock.renew",
+        "_core.locks:Lease.renew",
         "self._renewed_at = outcome.etag, sent_at",
         "self._renewed_at = outcome.etag, self._target.store.runtime.monotonic()",
         "locks, slow responses and pauses",
@@ -72,13 +72,13 @@ PLANTS = {
         "_core.locks:_is_free", " + CLOCK_RESOLUTION", "", "locks, stalled holders"
     ),
     "a lost lock can be held again": Plant(
-        "_core.locks:HeldLock.lost",
+        "_core.locks:Lease.lost",
         "if self.remaining <= 0:\n        self._lost = True\n    return self._lost",
         "return self.remaining <= 0",
         "locks, slow responses and pauses",
     ),
     "all writes of a lock share a write id": Plant(
-        "_core.locks:HeldLock._write", ", write_id=_new_id())", ")", "a long lease, lost renewals"
+        "_core.locks:Lease._write", ", write_id=_new_id())", ")", "a long lease, lost renewals"
     ),
     "an own write is recognised after an ambiguous attempt only": Plant(
         "_core.conditional:_resolve_ambiguity",

@@ -238,7 +238,7 @@ class Locks:
             was_lost = held.lost
             [stored] = [stored for path, stored in world.bucket.objects.items() if "/locks/" in path]
             believed = world.loop.now + held.remaining
-            is_own = held._record.owner.encode() in stored.body
+            is_own = held._state.owner.encode() in stored.body
             if is_own and not was_lost and believed > stored.written_at + self.lease + STEP_SECONDS:
                 self._violations.append(f"{name} believes in a lease that ended {believed - stored.written_at:.3f}")
 

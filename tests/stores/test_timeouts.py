@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
-from s3dict import Client, Dict, InvalidError, LockLostError, UnavailableError, UncertainOutcomeError
+from s3dict import Client, Dict, HeldLock, InvalidError, LockLostError, UnavailableError, UncertainOutcomeError
 from s3dict._admin.bucket_admin import BucketAdmin
 from s3dict._config import DEFAULT_TIMEOUT
 from s3dict._core.conditional import Applied
-from s3dict._core.locks import HeldLock, LockTarget
+from s3dict._core.locks import Lease, LockTarget
 from s3dict._format.capabilities import Capabilities
 from s3dict._format.lock import LockRecord
 from s3dict._retry import DEFAULT_POLICIES, RequestTimeoutError
@@ -186,7 +186,8 @@ async def test_renewal_is_not_retried_after_its_lease(client: Client) -> None:
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
     with pytest.raises(LockLostError), d.lock("job", lease=2) as held, faults(client, "lost-request") as fault:
         clock = Clock(client)
-        runtime: Any = held._target.store.runtime
+        assert held._holding is not None
+        runtime: Any = held._holding.lease.runtime
         sleep = runtime.sleep
 
         async def long_sleep(seconds: float) -> None:
@@ -194,7 +195,7 @@ async def test_renewal_is_not_retried_after_its_lease(client: Client) -> None:
             await sleep(seconds)
 
         runtime.sleep = long_sleep
-        assert run_blocking(held.renew()) is True
+        assert held.renew() is True
         assert fault.hits == 2
         assert held.lost
 
@@ -219,18 +220,18 @@ def test_how_long_renewals_and_releases_wait(
 ) -> None:
     waited: list[float] = []
 
-    async def write(self: HeldLock, store: ObjectStore, *, owner: str | None) -> Applied:
+    async def write(self: Lease, store: ObjectStore, *, owner: str | None) -> Applied:
         waited.append(store.timeout)
         return Applied("etag")
 
-    monkeypatch.setattr(HeldLock, "_write", write)
+    monkeypatch.setattr(Lease, "_write", write)
 
     async def revalidate() -> None:
         """The dict exists."""
 
     store = Client("b", driver="boto3")._store(aio=False)
     place = LockTarget(store, Capabilities(True, True, True), "path", "The lock", revalidate)
-    held = HeldLock(place, LockRecord("owner", "write", lease, 1), "etag", place.store.runtime.monotonic())
+    held = Lease(place, LockRecord("owner", "write", lease, 1), "etag", place.store.runtime.monotonic())
     run_blocking(held.renew())
     run_blocking(held.release())
     assert waited == [renewed, released]
@@ -255,7 +256,7 @@ async def _enter(lock: Any, mode: Mode) -> HeldLock:
 
 
 async def _renew(held: HeldLock, mode: Mode) -> bool:
-    return run_blocking(held.renew()) if mode is Mode.SYNC else await held.renew()
+    return held.renew() if mode is Mode.SYNC else await held.renew.aio()
 
 
 async def _leave(lock: Any, mode: Mode) -> None:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
-from s3dict import Client, Dict
-from s3dict._core.locks import HeldLock
-from s3dict._lock import Lock
+from s3dict import Client, Dict, HeldLock, Lock
 
 from .retries import with_retries
 
@@ -49,9 +47,8 @@ class AnyMode:
         return lambda *args, **kwargs: self._call(attribute, args, kwargs)
 
     async def _call(self, method: Any, args: Any, kwargs: Any) -> Any:
-        if self._way is Mode.SYNC:
-            return method(*args, **kwargs)
-        return await method.aio(*args, **kwargs)
+        result = method(*args, **kwargs) if self._way is Mode.SYNC else await method.aio(*args, **kwargs)
+        return AnyMode(result, self._way) if isinstance(result, HeldLock) else result
 
     async def _iterate(self, method: Any) -> AsyncIterator[Any]:
         if self._way is Mode.SYNC:
@@ -93,14 +90,14 @@ class Harness:
 
 
 @asynccontextmanager
-async def locked(lock: Lock, mode: Mode) -> AsyncIterator[HeldLock]:
+async def locked(lock: Lock, mode: Mode) -> AsyncIterator[Any]:
     """The lock, held in either way."""
     if mode is Mode.SYNC:
         with lock as held:
-            yield held
+            yield AnyMode(held, mode)
     else:
         async with lock as held:
-            yield held
+            yield AnyMode(held, mode)
 
 
 async def hold(lock: Lock, mode: Mode) -> None:
