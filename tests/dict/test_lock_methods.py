@@ -263,7 +263,8 @@ async def test_lock_methods_make_the_requests_they_promise(client: Client, mode:
     for step, expected in steps:
         with proxy.recording() as requests:
             await step()
-        assert [request.operation for request in requests] == expected
+        # obstore reads the store's clock besides, once a minute, where the lock is held.
+        assert [request.operation for request in requests if request.operation in (GET, PUT)] == expected
     with pytest.raises(LockLostError):
         await lock.release()
     held = await lock.acquire()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import pickletools
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 import s3dict
-from s3dict import Client, Dict, DictInfo, Entry, Error, IntegrityError
+from s3dict import Client, Dict, DictInfo, Entry, Error, HeldLock, IntegrityError
 
 KEY = "a signing key of the tests"
 PROTOCOLS = [2, 3, 4, 5]
+PUBLIC = [s3dict.Dict, s3dict.Client, s3dict.DictInfo, s3dict.Entry, s3dict.Lock, s3dict.memoize]
+_numbers = itertools.count()
 
 
 def memory(**settings: Any) -> Client:
@@ -42,11 +45,18 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "info": lambda: DictInfo("d", datetime.now(UTC), "me", timedelta(days=1), "json"),
     "entry": lambda: Entry("k", 1, "v", datetime.now(UTC)),
     "lock": lambda: handle().lock("job", reentrant=True, owner="me"),
-    "held lock": lambda: handle().lock("job").acquire(),
+    "held lock": lambda: _handed_over(),
     "bound method": lambda: handle().put,
     "bound coroutine function": lambda: handle().put.aio,
     "bound iterator": lambda: handle().items,
 }
+
+
+def _handed_over() -> HeldLock:
+    held = handle().lock(f"job {next(_numbers)}").acquire()
+    assert held is not None
+    held.detach()
+    return held
 
 
 def globals_of(pickled: bytes) -> set[str]:
@@ -60,7 +70,7 @@ def test_pickles_refer_to_one_function(name: str) -> None:
     assert globals_of(pickle.dumps(OBJECTS[name](), protocol=2)) == {"s3dict._pickle.restore"}
 
 
-@pytest.mark.parametrize("kind", [s3dict.Dict, s3dict.Client, s3dict.DictInfo, s3dict.Entry, s3dict.Lock, s3dict.memoize])
+@pytest.mark.parametrize("kind", PUBLIC)
 def test_pickled_public_names_refer_to_the_package(kind: Any) -> None:
     assert globals_of(pickle.dumps(kind, protocol=2)) == {f"s3dict.{kind.__name__}"}
     assert pickle.loads(pickle.dumps(kind)) is kind
