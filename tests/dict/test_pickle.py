@@ -29,6 +29,13 @@ def handle(**options: Any) -> Dict[Any, Any]:
     return Dict.from_name("pickled", create_if_missing=True, client=memory(), **options)
 
 
+def _handed_over() -> HeldLock:
+    held = handle().lock(f"job {next(_numbers)}").acquire()
+    assert held is not None
+    held.detach()
+    return held
+
+
 OBJECTS: dict[str, Callable[[], Any]] = {
     "handle by name": handle,
     "handle with options": lambda: handle(ttl=None, codec="json", environment_name="staging"),
@@ -45,18 +52,11 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "info": lambda: DictInfo("d", datetime.now(UTC), "me", timedelta(days=1), "json"),
     "entry": lambda: Entry("k", 1, "v", datetime.now(UTC)),
     "lock": lambda: handle().lock("job", reentrant=True, owner="me"),
-    "held lock": lambda: _handed_over(),
+    "held lock": _handed_over,
     "bound method": lambda: handle().put,
     "bound coroutine function": lambda: handle().put.aio,
     "bound iterator": lambda: handle().items,
 }
-
-
-def _handed_over() -> HeldLock:
-    held = handle().lock(f"job {next(_numbers)}").acquire()
-    assert held is not None
-    held.detach()
-    return held
 
 
 def globals_of(pickled: bytes) -> set[str]:
