@@ -70,7 +70,7 @@ def rekey(handle: Dict[Any, Any], *, dry_run: bool = False, sign_unsigned: bool 
     Args:
         handle: The dict.
         dry_run: Examine the entries, and write nothing.
-        sign_unsigned: Also sign entries without a signature: whoever could write to the bucket may have written them.
+        sign_unsigned: Also sign entries without a signature, which any process with write access may have written.
 
     Raises:
         InvalidError: the client has no signing keys.

@@ -47,8 +47,8 @@ async def iterate_keys(entries: Entries) -> AsyncGenerator[Any, None]:
 
 async def iterate_items(entries: Entries) -> AsyncGenerator[tuple[Any, Any], None]:
     """Yield the keys with their values, in the order of `iterate_keys`. Requests: a listing, and 1 each."""
-    async with aclosing(_bodies(entries.paced())) as bodies:
-        async for body in bodies:
+    async with aclosing(entry_bodies(entries.paced())) as bodies:
+        async for _, body in bodies:
             key = _key(entries, entries.codec.keys, body.header.key)
             yield key, entries.codec.deserialize(body, key)
 
@@ -58,8 +58,8 @@ async def iterate_values(entries: Entries) -> AsyncGenerator[Any, None]:
 
     Requests: a listing, and 1 each.
     """
-    async with aclosing(_bodies(entries.paced())) as bodies:
-        async for body in bodies:
+    async with aclosing(entry_bodies(entries.paced())) as bodies:
+        async for _, body in bodies:
             yield entries.codec.deserialize(body)
 
 
@@ -121,18 +121,24 @@ def _is_entry_object(entries: Entries, line: ObjectMeta) -> bool:
     return _is_entry(line) and is_object_name(entries.object_name(line.path))
 
 
-async def _bodies(entries: Entries) -> AsyncGenerator[EntryBody, None]:
-    async def read_body(line: ObjectMeta) -> EntryBody | None:
-        return await _read_body(entries, line)
+async def entry_bodies(entries: Entries) -> AsyncGenerator[tuple[str, EntryBody], None]:
+    """Yield the paths of the entries and what is stored there; an expiry of their own is a deadline.
+
+    Requests: a listing, and 1 each.
+    """
+
+    async def read_body(line: ObjectMeta) -> tuple[str, EntryBody] | None:
+        body = await _read_body(entries, line)
+        return None if body is None else (line.path, body)
 
     async with aclosing(entry_pages(entries, PREFETCH_PAGES)) as pages:
         async for page in pages:
             async with aclosing(
                 entries.store.runtime.map(read_body, page, entries.concurrency, ordered=True)
             ) as bodies:
-                async for body in bodies:
-                    if body is not None:
-                        yield body
+                async for found in bodies:
+                    if found is not None:
+                        yield found
 
 
 async def _read_body(entries: Entries, line: ObjectMeta) -> EntryBody | None:
@@ -145,6 +151,8 @@ async def _read_body(entries: Entries, line: ObjectMeta) -> EntryBody | None:
         if found is not None and body is not None:
             entries.codec.verify_name(body.header, entries.object_name(line.path))
             await entries.expiry.renew_if_due(line.path, found, started_at)
+            if body.expiry is not None:
+                return replace(body, expiry=body.expiry.fixed(found.last_modified))
         return body
 
 

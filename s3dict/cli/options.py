@@ -20,6 +20,7 @@ __all__ = [
     "KeyIsJson",
     "Name",
     "Yes",
+    "complete_name",
     "confirm",
     "describe_dict",
     "environment_of",
@@ -27,10 +28,11 @@ __all__ = [
     "location_of",
     "open_dict",
     "valid_environment",
+    "valid_name",
 ]
 
 
-def _complete_name(context: typer.Context, incomplete: str) -> list[str]:
+def complete_name(context: typer.Context, incomplete: str) -> list[str]:
     """Return names of dicts for the shell; none where the bucket cannot be reached, since no error would be seen."""
     try:
         found = Dict.objects.list(environment_name=context.params.get("env") or "")
@@ -53,9 +55,18 @@ def _valid(what: str) -> Callable[[str | None], str | None]:
 
 valid_environment = _valid("environment")
 
+
+def valid_name(name: str) -> str:
+    """Return the name of a dict. Raises BadParameter if it is not valid."""
+    try:
+        return validate_name(name)
+    except InvalidError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from error
+
+
 Name = Annotated[
     str,
-    typer.Argument(help="The dict's name.", autocompletion=_complete_name, show_default=False, callback=_valid("Dict")),
+    typer.Argument(help="The dict's name.", autocompletion=complete_name, show_default=False, callback=_valid("Dict")),
 ]
 Key = Annotated[str, typer.Argument(help="The key, a string unless --key-json is given.", show_default=False)]
 KeyIsJson = Annotated[

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
+from .. import Client
 from ..errors import Error
 from .checkpoint import Checkpoint
-from .options import AsJson, Environment, Name, Yes, confirm, open_dict
+from .options import AsJson, Environment, Yes, complete_name, confirm, environment_of, open_dict, valid_name
 from .output import plural, print_json, print_result
 from .progress import Advance, is_terminal, progress_bar
 
@@ -36,38 +37,68 @@ class Form(Enum):
     PICKLE = "pickle"
 
 
+NameOrFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="The dict's name; with --all, the file.", autocompletion=complete_name, show_default=False
+    ),
+]
+AllDicts = Annotated[
+    bool,
+    typer.Option("--all", help="All dicts of the environment, with ttl and codec, in the format of backups."),
+]
+
+
 @app.command(rich_help_panel=_PANEL)
 def export(
-    name: Name,
-    file: Annotated[Path, typer.Argument(help="Where to write; - is stdout.")] = _STANDARD,
+    name: NameOrFile,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where to write.", show_default="- for stdout")
+    ] = None,
     env: Environment = None,
+    all_: AllDicts = False,
     form: Annotated[
-        Form, typer.Option("--format", help="JSON Lines, or pickles for values that are not JSON-serializable.")
-    ] = Form.JSONL,
+        Form | None,
+        typer.Option(
+            "--format",
+            help="JSON Lines, or pickles for values that are not JSON-serializable.",
+            show_default=Form.JSONL.value,
+        ),
+    ] = None,
 ) -> None:
-    """Write all entries of a dict to a file, in arbitrary order.
+    """Write all entries of a dict to a file, in arbitrary order; or all dicts, with `export --all FILE`.
 
     With jsonl, each line is {"key": ..., "value": ...}; a key that is a tuple is an array. An entry that does not
-    survive a JSON round trip ends the export. The file appears under its name when it is complete.
+    survive a JSON round trip ends the export. A backup of all dicts contains every value as it is stored, and the
+    expiry of entries that have one of their own. The file appears under its name when it is complete.
     """
     from .._admin.transfer import Format, write_records
 
-    handle = open_dict(name, env)
+    if all_:
+        _require_only_file(file, form)
+        _export_all(Path(name), env)
+        return
+    target, form = file or _STANDARD, form or Form.JSONL
+    handle = open_dict(valid_name(name), env)
     total = handle.len() if is_terminal() else None
     written = 0
-    with _sink(file) as sink, progress_bar("Exporting", total) as advance:
+    with _sink(target) as sink, progress_bar("Exporting", total) as advance:
         for _ in write_records(handle.items(), sink, Format(form.value)):
             written += 1
             advance()
-    if file != _STANDARD:
-        print_result(f"Exported {plural(written, 'entry', 'entries')} to {file}.")
+    if target != _STANDARD:
+        print_result(f"Exported {plural(written, 'entry', 'entries')} to {target}.")
 
 
 @app.command("import", rich_help_panel=_PANEL)
 def import_(
-    name: Name,
-    file: Annotated[Path, typer.Argument(help="The file that export wrote; - is stdin.", show_default=False)],
+    name: NameOrFile,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="The file that export wrote; - is stdin.", show_default=False),
+    ] = None,
     env: Environment = None,
+    all_: AllDicts = False,
     form: Annotated[
         Form | None,
         typer.Option("--format", help="Importing pickles can run any code.", show_default="detected from the file"),
@@ -83,23 +114,72 @@ def import_(
 ) -> None:
     """Write the entries of a file into an existing dict, replacing entries with the same keys.
 
+    `import --all FILE` restores the dicts of a backup, and creates those that do not exist. No value is deserialized.
+
     **A file of pickles can run any code here**: import it only from a source that you trust. Without --format pickle
     the command asks for confirmation.
 
     The progress is recorded in FILE.progress until the import is complete. With --resume up to a thousand entries are
     written a second time.
     """
-    if resume and file == _STANDARD:
-        raise typer.BadParameter("stdin cannot be resumed", param_hint="--resume")
-    with _source(file) as source:
-        chosen = _format_of(source, file, form, yes)
-        handle = open_dict(name, env)
-        entries, skipped = _import(handle, file, source, chosen, skip_existing, resume)
+    if all_:
+        _require_only_file(file, form)
+        if resume:
+            raise typer.BadParameter("repeat the import with --skip-existing instead", param_hint="--resume")
+        entries, skipped = _import_all(Path(name), env, skip_existing)
+    else:
+        if file is None:
+            raise typer.BadParameter("pass a file, or - for stdin", param_hint="FILE")
+        if resume and file == _STANDARD:
+            raise typer.BadParameter("stdin cannot be resumed", param_hint="--resume")
+        valid_name(name)
+        with _source(file) as source:
+            chosen = _format_of(source, file, form, yes)
+            handle = open_dict(name, env)
+            entries, skipped = _import(handle, file, source, chosen, skip_existing, resume)
     if as_json:
         print_json({"entries": entries, "skipped": skipped})
     else:
         existing = f", skipped {skipped:,} that exist already" if skip_existing else ""
         print_result(f"Imported {plural(entries - skipped, 'entry', 'entries')}{existing}.")
+
+
+def _require_only_file(file: Path | None, form: Form | None) -> None:
+    if file is not None:
+        raise typer.BadParameter("with --all, the only argument is the file", param_hint="FILE")
+    if form is not None:
+        raise typer.BadParameter("a backup has a format of its own", param_hint="--all, --format")
+
+
+def _export_all(file: Path, env: str | None) -> None:
+    from .._admin.backup import write_backup
+
+    client = Client.from_env()
+    counts: dict[str, int] = {}
+    with _sink(file) as sink, progress_bar("Exporting", None) as advance:
+        for name, number in write_backup(client, environment_of(client, env), sink):
+            counts[name] = number
+            advance(1 if number else 0)
+    if file != _STANDARD:
+        entries = plural(sum(counts.values()), "entry", "entries")
+        print_result(f"Exported {plural(len(counts), 'dict')} with {entries} to {file}.")
+
+
+def _import_all(file: Path, env: str | None, skip_existing: bool) -> tuple[int, int]:
+    from .._admin.backup import read_backup
+
+    client = Client.from_env()
+    entries = skipped = 0
+    with _source(file) as source, progress_bar("Importing", _size_of(file)) as advance:
+        for done in read_backup(client, environment_of(client, env), source, skip_existing=skip_existing):
+            entries += done.entries
+            skipped += done.skipped
+            advance(done.entries, done.position)
+    return entries, skipped
+
+
+def _size_of(file: Path) -> int | None:
+    return file.stat().st_size if file.is_file() else None
 
 
 @contextmanager

@@ -308,7 +308,7 @@ def test_import_is_not_resumed_with_another_file_dict_or_format(
 def test_dict_deleted_during_an_import_is_noticed(
     d: Dict[Any, Any], skip_existing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3dict._dict.REVALIDATE_AFTER", 0)
+    monkeypatch.setattr("s3dict._handle.REVALIDATE_AFTER", 0)
     batches = put_records(d, (Record(n, n, 0) for n in range(9)), skip_existing=skip_existing)
     next(batches)
     Dict.objects.delete("d")

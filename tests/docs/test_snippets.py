@@ -125,7 +125,8 @@ def test_commands_of_the_guide_succeed(seaweedfs: Endpoint, tmp_path: Path, monk
     monkeypatch.setenv("S3DICT_ENDPOINT_URL", seaweedfs.url)
     monkeypatch.setenv("S3DICT_PREFIX", f"commands-{os.getpid()}")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    found = snippets((GUIDE / "command-line.md").read_text(encoding="utf-8"), "sh")
+    pages = [(GUIDE / name).read_text(encoding="utf-8") for name in ("command-line.md", "backup.md")]
+    found = [snippet for page in pages for snippet in snippets(page, "sh")]
     commands = [snippet.code for snippet in found if "--bucket" not in snippet.code]
     script = "\n".join(("set -euo pipefail", *commands))
     ran = subprocess.run(["bash", "-xc", script], cwd=tmp_path, capture_output=True, text=True, check=False)
