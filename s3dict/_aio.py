@@ -7,14 +7,16 @@ store is for asyncio: a coroutine function for `inspect`, frameworks and type ch
 
 from __future__ import annotations
 
+import atexit
 import functools
 import sys
 import threading
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from weakref import WeakSet
 
 from ._stores.shared.threads import iterate_blocking, run_blocking
 from .errors import BlockingCallWarning, InvalidError
@@ -161,12 +163,26 @@ class DualIterator(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompat
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         report_blocking_call()
-        return iterate_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
+        iterator = iterate_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
+        _unfinished.add(iterator)
+        return iterator
 
     @property
     def aio(self) -> Callable[P, AsyncGenerator[R, None]]:
         """The asynchronous generator function."""
         return MethodType(self._descriptor.body, self.__self__._async_view)
+
+
+_unfinished: WeakSet[Any] = WeakSet()
+
+
+@atexit.register
+def _close_unfinished() -> None:
+    """Close the iterators that are left at exit: later, when modules are torn down, they could not end any more."""
+    for iterator in list(_unfinished):
+        # One that is running belongs to a daemon thread, which ends with the process.
+        with suppress(Exception):
+            iterator.close()
 
 
 class _Descriptor:
@@ -217,20 +233,12 @@ class _Descriptor:
         return MethodType(self.body, instance) if instance._aio else self._bound(instance)
 
 
-class UnboundMethod(Protocol[P, R_co]):
+class UnboundMethod(Protocol):
     """``Dict.put``: a function of a Dict."""
 
-    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any: ...
     @property
-    def aio(self) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R_co]]: ...
-
-
-class UnboundIterator(Protocol[P, R_co]):
-    """``Dict.keys``: a function of a Dict."""
-
-    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R_co]: ...
-    @property
-    def aio(self) -> Callable[Concatenate[Any, P], AsyncIterator[R_co]]: ...
+    def aio(self) -> Callable[..., Any]: ...
 
 
 class dual_method(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decorator)
@@ -240,7 +248,7 @@ class dual_method(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decorato
         super().__init__(body)
 
     @overload
-    def __get__(self, instance: None, owner: type) -> UnboundMethod[P, R]: ...
+    def __get__(self, instance: None, owner: type) -> UnboundMethod: ...
     @overload
     def __get__(self, instance: HasAsyncView, owner: type) -> DualMethod[P, R]: ...
     def __get__(self, instance: HasAsyncView | None, owner: type) -> Any:
@@ -257,7 +265,7 @@ class dual_iterator(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decora
         super().__init__(body)
 
     @overload
-    def __get__(self, instance: None, owner: type) -> UnboundIterator[P, R]: ...
+    def __get__(self, instance: None, owner: type) -> UnboundMethod: ...
     @overload
     def __get__(self, instance: HasAsyncView, owner: type) -> DualIterator[P, R]: ...
     def __get__(self, instance: HasAsyncView | None, owner: type) -> Any:
@@ -325,7 +333,7 @@ if TYPE_CHECKING:
 
         def __init__(self, body: Callable[[Any, K, Any], Coroutine[Any, Any, V | None]]) -> None: ...
         @overload
-        def __get__(self, instance: None, owner: type) -> UnboundMethod[[K, Any], V | None]: ...
+        def __get__(self, instance: None, owner: type) -> UnboundMethod: ...
         @overload
         def __get__(self, instance: HasAsyncView, owner: type) -> Get[K, V]: ...
         def __get__(self, instance: HasAsyncView | None, owner: type) -> Any: ...
@@ -335,7 +343,7 @@ if TYPE_CHECKING:
 
         def __init__(self, body: Callable[[Any, K, Any], Coroutine[Any, Any, V]]) -> None: ...
         @overload
-        def __get__(self, instance: None, owner: type) -> UnboundMethod[[K, Any], V]: ...
+        def __get__(self, instance: None, owner: type) -> UnboundMethod: ...
         @overload
         def __get__(self, instance: HasAsyncView, owner: type) -> Pop[K, V]: ...
         def __get__(self, instance: HasAsyncView | None, owner: type) -> Any: ...

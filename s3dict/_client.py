@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, replace
-from datetime import timedelta
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
@@ -29,6 +28,7 @@ from ._config import (
     validate_signing_keys,
 )
 from ._core.read_cache import ReadCache
+from ._duration import Duration, to_seconds
 from ._format.layout import Layout
 from ._format.values import Codec, Segment
 from ._pickle import restore
@@ -36,6 +36,8 @@ from ._retry import DEFAULT_POLICIES
 from ._stores.base import ObjectStore
 from ._stores.shared.connection import Connection
 from ._stores.shared.rate_control import RateController
+from ._stores.shared.threads import run_blocking
+from ._stores.shared.timeouts import HasTimeoutVariants
 from .errors import InvalidError
 
 if TYPE_CHECKING:
@@ -64,13 +66,15 @@ class Client:
             obstore if it is installed, otherwise boto3.
         max_value_bytes: The largest serialised value, in bytes; a larger one is ``RequestSizeError``.
         concurrency: The most requests of one bulk operation that are in flight at a time.
-        cache: How old a value that `get`, ``d[k]`` and `get_many` return may be. Within that time a value that this
-            client has read before costs no request; after it, a request whose response has no body if the value has
-            not changed. Writes of other clients become visible that much later; writes of this client, at once. No
-            atomic operation uses the cache. None, the default, disables it. It takes at most 64 MiB of memory.
-        timeout: The read timeout: how long a request waits for a response, and for each further part of it. The connect
-            timeout is the same, but at most 5 seconds. A request that timed out is retried when that is safe, up to
-            four attempts; so a call fails after four timeouts for each of its requests, and a few seconds of backoff.
+        cache: In seconds or as a timedelta: how old a value that `get`, ``d[k]`` and `get_many` return may be. Within
+            that time a value that this client has read before costs no request; after it, a request whose response has
+            no body if the value has not changed. Writes of other clients become visible that much later; writes of this
+            client, at once. No atomic operation uses the cache. None, the default, disables it. It takes at most 64 MiB
+            of memory.
+        timeout: The read timeout, as seconds or a timedelta: how long a request waits for a response, and for each
+            further part of it. The connect timeout is the same, but at most 5 seconds. A request that timed out is
+            retried when that is safe, up to four attempts; so a call fails after four timeouts for each of its
+            requests, and a few seconds of backoff.
         on_request: Called with a `RequestEvent` after each attempt of a request, in the thread or event loop that made
             it; it must be quick. An exception of it is logged once, and fails no request.
         signing_keys: Secrets of at least 16 bytes. The first signs every entry, each of them verifies; with them, an
@@ -95,17 +99,13 @@ class Client:
         driver: Literal["auto", "boto3", "obstore", "memory"] = "auto",
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
         concurrency: int = DEFAULT_CONCURRENCY,
-        cache: timedelta | None = None,
-        timeout: timedelta = DEFAULT_TIMEOUT,
+        cache: Duration | None = None,
+        timeout: Duration = DEFAULT_TIMEOUT,
         signing_keys: Iterable[str | bytes] = (),
         on_request: OnRequest | None = None,
     ) -> None:
         if not (on_request is None or callable(on_request)):
             raise InvalidError(f"Invalid on_request: {on_request!r}. It is a callable, or None")
-        if not (cache is None or isinstance(cache, timedelta)):
-            raise InvalidError(f"Invalid cache: {cache!r}. It is a timedelta, or None for no cache")
-        if not isinstance(timeout, timedelta):
-            raise InvalidError(f"Invalid timeout: {timeout!r}. It is a timedelta, such as timedelta(seconds=10)")
         settings = Settings(
             bucket=bucket,
             prefix=prefix,
@@ -115,8 +115,8 @@ class Client:
             driver=driver,
             max_value_bytes=max_value_bytes,
             concurrency=concurrency,
-            cache_seconds=None if cache is None else cache.total_seconds(),
-            timeout_seconds=timeout.total_seconds(),
+            cache_seconds=None if cache is None else to_seconds(cache, "cache"),
+            timeout_seconds=to_seconds(timeout, "timeout"),
         )
         self._init(settings.validated(), validate_signing_keys(signing_keys), session, on_request)
 
@@ -190,6 +190,42 @@ class Client:
         endpoint = f", endpoint_url={self.endpoint_url!r}" if self.endpoint_url else ""
         return f"Client({self.bucket!r}, prefix={self.prefix!r}{endpoint}, driver={self.driver!r})"
 
+    def close(self) -> None:
+        """Close the connections of blocking calls in this process.
+
+        It is not necessary: connections are closed when the client is garbage collected, and at the end of the process.
+        A client may be used again after it, and opens new connections then. ``with client:`` closes it at the end.
+        """
+        resources = self._resources()
+        with resources.lock:
+            store, resources.blocking = resources.blocking, None
+        run_blocking(_close_store(store))
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, and those of blocking calls.
+
+        It is not necessary where the loop ends as `asyncio.run` ends it. ``async with client:`` does it at the end.
+        """
+        from asyncio import get_running_loop
+
+        self.close()
+        resources = self._resources()
+        with resources.lock:
+            store = resources.by_loop.pop(get_running_loop(), None)
+        await _close_store(store)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     def __copy__(self) -> Client:
         return self
 
@@ -228,7 +264,13 @@ class Client:
     def _asyncio_store(self, stores: _ProcessResources) -> ObjectStore:
         from asyncio import get_running_loop
 
-        loop = get_running_loop()
+        try:
+            loop = get_running_loop()
+        except RuntimeError:
+            raise InvalidError(
+                "The `.aio` methods, `async with` and `async for` need a running asyncio event loop. Elsewhere call "
+                "the blocking methods; under trio, in a thread: `await trio.to_thread.run_sync(d.get, key)`"
+            ) from None
         with stores.lock:
             if loop not in stores.by_loop:
                 for closed in [other for other in stores.by_loop if other.is_closed()]:
@@ -323,10 +365,22 @@ class _ProcessResources:
         """For boto3 in asyncio, shared by all event loops."""
 
 
+async def _close_store(store: object) -> None:
+    # That in memory has nothing to close.
+    if isinstance(store, HasTimeoutVariants):
+        await store.close()
+
+
+def _gevent_is_patched() -> bool:
+    """Return whether gevent has replaced the socket module, which obstore does not use: it blocks all greenlets."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("socket"))
+
+
 def _resolve_driver(configured: str) -> Literal["boto3", "obstore", "memory"]:
     if configured == "memory":
         return "memory"
-    if configured == "boto3" or (configured == "auto" and not is_installed("obstore")):
+    if configured == "boto3" or (configured == "auto" and (not is_installed("obstore") or _gevent_is_patched())):
         return "boto3"
     require_installed("obstore")
     if "s3dict._stores.obstore.clients" in sys.modules:

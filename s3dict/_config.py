@@ -61,9 +61,9 @@ class Settings:
         if self.max_value_bytes < 1 or self.concurrency < 1:
             raise InvalidError("max_value_bytes and concurrency are 1 or more")
         if self.cache_seconds is not None and self.cache_seconds <= 0:
-            raise InvalidError("cache is a positive timedelta, or None for no cache")
+            raise InvalidError("cache is more than 0 seconds, or None for no cache")
         if not 0 < self.timeout_seconds <= MAX_TIMEOUT.total_seconds():
-            raise InvalidError("timeout is a positive timedelta of at most an hour")
+            raise InvalidError("timeout is more than 0 seconds, and an hour at most")
         validate_endpoint(self.endpoint_url)
         validate_name(self.environment_name, "environment")
         return replace(self, prefix=validate_prefix(self.prefix))

@@ -6,7 +6,6 @@ What a first `get` or `put` does not need is imported by the methods that need i
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,6 +18,7 @@ from ._core.catalog import DictOptions, LoadedManifest
 from ._core.entries import Entries, Version
 from ._core.entry_codec import EntryCodec, key_repr
 from ._core.expiry import Expiry, Ttl
+from ._duration import Duration, to_seconds
 from ._format.entry import EntrySigner
 from ._format.keys import KeyCodec
 from ._format.layout import DictId, validate_name
@@ -26,6 +26,7 @@ from ._format.manifest import Manifest
 from ._format.values import get_codec
 from ._handle import HandleState, IdRef, parse_id, pickled_state, unpickled_state, validate_options, validate_ref
 from ._manager import DictManager
+from ._nested import aclosing
 from ._pickle import restore
 from ._sentinel import UNSET, Unset
 from ._stores.base import ObjectStore
@@ -111,8 +112,24 @@ class Dict(Generic[K, V]):
     """The async view of a handle; the handle of an async view."""
     _entries: tuple[Manifest, Entries] | None
 
-    def __init__(self) -> None:
-        raise RuntimeError("`Dict(...)` is not allowed: use `Dict.from_name`, `Dict.from_id` or `Dict.ephemeral`")
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+    else:
+
+        def __init__(self, *args: object, **_: object) -> None:
+            name = args[0] if args and isinstance(args[0], str) else "my-dict"
+            raise RuntimeError(
+                f"`Dict(...)` is not allowed: use `Dict.from_name({name!r}, create_if_missing=True)`, `Dict.from_id` "
+                "or `Dict.ephemeral`"
+            )
+
+        def __len__(self) -> int:
+            raise TypeError("A Dict has no len(), which would hide a listing: call `d.len()` or `await d.len.aio()`")
+
+        def __bool__(self) -> bool:
+            # Python would ask for the length.
+            return True
 
     objects: ClassVar[DictManager[Dict[Any, Any]]]
     """Creates, lists and deletes named dicts: `DictManager`."""
@@ -124,7 +141,7 @@ class Dict(Generic[K, V]):
         environment_name: str | None = None,
         create_if_missing: bool = False,
         client: Client | None = None,
-        ttl: timedelta | Unset | None = UNSET,
+        ttl: Duration | Unset | None = UNSET,
         codec: str | None = None,
     ) -> Dict[Any, Any]:
         """Return a handle of the dict with this name. No request until it is used.
@@ -134,9 +151,9 @@ class Dict(Generic[K, V]):
             environment_name: A namespace of names; None is the client's.
             create_if_missing: Create the dict at first use if it does not exist; otherwise that is ``NotFoundError``.
             client: The bucket and how to reach it; None is ``Client.from_env()`` at first use.
-            ttl: How long an entry lives after it was last read or written: from a minute to 367 days, or None for
-                entries that never expire. It is chosen at creation (7 days if it is left out) and never changes;
-                another one later is ``InvalidError`` at first use.
+            ttl: Seconds or timedelta for which an entry lives after it was last read or written: from a minute to 367
+                days, or None for entries that never expire. It is chosen at creation (7 days if it is left out) and
+                never changes; another one later is ``InvalidError`` at first use.
             codec: ``"cloudpickle"`` (the default), ``"json"`` or ``"bytes"``; chosen at creation, like ``ttl``. Dicts
                 of the latter two never unpickle anything.
 
@@ -197,8 +214,15 @@ class Dict(Generic[K, V]):
 
     @property
     def client(self) -> Client:
-        """The client in use."""
-        return self._state.client
+        """The client in use.
+
+        Raises:
+            NotHydratedError: It is to come from the environment, which does not describe one.
+        """
+        try:
+            return self._state.client
+        except InvalidError as error:
+            raise NotHydratedError(str(error)) from error
 
     @dual_method
     async def hydrate(self, client: Client | None = None) -> Dict[K, V]:
@@ -405,7 +429,7 @@ class Dict(Generic[K, V]):
         self,
         key: K,
         function: Callable[[], V | Awaitable[V]],
-        lease: float = DEFAULT_LEASE,
+        lease: Duration = DEFAULT_LEASE,
         *,
         ttl: Ttl | None = None,
     ) -> V:
@@ -417,7 +441,8 @@ class Dict(Generic[K, V]):
 
         Args:
             function: Without arguments; with ``.aio`` it may be a coroutine function.
-            lease: Seconds after which a caller that has stopped renewing the lease is replaced: 2 or more.
+            lease: Seconds or timedelta after which a caller that has stopped renewing the lease is replaced: 2 seconds
+                or more.
             ttl: As of `put`, for the computed value, from when it is stored.
 
         Raises:
@@ -429,7 +454,7 @@ class Dict(Generic[K, V]):
         """
         from ._core.compute import get_or_compute
 
-        function = self._callable(function, "get_or_compute")
+        function, seconds = self._callable(function, "get_or_compute"), to_seconds(lease, "lease")
         entries = await self._open(key)
         expiry = entries.expiry.of_entry(ttl)
         shown_key = key_repr(key)
@@ -437,7 +462,7 @@ class Dict(Generic[K, V]):
             entries, "compute", entries.codec.keys.encode(key).data, f"computation of {shown_key}", shown_key
         )
         with self._state.naming_dict():
-            value: V = await get_or_compute(entries, lock_target, key, function, lease, expiry)
+            value: V = await get_or_compute(entries, lock_target, key, function, seconds, expiry)
         return value
 
     @dual_method
@@ -656,8 +681,8 @@ class Dict(Generic[K, V]):
     def lock(
         self,
         name: str,
-        lease: float = DEFAULT_LEASE,
-        timeout: float | None = None,
+        lease: Duration = DEFAULT_LEASE,
+        timeout: Duration | None = None,
         *,
         reentrant: bool = False,
         owner: str | None = None,
@@ -666,21 +691,23 @@ class Dict(Generic[K, V]):
 
         Args:
             name: Any text. Locks are stored apart from the entries.
-            lease: Seconds after which a holder that has stopped renewing it loses the lock: 2 or more.
-            timeout: Seconds to wait for it, 0 to try once; None waits indefinitely.
+            lease: Seconds or timedelta after which a holder that has stopped renewing it loses the lock: 2 seconds or
+                more.
+            timeout: Seconds or timedelta to wait for it, 0 to try once; None waits indefinitely.
             reentrant: Whether the thread or task that holds the lock may acquire it again, and releases it as often.
             owner: How `Lock.holder` and ``s3dict locks`` show this holder; None is user and host.
 
         Raises:
-            InvalidError: The name or owner is not a string.
+            InvalidError: The name or owner is not a string, or the lease or timeout is not valid.
         """
-        from ._lock import Lock, LockOptions
+        from ._lock import Lock, LockOptions, to_lease
 
         if not isinstance(name, str):
             raise InvalidError(f"Invalid lock name: {name!r}. It is a string")
         if not isinstance(owner, (str, type(None))):
             raise InvalidError(f"Invalid owner: {owner!r}. It is a string")
-        return Lock(self._sync_handle, LockOptions(name, lease, timeout, reentrant, owner))
+        seconds = None if timeout is None else to_seconds(timeout, "timeout")
+        return Lock(self._sync_handle, LockOptions(name, to_lease(lease), seconds, reentrant, owner))
 
     @dual_method
     async def _getitem(self, key: K) -> V:
@@ -724,6 +751,20 @@ class Dict(Generic[K, V]):
         environment = f", environment_name={ref.environment!r}" if ref.environment else ""
         return f"Dict.from_name({ref.name!r}{environment})"
 
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: what the handle knows, without a request."""
+        from html import escape
+
+        state, client = self._state, self._state.chosen_client
+        rows = {
+            "name": self.name,
+            "id": None if state.dict_id is None else str(state.dict_id),
+            "bucket": None if client is None else f"{client.bucket}/{client.prefix}",
+            "endpoint": None if client is None else client.endpoint_url,
+        }
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items() if text)
+        return f"<table><caption><code>{escape(repr(self))}</code></caption>{cells}</table>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return restore, ("AsyncDict" if self._aio else "Dict", *pickled_state(self._state))
 
@@ -747,7 +788,7 @@ class Dict(Generic[K, V]):
 
     async def _load(self) -> tuple[ObjectStore, LoadedManifest]:
         """Return the store that this call uses, and the manifest."""
-        client = self.client
+        client = self._state.client
         store = client._store(aio=self._aio)
         return store, await self._state.manifest(client, store)
 

@@ -22,6 +22,7 @@ from ._core.catalog import (
     open_or_create,
     revalidate,
 )
+from ._duration import Duration, to_timedelta
 from ._format.layout import DictId, validate_name, validate_ttl
 from ._format.values import get_codec
 from ._sentinel import UNSET, Unset
@@ -207,11 +208,16 @@ def _is_fresh(loaded: LoadedManifest, store: ObjectStore) -> bool:
     return store.runtime.monotonic() - loaded.checked_at < REVALIDATE_AFTER
 
 
-def validate_options(ttl: timedelta | Unset | None, codec: str | None) -> DictOptions:
+def validate_options(ttl: Duration | Unset | None, codec: str | None) -> DictOptions:
     """Return the options. Raises InvalidError for a ttl or codec that no dict has."""
     if codec is not None:
         get_codec(codec)
-    return DictOptions(UNSET if ttl is UNSET else validate_ttl(ttl), codec)
+    return DictOptions(UNSET if ttl is UNSET else to_ttl(ttl), codec)
+
+
+def to_ttl(ttl: Duration | None) -> timedelta | None:
+    """Return the ttl of a dict. Raises InvalidError for one that no dict has."""
+    return validate_ttl(None if ttl is None else to_timedelta(ttl, "ttl"))
 
 
 def validate_ref(name: str, environment_name: str | None, create_if_missing: bool) -> NameRef:

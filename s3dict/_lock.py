@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from ._aio import dual_method, report_blocking_call
-from ._core.locks import Holding, LockTarget, adopt, enter, holder_of, release_owned, take_away
+from ._core.locks import Holding, LockTarget, adopt, check_lease, enter, holder_of, release_owned, take_away
+from ._duration import Duration, to_seconds
 from ._pickle import restore
 from ._stores.base import ObjectStore
 from ._stores.shared.threads import run_blocking
@@ -43,6 +44,13 @@ class LockHolder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return restore, ("LockHolder", self.owner, self.token, self.acquired_at, self.renewed_at, self.expires_at)
+
+
+def to_lease(lease: Duration) -> float:
+    """Return the seconds. Raises InvalidError for a lease that no lock can have."""
+    seconds = to_seconds(lease, "lease")
+    check_lease(seconds)
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +120,12 @@ class Lock:
         return self._options.name
 
     @dual_method
-    async def acquire(self, blocking: bool = True, timeout: float | None = None) -> HeldLock | None:
+    async def acquire(self, blocking: bool = True, timeout: Duration | None = None) -> HeldLock | None:
         """Acquire the lock, and renew its lease until `release`; return None if it was not free.
 
         Args:
             blocking: Whether to wait for it.
-            timeout: Seconds to wait for it; None is the timeout that was passed to `Dict.lock`.
+            timeout: Seconds or timedelta to wait for it; None is the timeout that was passed to `Dict.lock`.
 
         Raises:
             InvalidError: The timeout is negative or there is nothing to wait for; or this thread or task holds the
@@ -126,9 +134,10 @@ class Lock:
         Requests:
             2 when it is free, 1 for each poll of a lock that is held. A reentrant lock that is held here: none.
         """
-        if timeout is not None and (not blocking or timeout < 0):
+        seconds = None if timeout is None else to_seconds(timeout, "timeout")
+        if seconds is not None and (not blocking or seconds < 0):
             raise InvalidError(f"Invalid timeout: {timeout!r}. It is 0 or more, and only for blocking=True")
-        chosen = self._options.timeout if timeout is None else timeout
+        chosen = self._options.timeout if seconds is None else seconds
         try:
             return await self._enter(chosen if blocking else 0)
         except LockTimeoutError:

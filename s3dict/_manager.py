@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from ._aio import dual_method
@@ -12,9 +12,10 @@ from ._client import Client
 from ._config import current_user
 from ._core import catalog
 from ._core.catalog import DEFAULT_CODEC, DEFAULT_TTL, DictOptions
-from ._format.layout import validate_name, validate_ttl
+from ._duration import Duration
+from ._format.layout import validate_name
 from ._format.values import get_codec
-from ._handle import HandleState
+from ._handle import HandleState, to_ttl
 from .errors import AlreadyExistsError, InvalidError, NotFoundError
 
 H = TypeVar("H")
@@ -42,7 +43,7 @@ class DictManager(Generic[H]):
         allow_existing: bool = False,
         environment_name: str | None = None,
         client: Client | None = None,
-        ttl: timedelta | None = DEFAULT_TTL,
+        ttl: Duration | None = DEFAULT_TTL,
         codec: str = DEFAULT_CODEC,
     ) -> None:
         """Create a dict. Returns no handle.
@@ -52,7 +53,8 @@ class DictManager(Generic[H]):
             allow_existing: Do nothing when a dict of that name exists, whatever its ttl and codec.
             environment_name: None is the client's.
             client: None is ``Client.from_env()``.
-            ttl: How long an entry lives after it was last read or written; None for entries that never expire.
+            ttl: Seconds or timedelta for which an entry lives after it was last read or written; None for entries
+                that never expire.
             codec: ``"cloudpickle"``, ``"json"`` or ``"bytes"``.
 
         Raises:
@@ -65,7 +67,7 @@ class DictManager(Generic[H]):
         """
         validate_name(name)
         get_codec(codec)
-        options = DictOptions(validate_ttl(ttl), codec)
+        options = DictOptions(to_ttl(ttl), codec)
         client, environment = _resolve(environment_name, client)
         store = client._store(aio=self._aio)
         created = await catalog.create(store, client._layout, environment, name, options, current_user())

@@ -7,13 +7,14 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from types import CellType, CodeType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 from weakref import ref
 
 from ._config import DEFAULT_LEASE
 from ._dict import Dict
+from ._duration import Duration
+from ._lock import to_lease
 from .errors import InvalidError
 
 P = ParamSpec("P")
@@ -57,7 +58,7 @@ _PLAIN_TYPES = (bool, int, float, str, bytes, type(None))
 
 
 def memoize(
-    d: Dict[Any, Any], *, lease: float = DEFAULT_LEASE, ttl: float | timedelta | None = None
+    d: Dict[Any, Any], *, lease: Duration = DEFAULT_LEASE, ttl: Duration | None = None
 ) -> Callable[[Callable[P, R]], Memoized[P, R]]:
     """Store a function's results in `d`: of all callers with equal arguments, in all processes, one computes.
 
@@ -76,8 +77,8 @@ def memoize(
 
     Args:
         d: Where the results are stored; several functions may share it.
-        lease: Seconds after which a caller that has died is replaced: see `Dict.get_or_compute`, which also states the
-            number of requests.
+        lease: Seconds or timedelta after which a caller that has died is replaced: see `Dict.get_or_compute`, which
+            also states the number of requests.
         ttl: Seconds or timedelta for which a result is kept, however often it is returned: at most the dict's ttl.
             None keeps it for the dict's ttl after it was last returned.
 
@@ -87,6 +88,8 @@ def memoize(
     """
     if not isinstance(d, Dict):
         raise InvalidError("memoize takes the Dict for the results: write @memoize(d), with parentheses")
+
+    to_lease(lease)
 
     def decorate(function: Callable[P, R]) -> Memoized[P, R]:
         name = _validated_name(function)

@@ -16,7 +16,7 @@ FACE = {
     *("s3dict", "s3dict.errors", "s3dict._dict", "s3dict._handle", "s3dict._ephemeral", "s3dict._lock"),
     *("s3dict._mapping", "s3dict._memoize", "s3dict._manager", "s3dict._client", "s3dict._config"),
 }
-CORE = {"s3dict._core.*", "s3dict._format.*", "s3dict.errors", "s3dict._sentinel"}
+CORE = {"s3dict._core.*", "s3dict._format.*", "s3dict.errors", "s3dict._nested", "s3dict._sentinel"}
 THREADS = "s3dict._stores.shared.threads"
 
 # What each module may import. A name ending in `.*` is a package with all its modules; the first that matches counts.
@@ -27,6 +27,8 @@ MAY_IMPORT = {
     "s3dict._stores.*": {"s3dict._stores.*", "s3dict._retry", "s3dict.errors"},
     "s3dict._core.*": {*CORE, "s3dict._retry", "s3dict._stores.base"},
     "s3dict._sentinel": set(),
+    "s3dict._nested": set(),
+    "s3dict._duration": {"s3dict.errors"},
     # It finds what it restores by name, as pickle does.
     "s3dict._pickle": set(),
     # What pickles of 0.1 refer to: no other module imports it.
@@ -35,22 +37,26 @@ MAY_IMPORT = {
     "s3dict._config": {"s3dict.errors", "s3dict._format.layout"},
     "s3dict._client": {
         *("s3dict._config", "s3dict._core.read_cache", "s3dict.errors", "s3dict._format.*", "s3dict._retry"),
-        *("s3dict._pickle", "s3dict._stores.*"),
+        *("s3dict._duration", "s3dict._pickle", "s3dict._stores.*"),
     },
-    "s3dict._handle": {*CORE, "s3dict._client", "s3dict._config", "s3dict._stores.base"},
-    "s3dict._manager": {*CORE, "s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._handle"},
+    "s3dict._handle": {*CORE, "s3dict._duration", "s3dict._client", "s3dict._config", "s3dict._stores.base"},
+    "s3dict._manager": {
+        *CORE,
+        *("s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._duration", "s3dict._handle"),
+    },
     "s3dict._ephemeral": {
         *CORE,
         *("s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._handle", "s3dict._pickle", THREADS),
     },
     "s3dict._dict": {
         *CORE,
+        "s3dict._duration",
         *("s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._ephemeral", "s3dict._handle", "s3dict._lock"),
         *("s3dict._manager", "s3dict._mapping", "s3dict._pickle", "s3dict._stores.base"),
     },
     "s3dict._mapping": {"s3dict._pickle", "s3dict._sentinel"},
-    "s3dict._lock": {*CORE, "s3dict._aio", "s3dict._pickle", "s3dict._stores.base", THREADS},
-    "s3dict._memoize": {"s3dict._config", "s3dict._dict", "s3dict.errors"},
+    "s3dict._lock": {*CORE, "s3dict._aio", "s3dict._duration", "s3dict._pickle", "s3dict._stores.base", THREADS},
+    "s3dict._memoize": {"s3dict._config", "s3dict._dict", "s3dict._duration", "s3dict._lock", "s3dict.errors"},
     "s3dict._admin.*": {*FACE, *CORE, "s3dict._admin.*", "s3dict._retry", "s3dict._stores.*"},
     "s3dict": {*FACE, "s3dict._stores.shared.events"},
     "s3dict.__main__": {"s3dict.cli.*"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +13,7 @@ from .._core.listing import scan
 from .._dict import Dict
 from .._format.keys import key_bytes_in
 from .._format.lock import decode_lock
+from .._nested import aclosing
 from .._stores.base import ObjectMeta
 from .._stores.shared.threads import run_blocking
 from ..errors import IntegrityError

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, TypeVar
 
 from .._format.entry import EntryExpiry
 from .._format.keys import EncodedKey
+from .._nested import aclosing
 from ..errors import Error, UncertainOutcomeError
 from .conditional import DeleteOutcome
 from .entries import Entries, RemovedEntry, Version, carry

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from .._format.entry import TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
 from .._format.keys import KeyCodec, is_object_name, key_bytes_in, match_object_name
+from .._nested import aclosing
 from .._stores.base import ObjectMeta, Page
 from .conditional import get_object
 from .entries import Entries

@@ -86,7 +86,8 @@ def sweep_class(ttl: timedelta | None) -> str:
         return "keep"
     if not isinstance(ttl, timedelta) or ttl < MIN_TTL:
         raise InvalidError(
-            f"Invalid ttl: {ttl!r}. It is a timedelta of a minute or more, or None for entries that never expire"
+            f"Invalid ttl: {ttl!r}. It is a minute or more, in seconds or as a timedelta, or None for entries that "
+            "never expire"
         )
     for days in SWEEP_DAYS:
         if timedelta(days=days) / SWEEP_MARGIN >= ttl:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import finalize
 
 from ..base import Body
@@ -32,8 +32,7 @@ class AioBotoStore(S3Requests):
         super().__init__(connection, TaskRuntime())
         self._session: aioboto3.Session | None = None
         self._connect_lock = asyncio.Lock()
-        self._made_client: list[S3Client] = []
-        """At most one, which the paced view of this store shares."""
+        self._connected = _Connected()
 
     def _with_timeout(self, timeout: float) -> AioBotoStore:
         variant = AioBotoStore(self._connection.with_timeout(timeout))
@@ -46,29 +45,44 @@ class AioBotoStore(S3Requests):
         return S3Response(fields, await _read(fields))
 
     async def _client(self) -> S3Client:
-        if not self._made_client:
+        if self._connected.client is None:
             async with self._connect_lock:
-                if not self._made_client:
-                    self._made_client.append(await self._connect())
-        return self._made_client[0]
+                if self._connected.client is None:
+                    await self._connect()
+        return cast("S3Client", self._connected.client)
 
-    async def _connect(self) -> S3Client:
-        """Return a client that is closed when the event loop ends, or when this store is no longer needed.
+    async def _connect(self) -> None:
+        """Make a client that is closed when the event loop ends, or when this store is no longer needed.
 
         An event loop closes the asynchronous generators that are still open before it ends (`loop.shutdown_asyncgens`,
         which `asyncio.run` calls), and so the client of `_open`: callers need not close anything.
-        The finalizer keeps the generator alive for that, and closes it in its loop when the store goes first.
+        The finalizer keeps the generator alive for that, and closes it in its loop when the store goes first. Where the
+        loop was closed without that, it closes the sockets, when the store goes or at exit.
         """
         client_generator = _open(self._get_session(), self._connection)
         client = await anext(client_generator)
-        finalize(self, _close, asyncio.get_running_loop(), client_generator).atexit = False
-        return client
+        finalize(self._connected, _close, asyncio.get_running_loop(), client_generator, client)
+        self._connected.client, self._connected.generator = client, client_generator
+
+    async def _close(self) -> None:
+        async with self._connect_lock:
+            generator, self._connected.client = self._connected.generator, None
+            if generator is not None:
+                await generator.aclose()
 
     def _get_session(self) -> aioboto3.Session:
         """Return the session, which resolves credentials once for all timeouts."""
         if self._session is None:
             self._session = _new_session(self._connection.session)
         return self._session
+
+
+class _Connected:
+    """The client of a store, which its paced view shares."""
+
+    def __init__(self) -> None:
+        self.client: S3Client | None = None
+        self.generator: AsyncGenerator[S3Client, None] | None = None
 
 
 async def _open(session: aioboto3.Session, connection: Connection) -> AsyncGenerator[S3Client, None]:
@@ -88,9 +102,33 @@ async def _open(session: aioboto3.Session, connection: Connection) -> AsyncGener
         yield client
 
 
-def _close(loop: asyncio.AbstractEventLoop, client_generator: AsyncGenerator[Any, None]) -> None:
-    if not loop.is_closed():
+def _close(loop: asyncio.AbstractEventLoop, client_generator: AsyncGenerator[Any, None], client: S3Client) -> None:
+    if loop.is_closed():
+        _close_sockets(client)
+    else:
         loop.call_soon_threadsafe(loop.create_task, client_generator.aclose())
+
+
+def _close_sockets(client: Any) -> None:
+    """Close the sockets of a client whose event loop is closed, in which aiohttp cannot close them.
+
+    aiohttp reports every session and connector that is open when it is garbage collected.
+    """
+    for session in getattr(client._endpoint.http_session, "_sessions", {}).values():
+        connector = session.connector
+        session.detach()
+        if connector is None or connector.closed:
+            continue
+        connector._closed = True
+        for protocol, _ in [pair for pairs in connector._conns.values() for pair in pairs]:
+            transport = protocol.transport
+            # Beneath TLS, and beneath the event loop.
+            transport = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+            sock = getattr(transport, "_sock", None)
+            if sock is not None:
+                transport._sock = None
+                sock.close()
+        connector._conns.clear()
 
 
 def _new_session(boto_session: boto3.Session | None) -> aioboto3.Session:

@@ -63,6 +63,13 @@ class BotoStore(S3Requests):
                 self._made_client.append(client)
             return self._made_client[0]
 
+    async def _close(self) -> None:
+        with self._session_lock:
+            clients = self._made_client.copy()
+            self._made_client.clear()
+        for client in clients:
+            client.close()
+
     def _get_session(self) -> boto3.Session:
         """Return the session, which resolves credentials once for all timeouts. Call it under the lock."""
         if self._session is None:

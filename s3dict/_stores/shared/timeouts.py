@@ -31,6 +31,18 @@ class HasTimeoutVariants:
                 self._variants[timeout] = self._with_timeout(timeout)
             return self._variants[timeout]
 
+    async def close(self) -> None:
+        """Close the connections, and those of the variants; a later request opens new ones."""
+        with self._variants_lock:
+            variants = list(self._variants.values())
+            self._variants.clear()
+        for variant in variants:
+            await variant.close()
+        await self._close()
+
+    async def _close(self) -> None:
+        """Close the connections of this one. Does nothing where they are closed when it is garbage collected."""
+
     def _with_timeout(self, timeout: float) -> Self:
         """Return a new one with that timeout."""
         raise NotImplementedError

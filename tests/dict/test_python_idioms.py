@@ -1,0 +1,481 @@
+"""A Dict behaves as Python programmers expect of any object: inspection, mocks, frameworks, mistakes, durations."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import pydoc
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+from unittest.mock import AsyncMock, create_autospec
+from uuid import uuid4
+
+import pytest
+
+from s3dict import Client, Dict, InvalidError, LockTimeoutError, NotFoundError, _aio, memoize
+from s3dict.errors import BlockingCallWarning, NotHydratedError
+
+METHODS = ["get", "put", "pop", "contains", "len", "entry", "update", "modify", "get_or_compute", "hydrate", "clear"]
+ITERATORS = ["keys", "values", "items"]
+
+
+@pytest.fixture
+def d() -> Dict[Any, Any]:
+    return handle()
+
+
+@pytest.fixture
+def unwarned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has not warned of a blocking call yet."""
+    import threading
+
+    monkeypatch.setattr(_aio, "_reported", threading.Lock())
+
+
+class TestInspection:
+    @pytest.mark.parametrize("name", METHODS)
+    def test_aio_is_a_coroutine_function(self, d: Dict[Any, Any], name: str) -> None:
+        method = getattr(d, name)
+        assert inspect.iscoroutinefunction(method.aio)
+        assert inspect.iscoroutinefunction(functools.partial(method.aio, "k"))
+        assert inspect.iscoroutinefunction(getattr(Dict, name).aio)
+        assert not inspect.iscoroutinefunction(method)
+        assert not inspect.iscoroutinefunction(inspect.unwrap(method))
+
+    @pytest.mark.parametrize("name", ITERATORS)
+    def test_aio_of_an_iterator_is_an_asynchronous_generator_function(self, d: Dict[Any, Any], name: str) -> None:
+        assert inspect.isasyncgenfunction(getattr(d, name).aio)
+        assert inspect.isasyncgenfunction(getattr(Dict, name).aio)
+        assert not inspect.isasyncgenfunction(getattr(d, name))
+
+    @pytest.mark.parametrize("name", METHODS + ITERATORS)
+    def test_signatures_have_no_star_arguments_and_the_body_documents_both(self, d: Dict[Any, Any], name: str) -> None:
+        method, function = getattr(d, name), getattr(Dict, name)
+        signature = inspect.signature(method)
+        assert "args" not in signature.parameters
+        assert signature.parameters == inspect.signature(method.aio).parameters
+        assert list(inspect.signature(function).parameters) == ["self", *signature.parameters]
+        for documented in (method, method.aio, function, function.aio):
+            first_line = str(inspect.getdoc(documented)).splitlines()[0]
+            assert first_line in pydoc.plain(pydoc.render_doc(documented))
+            assert documented.__name__ == name
+
+    def test_iterators_return_iterators_and_aio_generators(self, d: Dict[Any, Any]) -> None:
+        assert inspect.signature(d.items).return_annotation == "Iterator[tuple[K, V]]"
+        assert inspect.signature(d.items.aio).return_annotation == "AsyncGenerator[tuple[K, V], None]"
+
+    def test_class_is_documented_with_its_methods(self) -> None:
+        text = pydoc.plain(pydoc.render_doc(Dict))
+        assert " put(self, key" in text
+        assert " items(self) -> 'Iterator[tuple[K, V]]'" in text
+        assert "_BoundDual" not in text
+
+    def test_functions_of_the_class_take_a_handle(self, d: Dict[Any, Any]) -> None:
+        Dict.put(d, "k", 1)
+        assert Dict.get(d, "k", None) == 1
+        assert list(Dict.keys(d)) == ["k"]
+        with pytest.raises(TypeError):
+            Dict.put(d)
+
+    async def test_coroutine_functions_of_the_class_take_a_handle(self, d: Dict[Any, Any]) -> None:
+        await Dict.put.aio(d, "k", 1)
+        assert [key async for key in Dict.keys.aio(d)] == ["k"]
+
+    def test_bound_methods_compare_as_those_of_any_object(self, d: Dict[Any, Any]) -> None:
+        other = Dict.from_name("d", client=d.client)
+        assert d.put == d.put
+        assert hash(d.put) == hash(d.put)
+        assert len({d.put, d.get, other.put, d.put}) == 3
+        assert d.put.__self__ is d
+
+    def test_bound_method_is_one_for_inspect(self, d: Dict[Any, Any]) -> None:
+        bound: Any = d.put
+        assert inspect.ismethod(bound)
+
+    def test_members_of_a_handle_are_listed_without_a_request(self) -> None:
+        handle = Dict.from_name("nowhere", client=Client("nowhere", driver="boto3", endpoint_url="http://localhost:1"))
+        members = dict(inspect.getmembers(handle))
+        assert {"put", "keys", "name", "client"} <= members.keys()
+        assert "object_id" not in members
+
+    def test_unknown_attributes_are_missing_and_not_errors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("S3DICT_BUCKET", raising=False)
+        handle = Dict.from_name("d")
+        assert not hasattr(handle, "object_id")
+        assert not hasattr(handle, "client")
+        assert getattr(handle, "object_id", None) is None
+        with pytest.raises(NotHydratedError, match="call hydrate"):
+            handle.object_id  # noqa: B018 (it raises)
+        with pytest.raises(InvalidError, match="S3DICT_BUCKET"):
+            handle.client  # noqa: B018 (it raises)
+
+
+class TestMocks:
+    @pytest.mark.parametrize(
+        "make",
+        [lambda: create_autospec(Dict, instance=True), lambda: create_autospec(handle())],
+        ids=["class", "handle"],
+    )
+    def test_autospec_has_the_methods_with_their_signatures(self, make: Callable[[], Any]) -> None:
+        mock = make()
+        mock.get.return_value = 3
+        assert mock.get("k") == 3
+        assert mock.get("k", default=None) == 3
+        with pytest.raises(TypeError):
+            mock.put("k")
+        with pytest.raises(AttributeError):
+            mock.fetch("k")
+
+    async def test_autospec_of_the_class_awaits_aio(self) -> None:
+        mock = create_autospec(Dict, instance=True)
+        assert isinstance(mock.get.aio, AsyncMock)
+        mock.get.aio.return_value = 3
+        assert await mock.get.aio("k") == 3
+
+    def test_autospec_of_the_class_makes_handles(self) -> None:
+        mock = create_autospec(Dict)
+        mock.from_name("d", create_if_missing=True)
+        with pytest.raises(TypeError):
+            mock.from_name()
+
+
+def handle() -> Dict[Any, Any]:
+    """Return a new Dict, in a bucket of its own."""
+    return Dict.from_name("d", create_if_missing=True, client=Client(f"idioms-{uuid4()}", driver="memory"))
+
+
+class TestFrameworks:
+    async def test_background_task_of_starlette_writes(self, d: Dict[Any, Any]) -> None:
+        background = pytest.importorskip("starlette.background")
+        tasks = background.BackgroundTasks()
+        tasks.add_task(d.put.aio, "a", 1)
+        tasks.add_task(d.put, "b", 2)
+        await tasks()
+        assert await d.get_many.aio(["a", "b"]) == {"a": 1, "b": 2}
+
+    def test_asyncio_methods_need_asyncio(self, d: Dict[Any, Any]) -> None:
+        trio = pytest.importorskip("trio")
+
+        async def call() -> None:
+            await d.put.aio("a", 1)
+
+        async def iterate() -> None:
+            async for _ in d.keys.aio():
+                pass
+
+        async def hold() -> None:
+            async with d.lock("a"):
+                pass
+
+        async def scratch() -> None:
+            async with Dict.ephemeral(client=d.client):
+                pass
+
+        async def listed() -> None:
+            await Dict.objects.list.aio(client=d.client)
+
+        for used in (call, iterate, hold, scratch, listed):
+            with pytest.raises(InvalidError, match="need a running asyncio event loop"):
+                trio.run(used)
+        with pytest.raises(InvalidError, match="need a running asyncio event loop"):
+            d.put.aio("a", 1).send(None)
+
+    @pytest.mark.parametrize(("patched", "driver"), [(True, "boto3"), (False, "obstore")])
+    def test_driver_under_gevent(self, monkeypatch: pytest.MonkeyPatch, patched: bool, driver: str) -> None:
+        pytest.importorskip("obstore")
+        monkey = ModuleType("gevent.monkey")
+        monkey.is_module_patched = lambda name: patched and name == "socket"  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
+        assert Client("b").driver == driver
+        assert Client("b", driver="obstore").driver == "obstore"
+
+
+class TestCoroutineFunctionsInBlockingCalls:
+    async def add(self, n: int) -> int:
+        return n + 1
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda d, f: d.modify("k", f, default=1),
+            lambda d, f: d.modify("k", lambda n: f(n), default=1),  # noqa: PLW0108 (it is no coroutine function)
+            lambda d, f: d.modify("k", functools.partial(f), default=1),
+            lambda d, f: d.get_or_compute("m", functools.partial(f, 1)),
+            lambda d, f: d.get_or_compute("m", lambda: f(1)),
+            lambda d, f: memoize(d)(plain_wrapper(f))(1),
+        ],
+    )
+    def test_coroutine_function_names_aio(self, d: Dict[Any, Any], call: Callable[..., Any]) -> None:
+        with pytest.raises(InvalidError, match=r"(modify|get_or_compute)\.aio"):
+            call(d, self.add)
+        assert list(d.keys()) == []
+
+    async def test_aio_takes_both_kinds(self, d: Dict[Any, Any]) -> None:
+        assert await d.modify.aio("k", self.add, default=1) == 2
+        assert await d.modify.aio("k", lambda n: n + 1) == 3
+
+
+def plain_wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+@pytest.mark.usefixtures("unwarned")
+class TestBlockingCallInAnEventLoop:
+    USES: tuple[Callable[[Dict[Any, Any]], Any], ...] = (
+        lambda d: d.get("k"),
+        lambda d: d.__setitem__("k", 1),
+        lambda d: "k" in d,
+        lambda d: list(d.items()),
+        lambda d: d.lock("l").__enter__(),
+        lambda d: Dict.objects.list(client=d.client),
+        lambda d: Dict.ephemeral(client=d.client).__enter__(),
+    )
+
+    @pytest.mark.parametrize("use", USES)
+    async def test_warns_once_at_the_line_of_the_caller(
+        self, d: Dict[Any, Any], use: Callable[[Dict[Any, Any]], Any]
+    ) -> None:
+        with pytest.warns(BlockingCallWarning, match=r"\.aio") as caught:
+            use(d)
+        assert [warning.filename for warning in caught] == [__file__]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            use(Dict.from_name("other", create_if_missing=True, client=d.client))
+
+    async def test_is_silent_under_ipython(self, d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        ipython = ModuleType("IPython")
+        ipython.get_ipython = object  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            d.get("k")
+
+    async def test_can_be_switched_off(self, d: Dict[Any, Any]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", BlockingCallWarning)
+            d.get("k")
+
+    async def test_calls_in_a_thread_are_silent(self, d: Dict[Any, Any]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert await asyncio.to_thread(d.get, "k") is None
+            assert await d.get.aio("k") is None
+
+    def test_calls_without_a_loop_are_silent(self, d: Dict[Any, Any]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert d.get("k") is None
+
+
+class TestMistakes:
+    def test_constructor_names_the_right_call(self) -> None:
+        make: Any = Dict
+        with pytest.raises(RuntimeError, match=r"Dict\.from_name\('scores', create_if_missing=True\)"):
+            make("scores")
+
+    def test_len_names_the_right_call(self, d: Dict[Any, Any]) -> None:
+        with pytest.raises(TypeError, match=r"d\.len\(\)"):
+            len(d)  # type: ignore[arg-type]
+        assert bool(d) is True
+        assert list(d) == []
+
+    @pytest.mark.parametrize("keys", ["alice", b"alice", ""])
+    def test_one_key_in_place_of_several_is_rejected(self, d: Dict[Any, Any], keys: Any) -> None:
+        for method in (d.get_many, d.pop_many):
+            with pytest.raises(InvalidError, match=r"is one key: pass \["):
+                method(keys)
+
+    @pytest.mark.parametrize("key", ["k", ("a", 1), None])
+    def test_key_error_carries_the_key(self, d: Dict[Any, Any], key: Any) -> None:
+        operations: list[Callable[[], Any]] = [
+            lambda: d[key],
+            lambda: d.pop(key),
+            lambda: d.__delitem__(key),
+            lambda: d.modify(key, str),
+            lambda: d.as_mapping()[key],
+        ]
+        for operation in operations:
+            with pytest.raises(KeyError) as caught:
+                operation()
+            assert caught.value.args == (key,)
+            assert caught.value.__notes__ == [f"{key!r} not in Dict 'd'"]
+
+    @pytest.mark.parametrize("text", ["di-unknown", "", "whatever", "di-" + "0" * 26, "di-" + "0" * 26 + ":main:d"])
+    def test_id_that_names_nothing_is_reported_at_first_use(self, d: Dict[Any, Any], text: str) -> None:
+        lazy = Dict.from_id(text, d.client)
+        assert lazy.object_id == text
+        with pytest.raises(NotFoundError):
+            lazy.get("k")
+        with pytest.raises(InvalidError, match="Invalid Dict id"):
+            Dict.from_id(7)  # type: ignore[arg-type]
+
+    def test_keys_without_a_boolean_comparison_are_rejected(self, d: Dict[Any, Any]) -> None:
+        class Ambiguous:
+            def __ne__(self, other: object) -> Any:
+                raise TypeError("boolean value of NA is ambiguous")
+
+            def __hash__(self) -> int:
+                return 1
+
+        with pytest.raises(InvalidError, match="cannot be a key: comparing it does not give True or False"):
+            d.put(Ambiguous(), 1)
+
+
+class TestMemoizedFunctions:
+    def test_variables_of_an_enclosing_function_are_part_of_the_key(self, d: Dict[Any, Any]) -> None:
+        def times(n: int) -> Callable[[int], int]:
+            @memoize(d)
+            def product(x: int) -> int:
+                return x * n
+
+            return product
+
+        assert [times(2)(3), times(5)(3), times(2)(3)] == [6, 15, 6]
+        assert d.len() == 2
+
+    def test_other_objects_of_an_enclosing_function_are_rejected(self, d: Dict[Any, Any]) -> None:
+        def times(numbers: list[int]) -> Callable[[int], int]:
+            @memoize(d)
+            def scaled(x: int) -> int:
+                return x * numbers[0]
+
+            return scaled
+
+        assert times([2])(3) == 6
+        with pytest.raises(InvalidError, match="pass them as arguments"):
+            times([5])
+
+    def test_second_function_of_a_name_is_rejected_while_the_first_is_in_use(self, d: Dict[Any, Any]) -> None:
+        def first(x: int) -> int:
+            return x
+
+        def second(x: int) -> int:
+            return x + 1
+
+        second.__qualname__ = first.__qualname__
+        kept = memoize(d)(first)
+        with pytest.raises(InvalidError, match="Another memoized function is called"):
+            memoize(d)(second)
+        del kept, first
+        assert memoize(d)(second)(1) == 2
+
+    @pytest.mark.parametrize("function", [functools.partial(pow, 2), object(), classmethod(str), lambda x: x])
+    def test_object_without_a_name_is_rejected(self, d: Dict[Any, Any], function: Any) -> None:
+        with pytest.raises(InvalidError, match="cannot be memoized"):
+            memoize(d)(function)
+
+    def test_decorator_without_parentheses_is_rejected(self) -> None:
+        with pytest.raises(InvalidError, match="with parentheses"):
+            memoize(abs)  # type: ignore[arg-type]
+
+
+class TestDurations:
+    @pytest.mark.parametrize("minute", [60, 60.0, timedelta(minutes=1)])
+    def test_seconds_and_timedelta_mean_the_same(self, minute: Any) -> None:
+        client = Client(f"idioms-{uuid4()}", driver="memory", timeout=minute, cache=minute)
+        assert (client._settings.timeout_seconds, client._settings.cache_seconds) == (60, 60)
+        d = Dict.from_name("d", create_if_missing=True, client=client, ttl=minute)
+        assert d.info().ttl == timedelta(minutes=1)
+        Dict.objects.create("d", allow_existing=True, client=client, ttl=minute)
+        with d.lock("l", lease=minute, timeout=minute):
+            pass
+        assert d.get_or_compute("k", lambda: 1, lease=minute) == 1
+        d.put("k", 2, ttl=minute)
+        assert memoize(d, lease=minute, ttl=minute)(str.upper)("a") == "A"
+
+    def test_contended_lock_takes_a_timedelta(self, d: Dict[Any, Any]) -> None:
+        def acquire() -> None:
+            with d.lock("l", timeout=timedelta(milliseconds=1)):
+                pass
+
+        with d.lock("l"), ThreadPoolExecutor(1) as pool, pytest.raises(LockTimeoutError):
+            pool.submit(acquire).result()
+
+    @pytest.mark.parametrize("wrong", ["60", True, float("nan"), [], object()])
+    def test_wrong_durations_are_rejected_at_the_call(self, d: Dict[Any, Any], wrong: Any) -> None:
+        calls: list[Callable[[], Any]] = [
+            lambda: Client("b", driver="memory", timeout=wrong),
+            lambda: Client("b", driver="memory", cache=wrong),
+            lambda: Dict.from_name("d", ttl=wrong),
+            lambda: Dict.objects.create("d", client=d.client, ttl=wrong),
+            lambda: d.lock("l", lease=wrong),
+            lambda: d.lock("l", timeout=wrong),
+            lambda: d.get_or_compute("k", lambda: 1, lease=wrong),
+            lambda: memoize(d, lease=wrong),
+        ]
+        for call in calls:
+            with pytest.raises(InvalidError, match="number of seconds or a timedelta"):
+                call()
+
+    @pytest.mark.parametrize("lease", [1, timedelta(seconds=1), 10**9])
+    def test_lease_out_of_range_is_rejected_at_the_call(self, d: Dict[Any, Any], lease: Any) -> None:
+        for call in (lambda: d.lock("l", lease=lease), lambda: memoize(d, lease=lease)):
+            with pytest.raises(InvalidError, match="Invalid lease"):
+                call()
+
+
+class TestReprs:
+    def test_reprs_are_short_and_say_what_it_is(self, d: Dict[Any, Any]) -> None:
+        assert repr(Dict.objects) == "Dict.objects"
+        assert repr(d.lock("job")) == "Dict.from_name('d').lock('job')"
+        with d.lock("job") as held:
+            assert repr(held) == f"<HeldLock 'job', token {held.token}>"
+        assert repr(Dict.ephemeral()) == "Dict.ephemeral()"
+        assert repr(d.as_mapping()) == "Dict.from_name('d').as_mapping()"
+        assert repr(InvalidError("no")) == "InvalidError('no')"
+
+    def test_notebooks_show_what_the_handle_knows(self, d: Dict[Any, Any]) -> None:
+        assert d._repr_html_().count("<tr>") == 2
+        html = d.hydrate()._repr_html_()
+        assert d.object_id in html
+        assert "/s3dict</td>" in html
+        assert "<script>" not in Dict.from_id("<script>")._repr_html_()
+
+
+class TestMappingOperators:
+    @pytest.fixture
+    def mapping(self, d: Dict[Any, Any]) -> Iterator[Any]:
+        d.update(a=1, b=2)
+        yield d.as_mapping()
+        d.clear()
+
+    def test_union_is_a_dict_in_which_the_right_side_wins(self, mapping: Any) -> None:
+        assert mapping | {"b": 3, "c": 4} == {"a": 1, "b": 3, "c": 4}
+        assert {"b": 3, "c": 4} | mapping == {"a": 1, "b": 2, "c": 4}
+        assert mapping | mapping == {"a": 1, "b": 2}
+        assert type(mapping | {}) is dict
+        assert dict(mapping) == {"a": 1, "b": 2}
+        with pytest.raises(TypeError):
+            mapping | [("c", 4)]
+
+    def test_union_in_place_stores(self, mapping: Any) -> None:
+        same = mapping
+        mapping |= {"b": 3}
+        mapping |= [("c", 4)]
+        assert mapping is same
+        assert dict(mapping) == {"a": 1, "b": 3, "c": 4}
+
+
+class TestClosing:
+    def test_client_is_closed_and_used_again(self, d: Dict[Any, Any]) -> None:
+        d["k"] = 1
+        with d.client as client:
+            assert client is d.client
+        assert d["k"] == 1
+
+    async def test_client_is_closed_in_asyncio(self, d: Dict[Any, Any]) -> None:
+        await d.put.aio("k", 1)
+        async with d.client:
+            pass
+        assert await d.get.aio("k") == 1
