@@ -193,6 +193,7 @@ def test_page_fits_the_window_and_boxes_can_be_hit(device: str, smallest: int, r
 
 def test_only_the_boxes_in_view_are_in_the_document(phone: Visitor) -> None:
     phone.go_to(BOXES)
+    assert phone.script("return getComputedStyle(document.activeElement, '::before').outlineStyle") == "solid"
     assert phone.focused() == f"Box {BOXES:,}"
     assert phone.box(BOXES).is_displayed()
     assert phone.text("#range").endswith(f"{BOXES:,}")

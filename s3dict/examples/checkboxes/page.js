@@ -181,7 +181,10 @@ function goTo(box) {
   if (top < 0 || top + cell > room) window.scrollBy(0, top - Math.floor(room / 2 / cell) * cell);
   moveTabStop(target);
   render();
-  inputOf(target).focus({ preventScroll: true });
+  const input = inputOf(target);
+  input.classList.add("target");
+  input.addEventListener("blur", () => input.classList.remove("target"), { once: true });
+  input.focus({ preventScroll: true });
 }
 
 // ---- The server
