@@ -246,7 +246,7 @@ class Client:
         stores, max_age = self._resources(), self._settings.cache_seconds
         with stores.lock:
             if stores.cache is None and max_age is not None:
-                stores.cache = ReadCache(max_age, threading.Lock())
+                stores.cache = ReadCache(max_age, threading.RLock())
             return stores.cache
 
     def _resources(self) -> _ProcessResources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -26,6 +27,7 @@ class EphemeralDict(Generic[H]):
         self._client = client
         self._new_handle = new_handle
         self._context: AbstractAsyncContextManager[H] | None = None
+        self._pid = os.getpid()
 
     def __enter__(self) -> H:
         report_blocking_call()
@@ -36,7 +38,8 @@ class EphemeralDict(Generic[H]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._context is not None
-        run_blocking(self._context.__aexit__(kind, error, traceback))
+        if os.getpid() == self._pid:
+            run_blocking(self._context.__aexit__(kind, error, traceback))
 
     async def __aenter__(self) -> H:
         self._context = self._enter_once(aio=True)
@@ -46,7 +49,8 @@ class EphemeralDict(Generic[H]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._context is not None
-        await self._context.__aexit__(kind, error, traceback)
+        if os.getpid() == self._pid:
+            await self._context.__aexit__(kind, error, traceback)
 
     def __repr__(self) -> str:
         return "Dict.ephemeral()" if self._client is None else f"Dict.ephemeral(client={self._client!r})"
@@ -61,6 +65,8 @@ class EphemeralDict(Generic[H]):
     def _enter_once(self, *, aio: bool) -> AbstractAsyncContextManager[H]:
         if self._context is not None:
             raise InvalidError("This ephemeral Dict was entered before: call Dict.ephemeral() for another")
+        # A forked child leaves the dict to its parent.
+        self._pid = os.getpid()
         return self._session(aio=aio)
 
     @asynccontextmanager

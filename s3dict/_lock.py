@@ -194,12 +194,30 @@ class Lock:
 
     def __enter__(self) -> HeldLock:
         report_blocking_call()
-        return run_blocking(self._enter(self._options.timeout))
+        before = list(self._holdings)
+        try:
+            return run_blocking(self._enter(self._options.timeout))
+        except BaseException:
+            # A signal handler may raise at any line, also when the lock has just been acquired.
+            for holding in [each for each in self._holdings if each not in before]:
+                with suppress(Error):
+                    run_blocking(self._leave(holding))
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        run_blocking(self._leave(self._own_holding(), error))
+        holding: Holding | None = None
+        try:
+            holding = self._own_holding()
+            run_blocking(self._leave(holding, error))
+        except Error:
+            raise
+        except BaseException:
+            # Raised by a signal handler, perhaps before anything was left.
+            with suppress(Error):
+                run_blocking((holding or self._own_holding()).abandon(self._store()))
+            raise
 
     async def __aenter__(self) -> HeldLock:
         return await self._async_view._enter(self._options.timeout)
@@ -232,8 +250,8 @@ class Lock:
 
     async def _enter(self, timeout: float | None) -> HeldLock:
         options = self._options
-        holding = await enter(await self._locate(), options.lease, timeout, reentrant=options.reentrant)
-        self._holdings.append(holding)
+        target = await self._locate()
+        holding = await enter(target, options.lease, timeout, self._holdings, reentrant=options.reentrant)
         return HeldLock(self, _HeldState(holding.lease.owner, holding.lease.token, holding), aio=self._aio)
 
     def _own_holding(self) -> Holding:
@@ -250,6 +268,8 @@ class Lock:
     async def _leave(self, holding: Holding, error: BaseException | None = None) -> None:
         """Leave what was acquired; an exception from inside says more than that the lock was lost as well."""
         self._holdings.remove(holding)
+        if not holding.is_of_this_process:
+            return
         with suppress(*([] if error is None else [Error])):
             await holding.leave(self._store())
 

@@ -79,6 +79,8 @@ class Lease:
         self._renewed_at = sent_at
         self._lost = False
         self._renewing = True
+        self.is_released = False
+        """Whether its release has begun."""
 
     @property
     def owner(self) -> str:
@@ -147,6 +149,7 @@ class Lease:
         Raises:
             LockLostError: It was lost before.
         """
+        self.is_released = True
         if self.lost:
             raise self.lost_error()
         # Over the connection that acquired the lock, unless that may wait longer than two leases. Only this process
@@ -230,7 +233,7 @@ class Holding:
             LockLostError: The lock was lost.
         """
         self.depth -= 1
-        if self.depth:
+        if self.depth or not self.is_of_this_process:
             return
         try:
             await self.stop(store)
@@ -239,6 +242,14 @@ class Holding:
                 await self._end()
             raise
         await self._end()
+
+    async def abandon(self, store: ObjectStore) -> None:
+        """Release the lock for a caller whose `leave` was interrupted, if that has not begun to."""
+        if self.depth <= 1 and not self.lease.is_released:
+            try:
+                await self.stop(store)
+            finally:
+                await self._end()
 
     async def stop(self, store: ObjectStore) -> None:
         """Stop the heartbeat, and leave the lock to its lease or to a process that it was handed over to."""
@@ -253,16 +264,41 @@ class Holding:
     async def _end(self) -> None:
         _held_here.pop(self._holder, None)
         if self.is_of_this_process:
-            await self.lease.runtime.shielded(self.lease.release)
+            await release_shielded(self.lease)
 
 
-async def enter(target: LockTarget, seconds: float, timeout: float | None, *, reentrant: bool = False) -> Holding:
+def _holding_here(target: LockTarget) -> Holding | None:
+    """Return what this thread or task holds of the lock.
+
+    Not what is released: an exception that a signal handler raises may keep that from being noted.
+    """
+    holding = _held_here.get((target.path, target.store.runtime.caller_id()))
+    return None if holding is None or holding.lease.is_released else holding
+
+
+async def release_shielded(lease: Lease) -> None:
+    """Release the lock, whatever interrupts this: also if that happens just before the release begins."""
+    try:
+        await lease.runtime.shielded(lease.release)
+    except Error:
+        raise
+    except BaseException:
+        if not lease.is_released:
+            with suppress(Error):
+                await lease.runtime.shielded(lease.release)
+        raise
+
+
+async def enter(
+    target: LockTarget, seconds: float, timeout: float | None, holdings: list[Holding], *, reentrant: bool = False
+) -> Holding:
     """Acquire the lock and start the heartbeat that renews its lease.
 
     Args:
         target: The lock.
         seconds: How long the lease lasts after a renewal.
         timeout: How many seconds to wait for it; None waits indefinitely.
+        holdings: Where to note it.
         reentrant: Whether the thread or task that holds the lock acquires it once more.
 
     Raises:
@@ -273,18 +309,30 @@ async def enter(target: LockTarget, seconds: float, timeout: float | None, *, re
     Requests: 2 when the lock is free, none when a reentrant one is held here.
     """
     check_lease(seconds)
-    held_here = _held_here.get((target.path, target.store.runtime.caller_id()))
+    held_here = _holding_here(target)
     if held_here is not None and reentrant:
         if held_here.lease.lost:
             raise held_here.lease.lost_error()
         held_here.depth += 1
+        holdings.append(held_here)
         return held_here
     if timeout == 0 and held_here is not None:
         raise LockTimeoutError(f"{target.label} is not free: this thread or task holds it")
     check_not_reentrant(target)
-    holding = Holding(target, await acquire(target, seconds, timeout))
-    await holding.start()
-    return holding
+    acquired: list[Lease] = []
+    try:
+        holding = Holding(target, await acquire(target, seconds, timeout, acquired))
+        await holding.start()
+        holdings.append(holding)
+        return holding
+    except BaseException:
+        # A signal handler may raise at any line, also when the lock has just been acquired.
+        for lease in acquired:
+            lease.stop_renewing()
+            if not lease.is_released:
+                with suppress(Error):
+                    await lease.runtime.shielded(lease.release)
+        raise
 
 
 def check_lease(seconds: float) -> None:
@@ -295,7 +343,7 @@ def check_lease(seconds: float) -> None:
 
 def check_not_reentrant(target: LockTarget) -> None:
     """Raise InvalidError when this thread or task holds the lock already."""
-    if (target.path, target.store.runtime.caller_id()) in _held_here:
+    if _holding_here(target) is not None:
         raise InvalidError(f"{target.label} is already held here: it is not re-entrant, and this would wait for itself")
 
 
@@ -314,8 +362,10 @@ async def renewing(target: LockTarget, lease: Lease) -> AsyncIterator[None]:
     await holding.leave(target.store)
 
 
-async def acquire(target: LockTarget, lease: float, timeout: float | None) -> Lease:
-    """Wait for the lock and acquire it.
+async def acquire(
+    target: LockTarget, lease: float, timeout: float | None, acquired: list[Lease] | None = None
+) -> Lease:
+    """Wait for the lock and acquire it: it is also in `acquired` then, for a caller that is interrupted as it returns.
 
     Raises:
         LockTimeoutError: It was not free within `timeout` seconds.
@@ -326,7 +376,7 @@ async def acquire(target: LockTarget, lease: float, timeout: float | None) -> Le
     while await attempts.next_attempt():
         await target.revalidate()
         try:
-            held = await try_acquire(target, lease, deadline)
+            held = await try_acquire(target, lease, deadline, acquired)
         except ThrottledError as error:
             attempts.record(error)
             continue
@@ -338,7 +388,9 @@ async def acquire(target: LockTarget, lease: float, timeout: float | None) -> Le
     raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds") from attempts.last_error
 
 
-async def try_acquire(target: LockTarget, lease: float, deadline: float = math.inf) -> Lease | None:
+async def try_acquire(
+    target: LockTarget, lease: float, deadline: float = math.inf, acquired: list[Lease] | None = None
+) -> Lease | None:
     """Acquire the lock if it is free now; return None if it is not. 2 requests, 1 when it is not free."""
     found = await get_object(target.store, target.path)
     previous = None if found is None else decode_lock(found.body)
@@ -353,6 +405,8 @@ async def try_acquire(target: LockTarget, lease: float, deadline: float = math.i
         if acquisition.held is None or not await _is_fresh(acquisition.held, lease):
             await acquisition.undo()
             return None
+        if acquired is not None:
+            acquired.append(acquisition.held)
     except BaseException:
         await target.store.runtime.shielded(acquisition.undo)
         raise

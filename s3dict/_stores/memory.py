@@ -7,6 +7,7 @@ can be moved, and requests can be made to fail: `s3dict.testing` is the public i
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -137,6 +138,16 @@ class MemoryBucket:
 
 
 _buckets: dict[str, MemoryBucket] = {}
+
+
+def _renew_guards() -> None:
+    """Replace the locks in a forked child, where nobody will release those that another thread held."""
+    for bucket in _buckets.values():
+        bucket._guard = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_guards)
 
 
 def memory_bucket(name: str) -> MemoryBucket:

@@ -35,7 +35,7 @@ def planted(plant: Plant) -> Iterator[None]:
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(plant.right) == 1, f"{plant.function} does not contain {plant.right!r} once"
     lines = [line for line in source.replace(plant.right, plant.wrong).splitlines() if not line.startswith("@")]
-    scope: dict[str, Any] = {}
+    scope = dict(vars(import_module(f"s3dict.{module_name}")))
     exec(compile("from __future__ import annotations\n" + "\n".join(lines), plant.function, "exec"), scope)
     right = function.__code__
     function.__code__ = scope[name.rpartition(".")[2]].__code__
@@ -75,7 +75,7 @@ PLANTS = {
         "_core.locks:Lease.lost",
         "if self.remaining <= 0:\n        self._lost = True\n    return self._lost",
         "return self.remaining <= 0",
-        "locks, slow responses and pauses",
+        "locks, stalled holders",
     ),
     "all writes of a lock share a write id": Plant(
         "_core.locks:Lease._write", ", write_id=_new_id())", ")", "a long lease, lost renewals"
@@ -181,9 +181,9 @@ PLANTS = {
         "interrupted lock",
     ),
     "a release is not shielded": Plant(
-        "_core.locks:renewing",
-        "with suppress(Error):\n                await runtime.shielded(held.release)",
-        "with suppress(Error):\n                await held.release()",
+        "_core.locks:Holding._end",
+        "await release_shielded(self.lease)",
+        "await self.lease.release()",
         "interrupted lock, again and again",
     ),
     "a removal is not shielded": Plant(
@@ -223,16 +223,16 @@ PLANTS = {
         "cancelled ephemeral dict",
     ),
     "a listing leaves out the last range": Plant(
-        "_core.listing:split", "strict=True)\n    ]", "strict=True)\n    ][:-1]", "keys beside writers"
+        "_core.listing:_split", "strict=True))]", "strict=True))][:-1]", "keys beside writers"
     ),
     "what is in flight goes on after the end of a bulk call": Plant(
         "_stores.shared.tasks:_cancel",
-        "for task in tasks:\n        task.cancel()\n    await _wait_through_cancellation(tasks)",
+        "for task in tasks:\n        task.cancel()\n    await wait_through_cancellation(tasks)",
         "pass",
         "cancelled update",
     ),
     "repeated cancellation ends the wait": Plant(
-        "_stores.shared.tasks:_wait_through_cancellation",
+        "_stores.shared.tasks:wait_through_cancellation",
         "while not all(task.done() for task in tasks):",
         "while False:",
         "interrupted lock, again and again",

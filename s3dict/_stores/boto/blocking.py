@@ -27,7 +27,7 @@ class BotoStore(S3Requests):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, ThreadRuntime(connection.concurrency))
         self._session = connection.session
-        self._session_lock = threading.Lock()
+        self._session_lock = threading.RLock()
         self._made_client: list[S3Client] = []
         """At most one, which the paced view of this store shares."""
 

@@ -79,7 +79,7 @@ class ObstoreClients(HasTimeoutVariants):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.timeout)
         self.connection = connection
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._store_options: dict[str, Any] = {}
         self._stores: dict[float, S3Store] = {}
         self._clock: ServerClock | None = None

@@ -91,7 +91,7 @@ class ServerClock:
         self._ca_bundle = ca_bundle
         self._timeout = min(TIMEOUT, timeout)
         self._observer = observer
-        self._sync_lock = threading.Lock()
+        self._sync_lock = threading.RLock()
         self._sample: _Sample | None = None
 
     def time_at(self, moment: float) -> datetime:

@@ -137,8 +137,9 @@ async def wait_through_cancellation(
 
 def _shield_from_anyio() -> AbstractContextManager[object]:
     """Keep anyio's cancel scopes from cancelling the wait in each cycle of the loop."""
-    anyio = sys.modules.get("anyio")
-    scope: AbstractContextManager[object] = nullcontext() if anyio is None else anyio.CancelScope(shield=True)
+    # Only where it is loaded can there be such a scope.
+    cancel_scope = getattr(sys.modules.get("anyio"), "CancelScope", None)
+    scope: AbstractContextManager[object] = nullcontext() if cancel_scope is None else cancel_scope(shield=True)
     return scope
 
 

@@ -205,8 +205,12 @@ def _run_in_worker(work: Callable[[], R]) -> R:
     """
     interruption, finished, pid = threading.Event(), allocate_lock(), os.getpid()
     outcomes: list[tuple[R | None, BaseException | None]] = []
+    # Taken by the worker that begins, or by a caller that is interrupted before that.
+    ticket = [None]
 
     def run() -> None:
+        if not _take(ticket):
+            return
         _interruption.set(interruption)
         try:
             outcomes.append((work(), None))
@@ -232,7 +236,8 @@ def _run_in_worker(work: Callable[[], R]) -> R:
         start_and_wait()
     except BaseException:
         interruption.set()
-        _wait_through_interruptions(wait, interruption)
+        if not _take(ticket):
+            _wait_through_interruptions(wait, interruption)
         raise
     if not outcomes:
         raise InvalidError(_FORKED)
@@ -240,6 +245,14 @@ def _run_in_worker(work: Callable[[], R]) -> R:
     if error is not None:
         raise error
     return cast("R", result)
+
+
+def _take(ticket: list[None]) -> bool:
+    try:
+        ticket.pop()
+    except IndexError:
+        return False
+    return True
 
 
 _FORKED = (

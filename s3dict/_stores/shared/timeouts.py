@@ -16,7 +16,7 @@ class HasTimeoutVariants:
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self._variants: dict[float, Self] = {}
-        self._variants_lock = threading.Lock()
+        self._variants_lock = threading.RLock()
 
     def with_timeout(self, seconds: float) -> Self:
         """Return one whose requests wait no longer than `seconds`, and no shorter than half of it.

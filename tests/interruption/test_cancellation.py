@@ -1,0 +1,261 @@
+"""Cancelled calls of asyncio: by the task, more than once, by a timeout, and by a scope of anyio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal
+
+import anyio
+import pytest
+
+from s3dict import Client, Dict
+from s3dict.errors import NotFoundError
+
+from .gates import Gate
+
+Handle = Dict[Any, Any]
+Side = Literal["before", "after"]
+Way = Literal["cancelled", "cancelled twice", "timeout", "anyio"]
+WAYS: tuple[Way, ...] = ("cancelled", "cancelled twice", "timeout", "anyio")
+
+
+async def interrupt(call: Callable[[], Coroutine[Any, Any, Any]], gate: Gate, way: Way) -> BaseException | None:
+    """Run a call, interrupt it at the gate, and return what it raised; None where anyio's scope has taken that."""
+    caught: list[BaseException] = []
+
+    async def in_task() -> None:
+        try:
+            if way == "timeout":
+                async with asyncio.timeout(None) as deadline:
+                    deadlines.append(deadline)
+                    await call()
+            elif way == "anyio":
+                with anyio.CancelScope() as scope:
+                    scopes.append(scope)
+                    await call()
+            else:
+                await call()
+        except BaseException as error:
+            caught.append(error)
+            if not isinstance(error, TimeoutError):
+                raise
+
+    deadlines: list[asyncio.Timeout] = []
+    scopes: list[anyio.CancelScope] = []
+    task = asyncio.create_task(in_task())
+    await gate.until_reached()
+    if way == "timeout":
+        deadlines[0].reschedule(0)
+    elif way == "anyio":
+        scopes[0].cancel()
+    else:
+        task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    if way == "cancelled twice":
+        task.cancel()
+        await asyncio.sleep(0)
+    gate.open()
+    await asyncio.gather(task, return_exceptions=True)
+    return caught[0] if caught else None
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_cancelled_pop_puts_the_value_back(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, side: Side, way: Way
+) -> None:
+    await handle.put.aio("k", "precious")
+    gate = Gate(monkeypatch, "delete", "/entries/", side)
+    error = await interrupt(lambda: handle.pop.aio("k"), gate, way)
+    assert way == "anyio" or isinstance(error, TimeoutError if way == "timeout" else asyncio.CancelledError)
+    assert await handle.get.aio("k") == "precious"
+
+
+async def test_cancelled_pop_carries_a_value_whose_place_is_taken(
+    handle: Handle, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await handle.put.aio("k", "precious")
+    gate = Gate(monkeypatch, "delete", "/entries/", "after")
+
+    async def pop_beside_a_writer() -> None:
+        popping = asyncio.create_task(handle.pop.aio("k"))
+        await gate.until_reached()
+        await Dict.from_name("d", client=client).put.aio("k", "newer")
+        popping.cancel()
+        await asyncio.sleep(0)
+        gate.open()
+        await popping
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await pop_beside_a_writer()
+    assert getattr(caught.value, "value", None) == "precious"
+    assert await handle.get.aio("k") == "newer"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_cancelled_pop_many_puts_all_values_back(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    values = {number: f"value {number}" for number in range(20)}
+    await handle.update.aio(values)
+    gate = Gate(monkeypatch, "delete", "/entries/", "after")
+    await interrupt(lambda: handle.pop_many.aio(values), gate, way)
+    assert await handle.get_many.aio(values) == values
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_cancelled_removal_of_which_nothing_was_sent_does_nothing(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    await handle.put.aio("k", 1)
+    gate = Gate(monkeypatch, "get", "/entries/")
+    deletes = Gate(monkeypatch, "delete", "/entries/")
+    await interrupt(lambda: handle.pop.aio("k"), gate, way)
+    assert deletes.requests == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_cancelled_update_sends_nothing_afterwards(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    gate = Gate(monkeypatch, "put", "/entries/")
+    await interrupt(lambda: handle.update.aio((number, 0) for number in range(500)), gate, way)
+    sent = gate.requests
+    await asyncio.sleep(0.02)
+    assert gate.requests == sent
+    assert sent < 500
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_lock_is_free_after_a_cancelled_acquisition(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, side: Side, way: Way
+) -> None:
+    async def acquire() -> None:
+        async with handle.lock("job", lease=600):
+            pass
+
+    await interrupt(acquire, Gate(monkeypatch, "put", "/locks/", side), way)
+    async with handle.lock("job", timeout=0):
+        pass
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_lock_is_free_after_a_cancelled_body(handle: Handle, monkeypatch: pytest.MonkeyPatch, way: Way) -> None:
+    async def work() -> None:
+        async with handle.lock("job", lease=600):
+            await handle.get.aio("k")
+
+    await interrupt(work, Gate(monkeypatch, "get", "/entries/"), way)
+    async with handle.lock("job", timeout=0):
+        pass
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_lock_is_free_after_a_cancelled_release(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    gates: list[Gate] = []
+
+    class Later(Gate):
+        """Up only once the lock is held."""
+
+        def __init__(self) -> None:
+            self.up = asyncio.Event()
+
+        async def until_reached(self) -> None:
+            await self.up.wait()
+            await gates[0].until_reached()
+
+        def open(self) -> None:
+            gates[0].open()
+
+    later = Later()
+
+    async def work() -> None:
+        async with handle.lock("job", lease=600):
+            gates.append(Gate(monkeypatch, "put", "/locks/"))
+            later.up.set()
+
+    await interrupt(work, later, way)
+    async with handle.lock("job", timeout=0):
+        pass
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_cancelled_computation_leaves_the_next_caller_to_compute(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    async def compute() -> str:
+        await handle.get.aio("input")
+        return "computed"
+
+    gate = Gate(monkeypatch, "get", "/entries/")
+    await interrupt(lambda: handle.get_or_compute.aio("k", compute, lease=600), gate, way)
+    async with asyncio.timeout(20):
+        assert await handle.get_or_compute.aio("k", compute) == "computed"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", ["put", "delete"])
+async def test_cancelled_ephemeral_dict_is_deleted(
+    client: Client, monkeypatch: pytest.MonkeyPatch, method: Literal["put", "delete"], way: Way
+) -> None:
+    ids: list[str] = []
+
+    async def use() -> None:
+        async with Dict.ephemeral(client=client) as scratch:
+            ids.append(scratch.object_id)
+
+    await Dict.from_name("d", create_if_missing=True, client=client).hydrate.aio()
+    await interrupt(use, Gate(monkeypatch, method, "/ephemeral/"), way)
+    for dict_id in ids:
+        with pytest.raises(NotFoundError):
+            await Dict.from_id(dict_id, client=client).hydrate.aio()
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_cancelled_modify_is_applied_once_at_most(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    await handle.put.aio("k", 0)
+    gate = Gate(monkeypatch, "put", "/entries/", "after")
+    await interrupt(lambda: handle.modify.aio("k", lambda n: n + 1), gate, way)
+    assert await handle.get.aio("k") == 1
+    assert gate.requests == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_cancelled_read_ends_without_its_response(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    await handle.put.aio("k", 1)
+    gate = Gate(monkeypatch, "get", "/entries/", "after")
+    await interrupt(lambda: handle.get.aio("k"), gate, way)
+    assert gate.requests == 1
+
+
+async def test_no_further_attempt_follows_a_cancellation(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The removal in flight is awaited; that it fails then starts no other."""
+    from s3dict._stores import memory
+    from s3dict.errors import UnavailableError
+
+    await handle.put.aio("k", "precious")
+    started, attempts = asyncio.Event(), []
+
+    async def failing(store: Any, path: str, **options: Any) -> Any:
+        attempts.append(path)
+        started.set()
+        await asyncio.sleep(0.01)
+        raise UnavailableError("the response was lost")
+
+    monkeypatch.setattr(memory._MemoryRequests, "delete", failing)
+    popping = asyncio.create_task(handle.pop.aio("k"))
+    await started.wait()
+    popping.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await popping
+    assert len(attempts) == 1
+    assert getattr(caught.value, "value", None) == "precious"

@@ -1,0 +1,125 @@
+"""Forks in the middle of things: the child leaves its parent's locks and dicts alone, and never hangs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from s3dict import Client, Dict
+from s3dict.errors import InvalidError
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on Windows"),
+    # Python 3.12 warns of every fork in a process that has threads.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning"),
+]
+
+Handle = Dict[Any, Any]
+
+
+def in_child(function: Callable[[], object]) -> int:
+    """Fork, call the function in the child, and return the child's exit code: 0 when it returned."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        function()
+        code = 0
+    except SystemExit as exit_:
+        code = int(exit_.code or 0)
+    except BaseException as error:
+        sys.stderr.write(f"in the child: {error!r}\n")
+    finally:
+        os._exit(code)
+
+
+def test_child_that_leaves_a_lock_leaves_it_to_its_parent(handle: Handle) -> None:
+    lock = handle.lock("job", lease=30)
+    with lock as held:
+        assert in_child(lambda: lock.__exit__(None, None, None)) == 0
+        assert held.lost is False
+        [stored] = [o for path, o in _objects(handle.client).items() if "/locks/" in path]
+        assert held._state.owner.encode() in stored.body
+
+
+def test_child_that_leaves_an_ephemeral_dict_leaves_it_to_its_parent(client: Client) -> None:
+    Dict.from_name("d", create_if_missing=True, client=client).hydrate()
+    context = Dict.ephemeral(client=client)
+    with context as scratch:
+        scratch["step"] = 1
+        assert in_child(lambda: context.__exit__(None, None, None)) == 0
+        assert scratch["step"] == 1
+
+
+def test_child_does_not_own_the_lock_of_its_parent(handle: Handle) -> None:
+    """It has to wait as any other process: for its parent's lock that is no mistake, so no InvalidError."""
+
+    def acquire() -> None:
+        with pytest.raises(TimeoutError), handle.lock("job", timeout=0.05):
+            pass
+
+    with handle.lock("job", lease=30):
+        assert in_child(acquire) == 0
+
+
+def test_child_of_an_iteration_says_that_it_cannot_go_on(handle: Handle) -> None:
+    handle.update({number: number for number in range(50)})
+    items = handle.items()
+    next(items)
+
+    def go_on() -> None:
+        with pytest.raises(InvalidError, match="begun in the parent process"):
+            list(items)
+
+    assert in_child(go_on) == 0
+    assert len(list(items)) == 49
+
+
+def test_child_of_an_update_says_that_it_cannot_go_on(handle: Handle) -> None:
+    codes: list[int] = []
+
+    def pairs() -> Iterator[tuple[int, int]]:
+        for number in range(200):
+            if number == 100:
+                pid = os.fork()
+                if not pid:
+                    children.append(pid)
+                else:
+                    codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            yield number, number
+
+    children: list[int] = []
+    try:
+        handle.update(pairs())
+    except InvalidError:
+        assert children
+        os._exit(0)
+    finally:
+        if children:
+            os._exit(1)
+    assert codes == [0]
+    assert handle.len() == 200
+
+
+def test_child_works_with_the_handles_of_its_parent(handle: Handle) -> None:
+    handle["k"] = 1
+
+    def use() -> None:
+        assert handle["k"] == 1
+        assert handle.pop("k") == 1
+        handle.update({1: 1, 2: 2})
+        with handle.lock("job"):
+            pass
+
+    assert in_child(use) == 0
+
+
+def _objects(client: Client) -> dict[str, Any]:
+    from s3dict._stores.memory import memory_bucket
+
+    return memory_bucket(client.bucket).objects
