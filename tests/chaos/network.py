@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..support.limiter import KeyLimiter, Limiter, RateLimiter
 from ..support.modes import client_at
 from ..support.proxy import Fault, Proxy, Request
 from .results import Result
@@ -27,6 +28,14 @@ class Profile:
     name: str
     faults: Sequence[Fault]
     timeout: float = 10.0
+    limiter: Callable[[], Limiter] | None = None
+    """Makes what refuses requests by their rate."""
+
+
+def _one_write_of_a_key() -> Limiter:
+    """As a store that limits both: the writes of one key, and all writes."""
+    keys, all_writes = KeyLimiter(0.1), RateLimiter(writes=100)
+    return lambda method, path: keys(method, path) and all_writes(method, path)
 
 
 PROFILES = {
@@ -40,6 +49,11 @@ PROFILES = {
                 Fault("internal-error-after", probability=0.01),
                 Fault("slow-down", probability=0.02),
             ),
+        ),
+        Profile(
+            "throttled",
+            (Fault("internal-error-after", probability=0.01), Fault("lost-response", probability=0.02)),
+            limiter=_one_write_of_a_key,
         ),
         Profile("answers lost", (Fault("lost-response", probability=0.05), Fault("lost-request", probability=0.02))),
         Profile(
@@ -66,8 +80,9 @@ def network(lab: Lab, *, profile: Profile) -> Result:
         while not hits or time.monotonic() - began < lab.seconds:
             with proxy.recording() as requests:
                 proxy.faults = profile.faults
+                proxy.limiter = profile.limiter and profile.limiter()
                 worked = rounds.work(through, min(ROUND_SECONDS, lab.seconds))
-                proxy.faults = ()
+                proxy.faults, proxy.limiter = (), None
             hits.update(_struck(requests))
             rounds.check(*worked)
         return rounds.result(profile.name, "SeaweedFS", began, dict(hits))

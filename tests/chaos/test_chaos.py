@@ -25,7 +25,7 @@ from .clients import check_dict, check_locks, clients_killed
 from .disk import NotPossibleError, disk_full
 from .journal import Findings, JournalFile, check_diaries, value_of
 from .kills import radosgw_killed, seaweed_killed
-from .network import EVERYTHING, network, silence
+from .network import EVERYTHING, PROFILES, network, silence
 from .results import Result
 from .runner import Lab, Rounds
 from .skew import clock_skew
@@ -36,6 +36,7 @@ SCENARIOS: dict[str, Callable[[Lab], Result]] = {
     "the server is killed": seaweed_killed,
     "clients are killed": clients_killed,
     "the network fails": partial(network, profile=EVERYTHING),
+    "the store throttles": partial(network, profile=PROFILES["throttled"]),
     "the store falls silent": silence,
     "clocks are wrong": clock_skew,
     "mixed load": partial(soak, processes=2, tasks=4),

@@ -25,6 +25,7 @@ from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from .http_wire import HttpRequest, HttpResponse, read_request, read_response, write_message, write_part
+from .limiter import Limiter
 
 __all__ = ["Fault", "FaultKind", "Proxy", "Request"]
 
@@ -39,6 +40,7 @@ FaultKind = Literal[
     "internal-error-after",  # 500, although the server has done what it was asked
     "denied",  # 403 AccessDenied, and the server has not seen the request
     "slow-down",  # 503, and the server has not seen the request
+    "too-many-requests",  # 429, and the server has not seen the request
     "conflict",  # 409 ConditionalRequestConflict, and the server has not seen the request
 ]
 
@@ -96,6 +98,8 @@ class Proxy:
     """
 
     def __init__(self, target: str, *, seed: int = 0) -> None:
+        self.limiter: Limiter | None = None
+        """Refuses requests with 429 by their rate."""
         self.rewrite: Callable[[Request, HttpResponse], HttpResponse] = _unchanged
         self._target = urlsplit(target)
         self._seed = seed
@@ -159,7 +163,12 @@ class Proxy:
                 recording.append(request)
 
     def _choose(self, request: Request) -> Fault | None:
-        return self._next_scripted(request) or self._draw(request)
+        return self._next_scripted(request) or self._limited(request) or self._draw(request)
+
+    def _limited(self, request: Request) -> Fault | None:
+        limiter = self.limiter
+        admitted = limiter is None or limiter(request.method, request.path)
+        return None if admitted else Fault("too-many-requests")
 
     def _next_scripted(self, request: Request) -> Fault | None:
         with self._lock:
@@ -361,6 +370,7 @@ _ERRORS = {
     "internal-error": _INTERNAL_ERROR,
     "internal-error-after": _INTERNAL_ERROR,
     "denied": _error(403, "Forbidden", "AccessDenied", "Access Denied."),
+    "too-many-requests": _error(429, "Too Many Requests", "TooManyRequests", "Reduce your concurrent request rate."),
     "slow-down": _error(503, "Slow Down", "SlowDown", "Please reduce your request rate."),
     "conflict": _error(409, "Conflict", "ConditionalRequestConflict", "A conflicting write is under way."),
 }
