@@ -57,9 +57,9 @@ class DictMapping(MutableMapping[K, V]):
     It keeps no entries itself: each call makes requests, and blocks. `setdefault`, `pop` and `popitem` are atomic, as
     those of the Dict are; `update`, `items`, `values`, `copy`, ``==`` and ``|`` move many entries at a time.
 
-    It differs from a ``dict`` where a store must: keys are in no order, a value is a copy of what was put, keys and
-    values are of the types that the Dict takes, and it may change during an iteration. There is no ``fromkeys``, and
-    ``repr`` does not show the entries.
+    It differs from a ``dict`` where a store must: keys are not in the order of insertion, a value is a copy of what was
+    put, keys and values are of the types that the Dict takes, and it may change during an iteration. There is no
+    ``fromkeys``, and ``repr`` does not show the entries.
 
     ``dict(mapping)`` and ``{**mapping}`` read one value after the other, since Python does so with every mapping that
     is not a ``dict``. `copy` returns the same, and reads many at a time. ``list`` and ``sorted`` call ``len`` first:
@@ -89,7 +89,7 @@ class DictMapping(MutableMapping[K, V]):
         return checked in self._dict
 
     def __iter__(self) -> Iterator[K]:
-        """Iterate over the keys, in no order. A listing, as of `Dict.keys`."""
+        """Iterate over the keys, in the order of `Dict.keys`. A listing."""
         return self._dict.keys()
 
     def __len__(self) -> int:

@@ -1,7 +1,12 @@
 """Entries as a file: out of a dict, and into one.
 
-``jsonl`` has an object ``{"key": …, "value": …}`` on each line; a tuple as a key is an array. Only what comes back from
-JSON as it was is written. ``pickle`` is a line that names the format, then a pickle of each ``(key, value)``.
+``jsonl`` has an object ``{"key": …, "value": …}`` on each line; a tuple as a key is an array. Only what survives a JSON
+round trip is written. ``pickle`` is a line that names the format, a pickle of the dict's settings, then a pickle of
+each ``(key, value)``.
+
+An entry with a ttl of its own is written with the time at which it expires, in seconds of Unix time: as the field
+``expires_at``, or as a third member. The first line of ``jsonl`` has the settings of the dict as the field ``dict``.
+Files of 0.1 lack both; as ``jsonl``, it can read the newer ones, and ignores them.
 
 Only the entries in flight are in memory, whatever their number.
 """
@@ -11,23 +16,43 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from enum import Enum
 from io import BufferedReader
 from itertools import chain, count, islice
 from math import isfinite
 from typing import Any, BinaryIO
 
-from .._core.bulk import create_many
+from .._core.bulk import create_many, write_entries
 from .._core.entry_codec import key_repr
+from .._core.iteration import iterate_entries
 from .._dict import Dict
-from .._stores.shared.threads import run_blocking
+from .._format.entry import MAX_DEADLINE, EntryExpiry, ExpiryKind
+from .._stores.shared.threads import iterate_blocking, run_blocking
 from ..errors import DeserializationError, InvalidError, SerializationError
 
 BATCH = 1000
 """How many entries may be put again when an import is resumed."""
 
-_MAGIC = b"s3dict pickle 1\n"
+_MAGIC = b"s3dict pickle 2\n"
+_MAGIC_OF_0_1 = b"s3dict pickle 1\n"
+
+Item = tuple[Any, Any, EntryExpiry | None]
+"""A key, its value, and when it expires by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class DictSettings:
+    """What a dict is created with. ``ttl_seconds`` is None when entries never expire."""
+
+    name: str | None
+    ttl_seconds: float | None
+    codec: str
+
+    @property
+    def ttl(self) -> timedelta | None:
+        return None if self.ttl_seconds is None else timedelta(seconds=self.ttl_seconds)
 
 
 class Format(Enum):
@@ -42,6 +67,7 @@ class Record:
     key: Any
     value: Any
     end: int
+    expiry: EntryExpiry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +79,55 @@ class Batch:
     end: int
 
 
-def write_records(items: Iterable[tuple[Any, Any]], sink: BinaryIO, form: Format) -> Iterator[None]:
-    """Writes each of the items, flushes it, and then gives control back.
+def settings_of(d: Dict[Any, Any]) -> DictSettings:
+    """Return the settings of a dict. No request on a hydrated handle."""
+    info = d.info()
+    return DictSettings(info.name, None if info.ttl is None else info.ttl.total_seconds(), info.codec)
+
+
+def export_items(d: Dict[Any, Any]) -> Iterator[Item]:
+    """Yield all entries of a dict. Requests: a listing, and 1 each."""
+    return iterate_blocking(iterate_entries(run_blocking(d._open())))
+
+
+def write_records(items: Iterable[Item], sink: BinaryIO, form: Format, settings: DictSettings) -> Iterator[None]:
+    """Write each of the items, flush it, and then yield.
 
     Raises:
         SerializationError: a key or a value is not JSON-serializable, or cannot be pickled; the message names the key.
     """
+    described: dict[str, Any] | None = asdict(settings)
     if form is Format.PICKLE:
-        sink.write(_MAGIC)
-    encode = _to_pickle if form is Format.PICKLE else _to_line
-    for key, value in items:
-        sink.write(encode(key, value))
+        sink.write(_MAGIC + pickle.dumps(described, protocol=5))
+    for item in items:
+        sink.write(_to_pickle(item) if form is Format.PICKLE else _to_line(item, described))
+        described = None
         sink.flush()
         yield
+    if described is not None and form is Format.JSONL:
+        sink.write(json.dumps({"dict": described}).encode() + b"\n")
+        sink.flush()
 
 
 def is_pickle(head: bytes) -> bool:
     """Whether a file that begins so has the format ``pickle``. 16 bytes are enough."""
-    return head.startswith(_MAGIC)
+    return head.startswith((_MAGIC, _MAGIC_OF_0_1))
+
+
+def read_settings(source: BufferedReader, form: Format) -> DictSettings | None:
+    """Return the settings of the dict that a file was exported from; None for a file of 0.1, which lacks them.
+
+    Raises:
+        InvalidError: the file begins with something else.
+    """
+    try:
+        if form is Format.JSONL:
+            fields = json.loads(source.readline() or b"{}").get("dict")
+        else:
+            fields = pickle.load(source) if source.readline() == _MAGIC else None
+        return None if fields is None else DictSettings(**fields)
+    except (ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        raise InvalidError(f"The file does not begin as an export does: {error}") from error
 
 
 def read_records(source: BufferedReader, form: Format, start: int = 0) -> Iterator[Record]:
@@ -98,13 +155,14 @@ def put_records(target: Dict[Any, Any], records: Iterable[Record], *, skip_exist
     """
     remaining = iter(records)
     for first in remaining:
-        batch = _Pairs(chain([first], islice(remaining, BATCH - 1)))
+        batch = _Items(chain([first], islice(remaining, BATCH - 1)))
         # The handle opens for each batch: it must notice that the dict was deleted.
+        entries = run_blocking(target._open())
         if skip_existing:
-            created = run_blocking(create_many(run_blocking(target._open()), batch))
+            created = run_blocking(create_many(entries, batch))
             yield Batch(batch.taken, batch.taken - created, batch.end)
         else:
-            target.update(batch)
+            run_blocking(write_entries(entries, batch))
             yield Batch(batch.taken, 0, batch.end)
 
 
@@ -119,26 +177,30 @@ def key_from_json(item: Any) -> Any:
     return tuple(key_from_json(member) for member in item) if isinstance(item, list) else item
 
 
-class _Pairs:
-    """Records as pairs, and how far they have been taken."""
+class _Items:
+    """Records as items, and how far they have been taken."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._records = records
         self.taken = 0
         self.end = 0
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[Item]:
         for record in self._records:
             self.taken += 1
             self.end = record.end
-            yield record.key, record.value
+            yield record.key, record.value, record.expiry
 
 
-def _to_line(key: Any, value: Any) -> bytes:
+def _to_line(item: Item, described: dict[str, Any] | None) -> bytes:
+    key, value, expiry = item
+    fields: dict[str, Any] = {} if expiry is None else {"expires_at": expiry.seconds}
+    if described is not None:
+        fields |= {"dict": described}
     try:
         _check_key(key)
         _check_value(value)
-        return json.dumps({"key": key, "value": value}, ensure_ascii=False).encode() + b"\n"
+        return json.dumps({"key": key, "value": value, **fields}, ensure_ascii=False).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise SerializationError(
             f"The entry with key {key_repr(key)} does not survive a JSON round trip: {error}. "
@@ -183,36 +245,59 @@ def _lines(source: BinaryIO, start: int) -> Iterator[Record]:
             continue
         try:
             fields = json.loads(line)
-            record = Record(key_from_json(fields["key"]), fields["value"], end)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            if begin == 0 and fields.keys() == {"dict"}:
+                continue
+            record = Record(key_from_json(fields["key"]), fields["value"], end, _deadline(fields.get("expires_at")))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidError(
                 f'The line at byte {begin} is not of the form {{"key": ..., "value": ...}}: {line[:80]!r}'
             ) from error
         yield record
 
 
-def _to_pickle(key: Any, value: Any) -> bytes:
+def _deadline(seconds: Any) -> EntryExpiry | None:
+    if seconds is None:
+        return None
+    if type(seconds) is not int or not 0 < seconds <= MAX_DEADLINE:
+        raise ValueError(f"expires_at is {seconds!r}, and not seconds of Unix time")
+    return EntryExpiry(ExpiryKind.DEADLINE, seconds)
+
+
+def _to_pickle(item: Item) -> bytes:
     import cloudpickle
 
+    key, value, expiry = item
     try:
-        data: bytes = cloudpickle.dumps((key, value), protocol=5)
+        data: bytes = cloudpickle.dumps((key, value) if expiry is None else (key, value, expiry.seconds), protocol=5)
     except Exception as error:
         raise SerializationError(f"The entry with key {key_repr(key)} cannot be pickled: {error}") from error
     return data
 
 
+def _skip_settings(source: BufferedReader) -> None:
+    try:
+        pickle.load(source)
+    except (EOFError, pickle.UnpicklingError) as error:
+        raise InvalidError(f"The file is cut off or damaged before its first entry: {error}") from error
+
+
 def _pickles(source: BufferedReader, start: int) -> Iterator[Record]:
-    if not start and not is_pickle(source.read(len(_MAGIC))):
-        raise InvalidError("This does not begin as an export in the format 'pickle' does")
+    if not start:
+        magic = source.read(len(_MAGIC))
+        if not is_pickle(magic):
+            raise InvalidError("This does not begin as an export in the format 'pickle' does")
+        if magic == _MAGIC:
+            _skip_settings(source)
     for number in count(1):
         if not source.peek(1):
             return
         try:
-            key, value = pickle.load(source)
+            key, value, *expires_at = pickle.load(source)
+            expiry = _deadline(*expires_at) if expires_at else None
         except (EOFError, pickle.UnpicklingError) as error:
             raise InvalidError(
                 f"The file is cut off or damaged in pickle number {number} from here: {error}"
             ) from error
         except Exception as error:
             raise DeserializationError(f"Pickle number {number} cannot be read here: {error!r}") from error
-        yield Record(key, value, source.tell() if source.seekable() else 0)
+        yield Record(key, value, source.tell() if source.seekable() else 0, expiry)

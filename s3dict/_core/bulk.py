@@ -27,6 +27,7 @@ class _EncodedPair:
     encoded: EncodedKey
     key: Any
     value: Any
+    expiry: EntryExpiry | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,18 @@ class _Outcome:
 
 async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]], expiry: EntryExpiry | None = None) -> None:
     """Put all pairs, `concurrency` at a time; of several with equal keys the last one counts. Requests: 1 each."""
+    await write_entries(entries, ((key, value, expiry) for key, value in pairs))
+
+
+async def write_entries(entries: Entries, items: Iterable[tuple[Any, Any, EntryExpiry | None]]) -> None:
+    """`write_many`, each pair with an expiry of its own."""
     entries, in_flight = entries.paced(), set[bytes]()
     deferred: dict[bytes, _EncodedPair] = {}
 
     def first_occurrences() -> Iterator[_EncodedPair]:
         # Two writes of one key must not be in flight together, or the earlier one could be applied last.
-        for key, value in pairs:
-            pair = _EncodedPair(entries.codec.keys.encode(key), key, value)
+        for key, value, expiry in items:
+            pair = _EncodedPair(entries.codec.keys.encode(key), key, value, expiry)
             data = pair.encoded.data
             if data in in_flight or data in deferred:
                 deferred[data] = pair
@@ -58,7 +64,7 @@ async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]], expiry:
     async def put(pair: _EncodedPair) -> _Outcome:
         try:
             await entries.revalidate()
-            await entries.put(pair.encoded, pair.key, pair.value, expiry)
+            await entries.put(pair.encoded, pair.key, pair.value, pair.expiry)
         except Exception as error:
             return _Outcome(pair.key, failure=error)
         finally:
@@ -69,8 +75,8 @@ async def write_many(entries: Entries, pairs: Iterable[tuple[Any, Any]], expiry:
     await _run_all(entries, put, deferred.values())
 
 
-async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int:
-    """Put the pairs whose keys are missing, `concurrency` at a time; return how many.
+async def create_many(entries: Entries, items: Iterable[tuple[Any, Any, EntryExpiry | None]]) -> int:
+    """Put the keys and values whose keys are missing, `concurrency` at a time; return how many.
 
     The first failure ends it, and names its key.
 
@@ -78,12 +84,12 @@ async def create_many(entries: Entries, pairs: Iterable[tuple[Any, Any]]) -> int
     """
     entries = entries.paced()
 
-    async def create(pair: tuple[Any, Any]) -> bool:
+    async def create(item: tuple[Any, Any, EntryExpiry | None]) -> bool:
         await entries.revalidate()
-        return await entries.create(*pair)
+        return await entries.create(*item)
 
     created = 0
-    async with aclosing(entries.store.runtime.map(create, pairs, entries.concurrency)) as outcomes:
+    async with aclosing(entries.store.runtime.map(create, items, entries.concurrency)) as outcomes:
         async for was_created in outcomes:
             created += was_created
     return created

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from .._format.entry import TOMBSTONE_BYTES, EntryBody, read_header, read_prelude
+from .._format.entry import MAX_PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, EntryExpiry, read_header, read_prelude
 from .._format.keys import KeyCodec, is_object_name, key_bytes_in, match_object_name
 from .._nested import aclosing
 from .._stores.base import ObjectMeta, Page
+from ..errors import IntegrityError, UncertainOutcomeError
 from .conditional import get_object
 from .entries import Entries
 from .listing import MAX_RANGES, delete_all, scan
+from .removal import Removal, RemovalState
 
 HEADER_READ_BYTES = 16 * 1024
 """How much of an entry is read for a key that its object name does not contain: enough for nearly all of them."""
@@ -51,6 +54,14 @@ async def iterate_items(entries: Entries) -> AsyncGenerator[tuple[Any, Any], Non
         async for _, body in bodies:
             key = _key(entries, entries.codec.keys, body.header.key)
             yield key, entries.codec.deserialize(body, key)
+
+
+async def iterate_entries(entries: Entries) -> AsyncGenerator[tuple[Any, Any, EntryExpiry | None], None]:
+    """`iterate_items`, with the entry's own expiry as a deadline."""
+    async with aclosing(entry_bodies(entries.paced())) as bodies:
+        async for _, body in bodies:
+            key = _key(entries, entries.codec.keys, body.header.key)
+            yield key, entries.codec.deserialize(body, key), body.expiry
 
 
 async def iterate_values(entries: Entries) -> AsyncGenerator[Any, None]:
@@ -94,6 +105,42 @@ async def clear(entries: Entries, on_deleted: Callable[[int], None] = lambda _: 
         finally:
             if entries.cache is not None:
                 entries.cache.invalidate_prefix(entries.paths.entries)
+
+
+async def remove_expired(entries: Entries, *, dry_run: bool = False) -> int:
+    """Remove the expired entries that a listing still shows; return how many there are.
+
+    Each is removed on the condition that it has not changed. Objects that s3dict did not write stay.
+
+    Requests: a listing, 1 for each entry, of its first bytes, and 1 for each that is removed.
+    """
+
+    async def remove(line: ObjectMeta) -> bool:
+        with entries.error_context(), suppress(IntegrityError):
+            return await _remove_if_expired(entries, line.path, dry_run)
+        return False
+
+    entries, removed = entries.paced(), 0
+    async with aclosing(scan(entries.store, entries.paths.entries, PREFETCH_PAGES)) as pages:
+        async for page in pages:
+            lines = [line for line in page.objects if _is_entry_object(entries, line)]
+            async with aclosing(entries.store.runtime.map(remove, lines, entries.concurrency)) as outcomes:
+                async for was_removed in outcomes:
+                    removed += was_removed
+    return removed
+
+
+async def _remove_if_expired(entries: Entries, path: str, dry_run: bool) -> bool:
+    found = await get_object(entries.store, path, MAX_PRELUDE_BYTES)
+    if found is None or read_prelude(found.body).is_tombstone or not entries.expiry.is_expired(found):
+        return False
+    if dry_run:
+        return True
+    removal = Removal(entries.store, entries.capabilities, path, found.etag, read_prelude(found.body).write_id)
+    with entries.invalidating_cache(path), suppress(UncertainOutcomeError):
+        # Where the outcome is unknown, the entry is gone: it counts with the client that removed it.
+        await entries.store.runtime.shielded(removal.run)
+    return removal.state is RemovalState.REMOVED
 
 
 async def entry_pages(entries: Entries, at_once: int = MAX_RANGES) -> AsyncGenerator[list[ObjectMeta], None]:

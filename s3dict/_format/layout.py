@@ -135,8 +135,12 @@ class Layout:
     def store(self) -> str:
         return f"{self.prefix}/store.json"
 
+    @property
+    def manifests_of_all(self) -> str:
+        return f"{self.prefix}/manifests/"
+
     def manifests(self, environment: str) -> str:
-        return f"{self.prefix}/manifests/{environment}/"
+        return f"{self.manifests_of_all}{environment}/"
 
     def manifest(self, environment: str, name: str) -> str:
         return f"{self.manifests(environment)}{name}.json"

@@ -24,6 +24,9 @@ _COLUMNS = (
 )
 
 
+_EXPIRED_COLUMNS = (Column("Dict", fold=True), Column("Environment", drop=1), Column("Entries", right=True))
+
+
 @app.command(rich_help_panel="Dicts")
 def gc(
     env: Annotated[
@@ -37,6 +40,9 @@ def gc(
             callback=valid_environment,
         ),
     ] = None,
+    expired: Annotated[
+        bool, typer.Option("--expired", help="Remove expired entries of existing dicts instead; reads every entry.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -45,6 +51,9 @@ def gc(
 
     The lifecycle rules of `s3dict init` delete most of it in time, except for dicts whose entries never expire.
     """
+    if expired:
+        _expire(env, dry_run, yes, as_json)
+        return
     from .._admin.garbage import find_garbage
 
     client = Client.from_env()
@@ -61,6 +70,29 @@ def gc(
             print_result(f"Removed {plural(sum(garbage.objects for garbage in removed), 'object')}.")
     if as_json:
         print_json({"dry_run": dry_run, "garbage": [_described(garbage, garbage in removed) for garbage in found]})
+
+
+def _expire(env: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+    from .._admin.expired import dicts_of, expire
+
+    client = Client.from_env()
+    with spinner("Searching"):
+        dicts = dicts_of(client, env)
+    if dicts and not dry_run:
+        confirm(f"Remove the expired entries of {plural(len(dicts), 'dict')}?", yes)
+    counts: list[tuple[str, str, int]] = []
+    with progress_bar("Reading", len(dicts), "dicts") as advance:
+        for environment, handle in dicts:
+            name = handle.info().name or ""
+            counts.append((name, environment, expire(handle, dry_run=dry_run)))
+            advance(1)
+    if as_json:
+        described = [{"name": name, "environment": where, "entries": count} for name, where, count in counts]
+        print_json({"dry_run": dry_run, "expired": described})
+        return
+    print_table(_EXPIRED_COLUMNS, [(name, where, str(count)) for name, where, count in counts if count])
+    total = sum(count for _, _, count in counts)
+    print_result(f"{'Found' if dry_run else 'Removed'} {plural(total, 'expired entry', 'expired entries')}.")
 
 
 def _remove(client: Client, found: list[OrphanedData]) -> list[OrphanedData]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 import typer
 
 from .. import Client
-from ..errors import Error
+from ..errors import Error, NotFoundError
 from .checkpoint import Checkpoint
 from .options import AsJson, Environment, Yes, complete_name, confirm, environment_of, open_dict, valid_name
 from .output import plural, print_json, print_result
@@ -72,7 +72,7 @@ def export(
     survive a JSON round trip ends the export. A backup of all dicts contains every value as it is stored, and the
     expiry of entries that have one of their own. The file appears under its name when it is complete.
     """
-    from .._admin.transfer import Format, write_records
+    from .._admin.transfer import Format, export_items, settings_of, write_records
 
     if all_:
         _require_only_file(file, form)
@@ -83,7 +83,7 @@ def export(
     total = handle.len() if is_terminal() else None
     written = 0
     with _sink(target) as sink, progress_bar("Exporting", total) as advance:
-        for _ in write_records(handle.items(), sink, Format(form.value)):
+        for _ in write_records(export_items(handle), sink, Format(form.value), settings_of(handle)):
             written += 1
             advance()
     if target != _STANDARD:
@@ -109,10 +109,13 @@ def import_(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted import of this file into this dict.")
     ] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Create a missing dict with the ttl and codec that the file contains.")
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the entries of a file into an existing dict, replacing entries with the same keys.
+    """Write the entries of a file into a dict, replacing entries with the same keys.
 
     `import --all FILE` restores the dicts of a backup, and creates those that do not exist. No value is deserialized.
 
@@ -132,10 +135,12 @@ def import_(
             raise typer.BadParameter("pass a file, or - for stdin", param_hint="FILE")
         if resume and file == _STANDARD:
             raise typer.BadParameter("stdin cannot be resumed", param_hint="--resume")
+        if create and file == _STANDARD:
+            raise typer.BadParameter("the settings of a dict cannot be read from stdin", param_hint="--create")
         valid_name(name)
         with _source(file) as source:
             chosen = _format_of(source, file, form, yes)
-            handle = open_dict(name, env)
+            handle = _open_or_create(name, env, file, chosen) if create else open_dict(name, env)
             entries, skipped = _import(handle, file, source, chosen, skip_existing, resume)
     if as_json:
         print_json({"entries": entries, "skipped": skipped})
@@ -149,6 +154,20 @@ def _require_only_file(file: Path | None, form: Form | None) -> None:
         raise typer.BadParameter("with --all, the only argument is the file", param_hint="FILE")
     if form is not None:
         raise typer.BadParameter("a backup has a format of its own", param_hint="--all, --format")
+
+
+def _open_or_create(name: str, env: str | None, file: Path, form: Format) -> Dict[Any, Any]:
+    """Return the dict; where it is missing, create it as the file says."""
+    from .. import Dict
+    from .._admin.transfer import read_settings
+
+    try:
+        return open_dict(name, env)
+    except NotFoundError:
+        with file.open("rb") as source:
+            settings = read_settings(source, form)
+        options: dict[str, Any] = {} if settings is None else {"ttl": settings.ttl, "codec": settings.codec}
+        return Dict.from_name(name, environment_name=env, create_if_missing=True, **options).hydrate()
 
 
 def _export_all(file: Path, env: str | None) -> None:

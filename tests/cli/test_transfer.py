@@ -21,13 +21,14 @@ import pytest
 
 from s3dict import Client, Dict, InvalidError, NotFoundError, SerializationError, UnavailableError
 from s3dict._admin import transfer
-from s3dict._admin.transfer import Format, Record, put_records, read_records, write_records
+from s3dict._admin.transfer import DictSettings, Format, Record, put_records, read_records, write_records
 from s3dict._stores.memory import MemoryBucket
 
 from ..support.commands import answer, shown
 from ..support.modes import Endpoint
 from ..support.retries import quick_policies
 
+SETTINGS = DictSettings("d", 604_800.0, "cloudpickle")
 PLAIN: dict[Any, Any] = {
     "text ü\n": "value\u2028",
     "": "",
@@ -124,13 +125,16 @@ def test_export_and_import_work_with_pipes(d: Dict[Any, Any], other: Dict[Any, A
 
 def test_jsonl_lines_are_plain_json(d: Dict[Any, Any]) -> None:
     d[("a", 1)] = {"ü": [None]}
-    assert answer("export", "d").raw == '{"key": ["a", 1], "value": {"ü": [null]}}\n'.encode()
+    settings = '"dict": {"name": "d", "ttl_seconds": 604800.0, "codec": "cloudpickle"}'
+    expected = '{"key": ["a", 1], "value": {"ü": [null]}, ' + settings + "}\n"
+    assert answer("export", "d").raw == expected.encode()
 
 
 def test_pickles_are_read_by_pickle_itself_after_the_first_line(d: Dict[Any, Any]) -> None:
     d["k"] = (1, b"2")
     stream = io.BytesIO(answer("export", "d", "--format", "pickle").raw)
-    assert stream.readline() == b"s3dict pickle 1\n"
+    assert stream.readline() == b"s3dict pickle 2\n"
+    assert pickle.load(stream) == {"name": "d", "ttl_seconds": 604_800.0, "codec": "cloudpickle"}
     assert pickle.load(stream) == ("k", (1, b"2"))
     assert stream.read() == b""
 
@@ -164,7 +168,7 @@ def test_value_nested_too_deep_for_json_is_rejected() -> None:
     for _ in range(100_000):
         nested = [nested]
     with pytest.raises(SerializationError, match="does not survive"):
-        list(write_records([("k", nested)], io.BytesIO(), Format.JSONL))
+        list(write_records([("k", nested, None)], io.BytesIO(), Format.JSONL, SETTINGS))
 
 
 def test_export_that_fails_leaves_the_last_one_as_it_was(d: Dict[Any, Any], file: Path) -> None:
@@ -197,7 +201,10 @@ def test_malformed_line_is_reported_with_its_position(d: Dict[Any, Any], line: s
     assert f"The line at byte {at} is not of the form" in str(done.error)
 
 
-@pytest.mark.parametrize(("cut", "told"), [(-1, "in pickle number 2"), (20, "in pickle number 1"), (10, "begin")])
+@pytest.mark.parametrize(
+    ("cut", "told"),
+    [(-1, "in pickle number 2"), (120, "in pickle number 1"), (20, "before its first entry"), (10, "begin")],
+)
 def test_truncated_pickles_are_an_error(d: Dict[Any, Any], cut: int, told: str) -> None:
     d.update(a="a" * 100, b="b" * 100)
     data = answer("export", "d", "--format", "pickle").raw
@@ -208,7 +215,7 @@ def test_truncated_pickles_are_an_error(d: Dict[Any, Any], cut: int, told: str) 
 def test_pickles_require_a_confirmation(d: Dict[Any, Any], file: Path, tmp_path: Path) -> None:
     proof = tmp_path / "it was run"
     with file.open("wb") as sink:
-        list(write_records([("k", Touch(proof))], sink, Format.PICKLE))
+        list(write_records([("k", Touch(proof), None)], sink, Format.PICKLE, SETTINGS))
     refused: list[tuple[list[str], str]] = [([], ""), ([], "n\n"), (["--format", "jsonl"], "y\n")]
     for arguments, stdin in refused:
         assert answer("import", "d", str(file), *arguments, stdin=stdin).exit_code == 1
@@ -279,7 +286,7 @@ def test_dash_means_stdin(d: Dict[Any, Any], tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     Path("-").write_text("another file", encoding="utf-8")
     assert answer("import", "d", "-", stdin='{"key": "k", "value": 1}').exit_code == 0
-    assert answer("export", "d", "-").stdout == '{"key": "k", "value": 1}\n'
+    assert answer("export", "d", "-").stdout.startswith('{"key": "k", "value": 1')
     assert Path("-").read_text(encoding="utf-8") == "another file"
 
 
@@ -319,10 +326,10 @@ def test_dict_deleted_during_an_import_is_noticed(
 @pytest.mark.parametrize("form", list(Format))
 def test_memory_use_is_independent_of_the_number_of_entries(file: Path, form: Format, d: Dict[Any, Any]) -> None:
     megabyte = "x" * 100_000
-    entries = ((n % 4, megabyte) for n in range(200))
+    entries = ((n % 4, megabyte, None) for n in range(200))
     tracemalloc.start()
     with file.open("wb") as sink:
-        for _ in write_records(entries, sink, form):
+        for _ in write_records(entries, sink, form, SETTINGS):
             pass
     with file.open("rb") as source:
         for _ in read_records(source, form):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from s3dict import Client, DeserializationError, Dict, IntegrityError, InvalidError, memoize
-from s3dict._admin.transfer import Format, write_records
+from s3dict._admin.transfer import DictSettings, Format, export_items, write_records
 from s3dict._format import entry
 from s3dict._format.entry import EntrySigner, pack, unpack
 from s3dict._format.keys import KeyCodec
@@ -26,6 +26,7 @@ from s3dict._stores.memory import MemoryBucket, memory_bucket
 from .fuzz_targets import OTHER_SECRET, SECRET, WRITE_ID
 
 LONG_KEY = "k" * 250
+SETTINGS = DictSettings("scores", None, "cloudpickle")
 
 
 class Planted:
@@ -128,7 +129,14 @@ def test_memoized_call_unpickles_nothing_unsigned(configured: Client, trace: Pat
 def test_export_unpickles_nothing_unsigned(configured: Client, trace: Path, tmp_path: Path) -> None:
     scores(configured)["k"] = Planted(trace)
     with (tmp_path / "export").open("wb") as sink, pytest.raises(IntegrityError):
-        list(write_records(scores(client(configured, SECRET)).items(), sink, Format.PICKLE))
+        list(
+            write_records(
+                export_items(scores(client(configured, SECRET))),
+                sink,
+                Format.PICKLE,
+                DictSettings("scores", None, "cloudpickle"),
+            )
+        )
     assert not trace.exists()
 
 

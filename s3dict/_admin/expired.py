@@ -1,0 +1,55 @@
+"""Expired entries of existing dicts: absent for every reader, but still listed until the lifecycle deletes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._client import Client
+from .._core.iteration import remove_expired
+from .._core.listing import scan
+from .._dict import Dict
+from .._format.layout import is_valid_name, validate_name
+from .._stores.shared.threads import run_blocking
+
+__all__ = ["dicts_of", "expire"]
+
+
+def dicts_of(client: Client, environment_name: str | None = None) -> list[tuple[str, Dict[Any, Any]]]:
+    """Return the named dicts of an environment, or of all, each with its environment.
+
+    Requests: a listing of the manifests if all are wanted, and for each environment a listing and 1 for each dict.
+
+    Raises:
+        InvalidError: the environment's name is not valid.
+    """
+    if environment_name is not None:
+        environments = [validate_name(environment_name, "environment")]
+    else:
+        environments = run_blocking(_environments(client))
+    return [
+        (environment, handle)
+        for environment in environments
+        for handle in Dict.objects.list(environment_name=environment, client=client)
+    ]
+
+
+def expire(d: Dict[Any, Any], *, dry_run: bool = False) -> int:
+    """Remove the expired entries of a dict that a listing still shows; return how many there are.
+
+    Requests: a listing, 1 for each entry, and 1 for each that is removed.
+
+    Args:
+        d: The dict.
+        dry_run: Only count them.
+    """
+    return run_blocking(remove_expired(run_blocking(d._open()), dry_run=dry_run))
+
+
+async def _environments(client: Client) -> list[str]:
+    folder = client._layout.manifests_of_all
+    names = [
+        line.path.removeprefix(folder).partition("/")[0]
+        async for page in scan(client._store(aio=False), folder)
+        for line in page.objects
+    ]
+    return sorted({name for name in names if is_valid_name(name)})
