@@ -29,7 +29,7 @@ class RequestTimeoutError(UnavailableError):
 
 
 class UnexpectedResponseError(UnavailableError):
-    """The response is not one of S3: a proxy or gateway may be in between, or the store does not implement it well."""
+    """Not an S3 response: a proxy or gateway may be in between, or the store implements the request incompletely."""
 
 
 class ThrottledError(UnavailableError):

@@ -244,9 +244,7 @@ def _correct_record(context: _Context, found: StoredObject, recorded: Capabiliti
         return Check(_CONDITIONS, Status.WARNING, detail, "run s3dict doctor with the admin policy")
     if isinstance(outcome, Rejected):
         return Check(_CONDITIONS, Status.WARNING, f"{was}, and another process has changed it", _FIX)
-    detail = (
-        f"{_capabilities(seen)}; {was}, and is corrected: new dicts use all of it, dicts that exist go on as before"
-    )
+    detail = f"{_capabilities(seen)}; {was}, and is corrected for new dicts; those that exist go on as before"
     return Check(_CONDITIONS, Status.OK, detail)
 
 

@@ -6,7 +6,7 @@ serves all threads and event loops of a client in one process: a slot is reserve
 of it. The number of requests in flight could not serve as the limit: at 2 ms a request, one in flight is 500 a second.
 
 Reads and writes have rates of their own, as stores limit them apart. Locks, renewals and single-key operations neither
-wait here nor report: a 429 of one object says nothing about the others.
+wait here nor report: a 429 of one object does not concern the others.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Slot:
             self._limit.accepted()
 
     def failed(self, error: Error) -> None:
-        """Note how the request failed. Only throttling counts: of what else fails, nobody knows the reason."""
+        """Note how the request failed. Only throttling counts: other failures have other causes."""
         if self._limit is not None and isinstance(error, ThrottledError):
             error.progress_at = self._limit.last_accepted_at
             self._limit.throttled(self._sent_at)
