@@ -68,7 +68,7 @@ MAY_IMPORT = {
     "s3dict.testing.*": {*FACE, "s3dict.testing.*", "s3dict._stores.memory"},
     "s3dict.integrations.*": {*FACE, "s3dict.integrations.*"},
     # An example runs its own S3 where there is none.
-    "s3dict.examples.*": {*FACE, "s3dict.examples.*", "s3dict.testing.seaweedfs"},
+    "s3dict.examples.*": {*FACE, "s3dict.examples.*", "s3dict.integrations.*", "s3dict.testing.seaweedfs"},
 }
 CONCURRENCY = {"asyncio", "threading", "time", "concurrent", "queue", "multiprocessing", "_thread", "selectors"}
 

@@ -1,0 +1,70 @@
+"""What the adapters share: the Dict that a framework's configuration describes, and timeouts as ttls."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from .. import Client, Dict, InvalidError
+
+__all__ = ["DEFAULT_TTL", "as_ttl", "open_dict"]
+
+DEFAULT_TTL = timedelta(days=30)
+"""The ttl of the Dicts that adapters create: a lifecycle rule deletes an entry that was not used for so long."""
+
+
+def open_dict(
+    name: str,
+    *,
+    ttl: timedelta | None = DEFAULT_TTL,
+    codec: str | None = None,
+    environment_name: str | None = None,
+    client: Client | None = None,
+    **client_options: Any,
+) -> Dict[Any, Any]:
+    """Return a handle of the Dict that an adapter keeps its data in; it is created at first use.
+
+    Frameworks make an adapter for each thread or request. Equal `client_options` share one Client, and so one pool of
+    connections.
+
+    Args:
+        name: The Dict's name.
+        ttl: The Dict's ttl.
+        codec: The Dict's codec.
+        environment_name: A namespace of names; None is the client's.
+        client: The Client to use.
+        client_options: Arguments of `Client`, such as `bucket`; without any, the environment names the client.
+
+    Raises:
+        InvalidError: an option is invalid, or both `client` and options of one are given.
+    """
+    if client_options:
+        if client is not None:
+            raise InvalidError(f"Give either client or the options of one, not both: {sorted(client_options)}")
+        client = _client(tuple(sorted(client_options.items())))
+    return Dict.from_name(
+        name, environment_name=environment_name, create_if_missing=True, client=client, ttl=ttl, codec=codec
+    )
+
+
+@lru_cache(maxsize=64)
+def _client(options: tuple[tuple[str, Any], ...]) -> Client:
+    try:
+        return Client(**dict(options))
+    except TypeError as error:
+        raise InvalidError(f"Unknown option: {error}") from error
+
+
+def as_ttl(timeout: float | None, longest: timedelta | None) -> int | None:
+    """Return a framework's timeout as the ttl of an entry, in whole seconds; None where the entry needs none.
+
+    Args:
+        timeout: Seconds, more than 0; None for an entry that lives as long as it is read within the Dict's ttl.
+        longest: The Dict's ttl, which no entry's ttl may exceed: a longer timeout is cut to it.
+    """
+    if timeout is None:
+        return None
+    seconds = max(1, math.ceil(timeout))
+    return seconds if longest is None else min(seconds, int(longest.total_seconds()))

@@ -1,0 +1,131 @@
+"""A store for py-key-value, and so for FastMCP.
+
+::
+
+    store = S3DictStore(bucket="my-bucket")
+    await store.put("alice", {"score": 3}, collection="scores", ttl=3600)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from key_value.aio._utils.managed_entry import ManagedEntry
+from key_value.aio._utils.sanitization import HybridSanitizationStrategy
+from key_value.aio._utils.sanitize import ALPHANUMERIC_CHARACTERS
+from key_value.aio.stores.base import (
+    BaseDestroyCollectionStore,
+    BaseEnumerateCollectionsStore,
+    BaseEnumerateKeysStore,
+    BaseStore,
+)
+
+from .. import Dict, NotFoundError
+from ._options import DEFAULT_TTL, as_ttl, open_dict
+
+__all__ = ["S3DictStore"]
+
+_MAX_NAME_LENGTH = 64
+
+
+class S3DictStore(BaseEnumerateKeysStore, BaseEnumerateCollectionsStore, BaseDestroyCollectionStore, BaseStore):
+    """A py-key-value store: each collection is a Dict, created at first use, of the JSON that py-key-value makes.
+
+    Args:
+        name_prefix: What the names of the Dicts begin with.
+        default_collection: The collection of calls that name none.
+        ttl: The ttl of the Dicts. An entry without a ttl lives as long as it is read within it.
+        client_options: Arguments of `s3dict.Client`, or a `client`; without any, the environment names the client.
+    """
+
+    def __init__(
+        self,
+        *,
+        name_prefix: str = "kv-",
+        default_collection: str | None = None,
+        ttl: timedelta | None = DEFAULT_TTL,
+        **client_options: Any,
+    ) -> None:
+        self._name_prefix = name_prefix
+        self._max_ttl = ttl
+        self._client_options = client_options
+        self._dicts: dict[str, Dict[str, bytes]] = {}
+        super().__init__(
+            default_collection=default_collection,
+            collection_sanitization_strategy=HybridSanitizationStrategy(
+                max_length=_MAX_NAME_LENGTH - len(name_prefix),
+                allowed_characters=ALPHANUMERIC_CHARACTERS + "-_",
+            ),
+            stable_api=True,
+        )
+
+    async def _get_managed_entry(self, *, collection: str, key: str) -> ManagedEntry | None:
+        stored = await self._dict(collection).get.aio(key)
+        return None if stored is None else self._load(stored)
+
+    async def _get_managed_entries(self, *, collection: str, keys: Sequence[str]) -> list[ManagedEntry | None]:
+        stored = await self._dict(collection).get_many.aio(keys)
+        return [self._load(stored[key]) if key in stored else None for key in keys]
+
+    async def _put_managed_entry(self, *, collection: str, key: str, managed_entry: ManagedEntry) -> None:
+        stored = self._dump(managed_entry, key, collection)
+        await self._dict(collection).put.aio(key, stored, ttl=as_ttl(managed_entry.ttl, self._max_ttl))
+
+    async def _put_managed_entries(
+        self,
+        *,
+        collection: str,
+        keys: Sequence[str],
+        managed_entries: Sequence[ManagedEntry],
+        ttl: float | None,
+        created_at: datetime,
+        expires_at: datetime | None,
+    ) -> None:
+        pairs = [(key, self._dump(entry, key, collection)) for key, entry in zip(keys, managed_entries, strict=True)]
+        await self._dict(collection).put_many.aio(pairs, ttl=as_ttl(ttl, self._max_ttl))
+
+    async def _delete_managed_entry(self, *, key: str, collection: str) -> bool:
+        return await self._dict(collection).discard.aio(key)
+
+    async def _delete_managed_entries(self, *, keys: Sequence[str], collection: str) -> int:
+        return len(await self._dict(collection).discard_many.aio(keys))
+
+    async def _get_collection_keys(self, *, collection: str, limit: int | None = None) -> list[str]:
+        """Read the entries too: what has expired is in listings until it is overwritten or deleted."""
+        found: list[str] = []
+        async for key, stored in self._dict(collection).items.aio():
+            if limit is not None and len(found) >= limit:
+                break
+            if not self._load(stored).is_expired:
+                found.append(key)
+        return found
+
+    async def _get_collection_names(self, *, limit: int | None = None) -> list[str]:
+        handle = self._dict(self._sanitize_collection(self.default_collection))
+        names = [found.name or "" for found in await Dict.objects.list.aio(client=handle.client)]
+        start = len(self._name_prefix)
+        return [name[start:] for name in names if name.startswith(self._name_prefix)][:limit]
+
+    async def _delete_collection(self, *, collection: str) -> bool:
+        name = self._sanitize_collection(collection)
+        try:
+            await Dict.objects.delete.aio(self._name_prefix + name, client=self._dict(name).client)
+        except NotFoundError:
+            return False
+        return True
+
+    def _dump(self, entry: ManagedEntry, key: str, collection: str) -> bytes:
+        return self._serialization_adapter.dump_json(entry=entry, key=key, collection=collection).encode()
+
+    def _load(self, stored: bytes) -> ManagedEntry:
+        return self._serialization_adapter.load_json(json_str=stored.decode())
+
+    def _dict(self, collection: str) -> Dict[str, bytes]:
+        name = self._sanitize_collection(collection)
+        if name not in self._dicts:
+            self._dicts[name] = open_dict(
+                self._name_prefix + name, ttl=self._max_ttl, codec="bytes", **self._client_options
+            )
+        return self._dicts[name]

@@ -1,0 +1,145 @@
+"""The adapters of aiocache, dogpile.cache, joblib, LangGraph and py-key-value, on every store and driver."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import joblib
+import pytest
+from dogpile.cache import make_region, register_backend
+
+from s3dict import Client, InvalidError
+from s3dict.integrations import joblib as joblib_adapter
+from s3dict.integrations.aiocache import S3DictCache
+from s3dict.integrations.langgraph import S3DictSaver
+from s3dict.integrations.py_key_value import S3DictStore
+from s3dict.testing import Clock
+
+register_backend("s3dict-test", "s3dict.integrations.dogpile", "S3DictBackend")
+
+
+def test_aiocache_compares_and_sets_by_version(client: Client) -> None:
+    async def use() -> None:
+        cache = S3DictCache("cache", client=client, namespace="n", timeout=60)
+        await cache.set("a", 1)
+        token = await cache._gets(cache.build_key("a", namespace="n"))
+        assert await cache.set("a", 2, _cas_token=token) is True
+        assert await cache.set("a", 3, _cas_token=token) is False
+        assert [await cache.get("a"), await cache.increment("a", 5), await cache.exists("b")] == [2, 7, False]
+        with pytest.raises(ValueError, match="already exists"):
+            await cache.add("a", 4)
+        await cache.set("other", 1, namespace="m")
+        await cache.clear(namespace="n")
+        assert [await cache.get("a"), await cache.get("other", namespace="m")] == [None, 1]
+
+    asyncio.run(use())
+
+
+def test_dogpile_creates_a_value_once(client: Client) -> None:
+    arguments = {"name": "cache", "client": client, "distributed_lock": True, "entry_ttl": 600}
+    region = make_region().configure("s3dict-test", expiration_time=60, arguments=arguments)
+    calls: list[int] = []
+
+    def create() -> int:
+        calls.append(1)
+        return 7
+
+    assert [region.get_or_create("k", create), region.get_or_create("k", create)] == [7, 7]
+    assert len(calls) == 1
+    region.set_multi({"a": 1, "b": 2})
+    region.delete("a")
+    assert region.get_multi(["b", "k"]) == [2, 7]
+
+
+def test_joblib_computes_once_and_clears(client: Client, tmp_path: Any) -> None:
+    joblib_adapter.register()
+    options = {"client": client}
+    calls: list[int] = []
+
+    def double(number: int) -> int:
+        calls.append(number)
+        return number * 2
+
+    memory = joblib.Memory(f"m{uuid.uuid4().hex[:8]}", backend="s3dict", backend_options=options, verbose=0)
+    cached = memory.cache(double)
+    assert [cached(2), cached(2), cached(3)] == [4, 4, 6]
+    assert calls == [2, 3]
+    cached.clear(warn=False)
+    assert cached(2) == 4
+    assert calls == [2, 3, 2]
+    with pytest.raises(InvalidError, match="ttl"):
+        memory.reduce_size(1)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "asyncio"])
+def test_langgraph_resumes_from_the_latest_checkpoint(client: Client, is_async: bool) -> None:
+    from langgraph.checkpoint.base import empty_checkpoint
+
+    saver = S3DictSaver("agents", client=client)
+    first, second = ({**empty_checkpoint(), "id": f"{n:032}", "channel_values": {"x": n}} for n in (1, 2))
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+
+    async def use() -> None:
+        after_first = await saver.aput(config, first, {"step": 1}, {})  # type: ignore[arg-type]
+        after_second = await saver.aput(after_first, second, {"step": 2}, {})  # type: ignore[arg-type]
+        await saver.aput_writes(after_second, [("x", 3)], "task")
+        found = await saver.aget_tuple(config)
+        assert found is not None
+        assert (found.checkpoint, found.pending_writes) == (second, [("task", "x", 3)])
+        assert [f.checkpoint["id"] async for f in saver.alist(config, filter={"step": 1})] == [first["id"]]
+        await saver.adelete_thread("t")
+        assert await saver.aget_tuple(config) is None
+
+    def use_blocking() -> None:
+        after_first = saver.put(config, first, {"step": 1}, {})  # type: ignore[arg-type]
+        after_second = saver.put(after_first, second, {"step": 2}, {})  # type: ignore[arg-type]
+        saver.put_writes(after_second, [("x", 3)], "task")
+        found = saver.get_tuple(config)
+        assert found is not None
+        assert (found.checkpoint, found.pending_writes) == (second, [("task", "x", 3)])
+        assert found.parent_config == after_first
+        assert [f.checkpoint["id"] for f in saver.list(config, before=after_second)] == [first["id"]]
+        assert [f.checkpoint["id"] for f in saver.list(None, limit=1)] == [second["id"]]
+        saver.delete_thread("t")
+        assert saver.get_tuple(config) is None
+
+    if is_async:
+        asyncio.run(use())
+    else:
+        use_blocking()
+
+
+def test_py_key_value_keeps_collections_apart(client: Client) -> None:
+    async def use() -> None:
+        store = S3DictStore(client=client)
+        await store.put("a", {"n": 1}, collection="one")
+        await store.put_many(["a", "b"], [{"n": 2}, {"n": 3}], collection="two/strange name", ttl=60)
+        assert await store.get_many(["a", "missing"], collection="one") == [{"n": 1}, None]
+        value, ttl = await store.ttl("b", collection="two/strange name")
+        assert value == {"n": 3}
+        assert ttl is not None
+        assert 0 < ttl <= 60
+        assert sorted(await store.keys(collection="two/strange name")) == ["a", "b"]
+        assert len(await store.collections()) == 2
+        assert [await store.delete("a", collection="one"), await store.delete("a", collection="one")] == [True, False]
+        assert await store.delete_many(["a", "b", "c"], collection="two/strange name") == 2
+        assert [await store.destroy_collection("one"), await store.destroy_collection("none")] == [True, False]
+
+    asyncio.run(use())
+
+
+@pytest.mark.backends("memory")
+def test_entry_ttl_bounds_an_entry_whose_writer_had_a_wrong_clock(client: Client) -> None:
+    async def use() -> None:
+        cache = S3DictCache("cache", client=client, timeout=60)
+        await cache.set("a", 1, ttl=10)
+        await cache.set("b", 1, ttl=10)
+        await cache.expire("b", 0)
+        Clock(client).advance(timedelta(seconds=12))
+        assert [await cache.get("a"), await cache.exists("a"), await cache.get("b")] == [None, False, 1]
+        assert await cache.add("a", 2) is True
+
+    asyncio.run(use())
