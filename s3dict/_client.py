@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
@@ -20,11 +20,12 @@ from ._config import (
     DEFAULT_TIMEOUT,
     Settings,
     env_fingerprint,
+    headers_from_env,
     is_installed,
     require_installed,
     settings_from_env,
     signing_keys_from_env,
-    validate_endpoint,
+    validate_headers,
     validate_signing_keys,
 )
 from ._core.read_cache import ReadCache
@@ -34,7 +35,7 @@ from ._format.values import Codec, Segment
 from ._pickle import restore
 from ._retry import DEFAULT_POLICIES
 from ._stores.base import ObjectStore
-from ._stores.shared.connection import Connection
+from ._stores.shared.connection import Connection, ConnectionArguments
 from ._stores.shared.rate_control import RateController
 from ._stores.shared.threads import run_blocking
 from ._stores.shared.timeouts import HasTimeoutVariants
@@ -77,11 +78,22 @@ class Client:
             requests, and a few seconds of backoff.
         on_request: Called with a `RequestEvent` after each attempt of a request, in the thread or event loop that made
             it; it must be quick. An exception of it is logged once, and fails no request.
+        addressing_style: Whether the bucket's name is in the URL's host (``"virtual"``) or path (``"path"``); None for
+            the path on other stores than AWS, unless boto3's configuration says otherwise.
+        verify: False disables the verification of certificates, and a path names a file of certificates to trust, as in
+            boto3; None for ``AWS_CA_BUNDLE`` and the rest of boto3's rules.
+        checksums: Whether checksum headers are sent where they are optional (``"when_supported"``) or not
+            (``"when_required"``); None for boto3's rules on AWS, and what most other stores support elsewhere.
+        sse: The server-side encryption of new objects; None for the bucket's default.
+        kms_key_id: The KMS key for `sse` ``"aws:kms"`` and ``"aws:kms:dsse"``.
+        headers: Further headers of every request, such as ``{"X-Tigris-Consistent": "true"}``.
+        requester_pays: Whether to access a bucket whose requester pays.
+        expected_bucket_owner: The id of the account that owns the bucket; requests to another's bucket fail.
         signing_keys: Secrets of at least 16 bytes. The first signs every entry, each of them verifies; with them, an
             entry that none of them signed is ``IntegrityError`` before any part of it is unpickled.
 
     Making a client sends no request and imports no driver. Threads, event loops and forked processes can share it.
-    A pickled client contains neither ``session`` nor ``signing_keys`` nor ``on_request``.
+    A pickled client contains none of ``session``, ``signing_keys``, ``headers`` and ``on_request``.
 
     Raises:
         InvalidError: a setting is invalid.
@@ -103,6 +115,14 @@ class Client:
         timeout: Duration = DEFAULT_TIMEOUT,
         signing_keys: Iterable[str | bytes] = (),
         on_request: OnRequest | None = None,
+        addressing_style: Literal["auto", "path", "virtual"] | None = None,
+        verify: bool | str | None = None,
+        checksums: Literal["when_supported", "when_required"] | None = None,
+        sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None,
+        kms_key_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        requester_pays: bool = False,
+        expected_bucket_owner: str | None = None,
     ) -> None:
         if not (on_request is None or callable(on_request)):
             raise InvalidError(f"Invalid on_request: {on_request!r}. It is a callable, or None")
@@ -117,20 +137,33 @@ class Client:
             concurrency=concurrency,
             cache_seconds=None if cache is None else to_seconds(cache, "cache"),
             timeout_seconds=to_seconds(timeout, "timeout"),
+            addressing_style=addressing_style,
+            verify=verify,
+            checksums=checksums,
+            sse=sse,
+            kms_key_id=kms_key_id,
+            requester_pays=requester_pays,
+            expected_bucket_owner=expected_bucket_owner,
         )
-        self._init(settings.validated(), validate_signing_keys(signing_keys), session, on_request)
+        self._init(
+            settings.validated(), validate_signing_keys(signing_keys), session, validate_headers(headers), on_request
+        )
 
     def _init(
         self,
         settings: Settings,
         signing_keys: tuple[bytes, ...],
         session: boto3.Session | None,
+        headers: tuple[tuple[str, str], ...],
         on_request: OnRequest | None = None,
+        endpoint_source: str = "Client(endpoint_url=...)",
     ) -> None:
         self._settings = settings
         self._session = session
         self._on_request = on_request
         self._signing_keys = signing_keys
+        self._headers = headers
+        self._endpoint_source = endpoint_source
         self._layout = Layout(settings.prefix)
         self._observer = None if on_request is None else _observer(on_request, self._layout)
         self._retries = DEFAULT_POLICIES
@@ -145,7 +178,9 @@ class Client:
             return self
         client = Client.__new__(Client)
         settings = replace(self._settings, environment_name=name)
-        client._init(settings, self._signing_keys, self._session, self._on_request)
+        client._init(
+            settings, self._signing_keys, self._session, self._headers, self._on_request, self._endpoint_source
+        )
         client._retries = self._retries
         return client
 
@@ -154,7 +189,9 @@ class Client:
         """Return the client that the environment describes; the same one while the environment stays the same.
 
         It reads ``S3DICT_BUCKET``, ``S3DICT_PREFIX``, ``S3DICT_ENDPOINT_URL``, ``S3DICT_ENVIRONMENT``,
-        ``S3DICT_DRIVER``, ``S3DICT_TIMEOUT`` and ``S3DICT_SIGNING_KEYS``; region, profile and credentials are boto3's
+        ``S3DICT_DRIVER``, ``S3DICT_TIMEOUT``, ``S3DICT_SIGNING_KEYS``, and the settings of the connection:
+        ``S3DICT_REGION``, ``_ADDRESSING_STYLE``, ``_VERIFY``, ``_CHECKSUMS``, ``_SSE``, ``_KMS_KEY_ID``, ``_HEADERS``,
+        ``_REQUESTER_PAYS`` and ``_EXPECTED_BUCKET_OWNER``. Region, profile and credentials are otherwise boto3's
         (``AWS_*``). Sends no request.
 
         Raises:
@@ -332,17 +369,31 @@ class Client:
             return ThreadedBotoStore(self._connection(), self._boto_store(stores), stores.boto_threads)
 
     def _connection(self) -> Connection:
-        from_env = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        return Connection(
-            bucket=self.bucket,
-            endpoint_url=self.endpoint_url or validate_endpoint(from_env),
-            region_name=self._settings.region_name,
+        """Return the connection of this process, which all stores of this client share."""
+        stores = self._resources()
+        if stores.connection is None:
+            stores.connection = Connection(self._connection_arguments(), stores.rates, self._observer)
+        return stores.connection
+
+    def _connection_arguments(self) -> ConnectionArguments:
+        settings = self._settings
+        return ConnectionArguments(
+            bucket=settings.bucket,
+            endpoint_url=settings.endpoint_url,
+            endpoint_source=self._endpoint_source,
+            region_name=settings.region_name,
             session=self._session,
-            concurrency=self._settings.concurrency,
-            timeout=self._settings.timeout_seconds,
+            addressing_style=settings.addressing_style,
+            verify=settings.verify,
+            checksums=settings.checksums,
+            sse=settings.sse,
+            kms_key_id=settings.kms_key_id,
+            headers=self._headers,
+            request_payer=settings.requester_pays,
+            expected_bucket_owner=settings.expected_bucket_owner,
+            concurrency=settings.concurrency,
+            timeout=settings.timeout_seconds,
             retries=self._retries,
-            rates=self._resources().rates,
-            observer=self._observer,
         )
 
     def _bind(self, codec: Codec) -> Codec:
@@ -363,6 +414,7 @@ class _ProcessResources:
         self.boto: BotoStore | None = None
         self.boto_threads: ThreadPoolExecutor | None = None
         """For boto3 in asyncio, shared by all event loops."""
+        self.connection: Connection | None = None
 
 
 async def _close_store(store: object) -> None:
@@ -455,12 +507,12 @@ def unpickle_client(fields: dict[str, Any]) -> Client:
 @lru_cache(maxsize=64)
 def _cached_client(settings: Settings, _fingerprint: int) -> Client:
     client = Client.__new__(Client)
-    client._init(settings, signing_keys_from_env(), None)
+    client._init(settings, signing_keys_from_env(), None, headers_from_env(), None, "the pickled Client")
     return client
 
 
 @lru_cache(maxsize=8)
 def _cached_env_client(_fingerprint: int) -> Client:
     client = Client.__new__(Client)
-    client._init(settings_from_env(), signing_keys_from_env(), None)
+    client._init(settings_from_env(), signing_keys_from_env(), None, headers_from_env(), None, "S3DICT_ENDPOINT_URL")
     return client

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 from ._format.layout import validate_name, validate_prefix
+from ._stores.shared.validation import check_header, check_plain, validate_bucket, validate_endpoint
 from .errors import InvalidError
 
 DEFAULT_PREFIX = "s3dict"
@@ -20,7 +20,16 @@ DEFAULT_CONCURRENCY = 64
 DEFAULT_TIMEOUT = timedelta(minutes=1)
 MAX_TIMEOUT = timedelta(hours=1)
 DEFAULT_LEASE = 30.0
+ADDRESSING_STYLES = ("auto", "path", "virtual")
+CHECKSUM_MODES = ("when_supported", "when_required")
+SSE_ALGORITHMS = ("AES256", "aws:kms", "aws:kms:dsse")
+_FLAGS = {"": None, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 DRIVERS = ("auto", "boto3", "obstore", "memory")
+
+
+_PROXY_AND_TRUST_VARIABLES = frozenset(
+    {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,13 @@ class Settings:
     concurrency: int = DEFAULT_CONCURRENCY
     cache_seconds: float | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT.total_seconds()
+    addressing_style: str | None = None
+    verify: bool | str | None = None
+    checksums: str | None = None
+    sse: str | None = None
+    kms_key_id: str | None = None
+    requester_pays: bool = False
+    expected_bucket_owner: str | None = None
 
     @property
     def location(self) -> tuple[str, str, str | None, bool]:
@@ -51,10 +67,7 @@ class Settings:
 
     def validated(self) -> Settings:
         """Return the settings with a normalised prefix. Raises InvalidError for an invalid setting."""
-        if not isinstance(self.bucket, str) or not self.bucket or "/" in self.bucket:
-            raise InvalidError(
-                f"Invalid bucket: {self.bucket!r}. It is the bucket's name alone, without s3:// or a path"
-            )
+        validate_bucket(self.bucket)
         if self.driver not in DRIVERS:
             raise InvalidError(f"Unknown driver {self.driver!r}: choose one of {', '.join(DRIVERS)}")
         require_installed(self.driver)
@@ -65,8 +78,25 @@ class Settings:
         if not 0 < self.timeout_seconds <= MAX_TIMEOUT.total_seconds():
             raise InvalidError("timeout is more than 0 seconds, and an hour at most")
         validate_endpoint(self.endpoint_url)
+        self._validate_connection()
         validate_name(self.environment_name, "environment")
         return replace(self, prefix=validate_prefix(self.prefix))
+
+    def _validate_connection(self) -> None:
+        """Raise InvalidError for a setting of the connection that is unknown or cannot be sent."""
+        for name, value, choices in (
+            ("addressing_style", self.addressing_style, ADDRESSING_STYLES),
+            ("checksums", self.checksums, CHECKSUM_MODES),
+            ("sse", self.sse, SSE_ALGORITHMS),
+        ):
+            if value is not None and value not in choices:
+                raise InvalidError(f"Invalid {name}: {value!r}. It is one of {', '.join(choices)}")
+        if self.kms_key_id is not None and self.sse not in ("aws:kms", "aws:kms:dsse"):
+            raise InvalidError("kms_key_id needs sse='aws:kms' or 'aws:kms:dsse'")
+        for name in ("region_name", "kms_key_id", "expected_bucket_owner"):
+            check_plain(name, getattr(self, name) or "")
+        if isinstance(self.verify, str) and not os.path.isfile(self.verify):
+            raise InvalidError(f"verify names a file that does not exist: {self.verify!r}")
 
 
 def require_installed(driver: str) -> None:
@@ -98,7 +128,43 @@ def settings_from_env() -> Settings:
         environment_name=os.environ.get("S3DICT_ENVIRONMENT") or DEFAULT_ENVIRONMENT,
         driver=os.environ.get("S3DICT_DRIVER") or "auto",
         timeout_seconds=timeout_from_env().total_seconds(),
+        region_name=os.environ.get("S3DICT_REGION") or None,
+        addressing_style=os.environ.get("S3DICT_ADDRESSING_STYLE") or None,
+        verify=_verify_from_env(),
+        checksums=os.environ.get("S3DICT_CHECKSUMS") or None,
+        sse=os.environ.get("S3DICT_SSE") or None,
+        kms_key_id=os.environ.get("S3DICT_KMS_KEY_ID") or None,
+        requester_pays=_flag_from_env("S3DICT_REQUESTER_PAYS") or False,
+        expected_bucket_owner=os.environ.get("S3DICT_EXPECTED_BUCKET_OWNER") or None,
     ).validated()
+
+
+def _verify_from_env() -> bool | str | None:
+    """Return the flag or the path of a bundle of certificates in ``S3DICT_VERIFY``."""
+    value = os.environ.get("S3DICT_VERIFY") or None
+    return value if value is not None and os.path.isfile(value) else _flag_from_env("S3DICT_VERIFY")
+
+
+def _flag_from_env(name: str) -> bool | None:
+    value = os.environ.get(name, "").lower()
+    if value not in _FLAGS:
+        raise InvalidError(f"Invalid {name}: it is true or false" + (", or a file" if name == "S3DICT_VERIFY" else ""))
+    return _FLAGS[value]
+
+
+def headers_from_env() -> tuple[tuple[str, str], ...]:
+    """Return the headers in ``S3DICT_HEADERS``: ``Name=value``, separated by commas. The values are secret."""
+    items = [item.partition("=") for item in os.environ.get("S3DICT_HEADERS", "").split(",") if item.strip()]
+    return validate_headers({name.strip(): value.strip() for name, _, value in items})
+
+
+def validate_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """Return the headers as pairs. Raises InvalidError, without a value, for one that cannot be sent."""
+    for name, value in (headers or {}).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidError("headers maps names to values, both of which are text")
+        check_header(name, value)
+    return tuple(sorted((headers or {}).items()))
 
 
 def timeout_from_env() -> timedelta:
@@ -132,7 +198,13 @@ def validate_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
 
 def env_fingerprint() -> int:
     """Return a number that changes with any setting in the environment, credentials included. It reveals none."""
-    return hash(frozenset((k, v) for k, v in os.environ.items() if k.startswith(("S3DICT_", "AWS_"))))
+    return hash(
+        frozenset(
+            (k, v)
+            for k, v in os.environ.items()
+            if k.startswith(("S3DICT_", "AWS_")) or k.upper() in _PROXY_AND_TRUST_VARIABLES
+        )
+    )
 
 
 def current_user() -> str:
@@ -148,24 +220,3 @@ def current_user() -> str:
     except (KeyError, OSError, ImportError):
         # The container's password file lacks the user.
         return socket.gethostname()
-
-
-def validate_endpoint(url: str | None) -> str | None:
-    """Return a valid URL. Raises InvalidError for any other, without the parts that may be secret."""
-    if url is None:
-        return None
-    if "@" in url:
-        raise InvalidError("endpoint_url must not hold credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        is_valid = False
-    url_for_message, *rest = re.split("[?#]", url, maxsplit=1)
-    if not is_valid or rest:
-        raise InvalidError(
-            f"Invalid endpoint_url: {url_for_message!r}. It begins with http:// or https://, without query and fragment"
-        )
-    return url

@@ -52,7 +52,7 @@ class BucketAdmin(BotoStore):
 
     @property
     def has_custom_endpoint(self) -> bool:
-        return self._connection.endpoint_url is not None
+        return self._connection.settings.endpoint_url is not None
 
     @property
     def signed_region(self) -> str | None:
@@ -63,7 +63,7 @@ class BucketAdmin(BotoStore):
         """Which credentials boto3 found, and where, without a secret. Raises PermissionDeniedError if none."""
         try:
             self._client()
-            found = self._session.get_credentials() if self._session else None
+            found = self._connection.boto_credentials()
             key = found.get_frozen_credentials().access_key if found else None
         except Exception as error:
             translate_exception(error, S3Request("find_credentials", self.bucket, "", {}))
@@ -77,10 +77,9 @@ class BucketAdmin(BotoStore):
         from botocore.config import Config
 
         self._client()
-        assert self._session is not None
         try:
             quick = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
-            sts = self._session.client("sts", region_name=self.signed_region, config=quick)
+            sts = self._connection.boto_session().client("sts", region_name=self.signed_region, config=quick)
             arn: str = sts.get_caller_identity()["Arn"]
         except Exception as error:
             translate_exception(error, S3Request("get_caller_identity", self.bucket, "", {}))
@@ -95,7 +94,7 @@ class BucketAdmin(BotoStore):
     def create(self) -> None:
         """Create the bucket unless this account owns it. Raises AlreadyExistsError if another account does."""
         # Other stores define their own regions: the request names one only if the user configured it.
-        where = self._connection.region_name if self.has_custom_endpoint else self.signed_region
+        where = self._connection.arguments.region_name if self.has_custom_endpoint else self.signed_region
         server_time = {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
         try:
             self._write("create_bucket", **server_time)

@@ -34,6 +34,11 @@ def deletion(harness: Harness) -> str:
     return BULK if harness.client.driver == "obstore" else DELETE
 
 
+def empty_listing(harness: Harness) -> list[str]:
+    """Return the requests for an empty page, which obstore takes any XML document for: boto3 confirms it."""
+    return [LIST, LIST] if harness.client.driver == "obstore" else [LIST]
+
+
 def operations(requests: list[Request]) -> list[str]:
     return [request.operation for request in requests]
 
@@ -72,7 +77,8 @@ async def test_first_creation_under_a_prefix_probes_the_store_once(harness: Harn
     assert operations(requests)[:2] == [GET, GET]
     assert operations(requests)[-2:] == [PUT, PUT]
     probing = [request for request in requests if "/sweep-1d/probe/" in request.path or request.operation == BULK]
-    assert requests[2:-2] == probing
+    # The check that a custom endpoint does not redirect, before the first write of a process.
+    assert [request for request in requests[2:-2] if request.operation != "HeadBucket"] == probing
     assert len(probing) <= 16
     with proxy.recording() as requests:
         await harness.named("second", create_if_missing=True).hydrate()
@@ -231,14 +237,14 @@ async def test_huge_key_costs_keys_a_second_get(d: Any, proxy: Proxy) -> None:
     assert operations(requests) == [LIST, GET, GET]
 
 
-async def test_clear_takes_the_listing_and_one_request_a_thousand(d: Any, proxy: Proxy) -> None:
+async def test_clear_takes_the_listing_and_one_request_a_thousand(harness: Harness, d: Any, proxy: Proxy) -> None:
     await d.update({number: number for number in range(30)})
     with proxy.recording() as requests:
         await d.clear()
     assert operations(requests) == [LIST, BULK]
     with proxy.recording() as requests:
         await d.clear()
-    assert operations(requests) == [LIST]
+    assert operations(requests) == empty_listing(harness)
 
 
 @pytest.mark.parametrize(("backend", "mode"), [("seaweedfs", Mode.SYNC), ("moto", Mode.ASYNCIO)])
@@ -260,7 +266,7 @@ async def test_deleting_takes_two_requests_two_listings_and_one_a_thousand(
     await d.update({number: number for number in range(30)})
     with proxy.recording() as requests:
         await harness.objects.delete("d", client=harness.client)
-    assert operations(requests) == [GET, DELETE, LIST, BULK, LIST]
+    assert operations(requests) == [GET, DELETE, LIST, BULK, *empty_listing(harness)]
 
 
 async def test_listing_dicts_takes_a_listing_and_one_request_each(harness: Harness, proxy: Proxy) -> None:
@@ -277,4 +283,4 @@ async def test_ephemeral_dict_takes_two_requests_to_open(harness: Harness, d: An
     with proxy.recording() as requests:
         async with harness.ephemeral() as passing:
             await passing.put("k", 1)
-    assert operations(requests) == [GET, PUT, PUT, deletion(harness), LIST, BULK, LIST]
+    assert operations(requests) == [GET, PUT, PUT, deletion(harness), LIST, BULK, *empty_listing(harness)]

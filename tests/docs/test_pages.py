@@ -13,7 +13,6 @@ import s3dict
 from s3dict import Client
 from s3dict import _client as client
 from s3dict import _config as config
-from s3dict._stores.boto import session as boto_session
 
 from .pages import GUIDE, PAGES, README, ROOT, anchors, links, snippets, table
 from .test_snippets import OMITTED_IMPORT
@@ -89,8 +88,9 @@ def test_pages_name_the_import_that_snippets_omit() -> None:
 
 
 def test_settings_table_has_every_setting() -> None:
-    source = "".join(map(inspect.getsource, (config, client, boto_session)))
-    variables = set(re.findall(r"environ\.get\(\"(\w+)\"", source))
+    source = "".join(map(inspect.getsource, (config, client)))
+    variables = set(re.findall(r"\"((?:S3DICT|AWS)_[A-Z_]*[A-Z])\"", source))
+    variables |= {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION"}
     arguments = set(inspect.signature(Client).parameters)
     rows = table(README, "Environment variable")
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} == variables

@@ -36,9 +36,11 @@ class Nothing(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        body = b"<Error><Code>NoSuchKey</Code></Error>"
         self.send_response(404)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *arguments):
         pass

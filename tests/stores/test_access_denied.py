@@ -190,8 +190,10 @@ def test_policies_are_those_of_the_terraform_module() -> None:
 def test_each_request_lacks_one_action_on_one_resource(
     call: S3Request, action: str, resource: str, policy: str | None, output: str
 ) -> None:
-    for code, message in (("AccessDenied", "Access Denied"), ("403", "Forbidden"), ("", "")):
-        error = judged(call, code, message)
+    # A response to HEAD has no body, and so no code.
+    codes = ("AccessDenied", "403", "") if call.operation.startswith("Head") else ("AccessDenied",)
+    for code in codes:
+        error = judged(call, code, "Access Denied")
         assert (error.action, error.resource, error.policy) == (action, resource, policy)
         assert f"It requires {action}" in str(error)
         assert output in str(error)

@@ -34,7 +34,7 @@ from s3dict import (
 from s3dict._stores.boto.errors import translate_exception
 from s3dict._stores.boto.requests import S3Requests
 from s3dict._stores.boto.session import parse_time
-from s3dict._stores.shared.connection import Connection
+from s3dict._stores.shared.connection import Connection, ConnectionArguments
 from s3dict._stores.shared.messages import ExpectedFailure, S3Request, S3Response
 from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
 
@@ -74,7 +74,11 @@ def test_copy_response_without_etag_is_unexpected(fields: dict[str, Any]) -> Non
             return S3Response(fields)
 
     with pytest.raises(UnavailableError, match="Unexpected response"):
-        run_blocking(Telling(Connection("bucket"), ThreadRuntime(1)).copy("path", source_if_match="e", if_match="e"))
+        run_blocking(
+            Telling(Connection(ConnectionArguments("bucket")), ThreadRuntime(1)).copy(
+                "path", source_if_match="e", if_match="e"
+            )
+        )
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,15 @@ from botocore.exceptions import (
 )
 
 from s3dict import Client, Dict, Error, InvalidError, UnavailableError
-from s3dict._config import validate_endpoint
 from s3dict._stores.boto.errors import translate_exception
 from s3dict._stores.boto.requests import S3Requests
 from s3dict._stores.obstore.server_clock import ServerClock
-from s3dict._stores.shared.connection import Connection
+from s3dict._stores.shared.connection import Connection, ConnectionArguments
 from s3dict._stores.shared.errors import safe_error_code
 from s3dict._stores.shared.messages import S3Request, S3Response
 from s3dict._stores.shared.redaction import MAX_LENGTH, redacted, sanitised
 from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
+from s3dict._stores.shared.validation import validate_endpoint
 
 from ..support.commands import answer
 from ..support.faulty_server import MisbehavingServer
@@ -397,7 +397,7 @@ def test_cause_that_is_left_out_is_no_context_either() -> None:
             raise StubbornError
 
     with pytest.raises(UnavailableError) as caught:
-        run_blocking(Broken(Connection("bucket"), ThreadRuntime(1)).get("path"))
+        run_blocking(Broken(Connection(ConnectionArguments("bucket")), ThreadRuntime(1)).get("path"))
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 

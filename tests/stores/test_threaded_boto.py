@@ -14,7 +14,7 @@ from s3dict import Client, Dict
 from s3dict._stores.boto.aio import AioBotoStore
 from s3dict._stores.boto.blocking import BotoStore
 from s3dict._stores.boto.threaded import ThreadedBotoStore
-from s3dict._stores.shared.connection import Connection
+from s3dict._stores.shared.connection import Connection, ConnectionArguments
 from s3dict._stores.shared.messages import S3Request, S3Response
 
 from ..support.modes import Endpoint
@@ -110,7 +110,7 @@ class HeldBotoStore(BotoStore):
     """Sends nothing; its requests end when the test says so."""
 
     def __init__(self) -> None:
-        super().__init__(Connection("b"))
+        super().__init__(Connection(ConnectionArguments("b")))
         self.started = threading.Semaphore(0)
         self.release = threading.Event()
         self.finished: list[str] = []
@@ -143,7 +143,7 @@ async def start(store: HeldBotoStore, call: Any) -> asyncio.Task[Any]:
 
 
 async def test_cancelled_read_ends_at_once(held: HeldBotoStore, threads: ThreadPoolExecutor) -> None:
-    task = await start(held, ThreadedBotoStore(Connection("b"), held, threads).get("p"))
+    task = await start(held, ThreadedBotoStore(Connection(ConnectionArguments("b")), held, threads).get("p"))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -151,7 +151,7 @@ async def test_cancelled_read_ends_at_once(held: HeldBotoStore, threads: ThreadP
 
 
 async def test_cancelled_write_waits_for_its_response(held: HeldBotoStore, threads: ThreadPoolExecutor) -> None:
-    task = await start(held, ThreadedBotoStore(Connection("b"), held, threads).put("p", b"body"))
+    task = await start(held, ThreadedBotoStore(Connection(ConnectionArguments("b")), held, threads).put("p", b"body"))
     for _ in range(2):
         task.cancel()
         await asyncio.sleep(0)
@@ -166,7 +166,7 @@ async def test_cancelled_write_waits_for_its_response(held: HeldBotoStore, threa
 async def test_cancelled_write_that_no_thread_has_started_is_not_sent(
     held: HeldBotoStore, threads: ThreadPoolExecutor
 ) -> None:
-    store = ThreadedBotoStore(Connection("b"), held, threads)
+    store = ThreadedBotoStore(Connection(ConnectionArguments("b")), held, threads)
     first = await start(held, store.put("first", b"body"))
     queued = asyncio.create_task(store.put("queued", b"body"))
     await asyncio.sleep(0)
@@ -179,7 +179,7 @@ async def test_cancelled_write_that_no_thread_has_started_is_not_sent(
 
 
 async def test_shorter_timeout_has_threads_of_its_own(held: HeldBotoStore, threads: ThreadPoolExecutor) -> None:
-    store = ThreadedBotoStore(Connection("b"), held, threads)
+    store = ThreadedBotoStore(Connection(ConnectionArguments("b")), held, threads)
     blocked = await start(held, store.put("p", b"body"))
     renewal = store.with_timeout(2)
     assert renewal.timeout == 2

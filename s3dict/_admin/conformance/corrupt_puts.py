@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -53,14 +52,11 @@ class CorruptPuts(BotoStore):
 
     def why_not_truncated(self) -> str:
         """What keeps `put_truncated` from being sent; empty where nothing does."""
-        from botocore.utils import get_environ_proxies
-
-        url = self._client().meta.endpoint_url
-        return "the store is reached through a proxy" if urlsplit(url).scheme in get_environ_proxies(url) else ""
+        return "the store is reached through a proxy" if self._connection.settings.proxy else ""
 
     async def put_truncated(self, path: str, body: bytes) -> None:
         """Sends half of the body, and then ends the connection as the sender's death would. Not through a proxy."""
-        events, send_half = self._client().meta.events, _sender(self._ca_bundle())
+        events, send_half = self._client().meta.events, _sender(self._connection.settings.trust.bundle)
         events.register("before-send.s3.PutObject", send_half)
         try:
             with suppress(_CutOffError):
@@ -91,11 +87,6 @@ class CorruptPuts(BotoStore):
         return S3Request(
             "put_object", self.bucket, path, {"Bucket": self.bucket, "Key": path, "Body": body, **digest}, True
         )
-
-    def _ca_bundle(self) -> str | None:
-        """The certificates that botocore trusts here instead of the usual ones."""
-        configured = self._session._session.get_config_variable("ca_bundle") if self._session else None
-        return configured or os.environ.get("REQUESTS_CA_BUNDLE")
 
 
 def _sender(ca_bundle: str | None) -> Callable[..., None]:

@@ -13,11 +13,9 @@ from ..shared.connection import Connection
 from ..shared.messages import S3Request, S3Response
 from ..shared.tasks import TaskRuntime
 from .requests import S3Requests
-from .session import client_config, prepare_client, signing_region, speed_up
+from .session import client_arguments, client_config, prepare_client, speed_up, trust_system_store
 
 if TYPE_CHECKING:
-    import aioboto3
-    import boto3
     from aiobotocore.httpsession import AIOHTTPSession
     from types_aiobotocore_s3.client import S3Client
 
@@ -30,26 +28,28 @@ class AioBotoStore(S3Requests):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, TaskRuntime())
-        self._session: aioboto3.Session | None = None
         self._connect_lock = asyncio.Lock()
         self._connected = _Connected()
 
     def _with_timeout(self, timeout: float) -> AioBotoStore:
-        variant = AioBotoStore(self._connection.with_timeout(timeout))
-        variant._session = self._get_session()
-        return variant
+        return AioBotoStore(self._connection.with_timeout(timeout))
+
+    async def _renew_credentials(self, generation: int) -> bool:
+        return await asyncio.to_thread(self._connection.renew, generation)
 
     async def _execute(self, request: S3Request) -> S3Response:
         client = await self._client()
         fields = await getattr(client, request.method)(**_with_chunked_body(request.parameters))
-        return S3Response(fields, await _read(fields))
+        return S3Response(fields, await _read(fields), request.endpoint)
 
     async def _client(self) -> S3Client:
-        if self._connected.client is None:
+        generation, connected = self._connection.generation, self._connected
+        if connected.client is None or connected.generation != generation:
             async with self._connect_lock:
-                if self._connected.client is None:
+                if connected.client is None or connected.generation != generation:
                     await self._connect()
-        return cast("S3Client", self._connected.client)
+                    connected.generation = generation
+        return cast("S3Client", connected.client)
 
     async def _connect(self) -> None:
         """Make a client that is closed when the event loop ends, or when this store is no longer needed.
@@ -59,7 +59,9 @@ class AioBotoStore(S3Requests):
         The finalizer keeps the generator alive for that, and closes it in its loop when the store goes first. Where the
         loop was closed without that, it closes the sockets, when the store goes or at exit.
         """
-        client_generator = _open(self._get_session(), self._connection)
+        # Finding credentials may block: on a metadata service, a program, a prompt.
+        credentials = await asyncio.to_thread(self._connection.boto_credentials)
+        client_generator = _open(self._connection, credentials)
         client = await anext(client_generator)
         finalize(self._connected, _close, asyncio.get_running_loop(), client_generator, client)
         self._connected.client, self._connected.generator = client, client_generator
@@ -70,35 +72,28 @@ class AioBotoStore(S3Requests):
             if generator is not None:
                 await generator.aclose()
 
-    def _get_session(self) -> aioboto3.Session:
-        """Return the session, which resolves credentials once for all timeouts."""
-        if self._session is None:
-            self._session = _new_session(self._connection.session)
-        return self._session
-
 
 class _Connected:
     """The client of a store, which its paced view shares."""
 
     def __init__(self) -> None:
         self.client: S3Client | None = None
+        self.generation = 0
         self.generator: AsyncGenerator[S3Client, None] | None = None
 
 
-async def _open(session: aioboto3.Session, connection: Connection) -> AsyncGenerator[S3Client, None]:
+async def _open(connection: Connection, credentials: Any) -> AsyncGenerator[S3Client, None]:
     """Yield a client that sends each request once, and close it when this generator is closed."""
+    import aioboto3
     from aiobotocore.config import AioConfig
 
-    custom = connection.endpoint_url is not None
-    config = client_config(custom_endpoint=custom, concurrency=connection.concurrency, timeout=connection.timeout)
-    opening: Any = session.client(
-        "s3",
-        endpoint_url=connection.endpoint_url,
-        region_name=signing_region(connection.region_name, session, custom_endpoint=custom),
-        config=AioConfig(http_session_cls=_no_retry_session_class(), **config),
-    )
+    session = aioboto3.Session()
+    speed_up(session._session)
+    session._session.register_component("credential_provider", BotoCredentialProvider(credentials))
+    config = AioConfig(http_session_cls=_http_session_class(), **client_config(connection))
+    opening: Any = session.client("s3", config=config, **client_arguments(connection))
     async with opening as client:
-        prepare_client(client)
+        prepare_client(client, connection)
         yield client
 
 
@@ -131,52 +126,64 @@ def _close_sockets(client: Any) -> None:
         connector._conns.clear()
 
 
-def _new_session(boto_session: boto3.Session | None) -> aioboto3.Session:
-    import aioboto3
-
-    session = aioboto3.Session(region_name=boto_session.region_name if boto_session else None)
-    speed_up(session._session)
-    if boto_session is not None:
-        session._session.register_component("credential_provider", BotoCredentialProvider(boto_session))
-    return session
-
-
-def _no_retry_session_class() -> type[AIOHTTPSession]:
-    """Return a session class that sends a request once: below botocore's retries, aiohttp retries a PUT or DELETE.
+def _http_session_class() -> type[AIOHTTPSession]:
+    """Return a session class that sends a request once, to one host, and always verifies certificates.
 
     When a kept-alive connection breaks before the response, aiohttp silently repeats the request because it is
     idempotent (RFC 9112, section 9.3.1). A conditional request is not: its second attempt fails because the first took
     effect, and would be reported as lost. There is no public switch (aiohttp issue 10790).
+    aiohttp follows redirects, with all headers but Authorization; and aiobotocore does not verify certificates of a
+    server behind a proxy.
     """
     from aiobotocore.httpsession import AIOHTTPSession
 
-    class NoRetrySession(AIOHTTPSession):
+    class HttpSession(AIOHTTPSession):
+        def _get_ssl_context(self) -> Any:
+            return trust_system_store(super()._get_ssl_context(), self._verify)  # type: ignore[misc, attr-defined]
+
+        def _setup_proxy_ssl_context(self, proxy_url: Any) -> Any:
+            context = super()._setup_proxy_ssl_context(proxy_url)  # type: ignore[misc] # the stubs leave it out
+            return context or self._get_ssl_context()
+
         async def _get_session(self, proxy_url: Any) -> Any:
             session = await super()._get_session(proxy_url)  # type: ignore[misc] # the stubs leave it out
             session._retry_connection = False
-            return session
+            return _DirectSession(session)
 
-    return NoRetrySession
+    return HttpSession
+
+
+class _DirectSession:
+    """Sends requests through a session of aiohttp, without following redirects."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        return self._session.request(*arguments, allow_redirects=False, **options)
 
 
 class BotoCredentialProvider:
-    """Lets an asyncio session use a boto3 session's credentials, which are read at every request: they are renewed."""
+    """Lets an asyncio session use the credentials of a boto3 session, which renews them."""
 
-    def __init__(self, session: boto3.Session) -> None:
-        self._session = session
+    def __init__(self, credentials: Any) -> None:
+        self._credentials = credentials
 
     async def load_credentials(self) -> Any:
         from aiobotocore.credentials import AioCredentials
 
-        credentials: Any = self._session.get_credentials()
+        credentials = self._credentials
         if credentials is None:
             return None
+        frozen = await asyncio.to_thread(credentials.get_frozen_credentials)
 
         class SharedCredentials(AioCredentials):
             async def get_frozen_credentials(self) -> Any:  # type: ignore[override] # that of aiobotocore is async
-                return credentials.get_frozen_credentials()
+                if not hasattr(credentials, "refresh_needed") or not credentials.refresh_needed():
+                    return credentials.get_frozen_credentials()
+                return await asyncio.to_thread(credentials.get_frozen_credentials)
 
-        return SharedCredentials(*credentials.get_frozen_credentials())
+        return SharedCredentials(*frozen[:3])
 
 
 class _ChunkedBody(RawIOBase):
@@ -187,6 +194,7 @@ class _ChunkedBody(RawIOBase):
     """
 
     def __init__(self, body: Body) -> None:
+        self.whole = body
         self._body = memoryview(body)
         self._position = 0
 

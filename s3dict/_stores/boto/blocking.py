@@ -9,10 +9,9 @@ from ..shared.connection import Connection
 from ..shared.messages import S3Request, S3Response
 from ..shared.threads import ThreadRuntime
 from .requests import S3Requests
-from .session import client_config, prepare_client, signing_region, speed_up
+from .session import client_arguments, client_config, prepare_client, trust_system_store
 
 if TYPE_CHECKING:
-    import boto3
     from mypy_boto3_s3 import S3Client
 
 _METHODS_WITH_BODY = frozenset({"get_object", "list_objects_v2", "delete_objects"})
@@ -26,58 +25,54 @@ class BotoStore(S3Requests):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, ThreadRuntime(connection.concurrency))
-        self._session = connection.session
-        self._session_lock = threading.RLock()
-        self._made_client: list[S3Client] = []
-        """At most one, which the paced view of this store shares."""
+        self._client_lock = threading.Lock()
+        self._made_client: list[tuple[int, S3Client]] = []
+        """At most one, of one generation, which the paced view of this store shares."""
 
     def _with_timeout(self, timeout: float) -> BotoStore:
-        variant = BotoStore(self._connection.with_timeout(timeout))
-        with self._session_lock:
-            variant._session, variant._session_lock = self._get_session(), self._session_lock
-        return variant
+        return BotoStore(self._connection.with_timeout(timeout))
 
     async def _execute(self, request: S3Request) -> S3Response:
         fields = getattr(self._client(), request.method)(**request.parameters)
-        return S3Response(fields, _read(request.method, fields))
+        return S3Response(fields, _read(request.method, fields), request.endpoint)
 
     def _client(self) -> S3Client:
-        if self._made_client:
-            return self._made_client[0]
+        made, generation = self._made_client, self._connection.generation
+        if made and made[0][0] == generation:
+            return made[0][1]
+        with self._client_lock:
+            if not made or made[0][0] != generation:
+                previous = list(made)
+                made[:] = [(generation, self._make_client())]
+                for _, client in previous:
+                    # Requests in flight keep their connections.
+                    client.close()
+            return made[0][1]
+
+    def _make_client(self) -> S3Client:
         from botocore.config import Config
 
         connection = self._connection
-        # Threads cannot share a boto3 session while it makes clients; the clients can be shared.
-        with self._session_lock:
-            if not self._made_client:
-                session = self._get_session()
-                custom = connection.endpoint_url is not None
-                config = client_config(custom_endpoint=custom, concurrency=connection.concurrency, timeout=self.timeout)
-                client = session.client(
-                    "s3",
-                    endpoint_url=connection.endpoint_url,
-                    region_name=signing_region(connection.region_name, session, custom_endpoint=custom),
-                    config=Config(**config),
-                )
-                prepare_client(client)
-                self._made_client.append(client)
-            return self._made_client[0]
+        arguments, config = client_arguments(connection), Config(**client_config(connection))
+        client: S3Client = connection.make_boto_client(config, arguments)
+        prepare_client(client, connection)
+        _trust_system_store(client)
+        return client
 
     async def _close(self) -> None:
-        with self._session_lock:
-            clients = self._made_client.copy()
+        with self._client_lock:
+            made = self._made_client.copy()
             self._made_client.clear()
-        for client in clients:
+        for _, client in made:
             client.close()
 
-    def _get_session(self) -> boto3.Session:
-        """Return the session, which resolves credentials once for all timeouts. Call it under the lock."""
-        if self._session is None:
-            import boto3
 
-            self._session = boto3.Session()
-            speed_up(self._session._session)
-        return self._session
+def _trust_system_store(client: Any) -> None:
+    session = client._endpoint.http_session
+    context = session._manager.connection_pool_kw["ssl_context"]
+    trust_system_store(context, session._verify)
+    # The managers for proxies are made later.
+    session._get_ssl_context = lambda: context
 
 
 def _read(method: str, fields: Any) -> bytes:

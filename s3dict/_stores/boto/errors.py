@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..._retry import RequestTimeoutError, UnexpectedResponseError
+from ..._retry import UnexpectedResponseError
 from ...errors import Error, InvalidError, UnavailableError
 from ..shared import request_log as log
-from ..shared.errors import classify_status, timeout_error
+from ..shared.errors import classify_status, connect_error, not_s3_error, timeout_error, tls_error
 from ..shared.messages import ExpectedFailure, S3Request, parse_retry_after
 
 # Exceptions are recognised by name: their modules need not be imported for those that never occur.
@@ -25,6 +26,8 @@ _MALFORMED_RESPONSE_EXCEPTIONS = frozenset({"ResponseParserError", "FlexibleChec
 
 def translate_exception(error: Exception, request: S3Request) -> ExpectedFailure:
     """Return what the exception means if the protocol expects that; otherwise raise an `Error` from it."""
+    if isinstance(error, Error):
+        raise error
     result = _classify_exception(error, request)
     if result is None:
         raise error
@@ -75,9 +78,12 @@ def _transport_error(error: Exception, request: S3Request) -> Error | None:
         return missing_credentials_error(request, str(error))
     if kind in _TIMEOUT_EXCEPTIONS:
         return timeout_error(request)
+    if kind == "SSLError" or "ClientConnectorCertificateError" in repr(error):
+        return tls_error(request, str(error))
     if kind in _CONNECT_EXCEPTIONS and _never_connected(error):
-        error_class = RequestTimeoutError if kind == "ConnectTimeoutError" else UnavailableError
-        return error_class(f"{request}: cannot connect to the store: {redacted(str(error))}", maybe_applied=False)
+        if re.search(r"ssl:|\[SSL", str(error)):
+            return tls_error(request, str(error))
+        return connect_error(request, _connect_reason(error), timed_out=kind == "ConnectTimeoutError")
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "urllib3"):
         return UnavailableError(f"{request}: the connection broke: {redacted(repr(error))}")
     if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
@@ -88,10 +94,17 @@ def _transport_error(error: Exception, request: S3Request) -> Error | None:
             # botocore accepts fewer host names than others do: none with an underscore.
             return InvalidError(f"{request}: {message}")
         # botocore raises this for a malformed number or time in a response.
-        return UnexpectedResponseError(
-            f"{request}: unexpected response: a proxy or gateway may be in between: {message}"
-        )
+        return not_s3_error(request, message)
     return None
+
+
+def _connect_reason(error: Exception) -> str:
+    from ..shared.redaction import redacted
+
+    cause = getattr(error, "kwargs", {}).get("error")
+    if "407" in f"{cause}{getattr(cause, 'status', '')}":
+        return "the proxy requires authentication (407)"
+    return redacted(str(error))
 
 
 def _never_connected(error: Exception) -> bool:
@@ -113,7 +126,12 @@ def _botocore_error(error: Exception, request: S3Request) -> Error:
 
     from ..shared.redaction import redacted
 
+    if isinstance(getattr(error, "kwargs", {}).get("error"), TypeError) and "bytes found" in str(error):
+        # urllib3 prepares to follow a 303, which botocore then does not let it do; it fails on signed headers.
+        return InvalidError(f"{request}: the endpoint {request.endpoint} redirects (303), which is not followed")
     connection_broke = isinstance(error, (HTTPClientError, BotoConnectionError, IncompleteReadError))
+    if type(error).__name__ == "ResponseParserError":
+        return not_s3_error(request, redacted(str(error)))
     if type(error).__name__ in _MALFORMED_RESPONSE_EXCEPTIONS:
         return UnexpectedResponseError(f"{request}: unexpected response: {redacted(str(error))}")
     if connection_broke:

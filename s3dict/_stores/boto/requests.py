@@ -7,13 +7,11 @@ Nothing here does I/O: a store sends an `S3Request` and returns an `S3Response`,
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from hashlib import md5
 from typing import Any
 
 from ..._retry import SINGLE_ATTEMPT, RetryState
-from ...errors import ConflictError, UnavailableError
+from ...errors import ConflictError, PermissionDeniedError, UnavailableError
 from ..base import (
     Body,
     DeleteFailure,
@@ -73,6 +71,19 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         Raises:
             Error: no attempt got a response, or the response is an unexpected failure.
         """
+        generation = self._connection.generation
+        try:
+            return await self._send_with_retries(request)
+        except PermissionDeniedError as error:
+            # What was denied was not applied, so the same request may be sent again.
+            if error.action is not None or not await self._renew_credentials(generation):
+                raise
+        return await self._send_with_retries(request)
+
+    async def _renew_credentials(self, generation: int) -> bool:
+        return self._connection.renew(generation)
+
+    async def _send_with_retries(self, request: S3Request) -> S3Response | ExpectedFailure:
         retry = RetryState(SINGLE_ATTEMPT if request.no_retry else self.retries.requests, self.runtime)
         execute = self._observed(request) if self._connection.observer else lambda: self._execute(request)
         started, status = log.start_timer(), log.NO_RESPONSE
@@ -143,8 +154,7 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
     async def put(
         self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False
     ) -> PutResult | Refusal:
-        # Without a digest, SeaweedFS stores an empty object if the sender dies between the headers and the body.
-        parameters: dict[str, Any] = {"Body": body, "ContentMD5": _content_md5(body)}
+        parameters: dict[str, Any] = {"Body": body}
         if if_match is not None:
             parameters["IfMatch"] = if_match
         if if_none_match:
@@ -188,10 +198,12 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             "CopySourceIfMatch": source_if_match,
             "IfMatch": if_match,
             "MetadataDirective": "REPLACE",
+            # The tags of a scanner would take permissions of their own to copy.
+            "TaggingDirective": "REPLACE",
         }
         response = await self._send("copy_object", path, parameters, no_retry=True)
         if isinstance(response, S3Response):
-            return PutResult(S3Response(response.field("CopyObjectResult")).field("ETag"))
+            return PutResult(S3Response(response.field("CopyObjectResult"), endpoint=response.endpoint).field("ETag"))
         return to_precondition_result(response)
 
     async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
@@ -211,11 +223,8 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
     ) -> S3Response | ExpectedFailure:
         """Send a request about the object `path`, or, if it is None, about the objects under `prefix`."""
         target = {"Bucket": self.bucket} if path is None else {"Bucket": self.bucket, "Key": path}
-        return await self.send(S3Request(method, self.bucket, path or prefix, target | parameters, no_retry))
-
-
-def _content_md5(body: Body) -> str:
-    return b64encode(md5(body, usedforsecurity=False).digest()).decode()
+        where = self._connection.where
+        return await self.send(S3Request(method, self.bucket, path or prefix, target | parameters, no_retry, where))
 
 
 def _stored_object(response: S3Response) -> StoredObject:

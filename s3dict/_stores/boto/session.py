@@ -2,50 +2,133 @@
 
 from __future__ import annotations
 
-import os
+from base64 import b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from hashlib import md5
+from typing import TYPE_CHECKING, Any
 
+from ..shared.connection import Connection, Credentials
+from ..shared.errors import redirect_error
 from ..shared.messages import parse_http_date
 from ..shared.timeouts import CONNECT_SECONDS
+from .resolver import endpoint_config
+
+if TYPE_CHECKING:
+    import boto3
+
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
-def client_config(*, custom_endpoint: bool, concurrency: int, timeout: float) -> dict[str, Any]:
+def new_session(credentials: Credentials | None) -> boto3.Session:
+    """Return a session with these credentials, or with those that botocore finds."""
+    import boto3
+
+    if credentials is None:
+        session = boto3.Session()
+    else:
+        session = boto3.Session(credentials.access_key, credentials.secret_key, credentials.token)
+    speed_up(session._session)
+    return session
+
+
+def client_arguments(connection: Connection) -> dict[str, Any]:
+    """Return the arguments with which a session makes a client, except its Config."""
+    settings = connection.settings
+    return {
+        "endpoint_url": settings.endpoint_url,
+        "region_name": settings.region,
+        "verify": settings.trust.botocore_verify,
+    }
+
+
+def client_config(connection: Connection) -> dict[str, Any]:
     """Return the arguments of botocore's Config.
 
-    AWS gets botocore's defaults; many other servers do not support virtual hosts and checksums. botocore retries
-    nothing: it would repeat what must not be repeated, and hide how often it did.
+    All that the settings decide is given explicitly, so that botocore reads nothing else. It retries nothing: it would
+    repeat what must not be repeated, and hide how often it did.
     """
-    config: dict[str, Any] = {
+    settings = connection.settings
+    scheme = settings.bucket_url.partition("://")[0]
+    return {
+        **endpoint_config(settings),
         "retries": {"mode": "standard", "total_max_attempts": 1},
-        "max_pool_connections": concurrency,
-        "connect_timeout": min(CONNECT_SECONDS, timeout),
-        "read_timeout": timeout,
+        "max_pool_connections": connection.arguments.concurrency,
+        "connect_timeout": min(CONNECT_SECONDS, connection.timeout),
+        "read_timeout": connection.timeout,
         "parameter_validation": False,
         "user_agent_extra": "s3dict",
+        "proxies": {scheme: settings.proxy} if settings.proxy else {},
+        "request_checksum_calculation": settings.checksums,
+        # On a custom endpoint a checksum in a response may be one that botocore cannot check.
+        "response_checksum_validation": settings.checksums,
     }
-    if custom_endpoint:
-        config["s3"] = {"addressing_style": "path"}
-        config["request_checksum_calculation"] = "when_required"
-        config["response_checksum_validation"] = "when_required"
-    return config
 
 
-def signing_region(configured: str | None, session: Any, *, custom_endpoint: bool) -> str | None:
-    """Return the region to sign for. A custom endpoint seldom checks it, but a signature names one."""
-    region: str | None = configured or session.region_name
-    return region or ((os.environ.get("AWS_REGION") or "us-east-1") if custom_endpoint else None)
+def prepare_client(client: Any, connection: Connection) -> None:
+    """Change what a client sends: headers of the settings, one checksum, no Expect; and never follow a redirect.
 
-
-def prepare_client(client: Any) -> None:
-    """Change a client so that a PUT carries its body at once.
-
-    botocore otherwise asks the server first (Expect: 100-continue) and waits.
+    With Expect: 100-continue botocore asks the server first, and waits, before it sends the body of a PUT.
     """
     from botocore.handlers import add_expect_header
 
-    client.meta.events.unregister("before-call.s3", add_expect_header)
+    events = client.meta.events
+    events.unregister("before-call.s3", add_expect_header)
+    events.register("before-call.s3", _header_adder(connection))
+    if connection.settings.checksums == "when_required":
+        for operation in ("PutObject", "DeleteObjects"):
+            events.register(f"before-call.s3.{operation}", _replace_checksum_by_md5)
+    events.register_first("needs-retry.s3", _redirect_refuser(connection))
+
+
+def trust_system_store(context: Any, verify: bool | str) -> Any:
+    """Let an SSL context trust the system's certificates too, as obstore does, unless a bundle is configured."""
+    if verify is True:
+        context.load_default_certs()
+    return context
+
+
+def _header_adder(connection: Connection) -> Callable[..., None]:
+    common, write = connection.arguments.common_headers(), connection.arguments.write_headers()
+    owner = connection.arguments.expected_bucket_owner
+
+    def add_headers(model: Any, params: Any, **_: Any) -> None:
+        params["headers"].update(common)
+        if model.name in ("PutObject", "CopyObject"):
+            params["headers"].update(write)
+        if model.name == "CopyObject" and owner is not None:
+            params["headers"]["x-amz-source-expected-bucket-owner"] = owner
+
+    return add_headers
+
+
+def _replace_checksum_by_md5(params: Any, **_: Any) -> None:
+    """Send Content-MD5, which every S3 server knows, instead of the CRC32 of botocore.
+
+    Without a digest, SeaweedFS stores an empty object if the sender dies between the headers and the body.
+    """
+    if "Content-MD5" in params["headers"] or "x-amz-checksum-sha256" in params["headers"]:
+        return
+    params.get("context", {}).pop("checksum", None)
+    body = getattr(params["body"], "whole", params["body"])
+    digest = md5(body, usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = b64encode(digest).decode()
+
+
+def _redirect_refuser(connection: Connection) -> Callable[..., None]:
+    """Return a handler that raises for every redirect, except to the bucket's region on AWS, which botocore follows."""
+
+    def refuse_redirect(response: Any, **_: Any) -> None:
+        if response is None or response[0] is None or response[0].status_code not in _REDIRECTS:
+            return
+        headers = response[0].headers
+        region = headers.get("x-amz-bucket-region")
+        if "location" not in headers and region and connection.settings.endpoint_url is None:
+            return
+        raise redirect_error(connection, response[0].status_code, headers.get("location"), region)
+
+    return refuse_redirect
 
 
 def speed_up(session: Any) -> None:

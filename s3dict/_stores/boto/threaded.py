@@ -38,6 +38,9 @@ class ThreadedBotoStore(S3Requests):
         threads = new_threads(self._connection.concurrency)
         return ThreadedBotoStore(self._connection.with_timeout(timeout), self._blocking, threads)
 
+    async def _renew_credentials(self, generation: int) -> bool:
+        return await asyncio.to_thread(self._connection.renew, generation)
+
     async def _execute(self, request: S3Request) -> S3Response:
         sending = self._threads.submit(self._execute_blocking, request)
         response = asyncio.wrap_future(sending)

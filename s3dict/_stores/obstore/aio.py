@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -59,6 +60,9 @@ class AsyncObstoreStore(ObstoreRequests):
 
     def _with_timeout(self, timeout: float) -> AsyncObstoreStore:
         return AsyncObstoreStore(self._clients.with_timeout(timeout), self._make_boto_fallback)
+
+    async def _run(self, function: Callable[[], bool | None]) -> bool | None:
+        return await asyncio.to_thread(function)
 
     async def _get(self, path: str, options: GetOptions) -> StoredObject:
         result = await _track(obstore.get_async(self._clients.store(), path, options=options))

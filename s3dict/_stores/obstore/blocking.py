@@ -21,7 +21,7 @@ class ObstoreStore(ObstoreRequests):
     """One bucket through obstore, for blocking calls."""
 
     def __init__(self, clients: ObstoreClients, make_boto_fallback: Callable[[], ObjectStore]) -> None:
-        super().__init__(clients, make_boto_fallback, ThreadRuntime(clients.connection.concurrency))
+        super().__init__(clients, make_boto_fallback, ThreadRuntime(clients.connection.arguments.concurrency))
 
     def _with_timeout(self, timeout: float) -> ObstoreStore:
         return ObstoreStore(self._clients.with_timeout(timeout), self._make_boto_fallback)

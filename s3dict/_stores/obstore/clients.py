@@ -1,9 +1,7 @@
-"""obstore's stores for one bucket: endpoint, region, credentials and timeouts.
+"""obstore's stores for one bucket: endpoint, credentials and timeouts.
 
-What boto3 would find in the environment is found here without importing it, which takes most of a second; what takes
-more than a few variables (profiles, SSO, roles to assume, the credentials of containers and instances) is left to it.
-obstore reads variables of its own too (`AWS_ENDPOINT`, `AWS_SKIP_SIGNATURE`, …); all options that they could change
-are set explicitly, so that both drivers, which share the work of one client, do the same.
+obstore reads variables of its own too (`AWS_ENDPOINT`, `AWS_SKIP_SIGNATURE`, `HTTPS_PROXY`, …); all options that they
+could change are set explicitly, from the connection's settings, so that all drivers do the same.
 """
 
 from __future__ import annotations
@@ -11,19 +9,18 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.store import S3Store
 
-from ...errors import InvalidError
-from ..shared.connection import Connection
+from ...errors import Error, InvalidError, UnavailableError
+from ..shared.connection import Connection, ConnectionSettings
+from ..shared.errors import redirect_error
 from ..shared.messages import S3Request
 from ..shared.timeouts import CONNECT_SECONDS, HasTimeoutVariants
-from .credentials import boto_credential_provider, static_credentials
+from .credentials import credential_provider
 from .errors import translate_obstore_exception
 from .server_clock import ServerClock
 
@@ -36,17 +33,11 @@ MEGABYTE = 1 << 20
 SECONDS_PER_MEGABYTE = 8
 IDLE_SECONDS = 4
 """Servers keep an idle connection for at least five seconds."""
-_DOMAINS = {
-    "cn-": "amazonaws.com.cn",
-    "eusc-": "amazonaws.eu",
-    "us-iso-": "c2s.ic.gov",
-    "us-isob-": "sc2s.sgov.gov",
-    "us-isof-": "csp.hci.ic.gov",
-    "eu-isoe-": "cloud.adc-e.uk",
-}
 
 
 _runtime_pid: int | None = None
+_checked_urls: set[str] = set()
+"""The buckets on custom endpoints that did not redirect when this process first wrote to them."""
 
 
 def usable_in_this_process() -> bool:
@@ -57,17 +48,13 @@ def usable_in_this_process() -> bool:
     return _runtime_pid in (None, os.getpid())
 
 
-@dataclass(frozen=True, slots=True)
-class BucketEndpoint:
-    """Where the bucket is, and whether its name is part of the host name."""
+class _Prepared:
+    """What all timeouts share, made from one generation of the connection."""
 
-    bucket: str
-    endpoint: str
-    virtual_hosted: bool
-
-    @property
-    def url(self) -> str:
-        return self.endpoint if self.virtual_hosted else f"{self.endpoint}/{self.bucket}"
+    def __init__(self, connection: Connection) -> None:
+        self.generation = connection.generation
+        self.options = _store_options(connection)
+        self.stores: dict[float, S3Store] = {}
 
 
 class ObstoreClients(HasTimeoutVariants):
@@ -80,71 +67,106 @@ class ObstoreClients(HasTimeoutVariants):
         super().__init__(connection.timeout)
         self.connection = connection
         self._lock = threading.RLock()
-        self._store_options: dict[str, Any] = {}
-        self._stores: dict[float, S3Store] = {}
+        self._prepared: _Prepared | None = None
         self._clock: ServerClock | None = None
+        self._checked_for_reads = False
 
     @property
     def bucket(self) -> str:
-        return self.connection.bucket
+        return self.connection.arguments.bucket
 
     def _with_timeout(self, timeout: float) -> ObstoreClients:
         # Finding credentials may take a request, or a code that a person types: once is enough.
-        self._init()
         variant = ObstoreClients(self.connection.with_timeout(timeout))
-        variant._store_options, variant._clock = self._store_options, self._clock
+        variant._prepared, variant._clock = self._prepare(), self.clock
         return variant
 
     @property
     def clock(self) -> ServerClock:
         if self._clock is None:
-            self._init()
-        assert self._clock is not None
+            with self._lock:
+                if self._clock is None:
+                    settings = self.connection.settings
+                    self._clock = ServerClock(
+                        settings.bucket_url,
+                        self._signed_url,
+                        trust=settings.trust,
+                        proxy=settings.proxy,
+                        headers=self.connection.arguments.common_headers(),
+                        timeout=self.timeout,
+                        observer=self.connection.observer,
+                    )
         return self._clock
 
     def store(self, size: int = 0) -> S3Store:
         """Return the store for a request with a body of `size` bytes: the timeout grows with it."""
         seconds = read_timeout(size, self.timeout)
-        store = self._stores.get(seconds)
-        return store if store is not None else self._make(seconds)
+        prepared = self._prepare()
+        store = prepared.stores.get(seconds)
+        return store if store is not None else self._make(prepared, seconds)
 
-    def _make(self, seconds: float) -> S3Store:
+    def _prepare(self) -> _Prepared:
+        prepared, connection = self._prepared, self.connection
+        if prepared is None or prepared.generation != connection.generation:
+            with self._lock:
+                prepared = self._prepared
+                if prepared is None or prepared.generation != connection.generation:
+                    _check_version()
+                    prepared = self._prepared = _Prepared(connection)
+        return prepared
+
+    def _make(self, prepared: _Prepared, seconds: float) -> S3Store:
         global _runtime_pid  # noqa: PLW0603 (the runtime is one for the process)
-        self._init()
         _runtime_pid = os.getpid()
         with self._lock:
-            if seconds not in self._stores:
-                self._stores[seconds] = S3Store(client_options=_client_options(seconds), **self._store_options)
-            return self._stores[seconds]
+            if seconds not in prepared.stores:
+                options = _client_options(self.connection, seconds)
+                prepared.stores[seconds] = S3Store(client_options=options, **prepared.options)
+            return prepared.stores[seconds]
 
-    def _init(self) -> None:
-        with self._lock:
-            if self._clock is not None:
-                return
-            _check_version()
-            connection = self.connection
-            session = connection.session
-            static = None if session is not None else static_credentials(os.environ)
-            region = connection.region_name or (
-                session.region_name if session is not None else region_from_env(os.environ)
-            )
-            if (session is None and static is None) or (region is None and _has_aws_config(os.environ)):
-                import boto3
+    def must_check_redirects(self, *, reading: bool) -> bool:
+        """Return whether `refuse_redirects` has to be called first."""
+        settings = self.connection.settings
+        if settings.endpoint_url is None or settings.bucket_url in _checked_urls:
+            return False
+        return not reading or not self._checked_for_reads
 
-                session = session or boto3.Session()
-                region = region or session.region_name
-            region = region or "us-east-1"
-            endpoint = resolve_endpoint(connection.bucket, connection.endpoint_url, region, os.environ)
-            provider = boto_credential_provider(session) if session is not None and static is None else lambda: static
-            self._store_options = _store_options(endpoint, region, provider)
-            bundle = os.environ.get("AWS_CA_BUNDLE")
-            self._clock = ServerClock(
-                endpoint.url,
-                self._signed_url,
-                ca_bundle=bundle,
-                timeout=self.timeout,
-                observer=self.connection.observer,
-            )
+    def refuse_redirects(self, *, reading: bool) -> None:
+        """Check, once in a process, that a custom endpoint does not redirect: obstore would follow it.
+
+        The target could report success for a write that it has not made. A read has to be checked only where a session
+        token or another secret header would be sent along: obstore removes no header but Authorization.
+
+        Raises:
+            InvalidError: the endpoint redirects.
+        """
+        self._checked_for_reads = True
+        if reading and not (self.connection.arguments.headers or _has_token(self.connection)):
+            return
+        try:
+            response = self.clock.check()
+        except UnavailableError:
+            # The request that follows reports it.
+            return
+        except Error:
+            response = None
+        if response is not None and response[0] in (301, 302, 303, 307, 308):
+            raise redirect_error(self.connection, response[0], response[1].get("Location"))
+        _checked_urls.add(self.connection.settings.bucket_url)
+
+    def follow_region(self, generation: int) -> bool:
+        """Use the region that the bucket reports, if it is another one. Return whether that has changed anything."""
+        if self.connection.generation != generation:
+            return True
+        response = self.clock.check()
+        region = None if response is None else response[1].get("x-amz-bucket-region")
+        if region is None or region == self.connection.settings.region:
+            return False
+        if not re.fullmatch(r"[a-z0-9-]{3,40}", region) or self.connection.settings.endpoint_url is not None:
+            raise redirect_error(self.connection, 301, None, region)
+        changed = self.connection.renew(generation, region)
+        self._clock = None
+        return changed
 
     def _signed_url(self) -> str:
         """Return the signed URL of an object that need not exist: any response has a Date."""
@@ -152,34 +174,53 @@ class ObstoreClients(HasTimeoutVariants):
         try:
             return obstore.sign(self.store(), "HEAD", path, timedelta(minutes=1))
         except Exception as error:
-            translate_obstore_exception(error, S3Request("head_object", self.bucket, path, {}))
+            where = self.connection.settings.where
+            translate_obstore_exception(error, S3Request("head_object", self.bucket, path, {}, endpoint=where))
             raise
 
 
-def _store_options(endpoint: BucketEndpoint, region: str, provider: Any) -> dict[str, Any]:
-    return {
-        "bucket": endpoint.bucket,
-        "region": region,
-        "endpoint": endpoint.endpoint,
-        "aws_endpoint_url_s3": endpoint.endpoint,
-        "virtual_hosted_style_request": endpoint.virtual_hosted,
-        "credential_provider": provider,
+def _has_token(connection: Connection) -> bool:
+    credentials: Any = connection.settings.credentials or connection.boto_credentials()
+    return bool(getattr(credentials, "token", None))
+
+
+def _store_options(connection: Connection) -> dict[str, Any]:
+    settings, arguments = connection.settings, connection.arguments
+    endpoint = settings.bucket_url
+    if not settings.virtual_hosted:
+        endpoint = endpoint.removesuffix(f"/{arguments.bucket}")
+    options: dict[str, Any] = {
+        "bucket": arguments.bucket,
+        "region": settings.region,
+        "endpoint": endpoint,
+        "aws_endpoint_url_s3": endpoint,
+        "virtual_hosted_style_request": settings.virtual_hosted,
+        "credential_provider": credential_provider(connection),
         # Only the caller knows whether a request may be retried.
         "retry_config": {"max_retries": 0},
-        # Without one, SeaweedFS stores an empty object if the sender dies between the headers and the body. SHA256 is
-        # computed for the signature anyway.
-        "checksum_algorithm": "SHA256",
         # As boto3 does, whatever obstore's own variables contain.
         "conditional_put": "etag",
         "skip_signature": False,
         "unsigned_payload": False,
-        "request_payer": False,
+        "request_payer": arguments.request_payer,
         "s3_express": False,
         "disable_bulk_delete": False,
     }
+    if not (settings.checksums_configured and settings.checksums == "when_required"):
+        # Without one, SeaweedFS stores an empty object if the sender dies between the headers and the body. SHA256 is
+        # computed for the signature anyway.
+        options["checksum_algorithm"] = "SHA256"
+    if arguments.sse is not None:
+        options["server_side_encryption"] = arguments.sse
+    if arguments.kms_key_id is not None:
+        options["sse_kms_key_id"] = arguments.kms_key_id
+    if arguments.bucket_key:
+        options["sse_bucket_key_enabled"] = True
+    return options
 
 
-def _client_options(seconds: float) -> ClientConfig:
+def _client_options(connection: Connection, seconds: float) -> ClientConfig:
+    settings = connection.settings
     options: ClientConfig = {
         # The URL decides, as with boto3.
         "allow_http": True,
@@ -191,18 +232,25 @@ def _client_options(seconds: float) -> ClientConfig:
         # is unknown. A process that was suspended, as by Lambda, resumes with such connections.
         "pool_idle_timeout": timedelta(seconds=IDLE_SECONDS),
         "user_agent": f"s3dict obstore/{obstore.__version__}",
+        "default_headers": connection.arguments.common_headers(),
+        **_proxy_options(settings),
     }
-    if bundle := os.environ.get("AWS_CA_BUNDLE"):
-        options["root_certificate"] = _certificates(bundle)
+    if not settings.trust.verify:
+        options["allow_invalid_certificates"] = True
+    certificates = settings.trust.certificates()
+    if certificates is not None:
+        options["root_certificate"] = certificates
     return options
 
 
-def _certificates(bundle: str) -> bytes:
-    try:
-        with open(bundle, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise InvalidError(f"AWS_CA_BUNDLE names a file that cannot be read: {error}") from error
+def _proxy_options(settings: ConnectionSettings) -> ClientConfig:
+    """Return the proxy of the settings. Without these options, obstore would read the environment by other rules."""
+    if settings.proxy is not None:
+        return {"proxy_url": settings.proxy, "proxy_excludes": ""}
+    host = settings.bucket_url.partition("://")[2].partition("/")[0]
+    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    # "*" excludes all names, but no addresses.
+    return {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": f"*,{host}"}
 
 
 def read_timeout(size: int, timeout: float) -> float:
@@ -214,33 +262,6 @@ def read_timeout(size: int, timeout: float) -> float:
     if size <= MEGABYTE:
         return timeout
     return timeout + SECONDS_PER_MEGABYTE * (1 << (size // MEGABYTE).bit_length())
-
-
-def resolve_endpoint(
-    bucket: str, endpoint_url: str | None, region: str, environment: Mapping[str, str]
-) -> BucketEndpoint:
-    """Return where the bucket is: in the path on a custom endpoint; on AWS in the host name if it fits, as in boto3."""
-    if endpoint_url is not None:
-        return BucketEndpoint(bucket, endpoint_url.rstrip("/"), False)
-    service = "s3-fips" if env_flag(environment, "AWS_USE_FIPS_ENDPOINT") else "s3"
-    dualstack = ".dualstack" if env_flag(environment, "AWS_USE_DUALSTACK_ENDPOINT") else ""
-    domain = next((domain for prefix, domain in _DOMAINS.items() if region.startswith(prefix)), "amazonaws.com")
-    host = f"{service}{dualstack}.{region}.{domain}"
-    if re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
-        return BucketEndpoint(bucket, f"https://{bucket}.{host}", True)
-    return BucketEndpoint(bucket, f"https://{host}", False)
-
-
-def region_from_env(environment: Mapping[str, str]) -> str | None:
-    return environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION") or None
-
-
-def _has_aws_config(environment: Mapping[str, str]) -> bool:
-    return os.path.isfile(os.path.expanduser(environment.get("AWS_CONFIG_FILE") or "~/.aws/config"))
-
-
-def env_flag(environment: Mapping[str, str], name: str) -> bool:
-    return environment.get(name, "").lower() == "true"
 
 
 def _check_version() -> None:

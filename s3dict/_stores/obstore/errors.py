@@ -10,10 +10,10 @@ import re
 
 from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 
-from ..._retry import RequestTimeoutError, UnexpectedResponseError
+from ..._retry import UnexpectedResponseError
 from ...errors import Error, InvalidError, UnavailableError
 from ..shared import request_log as log
-from ..shared.errors import classify_status, timeout_error
+from ..shared.errors import classify_status, connect_error, timeout_error, tls_error
 from ..shared.messages import ExpectedFailure, S3Request
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*)", re.DOTALL)
@@ -21,11 +21,20 @@ _DETAILS = "\n\nDebug source:"
 _ERROR_IN_200 = "Server returned error response: "
 _BARE_REDIRECT = "Received redirect without LOCATION"
 _NEVER_CONNECTED = re.compile(r"client::legacy::Error\(\s*Connect,")
+_TLS = re.compile(r"InvalidCertificate\(\s*\w+|InvalidContentType|InvalidMessage|AlertReceived|PeerIncompatible")
+_PROXY_REASONS = {
+    "ProxyAuthRequired": "the proxy requires authentication (407)",
+    "TunnelUnsuccessful": "the proxy refused the connection (CONNECT)",
+}
 _CREDENTIALS = "External AWS credential provider: "
 
 
 class UnrecognisedResponseError(UnexpectedResponseError):
     """A response that obstore could not parse, and reports little about."""
+
+
+class BareRedirectError(InvalidError):
+    """A redirect without Location: on AWS, the bucket is in another region."""
 
 
 def translate_obstore_exception(error: Exception, request: S3Request) -> ExpectedFailure:
@@ -78,18 +87,21 @@ def _classify_failure(error: Exception, message: str, details: str, request: S3R
     if isinstance(error, UnauthenticatedError) and _CREDENTIALS in message:
         return missing_credentials_error(request, message.partition(_CREDENTIALS)[2])
     if _BARE_REDIRECT in message:
-        return classify_status(301, "", message, request)
+        return BareRedirectError(f"{request}: the endpoint {request.endpoint} responded with a redirect to nowhere")
     if _ERROR_IN_200 in message:
         return _classify_response(500, message.partition(_ERROR_IN_200)[2], request)
     if _NEVER_CONNECTED.search(details):
-        error_class = RequestTimeoutError if "TimedOut" in details else UnavailableError
-        return error_class(f"{request}: cannot connect to the store: {_transport_reason(details)}", maybe_applied=False)
+        tls = _TLS.search(details)
+        if tls is not None:
+            return tls_error(request, " ".join(details[tls.start() : tls.start() + 400].split()))
+        return connect_error(request, _transport_reason(details), timed_out="TimedOut" in details)
     if "HTTP error: " in message and "TimedOut" in details:
         return timeout_error(request)
     if "HTTP error: " in message:
         return UnavailableError(f"{request}: the connection broke: {_transport_reason(details)}")
     return UnrecognisedResponseError(
-        f"{request}: unexpected response: a proxy or gateway may be in between: {redacted(message)}"
+        f"{request}: the server at {request.endpoint} does not respond like S3: a proxy or gateway may be in between: "
+        f"{redacted(message)}"
     )
 
 
@@ -112,5 +124,8 @@ def _xml_text(name: str, body: str) -> str:
 def _transport_reason(details: str) -> str:
     from ..shared.redaction import redacted
 
+    for name, text in _PROXY_REASONS.items():
+        if name in details:
+            return text
     reason = re.search(r'(?:message|error): "([^"]*)"', details)
     return redacted(reason[1]) if reason else "it was closed before the response was complete"

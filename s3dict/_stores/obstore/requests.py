@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..._retry import SINGLE_ATTEMPT, RetryState
-from ...errors import InvalidError, UnavailableError
+from ...errors import InvalidError, PermissionDeniedError, UnavailableError
 from ..base import (
     PAGE_SIZE,
     Body,
@@ -43,7 +43,7 @@ from ..shared.messages import (
 )
 from ..shared.rate_control import HasPacedView
 from ..shared.timeouts import HasTimeoutVariants
-from .errors import UnrecognisedResponseError, log_status, translate_obstore_exception
+from .errors import BareRedirectError, UnrecognisedResponseError, log_status, translate_obstore_exception
 
 if TYPE_CHECKING:
     import obstore
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_READS = frozenset({"get_object", "head_object", "list_objects_v2"})
 NO_OPTIONS: Mapping[str, object] = {}
 STREAM_ABOVE = 1 << 20
 """A body of more bytes is joined from its parts here; obstore would hold it twice, and this process once more."""
@@ -169,11 +170,16 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             return await self._boto_store().list_page(prefix, start_after=start_after, end_before=end_before)
         try:
             response = await self._send("list_objects_v2", prefix, lambda: self._list(prefix, start_after or None))
+        except BareRedirectError:
+            raise
         except InvalidError:
             # One of the names is not accepted by obstore, so it was not written by s3dict; boto3 accepts any.
             return await self._boto_store().list_page(prefix, start_after=start_after, end_before=end_before)
         if isinstance(response, ExpectedFailure):
             raise UnavailableError(f"{self._request('list_objects_v2', prefix)} failed: {response}")
+        if not response:
+            # obstore takes any XML document for an empty listing; boto3 checks that it is a listing.
+            return await self._boto_store().list_page(prefix, start_after=start_after, end_before=end_before)
         listed = tuple(_object_meta(item) for item in response if item["path"].startswith(prefix))
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
         # obstore does not report whether a full page is the last one. If it is, the next one is empty.
@@ -199,6 +205,33 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         Raises:
             Error: no attempt got a response, or the response is an unexpected failure.
         """
+        generation = self._clients.connection.generation
+        if self._clients.must_check_redirects(reading=method in _READS):
+            await self._run(lambda: self._clients.refuse_redirects(reading=method in _READS))
+        try:
+            return await self._send_with_retries(method, path, call, parameters, no_retry, bytes_sent)
+        except BareRedirectError:
+            # Nothing was applied, so the same request may be sent again; so for what was denied.
+            if not await self._run(lambda: self._clients.follow_region(generation)):
+                raise
+        except PermissionDeniedError as error:
+            if error.action is not None or not await self._run(lambda: self._clients.connection.renew(generation)):
+                raise
+        return await self._send_with_retries(method, path, call, parameters, no_retry, bytes_sent)
+
+    async def _run(self, function: Callable[[], bool | None]) -> bool | None:
+        """Call a function that may block on a request of its own."""
+        return function()
+
+    async def _send_with_retries(
+        self,
+        method: str,
+        path: str,
+        call: Callable[[], Awaitable[R]],
+        parameters: Mapping[str, object],
+        no_retry: bool,
+        bytes_sent: int,
+    ) -> R | ExpectedFailure:
         retry = RetryState(SINGLE_ATTEMPT if no_retry else self.retries.requests, self.runtime)
         if self._clients.connection.observer is not None:
             call = self._observed(method, path, call, 206 if "range" in parameters else 200, bytes_sent)
@@ -258,7 +291,8 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         return ServerTime(clock=self._clients.clock, moment=monotonic_seconds())
 
     def _request(self, method: str, path: str, parameters: Mapping[str, object] = NO_OPTIONS) -> S3Request:
-        return S3Request(method, self._clients.bucket, path, parameters)
+        where = self._clients.connection.where
+        return S3Request(method, self._clients.bucket, path, parameters, endpoint=where)
 
     def _boto_store(self) -> ObjectStore:
         if self._boto_fallback is None:

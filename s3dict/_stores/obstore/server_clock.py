@@ -20,15 +20,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...errors import UnavailableError
+from ...errors import UnavailableError, UnsupportedStoreError
 from ..base import monotonic_seconds, stopped_seconds
 from ..shared import request_log as log
 from ..shared.messages import parse_date
+from ..shared.trust import Trust
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage, HTTPResponse
@@ -72,7 +74,9 @@ class ServerClock:
     Args:
         url: The bucket's URL.
         signed_url: Returns the signed URL of an object, for stores that do not respond to the unsigned request.
-        ca_bundle: The file of trusted certificates; None for the system's.
+        trust: The certificates to trust.
+        proxy: The URL of the proxy; None for a direct connection.
+        headers: Further headers.
         timeout: The longest wait for a response, in seconds.
         observer: What each request is reported to; None for nothing.
     """
@@ -82,17 +86,22 @@ class ServerClock:
         url: str,
         signed_url: Callable[[], str],
         *,
-        ca_bundle: str | None = None,
+        trust: Trust | None = None,
+        proxy: str | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
         observer: RequestObserver | None = None,
     ) -> None:
         self._url = url
         self._signed_url = signed_url
-        self._ca_bundle = ca_bundle
+        self._trust = trust or Trust()
+        self._proxy = proxy
+        self._more_headers = dict(headers or {})
         self._timeout = min(TIMEOUT, timeout)
         self._observer = observer
         self._sync_lock = threading.RLock()
         self._sample: _Sample | None = None
+        self._status = 0
 
     def time_at(self, moment: float) -> datetime:
         """Return what the store's clock showed, at least, at `moment` of `monotonic_seconds`. May take a request.
@@ -115,9 +124,24 @@ class ServerClock:
         return datetime.fromtimestamp(wall, UTC) + MAX_SIGNATURE_SKEW
 
     def _sync(self) -> _Sample:
-        headers = self._head()
+        return self._sample_of(self._head())
+
+    def _sample_of(self, headers: HTTPMessage) -> _Sample:
         # After the response: the store's clock showed its Date before.
         return _Sample(parse_date(headers.get("Date")), monotonic_seconds(), time.time(), stopped_seconds())
+
+    def check(self) -> tuple[int, HTTPMessage] | None:
+        """Return the status and headers of the unsigned HEAD, whose Date counts as a reading.
+
+        Raises:
+            UnavailableError: the store does not respond.
+        """
+        with self._sync_lock:
+            headers = self._head()
+            if headers.get("Date"):
+                with suppress(UnsupportedStoreError):
+                    self._sample = self._sample_of(headers)
+            return self._status, headers
 
     def _head(self) -> HTTPMessage:
         from http.client import HTTPException
@@ -125,15 +149,16 @@ class ServerClock:
 
         from ..shared.redaction import redacted
 
-        open_url, failure = _opener(self._ca_bundle, self._timeout), ""
+        open_url, failure = _opener(self._trust, self._proxy, self._timeout), ""
         attempts: tuple[tuple[str, Callable[[], str]], ...]
         attempts = (("HeadBucket", lambda: self._url), ("HeadObject", self._signed_url))
         for operation, make_url in attempts:
             started, status, begin = log.start_timer(), log.NO_RESPONSE, time.perf_counter()
             try:
-                with open_url(Request(make_url(), method="HEAD")) as response:  # noqa: S310 (http or https: validated)
+                with open_url(Request(make_url(), headers=self._more_headers, method="HEAD")) as response:  # noqa: S310 (http or https: validated)
                     status = response.status
                     if status < 500:
+                        self._status = response.status
                         return response.headers
                     failure = f"{status}"
             except (OSError, HTTPException) as error:
@@ -148,10 +173,10 @@ class ServerClock:
         )
 
 
-def _opener(ca_bundle: str | None, timeout: float) -> Callable[[Request], HTTPResponse]:
-    """Return a function that opens requests through the configured proxies, and returns a response of any status."""
-    from ssl import create_default_context
-    from urllib.request import HTTPErrorProcessor, HTTPSHandler, build_opener
+def _opener(trust: Trust, proxy: str | None, timeout: float) -> Callable[[Request], HTTPResponse]:
+    """Return a function that opens requests, and returns a response of any status: it follows no redirect."""
+    from ssl import CERT_NONE, create_default_context
+    from urllib.request import HTTPErrorProcessor, HTTPSHandler, ProxyHandler, build_opener
 
     class AcceptAnyStatus(HTTPErrorProcessor):
         def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:  # noqa: ARG002 (its name)
@@ -159,5 +184,9 @@ def _opener(ca_bundle: str | None, timeout: float) -> Callable[[Request], HTTPRe
 
         https_response = http_response
 
-    opener = build_opener(AcceptAnyStatus, HTTPSHandler(context=create_default_context(cafile=ca_bundle)))
+    context = create_default_context(cafile=trust.bundle)
+    if not trust.verify:
+        context.check_hostname, context.verify_mode = False, CERT_NONE
+    proxies = {} if proxy is None else {"http": proxy, "https": proxy}
+    opener = build_opener(AcceptAnyStatus, HTTPSHandler(context=context), ProxyHandler(proxies))
     return lambda request: opener.open(request, timeout=timeout)

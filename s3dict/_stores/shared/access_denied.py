@@ -74,6 +74,11 @@ def access_denied_error(request: S3Request, status: int, code: str, message: str
     if status == 401 or code in CREDENTIAL_ERRORS:
         advice = CREDENTIAL_ERRORS.get(code, "fix AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the endpoint")
         return PermissionDeniedError(f"{request}: {response_text}. The credentials are not accepted: {advice}")
+    is_head = "Head" in request.operation
+    if code != "AccessDenied" and not is_head:
+        # Only AccessDenied is about policies. Other stores and proxies have codes of their own, or none.
+        at = f" from {request.endpoint}" if request.endpoint else ""
+        return PermissionDeniedError(f"{request} was denied{at}: {response_text or 'no reason'}")
     match = _AWS_DENIAL.search(message)
     action = match[1] if match else action_of(request.operation)
     resource, policy = _resource(request, action, message), _policy(request, action)
@@ -85,9 +90,7 @@ def access_denied_error(request: S3Request, status: int, code: str, message: str
     grant = (
         "a policy denies it explicitly, and no other can grant it" if explicit else _granting_policy(request, policy)
     )
-    caveat = (
-        ". Or the credentials are not accepted: a response to HEAD has no code" if "Head" in request.operation else ""
-    )
+    caveat = ". Or the credentials are not accepted: a response to HEAD has no code" if is_head else ""
     return PermissionDeniedError(f"{denied}: {grant}{caveat}", action=action, resource=resource, policy=policy)
 
 

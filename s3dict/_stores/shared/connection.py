@@ -1,12 +1,26 @@
-"""What every store of a client is built from."""
+"""How a client reaches its bucket: the arguments, and the frozen settings that all its stores are built from.
+
+botocore's rules decide. Where there is no configuration file and the environment holds static credentials, `_from_env`
+applies them without importing it, which takes most of a second; anything else is resolved by botocore itself (see
+`boto.resolver`). Both return the same `ConnectionSettings`.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import threading
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..._retry import DEFAULT_POLICIES, RetryPolicies
+from ...errors import InvalidError
+from .proxies import proxy_for
 from .rate_control import RateController
+from .trust import Trust, resolve_trust
+from .validation import check_plain, validate_endpoint
 
 if TYPE_CHECKING:
     import boto3
@@ -14,15 +28,36 @@ if TYPE_CHECKING:
     from .events import RequestObserver
 
 
+DEFAULT_REGION = "us-east-1"
+_PLAIN_REGION = re.compile(r"(?!us-gov|us-iso|eu-iso)(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]")
+_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_FAST_VARIABLES = frozenset(
+    {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_DEFAULT_REGION"}
+    | {"AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE", "AWS_CONFIG_FILE"}
+    | {"AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED", "AWS_EXECUTION_ENV", "AWS_XRAY_DAEMON_ADDRESS"}
+)
+_IGNORED_PREFIXES = ("AWS_LAMBDA_", "AWS_XRAY_", "AWS_EC2_METADATA", "AWS_METADATA_")
+
+
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """A bucket, how it is reached, and how patiently.
+class ConnectionArguments:
+    """What a client was given. None leaves a setting to the environment and configuration files.
 
     Args:
-        bucket: The bucket's name.
-        endpoint_url: The URL of a store other than AWS; None for AWS.
-        region_name: The region to sign for; None where boto3's configuration decides.
-        session: The boto3 session whose credentials are used; None for boto3's own chain.
+        bucket: The bucket's name, or the ARN or alias of an access point.
+        endpoint_url: The URL of a store other than AWS.
+        endpoint_source: Where `endpoint_url` was configured, for error messages.
+        region_name: The region to sign for.
+        session: The boto3 session whose credentials and profile are used.
+        addressing_style: ``"path"``, ``"virtual"`` or ``"auto"``.
+        verify: False disables the verification of certificates; a path names a bundle of certificates to trust.
+        checksums: ``"when_supported"`` or ``"when_required"``, as botocore's ``request_checksum_calculation``.
+        sse: The server-side encryption of new objects: ``"AES256"``, ``"aws:kms"`` or ``"aws:kms:dsse"``.
+        kms_key_id: The KMS key of new objects.
+        bucket_key: Whether new objects use the bucket's KMS key (S3 Bucket Keys).
+        headers: Further headers of every request; their values may be secret.
+        request_payer: Whether the requester pays.
+        expected_bucket_owner: The id of the account that must own the bucket.
         concurrency: The number of connections, and of threads for blocking calls.
         timeout: Seconds that a request waits without receiving anything.
         retries: The limits of retries.
@@ -32,13 +67,307 @@ class Connection:
 
     bucket: str
     endpoint_url: str | None = None
+    endpoint_source: str = "Client(endpoint_url=...)"
     region_name: str | None = None
     session: boto3.Session | None = field(default=None, repr=False)
+    addressing_style: str | None = None
+    verify: bool | str | None = None
+    checksums: str | None = None
+    sse: str | None = None
+    kms_key_id: str | None = None
+    bucket_key: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    request_payer: bool = False
+    expected_bucket_owner: str | None = None
     concurrency: int = 64
     timeout: float = 60.0
     retries: RetryPolicies = DEFAULT_POLICIES
     rates: RateController = field(default_factory=RateController, repr=False)
     observer: RequestObserver | None = field(default=None, repr=False)
 
+    def common_headers(self) -> dict[str, str]:
+        """Return the headers of every request."""
+        headers = dict(self.headers)
+        if self.request_payer:
+            headers["x-amz-request-payer"] = "requester"
+        if self.expected_bucket_owner is not None:
+            headers["x-amz-expected-bucket-owner"] = self.expected_bucket_owner
+        return headers
+
+    def with_encryption_of_environment(self, environment: Mapping[str, str]) -> ConnectionArguments:
+        """Return the arguments with the encryption in obstore's own variables, so that all drivers send the same.
+
+        Raises:
+            InvalidError: the variables demand what copies cannot do, or contradict the arguments.
+        """
+        if environment.get("AWS_SSE_CUSTOMER_KEY_BASE64"):
+            raise InvalidError("AWS_SSE_CUSTOMER_KEY_BASE64 is set, but keys of customers (SSE-C) are not supported")
+        sse = self.sse or environment.get("AWS_SERVER_SIDE_ENCRYPTION") or None
+        key = self.kms_key_id or environment.get("AWS_SSE_KMS_KEY_ID") or None
+        if key is not None and sse not in ("aws:kms", "aws:kms:dsse"):
+            raise InvalidError("AWS_SSE_KMS_KEY_ID is set without AWS_SERVER_SIDE_ENCRYPTION=aws:kms or S3DICT_SSE")
+        bucket_key = environment.get("AWS_SSE_BUCKET_KEY_ENABLED", "").lower() == "true"
+        return replace(self, sse=sse, kms_key_id=key, bucket_key=bucket_key)
+
+    def write_headers(self) -> dict[str, str]:
+        """Return the further headers of requests that create an object: PUT and COPY."""
+        headers = {}
+        if self.sse is not None:
+            headers["x-amz-server-side-encryption"] = self.sse
+        if self.kms_key_id is not None:
+            headers["x-amz-server-side-encryption-aws-kms-key-id"] = self.kms_key_id
+        if self.bucket_key:
+            headers["x-amz-server-side-encryption-bucket-key-enabled"] = "true"
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Static credentials."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """Everything that decides where a request goes, how it is signed, and whom it trusts.
+
+    Args:
+        bucket_url: The bucket's URL: with its name in the host if `virtual_hosted`, otherwise in the path.
+        virtual_hosted: Whether the host name contains the bucket.
+        endpoint_url: The URL of a store other than AWS; None for AWS.
+        source: Where the endpoint was configured.
+        region: The region to sign for.
+        addressing_style: botocore's setting.
+        use_fips, use_dualstack, use_accelerate, us_east_1_regional: botocore's settings of AWS endpoints.
+        checksums: ``"when_supported"`` or ``"when_required"``.
+        trust: The certificates to trust.
+        proxy: The proxy's URL, which may contain a password; None for a direct connection.
+        credentials: Static credentials from the environment; None if botocore provides them.
+    """
+
+    bucket_url: str
+    virtual_hosted: bool
+    endpoint_url: str | None
+    source: str
+    region: str
+    addressing_style: str
+    checksums: str
+    checksums_configured: bool
+    trust: Trust
+    proxy: str | None = field(repr=False)
+    credentials: Credentials | None = None
+    use_fips: bool = False
+    use_dualstack: bool = False
+    use_accelerate: bool = False
+    us_east_1_regional: str = "regional"
+
+    @property
+    def where(self) -> str:
+        """The endpoint and where it was configured, for error messages."""
+        url = self.endpoint_url or self.bucket_url
+        return f"{url} ({self.source})"
+
+
+class _Resolution:
+    """What has been resolved, which all views of a connection share."""
+
+    def __init__(self, session: boto3.Session | None) -> None:
+        self.lock = threading.RLock()
+        self.generation = 0
+        self.settings: ConnectionSettings | None = None
+        self.session = session
+        self.region: str | None = None
+
+
+class Connection:
+    """The connection of one client in one process, resolved when it is first needed.
+
+    Threads and event loops share it. Credentials that the store does not accept any more are resolved again by `renew`;
+    a store compares `generation` with that of its own clients.
+
+    Args:
+        arguments: What the client was given.
+        rates: The rate controller, which all stores of a client in one process share.
+        observer: What each request is reported to; None for nothing.
+    """
+
+    def __init__(
+        self,
+        arguments: ConnectionArguments,
+        rates: RateController | None = None,
+        observer: RequestObserver | None = None,
+    ) -> None:
+        self.arguments = arguments.with_encryption_of_environment(os.environ)
+        self.bucket = arguments.bucket
+        self.concurrency = arguments.concurrency
+        self.timeout = arguments.timeout
+        self.retries = arguments.retries
+        self.rates = rates or RateController()
+        self.observer = observer
+        self._resolution = _Resolution(arguments.session)
+
     def with_timeout(self, timeout: float) -> Connection:
-        return replace(self, timeout=timeout)
+        """Return a view of this connection with another timeout."""
+        view = copy(self)
+        view.timeout = timeout
+        return view
+
+    @property
+    def generation(self) -> int:
+        return self._resolution.generation
+
+    @property
+    def settings(self) -> ConnectionSettings:
+        settings = self._resolution.settings
+        return settings if settings is not None else self._resolve()
+
+    @property
+    def where(self) -> str:
+        """The endpoint and where it was configured, for error messages; empty before it is resolved."""
+        settings = self._resolution.settings
+        return "" if settings is None else settings.where
+
+    def boto_session(self) -> boto3.Session:
+        """Return the session that clients of boto3 are made from. It resolves credentials once for all stores."""
+        resolution = self._resolution
+        with resolution.lock:
+            if resolution.session is None:
+                from ..boto.session import new_session
+
+                credentials = resolution.settings.credentials if resolution.settings is not None else None
+                resolution.session = new_session(credentials)
+            return resolution.session
+
+    def make_boto_client(self, config: Any, client_arguments: dict[str, Any]) -> Any:
+        """Return a new client. Threads must not share a session while it makes clients; they can share the clients."""
+        with self._resolution.lock:
+            return self.boto_session().client("s3", config=config, **client_arguments)
+
+    def boto_credentials(self) -> Any:
+        """Return botocore's credentials, which it renews; None if it found none."""
+        with self._resolution.lock:
+            _ = self.settings
+            return self.boto_session().get_credentials()
+
+    def renew(self, generation: int, region: str | None = None) -> bool:
+        """Resolve credentials again, or use another region. Return whether anything has changed since `generation`."""
+        resolution = self._resolution
+        with resolution.lock:
+            if generation != resolution.generation:
+                return True
+            before = self._identity()
+            if region is not None:
+                resolution.region = region
+            self._forget_credentials()
+            resolution.settings = None
+            if self._identity() == before:
+                return False
+            resolution.generation += 1
+            return True
+
+    def _resolve(self) -> ConnectionSettings:
+        resolution = self._resolution
+        with resolution.lock:
+            if resolution.settings is None:
+                arguments = self.arguments
+                if resolution.region is not None:
+                    arguments = replace(arguments, region_name=resolution.region)
+                settings = _from_env(arguments, os.environ)
+                if settings is None:
+                    from ..boto.resolver import resolve_with_botocore
+
+                    settings = resolve_with_botocore(arguments, self.boto_session())
+                resolution.settings = settings
+            return resolution.settings
+
+    def _identity(self) -> tuple[Any, ...]:
+        settings = self.settings
+        if settings.credentials is not None:
+            return settings.region, settings.credentials
+        credentials: Any = self.boto_session().get_credentials()
+        frozen = credentials.get_frozen_credentials() if credentials is not None else None
+        return settings.region, frozen and tuple(frozen)
+
+    def _forget_credentials(self) -> None:
+        if self.arguments.session is None:
+            self._resolution.session = None
+            return
+        core: Any = self.arguments.session._session
+        if getattr(core._credentials, "method", "explicit") != "explicit":
+            # botocore caches what it found in the session; without it, the chain is searched again.
+            core._credentials = None
+
+
+def _from_env(arguments: ConnectionArguments, environment: Mapping[str, str]) -> ConnectionSettings | None:
+    """Resolve without botocore; None if it could find something that is not in the environment."""
+    credentials = _static_credentials(environment)
+    if arguments.session is not None or credentials is None or arguments.bucket.startswith("arn:"):
+        return None
+    unknown = (name for name in environment if name.startswith("AWS_") and name not in _FAST_VARIABLES)
+    if any(not name.startswith(_IGNORED_PREFIXES) for name in unknown) or _has_config_file(environment):
+        return None
+    region = arguments.region_name or environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
+    region = region or DEFAULT_REGION
+    endpoint, source = arguments.endpoint_url, arguments.endpoint_source
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        if endpoint is None and environment.get(name):
+            endpoint, source = environment[name], name
+    if endpoint is None and (not _PLAIN_REGION.fullmatch(region) or not _HOST_LABEL.fullmatch(arguments.bucket)):
+        return None
+    check_settings(endpoint, source, region, arguments.bucket)
+    style = arguments.addressing_style or ("path" if endpoint else "auto")
+    bucket_url, virtual = _bucket_url(endpoint, region, arguments.bucket, style)
+    checksums = arguments.checksums or ("when_required" if endpoint else "when_supported")
+    return ConnectionSettings(
+        bucket_url=bucket_url,
+        virtual_hosted=virtual,
+        endpoint_url=endpoint.rstrip("/") if endpoint else None,
+        source=source if endpoint else "AWS",
+        region=region,
+        addressing_style=style,
+        checksums=checksums,
+        checksums_configured=arguments.checksums is not None,
+        trust=resolve_trust(arguments.verify, environment, None),
+        proxy=proxy_for(bucket_url, environment),
+        credentials=credentials,
+    )
+
+
+def check_settings(endpoint: str | None, source: str, region: str, bucket: str) -> None:
+    """Raise InvalidError for an endpoint or region that cannot work, naming where it was configured."""
+    check_plain("the region", region)
+    if not endpoint:
+        return
+    check_plain(source, endpoint)
+    validate_endpoint(endpoint, source)
+    if endpoint.rstrip("/").rpartition("/")[2] == bucket and endpoint.count("/") > 2:
+        raise InvalidError(
+            f"The endpoint of {source} ends with the bucket's name: leave out /{bucket}, which is appended to it"
+        )
+
+
+def _static_credentials(environment: Mapping[str, str]) -> Credentials | None:
+    """Return the credentials in the environment, which boto3 prefers to others; None if they expire or are absent."""
+    key, secret = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
+    if not key or not secret or environment.get("AWS_CREDENTIAL_EXPIRATION"):
+        return None
+    token = environment.get("AWS_SECURITY_TOKEN") or environment.get("AWS_SESSION_TOKEN") or None
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"):
+        check_plain(name, environment.get(name, ""))
+    return Credentials(key, secret, token)
+
+
+def _has_config_file(environment: Mapping[str, str]) -> bool:
+    config = environment.get("AWS_CONFIG_FILE") or "~/.aws/config"
+    shared = environment.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+    paths = (os.path.expanduser(path) for path in (config, shared))
+    return any(os.path.isfile(path) and os.path.getsize(path) for path in paths)
+
+
+def _bucket_url(endpoint: str | None, region: str, bucket: str, style: str) -> tuple[str, bool]:
+    virtual = style == "virtual" or (endpoint is None and style == "auto")
+    scheme, _, host = (endpoint or f"https://s3.{region}.amazonaws.com").rstrip("/").partition("://")
+    return (f"{scheme}://{bucket}.{host}", True) if virtual else (f"{scheme}://{host}/{bucket}", False)

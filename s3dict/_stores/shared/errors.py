@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from ..._retry import RequestTimeoutError, ThrottledError
+import re
+from typing import TYPE_CHECKING
+
+from ..._retry import RequestTimeoutError, ThrottledError, UnexpectedResponseError
 from ...errors import Error, InvalidError, NotFoundError, UnavailableError, UnsupportedStoreError
 from .messages import ExpectedFailure, S3Request
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 MAX_CODE_LENGTH = 48
 
@@ -15,6 +21,34 @@ _THROTTLING_CODES = frozenset(
     | {"TooManyRequests", "TooManyRequestsException"}
 )
 """Such an S3 error document says that nothing was applied; any other 5xx, with or without Retry-After, does not."""
+_TRUST_HINT = "set AWS_CA_BUNDLE or Client(verify=...) to the file of its certificate authority"
+_TLS_REASONS = (
+    (
+        r"(?i:wrong.version.number)|InvalidContentType|corrupt message|record layer",
+        "the server does not speak TLS: http://?",
+    ),
+    (
+        r"CaUsedAsEndEntity",
+        "the server's certificate is a certificate authority itself (CA:TRUE), which the driver obstore does not "
+        "accept: use driver='boto3', or issue a certificate with CA:FALSE",
+    ),
+    (r"[Ee]xpired", "the server's certificate has expired"),
+    (
+        r"NotValidForName|[Hh]ostname mismatch|IP address mismatch|doesn't match",
+        "the server's certificate is for another host name",
+    ),
+    (
+        r"UnknownIssuer|self.signed|unable to get local issuer|CERTIFICATE_VERIFY_FAILED",
+        f"the server's certificate is not trusted: {_TRUST_HINT}",
+    ),
+)
+_REASONS_403 = {
+    "InvalidObjectState": "the object is archived: restore it, and exclude the prefix from the transition to an "
+    "archive (lifecycle rule or Intelligent-Tiering configuration)",
+    "QuotaExceeded": "the storage quota is exceeded",
+    "XMinioStorageFull": "the store is full",
+}
+_LOOPBACK_HINT = ". `s3dict dev` starts a local store"
 _INCOMPLETE_REQUEST_CODES = frozenset({"RequestTimeout", "IncompleteBody", "BadDigest"})
 
 
@@ -23,10 +57,51 @@ def classify_status(
 ) -> ExpectedFailure | Error:
     """Return what a response other than 2xx means: a failure that the protocol expects, or an error."""
     code = safe_error_code(code)
+    if status in (404, 405, 501) and not _is_s3_error(code, request):
+        return not_s3_error(request, f"it responded {status} without an error of S3")
+    if status == 407:
+        return UnavailableError(f"{request}: the proxy requires authentication (407)", maybe_applied=False)
     missing = status == 404 and code != "NoSuchBucket"
     if status in (304, 412, 416) or missing or (status == 409 and code in _CONFLICT_CODES):
         return ExpectedFailure(status, code)
     return error_for_status(status, code, message, request, retry_after=retry_after)
+
+
+def _is_s3_error(code: str, request: S3Request) -> bool:
+    """Return whether the response has an error code of S3. Responses to HEAD have none."""
+    return request.operation.startswith("Head") or (bool(code) and not code.isdigit())
+
+
+def not_s3_error(request: S3Request, reason: str) -> UnexpectedResponseError:
+    """Return the error for a response that is not from an S3 server."""
+    return UnexpectedResponseError(
+        f"{request}: the server at {request.endpoint or 'the endpoint'} does not respond like S3: {reason}. "
+        "Is the endpoint right, and is a proxy or gateway in between?"
+    )
+
+
+def connect_error(request: S3Request, reason: str, *, timed_out: bool = False) -> UnavailableError:
+    """Return the error for a request that was never sent."""
+    error_class = RequestTimeoutError if timed_out else UnavailableError
+    hint = _LOOPBACK_HINT if re.search(r"//(localhost|127\.|\[::1\])", request.endpoint) else ""
+    return error_class(
+        f"{request}: cannot connect to the store at {request.endpoint}: {reason}{hint}", maybe_applied=False
+    )
+
+
+def tls_error(request: S3Request, reason: str) -> UnavailableError:
+    """Return the error for a failed TLS handshake, after which nothing was sent."""
+    from .redaction import redacted
+
+    return connect_error(request, f"TLS: {redacted(tls_reason(reason))}")
+
+
+def tls_reason(reason: str) -> str:
+    """Return what went wrong in a TLS handshake and what to do, from the words of OpenSSL or rustls."""
+    for pattern, explanation in _TLS_REASONS:
+        if re.search(pattern, reason):
+            return explanation
+    return reason
 
 
 def safe_error_code(code: str) -> str:
@@ -42,24 +117,29 @@ def error_for_status(
     from .access_denied import CREDENTIAL_ERRORS, access_denied_error
     from .redaction import redacted
 
+    if code in _REASONS_403:
+        return Error(f"{request}: {status} {code}: {_REASONS_403[code]}")
     if status in (401, 403) or code in CREDENTIAL_ERRORS:
         return access_denied_error(request, status, code, message)
     response_text = f"{request}: {status} {code} {redacted(message)}".rstrip()
     if code == "NoSuchBucket":
         return NotFoundError(
-            f"The bucket {request.bucket!r} does not exist at this endpoint: create it, or fix S3DICT_BUCKET. "
+            f"The bucket {request.bucket!r} does not exist at the endpoint {request.endpoint}: create it, or fix "
+            f"S3DICT_BUCKET. "
             f"{response_text}"
         )
     if status in (405, 501) or code == "NotImplemented":
         return UnsupportedStoreError(f"The store does not support {_unsupported(request)}. {response_text}")
     if status in (301, 307):
         return InvalidError(
-            f"The bucket {request.bucket!r} is in another region or behind another endpoint. {response_text}"
+            f"The bucket {request.bucket!r} is in another region or behind another endpoint than {request.endpoint}: "
+            f"set S3DICT_REGION or the endpoint. {response_text}"
         )
     if status == 429 or code in _THROTTLING_CODES:
         return ThrottledError(f"The store throttled the request. {response_text}", retry_after=retry_after)
     if status >= 500 or status == 408 or code in _INCOMPLETE_REQUEST_CODES:
-        return UnavailableError(f"The store failed to respond. {response_text}")
+        at = f" at {request.endpoint}" if request.endpoint else ""
+        return UnavailableError(f"The store{at} failed to respond. {response_text}")
     return Error(f"The store rejected the request. {response_text}")
 
 
@@ -67,6 +147,24 @@ def _unsupported(request: S3Request) -> str:
     conditions = {"IfMatch", "IfNoneMatch", "CopySourceIfMatch"} & request.parameters.keys()
     writes = request.method in ("put_object", "delete_object", "copy_object")
     return f"conditional writes ({', '.join(sorted(conditions))})" if writes and conditions else "this request"
+
+
+def redirect_error(
+    connection: Connection, status: int, location: str | None, region: str | None = None
+) -> InvalidError:
+    """Return the error for a redirect, which is never followed: the other host would receive the credentials."""
+    where = connection.settings.where
+    if region and region != connection.settings.region:
+        return InvalidError(
+            f"The bucket {connection.arguments.bucket!r} is in the region {region}, not {connection.settings.region}: "
+            f"set S3DICT_REGION={region} or Client(region_name={region!r}). The endpoint is {where}"
+        )
+    target = re.match(r"https?://[\w.:\[\]-]{1,100}", location or "")
+    if target is None:
+        return InvalidError(f"The endpoint {where} responded with a redirect ({status}), which is not followed")
+    return InvalidError(
+        f"The endpoint {where} redirects to {target[0]} ({status}), which is not followed: is that the right endpoint?"
+    )
 
 
 def timeout_error(request: S3Request) -> RequestTimeoutError:

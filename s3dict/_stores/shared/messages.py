@@ -23,6 +23,7 @@ class S3Request:
         path: The object's name; for a request about many objects, what their names begin with.
         parameters: botocore's parameters. Other drivers leave out what no error message depends on.
         no_retry: Whether the request must be sent only once.
+        endpoint: The endpoint and where it was configured, for error messages.
     """
 
     method: str
@@ -30,6 +31,7 @@ class S3Request:
     path: str
     parameters: Mapping[str, Any] = field(repr=False)
     no_retry: bool = False
+    endpoint: str = field(default="", repr=False)
 
     @property
     def operation(self) -> str:
@@ -45,10 +47,11 @@ class S3Request:
 
 @dataclass(frozen=True, slots=True)
 class S3Response:
-    """A 2xx response: botocore's parsed fields, and the complete body."""
+    """A 2xx response: botocore's parsed fields, the complete body, and the endpoint for error messages."""
 
     fields: Mapping[str, Any] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    endpoint: str = field(default="", repr=False)
 
     @property
     def date(self) -> datetime:
@@ -64,7 +67,8 @@ class S3Response:
             return self.fields[name]
         except KeyError:
             raise UnexpectedResponseError(
-                f"Unexpected response without {name}: a proxy or gateway may be in between"
+                f"Unexpected response without {name} from {self.endpoint or 'the endpoint'}: "
+                "a proxy or gateway may be in between"
             ) from None
 
 

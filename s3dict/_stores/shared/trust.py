@@ -1,0 +1,67 @@
+"""Which certificates are trusted, by the rules of botocore, for all drivers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...errors import InvalidError
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The certificates to trust.
+
+    Args:
+        verify: Whether certificates are verified.
+        bundle: The file of the trusted certificates; None for the system's, and those of certifi.
+        source: Where `bundle` was configured.
+    """
+
+    verify: bool = True
+    bundle: str | None = None
+    source: str = ""
+
+    @property
+    def botocore_verify(self) -> bool | str:
+        """The argument `verify` of a botocore client."""
+        return self.bundle or self.verify
+
+    def certificates(self) -> bytes | None:
+        """Return the content of the bundle. Raises InvalidError, naming the setting, if it holds no certificate."""
+        if self.bundle is None:
+            return None
+        try:
+            with open(self.bundle, "rb") as file:
+                content = file.read()
+        except OSError as error:
+            raise InvalidError(
+                f"{self.source} names a file that cannot be read: {self.bundle}: {error.strerror}"
+            ) from error
+        if b"-----BEGIN CERTIFICATE-----" not in content and b"-----BEGIN TRUSTED CERTIFICATE-----" not in content:
+            raise InvalidError(f"{self.source} names a file without a certificate (PEM): {self.bundle}")
+        return content
+
+
+def resolve_trust(verify: bool | str | None, environment: Mapping[str, str], profile_bundle: str | None) -> Trust:
+    """Return the trust: of the argument, AWS_CA_BUNDLE, the profile or REQUESTS_CA_BUNDLE, in this order.
+
+    Raises:
+        InvalidError: the bundle cannot be read, or holds no certificate.
+    """
+    if verify is False:
+        return Trust(verify=False)
+    if verify is True:
+        return Trust()
+    candidates = (
+        (verify if isinstance(verify, str) else None, "Client(verify=...)"),
+        (environment.get("AWS_CA_BUNDLE"), "AWS_CA_BUNDLE"),
+        (profile_bundle, "ca_bundle in the profile"),
+        (environment.get("REQUESTS_CA_BUNDLE"), "REQUESTS_CA_BUNDLE"),
+    )
+    for bundle, source in candidates:
+        if bundle:
+            trust = Trust(True, bundle, source)
+            trust.certificates()
+            return trust
+    return Trust()

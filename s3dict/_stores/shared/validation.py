@@ -1,0 +1,81 @@
+"""Checks of settings that would otherwise fail far from where they were made."""
+
+from __future__ import annotations
+
+import re
+
+from ...errors import InvalidError
+
+_BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
+_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:([a-z0-9-]+):[0-9]{12}:accesspoint[:/][a-z0-9-]{3,50}")
+_NOT_PLAIN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
+
+
+def check_plain(name: str, value: str) -> None:
+    """Raise InvalidError, without the value, if it contains a blank or control character."""
+    found = _NOT_PLAIN.search(value)
+    if found is None:
+        return
+    kind = "a line break" if found[0] in "\r\n" else "a blank" if found[0] in " \xa0" else "a control character"
+    where = "ends in" if found.end() == len(value) else "begins with" if found.start() == 0 else "contains"
+    raise InvalidError(f"{name} {where} {kind}: remove it")
+
+
+def check_header(name: str, value: str) -> None:
+    """Raise InvalidError for a header that cannot be sent, without its value."""
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        raise InvalidError(f"Invalid header name in headers: {name!r}")
+    if value != value.strip() or not value.isprintable() or not value.isascii():
+        raise InvalidError(f"The value of the header {name} begins or ends with a blank, or has a control character")
+
+
+def is_bucket_name(bucket: str) -> bool:
+    return _BUCKET.fullmatch(bucket) is not None and ".." not in bucket
+
+
+def validate_bucket(bucket: object) -> str:
+    """Return the bucket's name, or the ARN of an access point. Raises InvalidError for anything else."""
+    if not isinstance(bucket, str) or not bucket:
+        raise InvalidError(f"Invalid bucket: {bucket!r}. It is the bucket's name alone, without s3:// or a path")
+    check_plain("The bucket's name", bucket)
+    if bucket.startswith("arn:"):
+        return _validate_arn(bucket)
+    if bucket.endswith("--x-s3"):
+        raise InvalidError(
+            f"Invalid bucket: {bucket!r} is a directory bucket (S3 Express), whose listings have no order: "
+            "use a general purpose bucket"
+        )
+    if not is_bucket_name(bucket):
+        raise InvalidError(f"Invalid bucket: {bucket!r}. It is the bucket's name alone, without s3:// or a path")
+    return bucket
+
+
+def _validate_arn(arn: str) -> str:
+    if _ACCESS_POINT.fullmatch(arn) is None:
+        raise InvalidError(
+            f"Invalid bucket: {arn!r}. Of ARNs, only those of access points in a region are supported "
+            "(arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME); the alias of an access point works too"
+        )
+    return arn
+
+
+def validate_endpoint(url: str | None, source: str = "endpoint_url") -> str | None:
+    """Return a valid URL. Raises InvalidError for any other, without the parts that may be secret."""
+    if url is None:
+        return None
+    if "@" in url:
+        raise InvalidError(f"{source} must not hold credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    check_plain(source, url)
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_valid = False
+    url_for_message, *rest = re.split("[?#]", url, maxsplit=1)
+    if not is_valid or rest:
+        raise InvalidError(
+            f"Invalid {source}: {url_for_message!r}. It begins with http:// or https://, without query and fragment"
+        )
+    return url
