@@ -111,8 +111,10 @@ def _replace_checksum_by_md5(params: Any, **_: Any) -> None:
     if "Content-MD5" in params["headers"] or "x-amz-checksum-sha256" in params["headers"]:
         return
     params.get("context", {}).pop("checksum", None)
-    body = getattr(params["body"], "whole", params["body"])
-    digest = md5(body, usedforsecurity=False).digest()
+    body = params["body"]
+    # botocore has put the bytes into a BytesIO, unless they are large and sent in chunks.
+    content = body.getbuffer() if hasattr(body, "getbuffer") else getattr(body, "whole", body)
+    digest = md5(content, usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = b64encode(digest).decode()
 
 
