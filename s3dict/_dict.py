@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
-from ._aio import dual_iterator, dual_method, get_method, pop_method
+from ._aio import DualIterator, dual_iterator, dual_method, get_method, pop_method
 from ._client import Client
 from ._config import DEFAULT_LEASE, current_user
 from ._core.catalog import DictOptions, LoadedManifest
@@ -38,8 +38,17 @@ if TYPE_CHECKING:
     from ._lock import Lock
     from ._mapping import DictMapping
 
-K = TypeVar("K")
-V = TypeVar("V")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    # Where a handle is made without types, as in `Dict.from_name("d")`, they are Any.
+    K = TypeVar("K", default=Any)
+    V = TypeVar("V", default=Any)
+else:
+    from typing import TypeVar
+
+    K = TypeVar("K")
+    V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +152,7 @@ class Dict(Generic[K, V]):
         client: Client | None = None,
         ttl: Duration | Unset | None = UNSET,
         codec: str | None = None,
-    ) -> Dict[Any, Any]:
+    ) -> Dict[K, V]:
         """Return a handle of the dict with this name. No request until it is used.
 
         Args:
@@ -164,7 +173,7 @@ class Dict(Generic[K, V]):
         return _new_handle(HandleState(ref, client, validate_options(ttl, codec)))
 
     @staticmethod
-    def from_id(dict_id: str, client: Client | None = None) -> Dict[Any, Any]:
+    def from_id(dict_id: str, client: Client | None = None) -> Dict[K, V]:
         """Return a handle of the dict with this id (`object_id`). No request until it is used.
 
         A dict that was deleted and created again under the same name has another id. A text that is not the id of any
@@ -176,9 +185,7 @@ class Dict(Generic[K, V]):
         return _new_handle(HandleState(parse_id(dict_id), client, DictOptions()))
 
     @staticmethod
-    def ephemeral(
-        *, client: Client | None = None, environment_name: str | None = None
-    ) -> EphemeralDict[Dict[Any, Any]]:
+    def ephemeral(*, client: Client | None = None, environment_name: str | None = None) -> EphemeralDict[Dict[K, V]]:
         """Return a context manager of a dict without a name, which exists for the duration of ``with``.
 
         Other processes reach it with `from_id`. It is deleted at the end; if this process dies before, the lifecycle
@@ -622,23 +629,28 @@ class Dict(Generic[K, V]):
 
         await clear(await self._open())
 
-    @dual_iterator
-    async def keys(self) -> AsyncGenerator[K, None]:
-        """Iterate over the keys.
+    if TYPE_CHECKING:
+        # A declared attribute: pyright takes no descriptor for the method of a mapping, as in `dict(d)` and `f(**d)`.
+        keys: DualIterator[[], K]
+    else:
 
-        `keys`, `values` and `items` have the same order, which stays the same while the dict does not change.
+        @dual_iterator
+        async def keys(self) -> AsyncGenerator[K, None]:
+            """Iterate over the keys.
 
-        An entry that is put or removed during the iteration may or may not be included.
+            `keys`, `values` and `items` have the same order, which stays the same while the dict does not change.
 
-        Requests:
-            At most ⌈n/1000⌉ + 16, and one for each key that its object's name cannot contain: one of over some 160
-            bytes, or of a type that has to be pickled (two for a key of over 16 KB).
-        """
-        from ._core.iteration import iterate_keys
+            An entry that is put or removed during the iteration may or may not be included.
 
-        async with aclosing(iterate_keys(await self._open())) as keys:
-            async for key in keys:
-                yield key
+            Requests:
+                At most ⌈n/1000⌉ + 16, and one for each key that its object's name cannot contain: one of over some 160
+                bytes, or of a type that has to be pickled (two for a key of over 16 KB).
+            """
+            from ._core.iteration import iterate_keys
+
+            async with aclosing(iterate_keys(await self._open())) as keys:
+                async for key in keys:
+                    yield key
 
     @dual_iterator
     async def values(self) -> AsyncGenerator[V, None]:

@@ -283,6 +283,7 @@ def _failure(failed: list[_Outcome], succeeded: int, completed: dict[Any, Any]) 
     more = f" and {len(failed) - MAX_KEYS_IN_MESSAGE} more" if len(failed) > MAX_KEYS_IN_MESSAGE else ""
     message = f"{succeeded} keys are done, these failed: {names}{more}; nothing after them was tried. {first}"
     error = first._for_many(message) if isinstance(first, Error) else Error(message)
+    error.dict_name = first.dict_name if isinstance(first, Error) else None
     error.failed_keys = tuple(outcome.key for outcome in failed)
     error.completed = completed
     error.uncertain = {o.key: o.failure.value for o in failed if isinstance(o.failure, UncertainOutcomeError)}

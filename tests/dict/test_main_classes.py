@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
+from uuid import uuid4
 
 import pytest
+
+from s3dict import Client, DeserializationError, Dict
 
 DEFINITIONS = """
 import abc, base64, dataclasses, enum, functools, pickle, sys, typing
@@ -301,3 +306,20 @@ def test_key_whose_class_is_missing_is_a_deserialization_error(tmp_path: Path) -
             print("Job" in str(error), "into a module" in str(error))
     """
     assert run(script, path=tmp_path / "program.py") == "True True\n"
+
+
+async def test_error_of_values_names_key_and_dict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "module_that_goes.py").write_text("class Thing:\n    pass\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    thing = importlib.import_module("module_that_goes").Thing
+    d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=Client(f"b-{uuid4()}", driver="memory"))
+    await d.put.aio("foo", thing())
+    del sys.modules["module_that_goes"]
+    (tmp_path / "module_that_goes.py").unlink()
+    importlib.invalidate_caches()
+    for read in (d.values, d.items, lambda: d.get("foo"), lambda: d.get_many(["foo"]), lambda: d.pop("foo")):
+        with pytest.raises(DeserializationError, match="'foo'") as caught:
+            list(read() or ())
+        assert caught.value.dict_name == "d"
+    with pytest.raises(DeserializationError, match=r"'foo'.*Dict 'd'"):
+        [value async for value in d.values.aio()]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
+
+import pytest
 
 from s3dict import Client, Dict
 
@@ -35,3 +38,58 @@ def test_interpreter_exit_does_not_hang_on_abandoned_requests(driver: Driver, se
     for _ in range(RUNS if driver == "obstore" else 1):
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=os.environ)
         assert (done.returncode, done.stdout) == (7, "v\n"), done.stderr
+
+
+SILENT = {
+    "iterators left unfinished": """
+        d.update({i: i for i in range(20)})
+        left = [d.items(), d.keys(), d.values(), iter(d.as_mapping().items())]
+        for iterator in left:
+            next(iterator)
+    """,
+    "asynchronous iterators left unfinished": """
+        async def main():
+            await d.update.aio({i: i for i in range(20)})
+            left.append(d.items.aio())
+            await anext(left[0])
+        left = []
+        asyncio.run(main())
+    """,
+    "loop closed without shutdown_asyncgens": """
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(d.put.aio("a", 1))
+        loop.close()
+    """,
+    "next loop after one that was closed without shutdown_asyncgens": """
+        for _ in range(2):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(d.put.aio("a", 1))
+            loop.close()
+    """,
+    "client closed": """
+        with client:
+            d["a"] = 1
+        async def main():
+            async with client:
+                await d.put.aio("a", 1)
+            await d.put.aio("b", 1)
+        asyncio.run(main())
+        d["c"] = 1
+        client.close()
+        client.close()
+    """,
+}
+
+
+@pytest.mark.parametrize("case", SILENT)
+def test_program_ends_in_silence(driver: Driver, seaweedfs: Endpoint, case: str) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from s3dict import Client, Dict\n"
+        "bucket, url, driver = sys.argv[1:]\n"
+        "client = Client(bucket, prefix='silent', endpoint_url=url, driver=driver)\n"
+        "d = Dict.from_name('d', create_if_missing=True, client=client)\n" + textwrap.dedent(SILENT[case])
+    )
+    command = [sys.executable, "-W", "error", "-c", program, seaweedfs.bucket, seaweedfs.url, driver]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=os.environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from s3dict import Client, Dict
+from s3dict import Client, Dict, memoize
 
 
 def making() -> None:
     Dict("scores")  # wrong
     Dict.from_name()  # wrong
     Dict.from_name("a", True)  # wrong
-    Dict.from_name("a", ttl=7)  # wrong
+    Dict.from_name("a", ttl="7d")  # wrong
+    wrong: Dict[str, str] = Dict[str, int].from_name("a")  # wrong
+    print(wrong, Dict[str, int].from_name("a")[1])  # wrong
     Dict.from_id(7)  # wrong
     Client()  # wrong
     Client("bucket", driver="sqlite")  # wrong
@@ -62,6 +64,8 @@ def iterating(d: Dict[str, int]) -> None:
     for _ in d.keys.aio():  # wrong
         pass
     numbers: list[int] = list(d.keys())  # wrong
+    strings: dict[str, str] = dict(d)  # wrong
+    print(strings)
     print(len(d), numbers)  # wrong
 
 
@@ -97,3 +101,18 @@ def managing() -> None:
     Dict.objects.create("a", ttl="7d")  # wrong
     Dict.objects.delete()  # wrong
     Dict.objects.list(max_objects="3")  # wrong
+
+
+def memoizing(d: Dict[str, int]) -> None:
+    @memoize(d)
+    def square(n: int) -> int:
+        return n * n
+
+    square("a")  # wrong
+    square.key("a")  # wrong
+    square.keys(1)  # wrong
+
+
+def durations(d: Dict[str, int]) -> None:
+    d.lock("a", lease="30 s")  # wrong
+    Client("b", timeout="2")  # wrong

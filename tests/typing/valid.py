@@ -19,6 +19,9 @@ def making(client: Client) -> None:
     assert_type(chosen.name, str | None)
     assert_type(forever.object_id, str)
     assert_type(Dict.from_name("x"), Dict[Any, Any])
+    assert_type(Dict[str, int].from_name("x"), Dict[str, int])
+    assert_type(Dict[str, int].from_id("x"), Dict[str, int])
+    assert_type(Dict.from_id("x"), Dict[Any, Any])
 
 
 def ephemeral() -> None:
@@ -122,6 +125,8 @@ def memoizing(d: Dict[str, int]) -> None:
         return len(url)
 
     assert_type(width("a", factor=2), float)
+    assert_type(width.key("a", factor=2), tuple[Any, ...])
+    assert_type(height.key("a"), tuple[Any, ...])
     blocking: Callable[[str, int], float] = width
     in_asyncio: Callable[[str], Coroutine[Any, Any, float]] = height
     print(blocking, in_asyncio)
@@ -137,7 +142,14 @@ def iterating(d: Dict[str, int]) -> None:
         assert_type(key, str)
         assert_type(value, int)
     assert_type(list(d.values()), list[int])
+    assert_type(dict(d), dict[str, int])
+    assert_type({**d}, dict[str, int])
+    keywords(**d)
     assert_type(dict(d.items()), dict[str, int])
+
+
+def keywords(**numbers: int) -> None:
+    print(numbers)
 
 
 async def iterating_in_asyncio(d: Dict[str, int]) -> None:
@@ -173,6 +185,9 @@ def as_mapping(d: Dict[str, int], pairs: Iterator[tuple[str, int]]) -> MutableMa
     assert_type(mapping.values(), ValuesView[int])
     assert_type(mapping.copy(), dict[str, int])
     assert_type(dict(mapping), dict[str, int])
+    assert_type(mapping | {"b": 2}, dict[str, int])
+    assert_type({"b": 2.5} | mapping, dict[str, float | int])
+    mapping |= {"b": 2}
     mapping.update({"a": 1}, b=2)
     mapping.update(pairs)
     mapping.update(mapping)
@@ -181,6 +196,37 @@ def as_mapping(d: Dict[str, int], pairs: Iterator[tuple[str, int]]) -> MutableMa
     for key in mapping:
         assert_type(key, str)
     return mapping
+
+
+class Scorer:
+    @memoize(Dict.from_name("scores"))
+    def score(self, text: str) -> int:
+        return len(text)
+
+
+def memoized_method(scorer: Scorer) -> None:
+    assert_type(scorer.score("a"), int)
+
+
+def durations(client: Client) -> None:
+    Client("b", timeout=2, cache=0.5)
+    Client("b", timeout=timedelta(seconds=2), cache=timedelta(seconds=1))
+    d: Dict[str, int] = Dict.from_name("d", client=client, ttl=3600)
+    Dict.objects.create("d", ttl=3600.5)
+    d.lock("a", lease=timedelta(seconds=30), timeout=timedelta(seconds=1))
+    d.get_or_compute("a", lambda: 1, lease=timedelta(seconds=30))
+
+
+def closing(client: Client) -> None:
+    with client as same:
+        assert_type(same, Client)
+    client.close()
+
+
+async def closing_in_asyncio(client: Client) -> None:
+    async with client as same:
+        assert_type(same, Client)
+    await client.aclose()
 
 
 def hydrating(d: Dict[str, int], client: Client) -> None:
