@@ -158,7 +158,7 @@ class HandleState:
             NotFoundError: It was deleted.
         """
         if self._client is not client:
-            # Rebound meanwhile: what the handle knows now is of no use to this call.
+            # It has another client now, and what it knows of that one does not concern this call.
             return
         loaded = self._loaded_by(client)
         if loaded is None or loaded.manifest.dict_id != dict_id:
