@@ -416,3 +416,24 @@ async def test_ttl_costs_no_request_but_the_servers_clock(d: Any, wire: Proxy) -
         # obstore's driver reads the store's clock once a minute and process.
         assert [operation for operation in sent if operation != "HeadBucket"] == expected
         assert sent.count("HeadBucket") <= 2
+
+
+async def test_second_put_begins_its_own_ttl(d: Any, advance: Advance) -> None:
+    """The first ttl is not a timer that goes on: aio-libs/aiocache#423."""
+    await d.put("k", 1, ttl=TTL)
+    advance(TTL * 3 / 4)
+    await d.put("k", 2, ttl=TTL)
+    advance(TTL / 2)
+    assert await d.get("k") == 2
+
+
+async def test_counter_begins_again_after_its_window(d: Any, advance: Advance) -> None:
+    """An expired count is not continued: elixir-nebulex/nebulex#162; nor does counting extend it: Django ticket 26619."""
+    for expected in (1, 2):
+        assert await d.modify("hits", lambda n: n + 1, 0) == expected
+        await d.touch("hits", TTL)
+    for expected in (3, 4):
+        advance(TTL / 3)
+        assert await d.modify("hits", lambda n: n + 1, 0) == expected
+    advance(TTL / 3 + 2 * SECOND)
+    assert await d.modify("hits", lambda n: n + 1, 0) == 1

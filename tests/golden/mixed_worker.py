@@ -39,7 +39,7 @@ def main(url: str, bucket: str, prefix: str) -> None:
         "items": lambda: sorted(d.items()),
         "clear": d.clear,
         "lock": lambda name: _with_lock(d, name),
-        "list": lambda: sorted(found.name for found in Dict.objects.list(client=client)),
+        "list": lambda: sorted(str(found.name) for found in Dict.objects.list(client=client)),
     }
     for line in sys.stdin:
         operation, arguments = json.loads(line)
