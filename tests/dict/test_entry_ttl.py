@@ -428,7 +428,7 @@ async def test_second_put_begins_its_own_ttl(d: Any, advance: Advance) -> None:
 
 
 async def test_counter_begins_again_after_its_window(d: Any, advance: Advance) -> None:
-    """An expired count is not continued: elixir-nebulex/nebulex#162; nor does counting extend it: Django ticket 26619."""
+    """An expired count is not continued (elixir-nebulex/nebulex#162); counting does not extend it (django#26619)."""
     for expected in (1, 2):
         assert await d.modify("hits", lambda n: n + 1, 0) == expected
         await d.touch("hits", TTL)
