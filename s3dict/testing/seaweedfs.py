@@ -31,7 +31,8 @@ __all__ = ["DetachedServer", "LocalServer"]
 
 _HOST = "127.0.0.1"
 _START_ATTEMPTS = 3
-_START_SECONDS = 15.0
+_START_SECONDS = 60.0
+"""A busy machine takes that long; a process that has ended is noticed at once."""
 # SeaweedFS takes 1.2 s to stop and occasionally 30 s, until an idle connection between its own parts times out.
 # Nothing that it has acknowledged is lost when it is killed.
 _STOP_SECONDS = 3.0
