@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._client import Client
-from ._dict import Dict, DictInfo, Entry
+from ._dict import Dict, DictInfo, DictStats, Entry
 from .errors import (
     AlreadyExistsError,
     ConflictError,
@@ -25,7 +25,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._lock import HeldLock, Lock, LockHolder
+    from ._counter import Counter
+    from ._lock import HeldLock, Lock, LockHolder, Semaphore
     from ._memoize import memoize
     from ._stores.shared.events import RequestEvent
 
@@ -35,9 +36,11 @@ __all__ = [
     "AlreadyExistsError",
     "Client",
     "ConflictError",
+    "Counter",
     "DeserializationError",
     "Dict",
     "DictInfo",
+    "DictStats",
     "Entry",
     "Error",
     "HeldLock",
@@ -51,6 +54,7 @@ __all__ = [
     "PermissionDeniedError",
     "RequestEvent",
     "RequestSizeError",
+    "Semaphore",
     "SerializationError",
     "UnavailableError",
     "UncertainOutcomeError",
@@ -64,16 +68,18 @@ __all__ = [
 __path__.append(f"{__path__[0]}/_legacy")
 
 # What is public is pickled, and shown, as what users import: private modules can move.
-for _public in (Client, Dict, DictInfo, Entry, Dict.from_name, Dict.from_id):
+for _public in (Client, Dict, DictInfo, DictStats, Entry, Dict.from_name, Dict.from_id):
     _public.__module__ = __name__
 
 
 # Loaded on first use, with the modules they need: each import adds to a cold start.
 _LAZY = {
+    "Counter": "_counter",
     "HeldLock": "_lock",
     "Lock": "_lock",
     "LockHolder": "_lock",
     "RequestEvent": "_stores.shared.events",
+    "Semaphore": "_lock",
     "memoize": "_memoize",
 }
 

@@ -34,8 +34,9 @@ from .errors import InvalidError, NotHydratedError
 
 if TYPE_CHECKING:
     from ._core.locks import LockTarget
+    from ._counter import Counter
     from ._ephemeral import EphemeralDict
-    from ._lock import Lock
+    from ._lock import Lock, LockOptions, Semaphore
     from ._mapping import DictMapping
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ else:
     K = TypeVar("K")
     V = TypeVar("V")
 
+MAX_PERMITS = 1000
+MAX_SHARDS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class DictInfo:
@@ -63,6 +67,23 @@ class DictInfo:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return restore, ("DictInfo", self.name, self.created_at, self.created_by, self.ttl, self.codec)
+
+
+@dataclass(frozen=True, slots=True)
+class DictStats:
+    """What `Dict.stats` returns.
+
+    ``bytes`` is the size of the entries as they are stored, with headers. ``oldest`` and ``newest`` are when an entry
+    was last written or renewed by a read, by the store's clock; None for a dict without entries.
+    """
+
+    entries: int
+    bytes: int
+    oldest: datetime | None
+    newest: datetime | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restore, ("DictStats", self.entries, self.bytes, self.oldest, self.newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +285,19 @@ class Dict(Generic[K, V]):
             ttl=manifest.ttl,
             codec=manifest.codec,
         )
+
+    @dual_method
+    async def stats(self) -> DictStats:
+        """Return how many entries there are, their size, and when the oldest and the newest was written or renewed.
+
+        Only listings are read: an entry whose own ttl has passed is counted until it is deleted.
+
+        Requests:
+            The listing: at most ⌈n/1000⌉ + 16.
+        """
+        from ._core.iteration import measure
+
+        return DictStats(*await measure(await self._open()))
 
     @get_method
     async def get(self, key: K, default: Any = None) -> V | None:
@@ -712,14 +746,58 @@ class Dict(Generic[K, V]):
         Raises:
             InvalidError: The name or owner is not a string, or the lease or timeout is not valid.
         """
-        from ._lock import Lock, LockOptions, to_lease
+        from ._lock import Lock
+
+        return Lock(self._sync_handle, _lock_options(name, lease, timeout, owner, reentrant=reentrant))
+
+    def semaphore(
+        self,
+        name: str,
+        permits: int,
+        lease: Duration = DEFAULT_LEASE,
+        timeout: Duration | None = None,
+        *,
+        owner: str | None = None,
+    ) -> Semaphore:
+        """Return the semaphore of that name, for ``with`` and ``async with``. No request until it is entered.
+
+        Args:
+            name: Any text. Semaphores are stored apart from the entries and the locks.
+            permits: How many callers may be inside at a time: 1 to 1000, and the same number everywhere.
+            lease: As of `lock`, for each permit.
+            timeout: Seconds or timedelta to wait for a permit, 0 to try once; None waits indefinitely.
+            owner: As of `lock`.
+
+        Raises:
+            InvalidError: An argument is not valid.
+        """
+        from ._lock import Semaphore
+
+        if type(permits) is not int or not 1 <= permits <= MAX_PERMITS:
+            raise InvalidError(f"Invalid number of permits: {permits!r}. It is from 1 to {MAX_PERMITS}")
+        return Semaphore(self._sync_handle, _lock_options(name, lease, timeout, owner, permits=permits))
+
+    def counter(self, name: str, shards: int = 16) -> Counter:
+        """Return a counter that many processes may add to at a time: see `Counter`. No request until it is used.
+
+        Its shards are entries of this dict, with keys of their own: each expires when it is not read or written for the
+        dict's ttl, so a counter belongs in a dict with ``ttl=None``, or one whose ttl is longer than from one
+        `Counter.value` to the next.
+
+        Args:
+            name: Any text.
+            shards: Over how many entries it is spread, 1 to 1000: the same number everywhere.
+
+        Raises:
+            InvalidError: An argument is not valid.
+        """
+        from ._counter import Counter
 
         if not isinstance(name, str):
-            raise InvalidError(f"Invalid lock name: {name!r}. It is a string")
-        if not isinstance(owner, (str, type(None))):
-            raise InvalidError(f"Invalid owner: {owner!r}. It is a string")
-        seconds = None if timeout is None else to_seconds(timeout, "timeout")
-        return Lock(self._sync_handle, LockOptions(name, to_lease(lease), seconds, reentrant, owner))
+            raise InvalidError(f"Invalid counter name: {name!r}. It is a string")
+        if type(shards) is not int or not 1 <= shards <= MAX_SHARDS:
+            raise InvalidError(f"Invalid number of shards: {shards!r}. It is from 1 to {MAX_SHARDS}")
+        return Counter(self._sync_handle, name, shards)
 
     @dual_method
     async def _getitem(self, key: K) -> V:
@@ -825,14 +903,23 @@ class Dict(Generic[K, V]):
     def _lock_store(self, *, aio: bool) -> ObjectStore:
         return self.client._store(aio=aio)
 
-    async def _locate_lock(self, kind: str, name: str, owner: str | None, *, aio: bool) -> LockTarget:
+    async def _locate_lock(
+        self, kind: str, name: str, owner: str | None, *, aio: bool, permit: int = 0, permits: int = 0
+    ) -> LockTarget:
         handle = self._async_view if aio else self._sync_handle
         # Text that came from bytes may contain surrogates, which UTF-8 cannot encode.
-        encoded = name.encode(errors="surrogatepass")
-        return handle._lock_target(await handle._open(), kind, encoded, f"{kind} {name!r}", name, owner)
+        encoded = (f"{permit} {name}" if permits else name).encode(errors="surrogatepass")
+        return handle._lock_target(await handle._open(), kind, encoded, f"{kind} {name!r}", name, owner, permits)
 
     def _lock_target(
-        self, entries: Entries, kind: str, name: bytes, label: str, shown_name: str, owner: str | None = None
+        self,
+        entries: Entries,
+        kind: str,
+        name: bytes,
+        label: str,
+        shown_name: str,
+        owner: str | None = None,
+        permits: int = 0,
     ) -> LockTarget:
         from ._core.locks import LockTarget
         from ._format.lock import LockDetails, lock_segment
@@ -843,7 +930,7 @@ class Dict(Generic[K, V]):
             entries.paths.locks + lock_segment(kind, name),
             f"The {label} of {self._state.label}",
             entries.revalidate,
-            lambda: LockDetails(kind, shown_name, owner or current_user()),
+            lambda: LockDetails(kind, shown_name, owner or current_user(), permits=permits),
         )
 
     def _make_entries(self, store: ObjectStore, manifest: Manifest) -> Entries:
@@ -871,6 +958,25 @@ def _key_list(keys: Iterable[K], method: str) -> list[K]:
     if isinstance(keys, (str, bytes)):
         raise InvalidError(f"{method} takes an iterable of keys, and {keys!r} is one key: pass [{keys!r}]")
     return list(keys)
+
+
+def _lock_options(
+    name: str,
+    lease: Duration,
+    timeout: Duration | None,
+    owner: str | None,
+    *,
+    reentrant: bool = False,
+    permits: int = 0,
+) -> LockOptions:
+    from ._lock import LockOptions, to_lease
+
+    if not isinstance(name, str):
+        raise InvalidError(f"Invalid lock name: {name!r}. It is a string")
+    if not isinstance(owner, (str, type(None))):
+        raise InvalidError(f"Invalid owner: {owner!r}. It is a string")
+    seconds = None if timeout is None else to_seconds(timeout, "timeout")
+    return LockOptions(name, to_lease(lease), seconds, reentrant, owner, permits)
 
 
 def _new_handle(state: HandleState, *, aio: bool = False) -> Dict[Any, Any]:

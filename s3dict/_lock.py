@@ -1,4 +1,4 @@
-"""Lock and HeldLock: what `Dict.lock` returns, and what acquiring it returns."""
+"""Lock, Semaphore and HeldLock: what `Dict.lock` and `Dict.semaphore` return, and what acquiring them returns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from ._aio import dual_method, report_blocking_call
 from ._core.locks import Holding, LockTarget, adopt, check_lease, enter, holder_of, release_owned, take_away
@@ -20,7 +20,9 @@ from .errors import Error, InvalidError, LockLostError, LockTimeoutError
 class HasLocks(Protocol):
     """What a lock needs of the Dict that it belongs to."""
 
-    async def _locate_lock(self, kind: str, name: str, owner: str | None, *, aio: bool) -> LockTarget:
+    async def _locate_lock(
+        self, kind: str, name: str, owner: str | None, *, aio: bool, permit: int = 0, permits: int = 0
+    ) -> LockTarget:
         """Return where the lock is, over a store for asyncio or a blocking one."""
         ...
 
@@ -55,13 +57,14 @@ def to_lease(lease: Duration) -> float:
 
 @dataclass(frozen=True, slots=True)
 class LockOptions:
-    """The arguments of `Dict.lock`."""
+    """The arguments of `Dict.lock` or `Dict.semaphore`; `permits` is 0 for a lock."""
 
     name: str
     lease: float
     timeout: float | None = None
     reentrant: bool = False
     owner: str | None = None
+    permits: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -73,40 +76,17 @@ class _HeldState:
 
     owner: str
     token: int
+    permit: int
+    """Which permit of a semaphore it is; 0 for a lock."""
     holding: Holding | None = None
 
 
-class Lock:
-    """A lock that all processes share. Make one with `Dict.lock`.
-
-    ::
-
-        with d.lock("job", lease=30) as held:
-            write_elsewhere(fencing_token=held.token)
-
-        lock = d.lock("job")
-        if (held := lock.acquire(blocking=False)):
-            ...
-            lock.release()
-
-    It is a lease: while the lock is held, a heartbeat renews it every third of its length; if the holder dies, another
-    process acquires the lock once the lease has expired by the store's clock. A holder that was disconnected or
-    stopped for longer finds ``held.lost`` true, and gets ``LockLostError`` when it releases the lock. ``held.token``
-    is a fencing token: it grows with every acquisition, so a resource that rejects tokens smaller than the largest one
-    it has seen is protected also from a holder that does not know yet that it lost the lock.
-
-    A Lock may be shared by threads and tasks, and pickled; a pickle contains its name and options, not what is held.
-
-    Requests:
-        2 to acquire a free lock, 1 for each poll of a lock that is held, 3 renewals per lease, 1 to release it.
-
-    Raises:
-        LockTimeoutError: On entering, when it was not free within the timeout.
-        LockLostError: On leaving, when the lock was lost.
-        InvalidError: The lease is not valid; or this thread or task holds the lock already, and it is not reentrant.
-    """
+class _Acquirable:
+    """What locks and semaphores have in common: how they are acquired and released."""
 
     __slots__ = ("__weakref__", "_aio", "_dict", "_holdings", "_options")
+
+    _KIND: ClassVar[str]
 
     def __init__(self, d: HasLocks, options: LockOptions) -> None:
         self._dict = d
@@ -116,19 +96,19 @@ class Lock:
 
     @property
     def name(self) -> str:
-        """The name of the lock."""
+        """Its name."""
         return self._options.name
 
     @dual_method
     async def acquire(self, blocking: bool = True, timeout: Duration | None = None) -> HeldLock | None:
-        """Acquire the lock, and renew its lease until `release`; return None if it was not free.
+        """Acquire it, and renew its lease until `release`; return None if it was not free.
 
         Args:
             blocking: Whether to wait for it.
             timeout: Seconds or timedelta to wait for it; None is the timeout that was passed to `Dict.lock`.
 
         Raises:
-            InvalidError: The timeout is negative or there is nothing to wait for; or this thread or task holds the
+            InvalidError: The timeout is negative, or there is nothing to wait for; or this thread or task holds the
                 lock already, it is not reentrant, and the call would wait for itself.
 
         Requests:
@@ -145,52 +125,19 @@ class Lock:
 
     @dual_method
     async def release(self) -> None:
-        """Release the lock. Any thread or task may do that, of this process; see `HeldLock` for other processes.
+        """Release it. Any thread or task may do that, of this process; see `HeldLock` for other processes.
 
         Raises:
             LockLostError: The lock was lost before.
-            InvalidError: It was not acquired with this Lock; or in several threads or tasks, and not in this one.
+            InvalidError: It was not acquired with this object; or in several threads or tasks, and not in this one.
 
         Requests:
             1.
         """
         holding = self._own_holding()
         if not holding.is_of_this_process:
-            raise InvalidError(f"The lock {self.name!r} was acquired by the parent process, before it forked")
+            raise InvalidError(f"The {self._KIND} {self.name!r} was acquired by the parent process, before it forked")
         await self._leave(holding)
-
-    @dual_method
-    async def locked(self) -> bool:
-        """Return whether a process holds the lock: any process, this one included. 1 request."""
-        return await holder_of(await self._locate()) is not None
-
-    @dual_method
-    async def holder(self) -> LockHolder | None:
-        """Return who holds the lock, since when and until when; None when it is free. 1 request."""
-        found = await holder_of(await self._locate())
-        if found is None:
-            return None
-        record, renewed_at = found
-        acquired_at = record.details.acquired_at
-        return LockHolder(
-            record.details.holder,
-            record.token,
-            datetime.fromtimestamp(acquired_at, UTC) if acquired_at else None,
-            renewed_at,
-            renewed_at + timedelta(seconds=record.lease),
-        )
-
-    @dual_method
-    async def force_release(self) -> bool:
-        """Take the lock away from its holder, which finds it lost; return whether there was one.
-
-        The fencing token grows, so what the old holder still writes elsewhere can be rejected. It may go on until its
-        next renewal, a third of its lease later: make sure that it has stopped.
-
-        Requests:
-            2, or 1 when the lock is free.
-        """
-        return await take_away(await self._locate()) is not None
 
     def __enter__(self) -> HeldLock:
         report_blocking_call()
@@ -228,31 +175,24 @@ class Lock:
         view = self._async_view
         await view._leave(view._own_holding(), error)
 
-    def __repr__(self) -> str:
-        return f"{self._dict!r}.lock({self.name!r})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        options = self._options
-        arguments = options.name, options.lease, options.timeout, options.reentrant, options.owner
-        return restore, ("Lock", self._dict, *arguments)
-
     @property
-    def _async_view(self) -> Lock:
-        if self._aio:
+    def _async_view(self) -> Self:
+        return self._view(aio=True)
+
+    def _view(self, *, aio: bool) -> Self:
+        if self._aio is aio:
             return self
-        view = Lock(self._dict, self._options)
-        view._aio = True
+        view = type(self)(self._dict, self._options)
+        view._aio = aio
         view._holdings = self._holdings
         return view
 
-    async def _locate(self) -> LockTarget:
-        return await self._dict._locate_lock("lock", self.name, self._options.owner, aio=self._aio)
+    async def _locate(self, permit: int = 0) -> LockTarget:
+        """Return where the lock, or a permit of the semaphore, is."""
+        raise NotImplementedError
 
     async def _enter(self, timeout: float | None) -> HeldLock:
-        options = self._options
-        target = await self._locate()
-        holding = await enter(target, options.lease, timeout, self._holdings, reentrant=options.reentrant)
-        return HeldLock(self, _HeldState(holding.lease.owner, holding.lease.token, holding), aio=self._aio)
+        raise NotImplementedError
 
     def _own_holding(self) -> Holding:
         """Return what this thread or task holds; or else the only holding of any, which may be left elsewhere."""
@@ -260,8 +200,8 @@ class Lock:
         own = [holding for holding in self._holdings if holding.caller == caller] or list(dict.fromkeys(self._holdings))
         if not own or (own[-1].caller != caller and len(own) > 1):
             raise InvalidError(
-                f"The lock {self.name!r} is not held through this Lock: it was released before, or acquired in several "
-                "threads or tasks, and not in the one that leaves it"
+                f"The {self._KIND} {self.name!r} is not held through this object: it was released before, or acquired "
+                "in several threads or tasks, and not in the one that leaves it"
             )
         return own[-1]
 
@@ -273,8 +213,147 @@ class Lock:
         with suppress(*([] if error is None else [Error])):
             await holding.leave(self._store())
 
+    def _held(self, holding: Holding, permit: int = 0) -> HeldLock:
+        state = _HeldState(holding.lease.owner, holding.lease.token, permit, holding)
+        return HeldLock(self._view(aio=False), state)
+
     def _store(self) -> ObjectStore:
         return self._dict._lock_store(aio=self._aio)
+
+
+class Lock(_Acquirable):
+    """A lock that all processes share. Make one with `Dict.lock`.
+
+    ::
+
+        with d.lock("job", lease=30) as held:
+            write_elsewhere(fencing_token=held.token)
+
+        lock = d.lock("job")
+        if (held := lock.acquire(blocking=False)):
+            ...
+            lock.release()
+
+    It is a lease: while the lock is held, a heartbeat renews it every third of its length; if the holder dies, another
+    process acquires the lock once the lease has expired by the store's clock. A holder that was disconnected or
+    stopped for longer finds ``held.lost`` true, and gets ``LockLostError`` when it releases the lock. ``held.token``
+    is a fencing token: it grows with every acquisition, so a resource that rejects tokens smaller than the largest one
+    it has seen is protected also from a holder that does not know yet that it lost the lock.
+
+    A Lock may be shared by threads and tasks, and pickled; a pickle contains its name and options, not what is held.
+
+    Requests:
+        2 to acquire a free lock, 1 for each poll of a lock that is held, 3 renewals per lease, 1 to release it.
+
+    Raises:
+        LockTimeoutError: On entering, when it was not free within the timeout.
+        LockLostError: On leaving, when the lock was lost.
+        InvalidError: The lease is not valid; or this thread or task holds the lock already, and it is not reentrant.
+    """
+
+    __slots__ = ()
+    _KIND = "lock"
+
+    @dual_method
+    async def locked(self) -> bool:
+        """Return whether a process holds the lock: any process, this one included. 1 request."""
+        return await holder_of(await self._locate()) is not None
+
+    @dual_method
+    async def holder(self) -> LockHolder | None:
+        """Return who holds the lock, since when and until when; None when it is free. 1 request."""
+        found = await holder_of(await self._locate())
+        if found is None:
+            return None
+        record, renewed_at = found
+        acquired_at = record.details.acquired_at
+        return LockHolder(
+            record.details.holder,
+            record.token,
+            datetime.fromtimestamp(acquired_at, UTC) if acquired_at else None,
+            renewed_at,
+            renewed_at + timedelta(seconds=record.lease),
+        )
+
+    @dual_method
+    async def force_release(self) -> bool:
+        """Take the lock away from its holder, which finds it lost; return whether there was one.
+
+        The fencing token grows, so what the old holder still writes elsewhere can be rejected. It may go on until its
+        next renewal, a third of its lease later: make sure that it has stopped.
+
+        Requests:
+            2, or 1 when the lock is free.
+        """
+        return await take_away(await self._locate()) is not None
+
+    def __repr__(self) -> str:
+        return f"{self._dict!r}.lock({self.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = self._options
+        arguments = options.name, options.lease, options.timeout, options.reentrant, options.owner
+        return restore, ("Lock", self._dict, *arguments)
+
+    async def _locate(self, permit: int = 0) -> LockTarget:  # noqa: ARG002 (of a semaphore)
+        return await self._dict._locate_lock("lock", self.name, self._options.owner, aio=self._aio)
+
+    async def _enter(self, timeout: float | None) -> HeldLock:
+        options = self._options
+        target = await self._locate()
+        return self._held(await enter(target, options.lease, timeout, self._holdings, reentrant=options.reentrant))
+
+
+class Semaphore(_Acquirable):
+    """A limit for how many callers are inside at a time, in all processes. Make one with `Dict.semaphore`.
+
+    ::
+
+        with d.semaphore("downloads", permits=5):
+            ...
+
+    Each permit is a lease like a `Lock`: one whose holder dies is free when its lease has expired. A thread or task
+    may hold several permits.
+
+    Requests:
+        2 to acquire one where the first that is tried is free, as many as there are permits for each poll when none
+        is; 3 renewals per lease, 1 to release it.
+
+    Raises:
+        LockTimeoutError: On entering, when no permit was free within the timeout.
+        LockLostError: On leaving, when the permit was lost.
+        InvalidError: The lease is not valid; or the semaphore has another number of permits.
+    """
+
+    __slots__ = ()
+    _KIND = "semaphore"
+
+    @property
+    def permits(self) -> int:
+        """How many callers may be inside."""
+        return self._options.permits
+
+    def __repr__(self) -> str:
+        return f"{self._dict!r}.semaphore({self.name!r}, {self.permits})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = self._options
+        return restore, (
+            "Semaphore",
+            *(self._dict, options.name, self.permits, options.lease, options.timeout, options.owner),
+        )
+
+    async def _locate(self, permit: int = 0) -> LockTarget:
+        return await self._dict._locate_lock(
+            "semaphore", self.name, self._options.owner, aio=self._aio, permit=permit, permits=self.permits
+        )
+
+    async def _enter(self, timeout: float | None) -> HeldLock:
+        from ._core.semaphores import enter
+
+        targets = [await self._locate(permit) for permit in range(self.permits)]
+        permit, holding = await enter(targets, self._options.lease, timeout, self._holdings)
+        return self._held(holding, permit)
 
 
 class HeldLock:
@@ -298,7 +377,7 @@ class HeldLock:
 
     __slots__ = ("__weakref__", "_aio", "_lock", "_state")
 
-    def __init__(self, lock: Lock, state: _HeldState, *, aio: bool = False) -> None:
+    def __init__(self, lock: _Acquirable, state: _HeldState, *, aio: bool = False) -> None:
         self._lock = lock
         self._state = state
         self._aio = aio
@@ -347,7 +426,7 @@ class HeldLock:
         """
         lock, holding = self._lock_view, self._holding
         if holding is None:
-            await release_owned(await lock._locate(), self._state.owner)
+            await release_owned(await lock._locate(self._state.permit), self._state.owner)
         else:
             await lock._leave(holding)
 
@@ -387,15 +466,15 @@ class HeldLock:
         return f"<HeldLock {self._lock.name!r}, token {self.token}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return restore, ("HeldLock", self._lock, self._state.owner, self._state.token)
+        return restore, ("HeldLock", self._lock, self._state.owner, self._state.token, self._state.permit)
 
     @property
     def _async_view(self) -> HeldLock:
         return self if self._aio else HeldLock(self._lock, self._state, aio=True)
 
     @property
-    def _lock_view(self) -> Lock:
-        return self._lock._async_view if self._aio else self._lock
+    def _lock_view(self) -> _Acquirable:
+        return self._lock._view(aio=self._aio)
 
     @property
     def _holding(self) -> Holding | None:
@@ -406,7 +485,7 @@ class HeldLock:
 
     async def _adopt(self) -> None:
         lock = self._lock_view
-        target = await lock._locate()
+        target = await lock._locate(self._state.permit)
         holding = Holding(target, await adopt(target, self._state.owner))
         await holding.start()
         lock._holdings.append(holding)
@@ -423,10 +502,17 @@ def unpickle_lock(d: Any, name: str, lease: float, timeout: float | None, reentr
     return lock
 
 
-def unpickle_held(lock: Lock, owner: str, token: int) -> HeldLock:
-    return HeldLock(lock, _HeldState(owner, token))
+def unpickle_semaphore(
+    d: Any, name: str, permits: int, lease: float, timeout: float | None, owner: str | None
+) -> Semaphore:
+    semaphore: Semaphore = d.semaphore(name, permits, lease, timeout, owner=owner)
+    return semaphore
 
 
-for _public in (Lock, HeldLock, LockHolder):
+def unpickle_held(lock: Lock | Semaphore, owner: str, token: int, permit: int = 0) -> HeldLock:
+    return HeldLock(lock, _HeldState(owner, token, permit))
+
+
+for _public in (Lock, HeldLock, LockHolder, Semaphore):
     # As of the other public names: what users import.
     _public.__module__ = "s3dict"

@@ -15,6 +15,7 @@ _CONSTRUCTORS = {
     "Client": ("_client", "unpickle_client"),
     "Dict": ("_dict", "unpickle_dict"),
     "DictInfo": ("_dict", "DictInfo"),
+    "DictStats": ("_dict", "DictStats"),
     "DictMapping": ("_mapping", "DictMapping"),
     "Entry": ("_dict", "Entry"),
     "MainObject": ("_format.main_objects", "load_main_object"),
@@ -22,6 +23,7 @@ _CONSTRUCTORS = {
     "HeldLock": ("_lock", "unpickle_held"),
     "Lock": ("_lock", "unpickle_lock"),
     "LockHolder": ("_lock", "LockHolder"),
+    "Semaphore": ("_lock", "unpickle_semaphore"),
 }
 
 

@@ -13,7 +13,15 @@ import s3dict
 
 PACKAGE = Path(s3dict.__file__).parent
 FACE = {
-    *("s3dict", "s3dict.errors", "s3dict._dict", "s3dict._handle", "s3dict._ephemeral", "s3dict._lock"),
+    *(
+        "s3dict",
+        "s3dict.errors",
+        "s3dict._dict",
+        "s3dict._handle",
+        "s3dict._ephemeral",
+        "s3dict._lock",
+        "s3dict._counter",
+    ),
     *("s3dict._mapping", "s3dict._memoize", "s3dict._manager", "s3dict._client", "s3dict._config"),
 }
 CORE = {"s3dict._core.*", "s3dict._format.*", "s3dict.errors", "s3dict._nested", "s3dict._sentinel"}
@@ -52,9 +60,10 @@ MAY_IMPORT = {
         *CORE,
         "s3dict._duration",
         *("s3dict._aio", "s3dict._client", "s3dict._config", "s3dict._ephemeral", "s3dict._handle", "s3dict._lock"),
-        *("s3dict._manager", "s3dict._mapping", "s3dict._pickle", "s3dict._stores.base"),
+        *("s3dict._manager", "s3dict._mapping", "s3dict._pickle", "s3dict._stores.base", "s3dict._counter"),
     },
     "s3dict._mapping": {"s3dict._pickle", "s3dict._sentinel"},
+    "s3dict._counter": {*CORE, "s3dict._aio"},
     "s3dict._lock": {*CORE, "s3dict._aio", "s3dict._duration", "s3dict._pickle", "s3dict._stores.base", THREADS},
     "s3dict._memoize": {"s3dict._config", "s3dict._dict", "s3dict._duration", "s3dict._lock", "s3dict.errors"},
     "s3dict._admin.*": {*FACE, *CORE, "s3dict._admin.*", "s3dict._retry", "s3dict._stores.*"},

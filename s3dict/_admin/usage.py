@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from .._core import iteration, locks
 from .._core.conditional import get_object
 from .._core.entries import Entries
 from .._core.iteration import entry_pages
 from .._core.listing import scan
+from .._core.locks import LockTarget
 from .._dict import Dict
 from .._format.keys import key_bytes_in
-from .._format.lock import decode_lock
+from .._format.lock import LockDetails, decode_lock
 from .._nested import aclosing
 from .._stores.base import ObjectMeta
 from .._stores.shared.threads import run_blocking
 from ..errors import IntegrityError
 
-__all__ = ["EntryState", "LockUsage", "Usage", "list_entries", "measure", "shown_key"]
+__all__ = ["EntryState", "LockUsage", "Usage", "held_locks", "list_entries", "measure", "shown_key", "take_away"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +28,31 @@ class LockUsage:
     """A lock that is held.
 
     Args:
-        name_hash: The hash of its name, which the object is called by; the name itself is not stored.
+        name_hash: The hash of its name, which the object is called by.
         owner: Random, and another one for each acquisition.
         lease_seconds: How long the lock lasts after a renewal.
         renewed_at: When it was acquired or last renewed, by the store's clock.
+        token: Its fencing token.
+        details: Its kind and name, and who acquired it and when; empty where release 0.1 acquired it.
     """
 
     name_hash: str
     owner: str
     lease_seconds: float
     renewed_at: datetime
+    token: int
+    details: LockDetails
+
+    @property
+    def acquired_at(self) -> datetime | None:
+        """When it was acquired, by its holder's clock."""
+        seconds = self.details.acquired_at
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+    @property
+    def expires_at(self) -> datetime:
+        """When it is free unless it is renewed, by the store's clock."""
+        return self.renewed_at + timedelta(seconds=self.lease_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,26 @@ def measure(handle: Dict[Any, Any], *, with_locks: bool = False) -> Usage:
     return run_blocking(_measure(run_blocking(handle._open()), with_locks))
 
 
+def held_locks(handle: Dict[Any, Any]) -> tuple[LockUsage, ...]:
+    """Return the locks of a dict that are held, those of computations and semaphores included.
+
+    Requests: a listing of the locks, and 1 for each that exists.
+    """
+    return run_blocking(_locks(run_blocking(handle._open())))
+
+
+def take_away(handle: Dict[Any, Any], lock: LockUsage) -> bool:
+    """Release a lock whatever its holder does; return False where it has been released or acquired again since.
+
+    Requests: 2, or 1 for False.
+    """
+    entries = run_blocking(handle._open())
+    label = f"The lock {lock.details.name or lock.name_hash!r} of Dict {handle.name!r}"
+    path = entries.paths.locks + lock.name_hash
+    target = LockTarget(entries.store, entries.capabilities, path, label, entries.revalidate)
+    return run_blocking(locks.take_away(target, lock.owner)) is not None
+
+
 def list_entries(handle: Dict[Any, Any]) -> dict[str, EntryState]:
     """Return the entries that have not expired, by path.
 
@@ -90,11 +127,7 @@ def shown_key(handle: Dict[Any, Any], path: str) -> str:
 
 
 async def _measure(entries: Entries, with_locks: bool) -> Usage:
-    number = size = 0
-    async with aclosing(entry_pages(entries)) as pages:
-        async for page in pages:
-            number += len(page)
-            size += sum(line.size for line in page)
+    number, size, _, _ = await iteration.measure(entries)
     return Usage(number, size, await _locks(entries) if with_locks else ())
 
 
@@ -127,4 +160,5 @@ async def _lock(entries: Entries, line: ObjectMeta) -> LockUsage | None:
         return None
     if record.owner is None or found.server_time.is_older_than(found.last_modified, timedelta(seconds=record.lease)):
         return None
-    return LockUsage(line.path.rpartition("/")[2], record.owner, record.lease, found.last_modified)
+    name_hash = line.path.rpartition("/")[2]
+    return LockUsage(name_hash, record.owner, record.lease, found.last_modified, record.token, record.details)

@@ -52,7 +52,7 @@ async def modify(
             raise entries.missing_key(key)
         value = await _maybe_await(function, default if live is None else live.value)
         kept = None if live is None else live.expiry
-        put, live = await _compare_and_set(entries, key, value, live, kept if keep_expiry else expiry)
+        put, live = await compare_and_set(entries, key, value, live, kept if keep_expiry else expiry)
         if put:
             return value
     raise ConflictError(
@@ -60,7 +60,7 @@ async def modify(
     )
 
 
-async def _compare_and_set(
+async def compare_and_set(
     entries: Entries, key: Any, value: Any, live: LiveEntry | None, expiry: EntryExpiry | None
 ) -> tuple[bool, LiveEntry | None]:
     """Put the value in the place of `live`; return whether it was put, and the current entry if it was not."""

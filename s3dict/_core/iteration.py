@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from .._format.entry import MAX_PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, EntryExpiry, read_header, read_prelude
@@ -141,6 +142,20 @@ async def _remove_if_expired(entries: Entries, path: str, dry_run: bool) -> bool
         # Where the outcome is unknown, the entry is gone: it counts with the client that removed it.
         await entries.store.runtime.shielded(removal.run)
     return removal.state is RemovalState.REMOVED
+
+
+async def measure(entries: Entries) -> tuple[int, int, datetime | None, datetime | None]:
+    """Return the number of entries, their bytes, and the oldest and newest Last-Modified. Requests: a listing."""
+    number = size = 0
+    oldest = newest = None
+    async with aclosing(entry_pages(entries)) as pages:
+        async for page in pages:
+            number += len(page)
+            size += sum(line.size for line in page)
+            for line in page:
+                oldest = line.last_modified if oldest is None else min(oldest, line.last_modified)
+                newest = line.last_modified if newest is None else max(newest, line.last_modified)
+    return number, size, oldest, newest
 
 
 async def entry_pages(entries: Entries, at_once: int = MAX_RANGES) -> AsyncGenerator[list[ObjectMeta], None]:

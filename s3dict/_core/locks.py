@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from .._format.capabilities import Capabilities
 from .._format.lock import MAX_LEASE, LockDetails, LockRecord, decode_lock
@@ -31,6 +32,8 @@ from ..errors import (
     UncertainOutcomeError,
 )
 from .conditional import CLOCK_RESOLUTION, Applied, Rejected, WriteIds, cas_attempts, conditional_put, get_object
+
+R = TypeVar("R")
 
 MIN_LEASE = 2.0
 """In seconds. Times of the store are whole seconds, so shorter leases could not be told from expired ones."""
@@ -92,6 +95,11 @@ class Lease:
     def seconds(self) -> float:
         """How long the lease lasts after a renewal."""
         return self._record.lease
+
+    @property
+    def permits(self) -> int:
+        """How many permits the semaphore has; 0 of a lock."""
+        return self._record.details.permits
 
     @property
     def runtime(self) -> Runtime:
@@ -199,7 +207,7 @@ class Holding:
         self.lease = lease
         self.depth = 1
         """How often a reentrant lock has been acquired by its holder."""
-        self._target = target
+        self.target = target
         self._pid = os.getpid()
         self._holder = target.path, runtime.caller_id()
         self._heartbeat = runtime.heartbeat(lease.seconds / RENEWALS_PER_LEASE, lease.renew)
@@ -255,7 +263,7 @@ class Holding:
         """Stop the heartbeat, and leave the lock to its lease or to a process that it was handed over to."""
         _held_here.pop(self._holder, None)
         self.lease.stop_renewing()
-        if store.runtime is self._target.store.runtime:
+        if store.runtime is self.target.store.runtime:
             await self._heartbeat.__aexit__(None, None, None)
         else:
             # A thread cannot wait for a task, nor one event loop for another. The heartbeat ends at its next beat.
@@ -267,7 +275,7 @@ class Holding:
             await release_shielded(self.lease)
 
 
-def _holding_here(target: LockTarget) -> Holding | None:
+def held_here(target: LockTarget) -> Holding | None:
     """Return what this thread or task holds of the lock.
 
     Not what is released: an exception that a signal handler raises may keep that from being noted.
@@ -309,19 +317,36 @@ async def enter(
     Requests: 2 when the lock is free, none when a reentrant one is held here.
     """
     check_lease(seconds)
-    held_here = _holding_here(target)
-    if held_here is not None and reentrant:
-        if held_here.lease.lost:
-            raise held_here.lease.lost_error()
-        held_here.depth += 1
-        holdings.append(held_here)
-        return held_here
-    if timeout == 0 and held_here is not None:
+    held = held_here(target)
+    if held is not None and reentrant:
+        if held.lease.lost:
+            raise held.lease.lost_error()
+        held.depth += 1
+        holdings.append(held)
+        return held
+    if timeout == 0 and held is not None:
         raise LockTimeoutError(f"{target.label} is not free: this thread or task holds it")
     check_not_reentrant(target)
+
+    async def acquire_it(acquired: list[Lease]) -> tuple[LockTarget, Lease]:
+        return target, await acquire(target, seconds, timeout, acquired)
+
+    return await hold(acquire_it, holdings)
+
+
+async def hold(
+    acquire: Callable[[list[Lease]], Awaitable[tuple[LockTarget, Lease]]], holdings: list[Holding]
+) -> Holding:
+    """Call `acquire`, start the heartbeat of what it returns, and note that in `holdings`.
+
+    Args:
+        acquire: Returns the lock and its lease, and notes the lease in the list that it is passed.
+        holdings: Where to note what is held.
+    """
     acquired: list[Lease] = []
     try:
-        holding = Holding(target, await acquire(target, seconds, timeout, acquired))
+        target, lease = await acquire(acquired)
+        holding = Holding(target, lease)
         await holding.start()
         holdings.append(holding)
         return holding
@@ -343,7 +368,7 @@ def check_lease(seconds: float) -> None:
 
 def check_not_reentrant(target: LockTarget) -> None:
     """Raise InvalidError when this thread or task holds the lock already."""
-    if _holding_here(target) is not None:
+    if held_here(target) is not None:
         raise InvalidError(f"{target.label} is already held here: it is not re-entrant, and this would wait for itself")
 
 
@@ -369,20 +394,25 @@ async def acquire(
 
     Raises:
         LockTimeoutError: It was not free within `timeout` seconds.
-        NotFoundError: The dict was deleted meanwhile.
+        NotFoundError: The dict was deleted.
     """
+    return await wait_for(target, timeout, lambda deadline: try_acquire(target, lease, deadline, acquired))
+
+
+async def wait_for(target: LockTarget, timeout: float | None, attempt: Callable[[float], Awaitable[R | None]]) -> R:
+    """Repeat an attempt, which gets a deadline, until it returns something. Raises as `acquire` does."""
     deadline = math.inf if timeout is None else target.store.runtime.monotonic() + timeout
     attempts = RetryState(target.store.retries.writes, target.store.runtime, max_attempts=UNLIMITED, deadline=deadline)
     while await attempts.next_attempt():
         await target.revalidate()
         try:
-            held = await try_acquire(target, lease, deadline, acquired)
+            result = await attempt(deadline)
         except ThrottledError as error:
             attempts.record(error)
             continue
         attempts.record(None)
-        if held is not None:
-            return held
+        if result is not None:
+            return result
     if timeout is None:
         raise attempts.final_error()
     raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds") from attempts.last_error
@@ -392,13 +422,34 @@ async def try_acquire(
     target: LockTarget, lease: float, deadline: float = math.inf, acquired: list[Lease] | None = None
 ) -> Lease | None:
     """Acquire the lock if it is free now; return None if it is not. 2 requests, 1 when it is not free."""
-    found = await get_object(target.store, target.path)
-    previous = None if found is None else decode_lock(found.body)
-    if found is not None and previous is not None and not _is_free(found, previous):
-        return None
+    state = await LockState.read(target)
+    return await try_write(target, state, lease, deadline, acquired) if state.is_free else None
+
+
+@dataclass(frozen=True, slots=True)
+class LockState:
+    """A lock object and its record, or None where there is none."""
+
+    found: StoredObject | None
+    record: LockRecord | None
+
+    @classmethod
+    async def read(cls, target: LockTarget) -> LockState:
+        found = await get_object(target.store, target.path)
+        return cls(found, None if found is None else decode_lock(found.body))
+
+    @property
+    def is_free(self) -> bool:
+        return self.found is None or self.record is None or _is_free(self.found, self.record)
+
+
+async def try_write(
+    target: LockTarget, state: LockState, lease: float, deadline: float, acquired: list[Lease] | None = None
+) -> Lease | None:
+    """Acquire a lock that was found free; return None where another process was faster. 1 request."""
     details = replace(target.details(), acquired_at=int(datetime.now(UTC).timestamp()))
-    record = LockRecord(_new_id(), _new_id(), lease, _next_token(previous), details)
-    if_match = None if found is None else target.capabilities.if_match(found.etag)
+    record = LockRecord(_new_id(), _new_id(), lease, _next_token(state.record), details)
+    if_match = None if state.found is None else target.capabilities.if_match(state.found.etag)
     acquisition = _Acquisition(target, record, if_match, deadline)
     try:
         await target.store.runtime.shielded(acquisition.write)
@@ -415,11 +466,10 @@ async def try_acquire(
 
 async def holder_of(target: LockTarget) -> tuple[LockRecord, datetime] | None:
     """Return the record of a lock that is held, and when it was last renewed; None when it is free. 1 request."""
-    found = await get_object(target.store, target.path)
-    if found is None:
+    state = await LockState.read(target)
+    if state.found is None or state.record is None or state.is_free:
         return None
-    record = decode_lock(found.body)
-    return None if _is_free(found, record) else (record, found.last_modified)
+    return state.record, state.found.last_modified
 
 
 async def adopt(target: LockTarget, owner: str) -> Lease:
@@ -451,8 +501,8 @@ async def release_owned(target: LockTarget, owner: str) -> None:
 
 
 async def _find_owned(target: LockTarget, owner: str) -> tuple[StoredObject, LockRecord]:
-    found = await get_object(target.store, target.path)
-    record = None if found is None else decode_lock(found.body)
+    state = await LockState.read(target)
+    found, record = state.found, state.record
     if found is None or record is None or record.owner != owner:
         raise LockLostError(f"{target.label} was lost: it was released, or another process acquired it")
     return found, record
@@ -475,9 +525,9 @@ async def take_away(target: LockTarget, owner: str | None = None) -> LockRecord 
     """
     attempts = cas_attempts(target.store)
     while await attempts.next_attempt():
-        found = await get_object(target.store, target.path)
-        record = None if found is None else decode_lock(found.body)
-        if found is None or record is None or _is_free(found, record) or owner not in (None, record.owner):
+        state = await LockState.read(target)
+        found, record = state.found, state.record
+        if found is None or record is None or state.is_free or owner not in (None, record.owner):
             return None
         owner = record.owner
         released = replace(record, owner=None, write_id=_new_id(), token=_next_token(record))

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from .. import __version__
-from . import DEBUG, dicts, entries, garbage, local, monitor, provision, rekey, transfer
+from . import DEBUG, dicts, entries, garbage, local, locks, monitor, provision, rekey, transfer
 
 _HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
 
@@ -84,7 +84,7 @@ def _shown_requests() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-for group in (dicts, entries, monitor, transfer, rekey, garbage, provision, local):
+for group in (dicts, entries, locks, monitor, transfer, rekey, garbage, provision, local):
     for command in group.app.registered_commands:
         command.cls = _Command
     app.add_typer(group.app)

@@ -62,12 +62,12 @@ async def test_acquire_rejects_a_timeout_that_means_nothing(lock: Any) -> None:
 
 
 async def test_release_of_what_is_not_held_is_an_error(lock: Any) -> None:
-    with pytest.raises(InvalidError, match="The lock 'job' is not held through this Lock"):
+    with pytest.raises(InvalidError, match="The lock 'job' is not held through this object"):
         await lock.release()
     held = await lock.acquire()
     await held.release()
     assert held.wrapped.lost is True
-    with pytest.raises(InvalidError, match="is not held through this Lock"):
+    with pytest.raises(InvalidError, match="is not held through this object"):
         await lock.release()
     with pytest.raises(LockLostError):
         await held.release()
@@ -89,6 +89,17 @@ async def test_held_lock_is_released_at_the_end_of_its_context(harness: Harness,
             assert await lock.wrapped.locked.aio() is True
     assert held.lost is True
     assert await lock.locked() is False
+
+
+async def test_held_lock_has_both_kinds_of_methods(harness: Harness, lock: Any) -> None:
+    held = (await lock.acquire()).wrapped
+    assert all(hasattr(getattr(held, name), "aio") for name in ("renew", "release", "detach"))
+    assert await (held.renew.aio() if harness.mode is Mode.ASYNCIO else _result(held.renew))
+    await lock.release()
+
+
+async def _result(function: Callable[[], Any]) -> Any:
+    return function()
 
 
 async def test_holder_is_who_since_when_until_when(harness: Harness, d: Any, lock: Any) -> None:
@@ -199,7 +210,7 @@ async def test_pickled_lock_is_the_lock_of_that_name(harness: Harness, d: Any, l
     await lock.acquire()
     other = harness.in_mode(pickle.loads(pickle.dumps(lock.wrapped)))
     assert await other.locked() is True
-    with pytest.raises(InvalidError, match="is not held through this Lock"):
+    with pytest.raises(InvalidError, match="is not held through this object"):
         await other.release()
     await lock.release()
 

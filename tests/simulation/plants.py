@@ -157,7 +157,7 @@ PLANTS = {
         "creators by setdefault",
     ),
     "modify does not notice that it lost": Plant(
-        "_core.compute:_compare_and_set", "if isinstance(outcome, Applied):", "if outcome:", "three clients, losses"
+        "_core.compute:compare_and_set", "if isinstance(outcome, Applied):", "if outcome:", "three clients, losses"
     ),
     "a cached read is kept whatever was written since": Plant(
         "_core.read_cache:ReadCache.put",
@@ -175,7 +175,7 @@ PLANTS = {
         "_core.locks:_next_token", "max(previous.token + 1, now)", "previous.token", "locks"
     ),
     "a cancelled acquisition is not undone": Plant(
-        "_core.locks:try_acquire",
+        "_core.locks:try_write",
         "await target.store.runtime.shielded(acquisition.undo)\n        raise",
         "raise",
         "interrupted lock",

@@ -11,9 +11,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from s3dict import Dict
+from s3dict._lock import unpickle_held
 from s3dict.errors import (
     AlreadyExistsError,
+    ConflictError,
     Error,
+    InvalidError,
     LockLostError,
     LockTimeoutError,
     NotFoundError,
@@ -251,6 +254,141 @@ class Locks:
         assert not self._violations, self._violations
         if not world.setting.faults:
             assert self._entered == self.processes * self.rounds
+
+
+@dataclass
+class Semaphore:
+    """Processes that hold a permit each: never more that believe so than there are permits."""
+
+    processes: int = 3
+    permits: int = 2
+    inside_seconds: float = 0.5
+    _inside: dict[str, Any] = field(default_factory=dict)
+    _violations: list[str] = field(default_factory=list)
+    _entered: int = 0
+
+    def prepare(self, world: World) -> None:
+        for name in "ABCD"[: self.processes]:
+            world.start(name, partial(self._run, world, name, world.handle(name)))
+
+    async def _run(self, world: World, name: str, d: Handle) -> None:
+        with suppress(LockLostError, LockTimeoutError, UnavailableError):
+            async with d.semaphore("job", self.permits, lease=2.0, timeout=60.0) as held:
+                self._entered += 1
+                self._inside[name] = held
+                try:
+                    self._note(world)
+                    await asyncio.sleep(self.inside_seconds)
+                    self._note(world)
+                finally:
+                    del self._inside[name]
+
+    def _note(self, world: World) -> None:
+        holders = [name for name, held in self._inside.items() if not held.lost and name not in world.loop.dead]
+        if len(holders) > self.permits:
+            self._violations.append(f"{' and '.join(holders)} are inside together")
+
+    def check(self, world: World) -> None:
+        assert not self._violations, self._violations
+        if not world.setting.faults:
+            assert self._entered == self.processes
+
+
+@dataclass
+class DifferentPermits:
+    """Processes that disagree on the number of permits: not both get in."""
+
+    _admitted: set[int] = field(default_factory=set)
+
+    def prepare(self, world: World) -> None:
+        for name, permits in (("A", 1), ("B", 3)):
+            world.start(name, partial(self._run, world.handle(name), permits))
+
+    async def _run(self, d: Handle, permits: int) -> None:
+        with suppress(LockLostError, LockTimeoutError, UnavailableError, InvalidError):
+            async with d.semaphore("job", permits, timeout=5.0):
+                self._admitted.add(permits)
+
+    def check(self, world: World) -> None:
+        assert len(self._admitted) <= 1, f"semaphores of {self._admitted} permits"
+        assert self._admitted or world.setting.faults
+
+
+@dataclass
+class HandedOver:
+    """A lock that one process acquires and another goes on holding and releases, beside a third that waits for it."""
+
+    _queue: list[tuple[str, int]] = field(default_factory=list)
+    _inside: list[str] = field(default_factory=list)
+    _violations: list[str] = field(default_factory=list)
+
+    def prepare(self, world: World) -> None:
+        world.start("A", partial(self._give, world.handle("A")))
+        world.start("B", partial(self._receive, world.handle("B")))
+        world.start("C", partial(self._wait, world.handle("C")))
+
+    async def _give(self, d: Handle) -> None:
+        with suppress(LockLostError, UnavailableError):
+            held = await d.lock("job", lease=4.0).acquire.aio()
+            assert held is not None
+            await held.detach.aio()
+            self._queue.append((held._state.owner, held.token))
+
+    async def _receive(self, d: Handle) -> None:
+        for _ in range(100):
+            if self._queue:
+                break
+            await asyncio.sleep(0.1)
+        for owner, token in self._queue:
+            with suppress(LockLostError, UnavailableError, UncertainOutcomeError):
+                async with unpickle_held(d.lock("job"), owner, token) as held:
+                    await self._hold("B", held)
+
+    async def _wait(self, d: Handle) -> None:
+        with suppress(LockLostError, LockTimeoutError, UnavailableError):
+            async with d.lock("job", lease=4.0, timeout=60.0) as held:
+                await self._hold("C", held)
+
+    async def _hold(self, name: str, held: Any) -> None:
+        self._inside.append(name)
+        try:
+            if len(self._inside) > 1 and not held.lost:
+                self._violations.append(f"{self._inside} hold the lock together")
+            await asyncio.sleep(0.2)
+        finally:
+            self._inside.remove(name)
+
+    def check(self, world: World) -> None:
+        assert not self._violations, self._violations
+
+
+@dataclass
+class Additions:
+    """A counter that several processes add to: its value is between what certainly and what possibly was added."""
+
+    processes: int = 3
+    rounds: int = 2
+    shards: int = 2
+    _certain: int = 0
+    _possible: int = 0
+    _reader: Handle | None = None
+
+    def prepare(self, world: World) -> None:
+        self._reader = world.handle("reader")
+        for name in "ABC"[: self.processes]:
+            world.start(name, partial(self._add, world.handle(name)))
+
+    async def _add(self, d: Handle) -> None:
+        for _ in range(self.rounds):
+            self._possible += 1
+            with suppress(UncertainOutcomeError, UnavailableError, ConflictError):
+                await d.counter("hits", self.shards).add.aio()
+                self._certain += 1
+
+    def check(self, world: World) -> None:
+        assert self._reader is not None
+        value = world.now(self._reader.counter("hits", self.shards).value.aio())
+        assert self._certain <= value <= self._possible, f"{value} of {self._certain} to {self._possible}"
 
 
 @dataclass

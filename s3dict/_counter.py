@@ -1,0 +1,78 @@
+"""Counter: what `Dict.counter` returns."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from ._aio import dual_method
+from ._core.entries import Entries
+
+
+class HasEntries(Protocol):
+    """What a counter needs of the Dict that it belongs to."""
+
+    @property
+    def _async_view(self) -> HasEntries: ...
+    async def _open(self, *keys: Any) -> Entries: ...
+
+
+class Counter:
+    """A number that many processes add to at a time. Make one with `Dict.counter`.
+
+    It is the sum of several entries, its shards. Each addition is a compare-and-set on one of them, chosen at random,
+    so that concurrent additions seldom meet: a store writes one object only so many times a second.
+
+    ::
+
+        hits = d.counter("hits")
+        hits.add()
+        hits.value()        # 1
+    """
+
+    __slots__ = ("__weakref__", "_aio", "_dict", "_name", "_shards")
+
+    def __init__(self, d: HasEntries, name: str, shards: int, *, aio: bool = False) -> None:
+        self._dict = d
+        self._name = name
+        self._shards = shards
+        self._aio = aio
+
+    @dual_method
+    async def add(self, amount: float = 1) -> None:
+        """Add a number, which may be negative. Each call counts exactly once.
+
+        Raises:
+            ConflictError: Concurrent writers kept changing the shards.
+            InvalidError: A shard was written with another number of shards.
+            UncertainOutcomeError: A response was lost, and it is unknown whether the number was added.
+
+        Requests:
+            2 without a concurrent addition to the same shard.
+        """
+        from ._core.counters import add
+
+        await add(await self._open(), self._name, self._shards, amount)
+
+    @dual_method
+    async def value(self) -> float:
+        """Return the sum. It is not a snapshot: of additions during the call, any may be included.
+
+        Raises:
+            InvalidError: A shard was written with another number of shards.
+
+        Requests:
+            1 for each shard, side by side.
+        """
+        from ._core.counters import total
+
+        return await total(await self._open(), self._name, self._shards)
+
+    def __repr__(self) -> str:
+        return f"{self._dict!r}.counter({self._name!r}, {self._shards})"
+
+    @property
+    def _async_view(self) -> Counter:
+        return self if self._aio else Counter(self._dict, self._name, self._shards, aio=True)
+
+    async def _open(self) -> Entries:
+        return await (self._dict._async_view if self._aio else self._dict)._open()
