@@ -8,6 +8,9 @@
 Results live as long as they are read within the Dict's ttl; joblib's `reduce_size` has nothing to do.
 """
 
+# joblib's base class has neither types nor results.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 import os

@@ -6,6 +6,9 @@
     graph.invoke(inputs, {"configurable": {"thread_id": "1"}})
 """
 
+# LangGraph passes a configuration that has a thread id.
+# pyright: reportTypedDictNotRequiredAccess=false
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence

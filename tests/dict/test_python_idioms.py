@@ -459,7 +459,7 @@ class TestMappingOperators:
         assert type(mapping | {}) is dict
         assert dict(mapping) == {"a": 1, "b": 2}
         with pytest.raises(TypeError):
-            mapping | [("c", 4)]
+            _ = mapping | [("c", 4)]
 
     def test_union_in_place_stores(self, mapping: Any) -> None:
         same = mapping

@@ -64,7 +64,7 @@ def test_joblib_computes_once_and_clears(client: Client, tmp_path: Any) -> None:
         return number * 2
 
     memory = joblib.Memory(f"m{uuid.uuid4().hex[:8]}", backend="s3dict", backend_options=options, verbose=0)
-    cached = memory.cache(double)
+    cached: Any = memory.cache(double)
     assert [cached(2), cached(2), cached(3)] == [4, 4, 6]
     assert calls == [2, 3]
     cached.clear(warn=False)

@@ -142,6 +142,7 @@ def test_interrupted_computation_leaves_the_next_caller_to_compute(
 def test_interrupted_ephemeral_dict_is_deleted(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     Dict.from_name("d", create_if_missing=True, client=client).hydrate()
     gate = Gate(monkeypatch, "delete", "/ephemeral/")
+    dict_id = ""
     with signalled_at(gate, stop), pytest.raises(StopError), Dict.ephemeral(client=client) as scratch:
         dict_id = scratch.object_id
     with pytest.raises(NotFoundError):

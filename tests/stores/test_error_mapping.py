@@ -70,7 +70,7 @@ def test_copy_response_without_etag_is_unexpected(fields: dict[str, Any]) -> Non
     """`rclone serve s3` gives one: the copy is there, but under which ETag nobody knows."""
 
     class Telling(S3Requests):
-        async def send(self, call: S3Request) -> S3Response | ExpectedFailure:
+        async def send(self, request: S3Request) -> S3Response | ExpectedFailure:
             return S3Response(fields)
 
     with pytest.raises(UnavailableError, match="Unexpected response"):

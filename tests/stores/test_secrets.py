@@ -393,7 +393,7 @@ def test_cause_that_is_left_out_is_no_context_either() -> None:
             return TOKEN
 
     class Broken(S3Requests):
-        async def _execute(self, call: S3Request) -> S3Response:
+        async def _execute(self, request: S3Request) -> S3Response:
             raise StubbornError
 
     with pytest.raises(UnavailableError) as caught:

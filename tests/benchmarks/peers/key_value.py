@@ -48,6 +48,7 @@ asyncio.run(main())
 
     async def get(self, folder: str, key: str) -> bytes:
         value = await self.store.get(key, collection=folder)
+        assert value is not None
         text: str = value["text"]
         return text.encode()
 
