@@ -47,7 +47,7 @@ async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
         PermissionDeniedError, NotFoundError, InvalidError, UnavailableError: the probe could not be completed; nothing
             is recorded.
 
-    Requests: 1, and about fifteen more if it is missing.
+    Requests: 1, and about eighteen more if it is missing.
     """
     found = await get_object(store, layout.store)
     if found is not None:
