@@ -138,7 +138,7 @@ async def _compute(entries: Entries, key: Any, function: Callable[[], Any], expi
     if live is not None:
         return live.value
     value = await _maybe_await(function)
-    # Created and not put: should the lease have expired meanwhile, all callers still get the value that was first.
+    # Created and not put: should the lease have expired since, all callers still get the value that was first.
     retry = RetryState(entries.store.retries.writes, entries.store.runtime)
     while await retry.next_attempt():
         try:
@@ -146,7 +146,7 @@ async def _compute(entries: Entries, key: Any, function: Callable[[], Any], expi
                 return value
             return await set_default(entries, key, value, expiry)
         except UncertainOutcomeError as error:
-            # The lock is still held, so nobody else computes: read again, and store again what is not there.
+            # The lock is still held, so no other caller computes: read again, and store again what is missing.
             retry.record(error)
     uncertain = retry.final_error(conditional=True)
     if isinstance(uncertain, UncertainOutcomeError):

@@ -5,7 +5,7 @@ replaced when its lease has expired. One that only seems dead (a long pause, a l
 and what it still writes elsewhere carries a token smaller than its successor's (Kleppmann, "How to do distributed
 locking"). A release is a write and no deletion, so that tokens never go back.
 
-Acquiring and releasing run shielded: whatever interrupts the caller, no lock is left behind that nobody renews.
+Acquiring and releasing run shielded: whatever interrupts the caller, no lock stays held without being renewed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .conditional import CLOCK_RESOLUTION, Applied, Rejected, WriteIds, cas_atte
 R = TypeVar("R")
 
 MIN_LEASE = 2.0
-"""In seconds. Times of the store are whole seconds, so shorter leases could not be told from expired ones."""
+"""In seconds. Times of the store are whole seconds, so shorter leases could not be distinguished from expired ones."""
 RENEWALS_PER_LEASE = 3
 MIN_RENEWAL_TIMEOUT = 1.0
 
@@ -116,7 +116,7 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether another process may hold the lock by now. Once true, it stays true."""
+        """Whether another process may hold the lock. Once true, it stays true."""
         if self.remaining <= 0:
             self._lost = True
         return self._lost
@@ -161,7 +161,7 @@ class Lease:
         if self.lost:
             raise self.lost_error()
         # Over the connection that acquired the lock, unless that may wait longer than two leases. Only this process
-        # waits: for the others, the lease expires meanwhile.
+        # waits: for the others, the lease expires.
         store = self._target.store
         if store.timeout > 2 * self._record.lease:
             store = self._target.quick_store(self._record.lease)
@@ -583,7 +583,7 @@ class _Acquisition:
             self.held = Lease(self._target, record, outcome.etag, sent_at)
 
     async def undo(self) -> None:
-        """Release what was acquired or may have been: nobody will renew it. If that fails, the lease expires."""
+        """Release what was acquired or may have been: it will not be renewed. If that fails, the lease expires."""
         with suppress(Error):
             if self._unknown:
                 current = await get_object(self._store, self._target.path)
@@ -596,7 +596,7 @@ class _Acquisition:
 async def _is_fresh(held: Lease, lease: float) -> bool:
     """Return whether the lease is certain to last until its first renewal, which may have to come at once.
 
-    If the response to the acquisition took longer than that, another process may hold the lock by now.
+    If the response to the acquisition took longer than that, another process may hold the lock.
     """
     if held.remaining > lease / RENEWALS_PER_LEASE:
         return True
@@ -615,7 +615,7 @@ def _new_id() -> str:
 
 
 def _next_token(previous: LockRecord | None) -> int:
-    # At least the time in milliseconds: where the lifecycle has deleted the object of a lock that nobody used, its
+    # At least the time in milliseconds: where the lifecycle has deleted the object of an unused lock, its
     # tokens go on above the old ones. A clock that is behind by so many days could not have signed a request.
     now = int(datetime.now(UTC).timestamp() * 1000)
     return now if previous is None else max(previous.token + 1, now)

@@ -12,7 +12,6 @@ from .._retry import RetryState
 from .._stores.base import ObjectStore
 from ..errors import Error, UncertainOutcomeError
 from .conditional import (
-    MAX_CAS_RETRIES,
     Applied,
     DeleteOutcome,
     WriteIds,
@@ -21,6 +20,7 @@ from .conditional import (
     get_object,
 )
 
+MAX_ATTEMPTS = 1000
 INITIAL_BACKOFF = 0.005
 MAX_BACKOFF = 0.05
 """In seconds. A removal competes with writers that never wait, and the longer it waits, the more of them come between;
@@ -109,4 +109,4 @@ class Removal:
 def removal_attempts(store: ObjectStore) -> RetryState:
     """Return the attempts of a loop that reads an entry and removes what it has read."""
     policy = replace(store.retries.writes, initial_backoff=INITIAL_BACKOFF, max_backoff=MAX_BACKOFF)
-    return RetryState(policy, store.runtime, max_attempts=MAX_CAS_RETRIES)
+    return RetryState(policy, store.runtime, max_attempts=MAX_ATTEMPTS)

@@ -141,7 +141,7 @@ _buckets: dict[str, MemoryBucket] = {}
 
 
 def _renew_guards() -> None:
-    """Replace the locks in a forked child, where nobody will release those that another thread held."""
+    """Replace the locks in a forked child, which does not have the threads that held them."""
     for bucket in _buckets.values():
         bucket._guard = threading.RLock()
 
