@@ -54,7 +54,7 @@ PLANTS = {
         "a read cache beside writes of its own client",
     ),
     "update does not wait for a deferred pair": Plant(
-        "_core.bulk:write_many", " or data in deferred", "", "update of repeated keys"
+        "_core.bulk:write_entries", " or data in deferred", "", "update of repeated keys"
     ),
     "a lease is counted from the response of the acquisition": Plant(
         "_core.locks:_Acquisition.write",
@@ -222,8 +222,11 @@ PLANTS = {
         "await store.delete(path)\n            await delete_data",
         "cancelled ephemeral dict",
     ),
-    "a listing leaves out the last range": Plant(
-        "_core.listing:_split", "strict=True))]", "strict=True))][:-1]", "keys beside writers"
+    "a listing stops at a short page": Plant(
+        "_core.listing:_Range.fill",
+        "self.exhausted = not page.is_truncated",
+        "self.exhausted = True",
+        "keys beside writers",
     ),
     "what is in flight goes on after the end of a bulk call": Plant(
         "_stores.shared.tasks:_cancel",
