@@ -1,0 +1,84 @@
+"""Calls that take long notice within a minute that their dict was deleted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from s3dict import Client, Dict
+from s3dict._stores.memory import memory_bucket
+from s3dict.errors import LockLostError, LockTimeoutError, NotFoundError
+
+Handle = Dict[Any, Any]
+
+
+def _delete(client: Client) -> None:
+    Dict.objects.delete("d", client=client)
+    memory_bucket(client.bucket).advance(timedelta(seconds=61))
+
+
+def test_update_of_a_deleted_dict_fails(handle: Handle, client: Client) -> None:
+    def pairs() -> Iterator[tuple[int, int]]:
+        for number in range(1000):
+            if number == 500:
+                _delete(client)
+            yield number, number
+
+    with pytest.raises(NotFoundError):
+        handle.update(pairs())
+
+
+def test_lock_of_a_deleted_dict_is_not_acquired(handle: Handle, client: Client) -> None:
+    other: Handle = Dict.from_name("d", client=client)
+    other.hydrate()
+    holder = handle.lock("nightly", lease=600)
+    thread = threading.Thread(target=holder.__enter__)
+    thread.start()
+    thread.join()
+    threading.Timer(0.05, _delete, [client]).start()
+    with pytest.raises(NotFoundError), other.lock("nightly", timeout=20):
+        pass
+    with pytest.raises(LockLostError):
+        holder.__exit__(None, None, None)
+
+
+def test_iteration_of_a_deleted_dict_fails(handle: Handle, client: Client) -> None:
+    handle.update({number: number for number in range(2500)})
+    keys = iter(handle)
+    next(keys)
+    _delete(client)
+    with pytest.raises(NotFoundError):
+        list(keys)
+
+
+def test_lock_that_this_thread_holds_is_not_free(handle: Handle) -> None:
+    with handle.lock("job"), pytest.raises(LockTimeoutError), handle.lock("job", timeout=0):
+        pass
+
+
+def test_lock_of_an_ended_thread_is_not_held_by_its_successor(handle: Handle) -> None:
+    """Their identifiers are equal: the system gives them out again."""
+    identifiers: list[int] = []
+    failures: list[BaseException] = []
+
+    def hold() -> None:
+        identifiers.append(threading.get_ident())
+        handle.lock("job", lease=600).__enter__()
+
+    def wait() -> None:
+        identifiers.append(threading.get_ident())
+        try:
+            with handle.lock("job", timeout=0.05):
+                pass
+        except BaseException as error:
+            failures.append(error)
+
+    for function in (hold, wait):
+        thread = threading.Thread(target=function)
+        thread.start()
+        thread.join()
+    assert [type(failure) for failure in failures] == [LockTimeoutError]
