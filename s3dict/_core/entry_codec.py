@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._format.entry import WRITE_ID_BYTES, EntryBody, EntryExpiry, EntrySigner, Header, expected_size, pack, unpack
@@ -105,11 +105,24 @@ class EntryCodec:
             return f"with the hash {digest(data)}"
 
     def verify_name(self, header: Header, object_name: str) -> None:
-        """Raise IntegrityError unless the entry with this header belongs under that object name."""
-        if not object_name.startswith(digest(header.key)):
+        """Raise IntegrityError unless that is the object name of the key in this header.
+
+        The hash alone is not enough: a copy of an entry under its hash without the key would be read beside the entry.
+        """
+        if object_name == EncodedKey(header.key, pickled=False).object_name:
+            return
+        if object_name != digest(header.key) or not self._has_pickle(header.key):
             raise IntegrityError(
                 f"The entry in the object {object_name!r} belongs to another key: it was copied or moved there"
             )
+
+    def _has_pickle(self, data: bytes) -> bool:
+        """Return whether the key cannot be decoded without unpickling, so that its object name does not contain it."""
+        try:
+            replace(self.keys, uses_pickle=False).decode(data)
+        except IntegrityError:
+            return True
+        return False
 
     def verify_size(self, first: StoredObject) -> None:
         """Raise IntegrityError unless an object that begins so has the size that its header states.
