@@ -40,7 +40,7 @@ class AioBotoStore(S3Requests):
     async def _execute(self, request: S3Request) -> S3Response:
         client = await self._client()
         fields = await getattr(client, request.method)(**_with_chunked_body(request.parameters))
-        return S3Response(fields, await _read(fields), request.endpoint)
+        return S3Response(fields, await _read(fields), self._connection.where)
 
     async def _client(self) -> S3Client:
         generation, connected = self._connection.generation, self._connected

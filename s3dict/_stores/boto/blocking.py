@@ -34,7 +34,7 @@ class BotoStore(S3Requests):
 
     async def _execute(self, request: S3Request) -> S3Response:
         fields = getattr(self._client(), request.method)(**request.parameters)
-        return S3Response(fields, _read(request.method, fields), request.endpoint)
+        return S3Response(fields, _read(request.method, fields), self._connection.where)
 
     def _client(self) -> S3Client:
         made, generation = self._made_client, self._connection.generation

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..._retry import SINGLE_ATTEMPT, RetryState
@@ -101,7 +102,8 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
                     status = log_status_of_error(failure)
                     # Outside of the handler, so that the new error has no __context__: an exception of the driver that
                     # must not be shown would be shown with it.
-                    return translate_exception(failure, request)
+                    # The endpoint is known once a request has been made.
+                    return translate_exception(failure, replace(request, endpoint=self._connection.where))
                 except UnavailableError as unavailable:
                     slot.failed(unavailable)
                     retry.record(unavailable)
