@@ -97,7 +97,9 @@ def memoize(
         variables = _free_variables(function)
 
         def key(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, ...]:
-            return _key(name, signature.bind(*args, **kwargs), variables)
+            bound = signature.bind(*args, **kwargs)
+            _require_hashable(name, bound)
+            return _key(name, bound, variables)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -186,6 +188,22 @@ def _same(previous: _Definition, definition: _Definition) -> bool:
 
     pairs = zip(previous.captured, definition.captured, strict=False)
     return len(previous.captured) == len(definition.captured) and all(equal(old, new) for old, new in pairs)
+
+
+def _require_hashable(name: str, bound: inspect.BoundArguments) -> None:
+    for argument, value in bound.arguments.items():
+        try:
+            hash(tuple(value.items()) if isinstance(value, dict) and _is_keywords(bound, argument) else value)
+        except TypeError as error:
+            # As of any other key that is not hashable.
+            raise TypeError(
+                f"{name}: the argument {argument!r} cannot be part of a key ({error}): pass a hashable value, such as "
+                "a tuple for a list"
+            ) from error
+
+
+def _is_keywords(bound: inspect.BoundArguments, argument: str) -> bool:
+    return bound.signature.parameters[argument].kind is inspect.Parameter.VAR_KEYWORD
 
 
 def _key(name: str, bound: inspect.BoundArguments, variables: Mapping[str, CellType] = {}) -> tuple[Any, ...]:

@@ -310,3 +310,16 @@ async def test_put_over_a_concurrently_replaced_tombstone_is_rejected() -> None:
         patch.setattr("s3dict._core.entries.conditional_put", replaced_meanwhile)
         assert d.put("k", 2, skip_if_exists=True) is False
     assert d["k"] == 1
+
+
+def test_memoize_names_an_unhashable_argument(client: Client) -> None:
+    @memoize(Dict.from_name("results", create_if_missing=True, client=client))
+    def total(first: object, *rest: object, **options: object) -> int:
+        return 1
+
+    assert total(1, 2, a=(3,)) == 1
+    for arguments, name in ((([1],), "first"), ((1, [2]), "rest")):
+        with pytest.raises(TypeError, match=f"the argument '{name}' cannot be part of a key"):
+            total(*arguments)
+    with pytest.raises(TypeError, match="the argument 'options'"):
+        total(1, a=[2])
