@@ -76,7 +76,7 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         try:
             return await self._send_with_retries(request)
         except PermissionDeniedError as error:
-            # What was denied was not applied, so the same request may be sent again.
+            # What was denied was not applied, so the same request may be retried.
             if error.action is not None or not await self._renew_credentials(generation):
                 raise
         return await self._send_with_retries(request)

@@ -211,7 +211,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         try:
             return await self._send_with_retries(method, path, call, parameters, no_retry, bytes_sent)
         except BareRedirectError:
-            # Nothing was applied, so the same request may be sent again; so for what was denied.
+            # Nothing was applied, so the same request may be retried; the same holds for what was denied.
             if not await self._run(lambda: self._clients.follow_region(generation)):
                 raise
         except PermissionDeniedError as error:
