@@ -137,7 +137,12 @@ def _advice(error: PermissionDeniedError) -> str:
 
 def _driver(context: _Context) -> Check:
     client = context.client
-    where = client.endpoint_url or "the endpoint of AWS_ENDPOINT_URL" if context.admin.has_custom_endpoint else "AWS"
+    try:
+        is_custom = context.admin.has_custom_endpoint
+    except InvalidError:
+        # The check of the credentials reports a configuration that cannot be used.
+        is_custom = client.endpoint_url is not None
+    where = client.endpoint_url or "the endpoint of AWS_ENDPOINT_URL" if is_custom else "AWS"
     return Check("driver", Status.OK, f"{client.driver}, to {where}, s3://{client.bucket}/{client.prefix}/")
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 
@@ -76,8 +77,8 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
 
 
 @pytest.fixture
-def client(request: pytest.FixtureRequest, mode: Mode) -> Client:
-    return Client(f"bulk-{request.node.name}", driver="memory", concurrency=CONCURRENCY)
+def client(mode: Mode) -> Client:
+    return Client(f"bulk-{uuid4()}", driver="memory", concurrency=CONCURRENCY)
 
 
 @pytest.fixture

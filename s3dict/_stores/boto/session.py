@@ -9,6 +9,7 @@ from functools import lru_cache
 from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
+from ...errors import InvalidError
 from ..shared.connection import Connection, Credentials
 from ..shared.errors import redirect_error
 from ..shared.messages import parse_http_date
@@ -22,13 +23,21 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def new_session(credentials: Credentials | None) -> boto3.Session:
-    """Return a session with these credentials, or with those that botocore finds."""
-    import boto3
+    """Return a session with these credentials, or with those that botocore finds.
 
-    if credentials is None:
-        session = boto3.Session()
-    else:
-        session = boto3.Session(credentials.access_key, credentials.secret_key, credentials.token)
+    Raises:
+        InvalidError: the configuration cannot be used: it names a profile that does not exist, for example.
+    """
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        if credentials is None:
+            session = boto3.Session()
+        else:
+            session = boto3.Session(credentials.access_key, credentials.secret_key, credentials.token)
+    except BotoCoreError as error:
+        raise InvalidError(f"The AWS configuration cannot be used: {error}") from error
     speed_up(session._session)
     return session
 
