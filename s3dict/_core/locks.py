@@ -39,6 +39,9 @@ MIN_LEASE = 2.0
 """In seconds. Times of the store are whole seconds, so shorter leases could not be distinguished from expired ones."""
 RENEWALS_PER_LEASE = 3
 MIN_RENEWAL_TIMEOUT = 1.0
+ACQUISITION_GRACE = 2.0
+"""Seconds for which the acquisition of a lock that was found free is retried, even if the caller's timeout is shorter: one
+lost response must not make a free lock look held."""
 
 _held_here: dict[tuple[str, Hashable], Holding] = {}
 """What is held in this process, by the path of the lock and the thread or task that acquired it."""
@@ -565,7 +568,7 @@ class _Acquisition:
                 record.encode(),
                 write_ids,
                 if_match=self._if_match,
-                timeout=self._deadline - sent_at,
+                timeout=max(self._deadline - sent_at, ACQUISITION_GRACE),
             )
         except UncertainOutcomeError:
             # Another process has written since, or the store has stopped responding.

@@ -47,7 +47,7 @@ def test_nanio_is_rejected_rightly(nanio: Endpoint) -> None:
     result = shortly("nanio", nanio, 0)
     assert (result.verdict, result.is_right) == ("refused: ignores PUT If-None-Match and PUT If-Match", True)
     assert result.refusal is not None
-    assert "answered 200 to 'PUT If-None-Match: *'" in result.refusal
+    assert "responded with 200 to 'PUT If-None-Match: *'" in result.refusal
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_bad_environment_is_rejected(environment: str) -> None:
         Dict.ephemeral(environment_name=environment)
 
 
-@pytest.mark.parametrize("dict_id", ["", "di-", "d", "di-01ARZ3NDEKTSV4RRFFQ69G5FAV:main", "di-zzz:a:b", None])
+@pytest.mark.parametrize("dict_id", [None, 7, b"di-"])
 def test_bad_id_is_rejected(dict_id: Any) -> None:
     with pytest.raises(InvalidError, match="Invalid Dict id"):
         Dict.from_id(dict_id)
@@ -91,9 +91,9 @@ def test_bad_codec_is_rejected() -> None:
         ({"driver": "redis"}, "Unknown driver 'redis'"),
         ({"max_value_bytes": 0}, "1 or more"),
         ({"concurrency": 0}, "1 or more"),
-        ({"timeout": timedelta(0)}, "timeout is a positive timedelta"),
-        ({"timeout": timedelta(hours=2)}, "at most an hour"),
-        ({"timeout": 10}, "Invalid timeout: 10. It is a timedelta"),
+        ({"timeout": timedelta(0)}, "timeout is more than 0 seconds"),
+        ({"timeout": timedelta(hours=2)}, "an hour at most"),
+        ({"timeout": "10"}, "Invalid timeout: '10'. It is a number of seconds or a timedelta"),
         ({"signing_keys": ["short"]}, "fewer than 16 bytes"),
         ({"signing_keys": "a single long signing key"}, "is a sequence of keys"),
     ],
