@@ -40,8 +40,10 @@ MIN_LEASE = 2.0
 RENEWALS_PER_LEASE = 3
 MIN_RENEWAL_TIMEOUT = 1.0
 ACQUISITION_GRACE = 2.0
-"""Seconds for which the acquisition of a lock that was found free is retried, even if the caller's timeout is shorter: one
-lost response must not make a free lock look held."""
+"""Seconds for which the acquisition of a lock that was found free is retried, even if the timeout is shorter.
+
+One lost response must not make a free lock look held.
+"""
 
 _held_here: dict[tuple[str, Hashable], Holding] = {}
 """What is held in this process, by the path of the lock and the thread or task that acquired it."""
