@@ -162,13 +162,13 @@ def test_program_without_the_classes_reads_values_by_definition(written: str, tm
         "before = set(globals())\n"
         "values = [get_codec('cloudpickle').loads([memoryview(base64.b64decode(line))]) for line in sys.stdin]\n"
         "print(values[0].name, values[2].id, values[4].double, values[9](1)[0], values[11][0].state.after().name)\n"
-        "print(set(globals()) - before)\n",
+        "print(sorted(set(globals()) - before))\n",
         encoding="utf-8",
     )
     done = subprocess.run(
         [sys.executable, str(reader)], input=written, capture_output=True, text=True, check=False, cwd=reader.parents[0]
     )
-    assert done.stdout.splitlines() == ["DONE 1 4 1 DONE", "{'values', 'before'}"], done.stderr
+    assert done.stdout.splitlines() == ["DONE 1 4 1 DONE", "['before', 'values']"], done.stderr
 
 
 @pytest.mark.parametrize(

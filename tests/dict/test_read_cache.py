@@ -235,7 +235,7 @@ async def test_cache_is_bounded_in_bytes(
     assert len(held_paths(harness.client)) == 3
 
 
-@pytest.mark.parametrize("window", [timedelta(0), timedelta(seconds=-1), 60])
+@pytest.mark.parametrize("window", [timedelta(0), timedelta(seconds=-1), "60"])
 def test_invalid_max_age_is_rejected(window: Any) -> None:
     with pytest.raises(InvalidError):
         Client("b", cache=window)
