@@ -155,7 +155,11 @@ def entries_of(codec: str, *signing_keys: str) -> Entries:
     client = Client("hostile-bytes", driver="memory", signing_keys=signing_keys)
     handle: Dict[Any, Any] = Dict.from_name("scores", client=client)
     manifest = Manifest(DICT_ID, datetime.now(UTC), None, timedelta(days=7), codec, ALL)
-    return handle._make_entries(client._store(aio=False), manifest)
+    return replace(handle._make_entries(client._store(aio=False), manifest), revalidate=_exists)
+
+
+async def _exists() -> None:
+    """The bucket has no manifest that could be read again."""
 
 
 _LIVE = {signed: entries_of("cloudpickle", *([SECRET] if signed else [])) for signed in (True, False)}
