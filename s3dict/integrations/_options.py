@@ -19,7 +19,7 @@ def open_dict(
     name: str,
     *,
     ttl: timedelta | None = DEFAULT_TTL,
-    codec: str | None = None,
+    codec: str = "cloudpickle",
     environment_name: str | None = None,
     client: Client | None = None,
     **client_options: Any,
