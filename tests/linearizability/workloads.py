@@ -191,7 +191,7 @@ def _dropping(method: str, **dropped: Any) -> Iterator[None]:
 def _own_refusal_is_a_loss() -> Iterator[None]:
     """A 412 to a request that was sent again is taken for somebody else's doing."""
 
-    async def verdict(store: Any, path: str, *_marks_and_time: Any) -> Rejected:
+    async def verdict(store: Any, path: str, *_: Any, **__: Any) -> Rejected:
         return Rejected(await get_object(store, path))
 
     with mock.patch("s3dict._core.conditional._resolve_ambiguity", verdict):
@@ -206,7 +206,7 @@ def _missing_is_removed() -> Iterator[None]:
         removal = await conditional_delete(*args)
         return DeleteOutcome.APPLIED if removal is DeleteOutcome.UNKNOWN else removal
 
-    with mock.patch("s3dict._core.entries.conditional_delete", hasty):
+    with mock.patch("s3dict._core.removal.conditional_delete", hasty):
         yield
 
 
