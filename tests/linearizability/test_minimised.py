@@ -98,7 +98,7 @@ def test_removal_that_cannot_be_settled_hands_over_the_value(d: Dict[str, Any], 
 
 def test_write_that_cannot_be_settled_is_uncertain(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
     proxy.script(Fault("lost-response", "PutObject"))
-    proxy.script(Fault("slow-down", when=_is_read_of_front), times=4)
+    proxy.script(Fault("internal-error", when=_is_read_of_front), times=4)
     with pytest.raises(UncertainOutcomeError):
         d.put("k", 1, skip_if_exists=True)
     assert direct["k"] == 1
