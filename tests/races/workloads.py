@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +154,18 @@ async def hold(seat: Worker, d: Any, *, path: Path, times: int) -> LockInterval:
 async def compute(seat: Worker, d: Any, *, directory: Path, rounds: int, fate: Failure) -> list[Any]:
     """Round by round, everybody asks for the same value; gives it, or the exception's name."""
     results: list[Any] = []
+    function = _answer_of(seat, _Computation(seat, directory, fate))
+    memoized: Any = memoize(d.wrapped, lease=LEASE)(function)
     for number in range(rounds):
         seat.meet()
-        computation = _Computation(seat, directory / f"round-{number}", fate)
         try:
-            results.append(await _ask(seat, d, number, computation))
+            # Two in four call a memoized function, the others ask for the very key of that call: all wait for one.
+            if seat.number % 4 < 2:
+                asked = d.get_or_compute(memoized.key(number), partial(function, number), LEASE)
+                results.append(await asked)
+            else:
+                answer = memoized(number)
+                results.append(answer if seat.mode is Mode.SYNC else await answer)
         except ZeroDivisionError as error:
             results.append(type(error).__name__)
     return results
@@ -166,12 +174,12 @@ async def compute(seat: Worker, d: Any, *, directory: Path, rounds: int, fate: F
 @dataclass(frozen=True, slots=True)
 class _Computation:
     seat: Worker
-    log: Path
+    directory: Path
     fate: Failure
 
-    def begin(self) -> float:
+    def begin(self, number: int) -> float:
         """Notes who computes, and lets the first meet its fate; gives how long it takes otherwise."""
-        with self.log.open("a+") as file:
+        with (self.directory / f"round-{number}").open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             is_first = not file.read()
@@ -183,20 +191,17 @@ class _Computation:
         return 0.05
 
 
-async def _ask(seat: Worker, d: Any, number: int, computation: _Computation) -> Any:
-    """Two in four call a memoized function, the others ask for the very key of that call: they all wait for one."""
+def _answer_of(seat: Worker, computation: _Computation) -> Any:
+    """The function that everybody asks for: it has one name, and one key a round, in all workers."""
 
     async def answer_aio(number: int) -> tuple[int, int]:
-        await seat.work(computation.begin())
+        await seat.work(computation.begin(number))
         return number, os.getpid()
 
     def answer(number: int) -> tuple[int, int]:
-        time.sleep(computation.begin())
+        time.sleep(computation.begin(number))
         return number, os.getpid()
 
     function: Any = answer if seat.mode is Mode.SYNC else answer_aio
     function.__qualname__ = "answer"
-    memoized: Any = memoize(d.wrapped, lease=LEASE)(function)
-    if seat.number % 4 < 2:
-        return await d.get_or_compute(memoized.key(number), lambda: function(number), LEASE)
-    return memoized(number) if seat.mode is Mode.SYNC else await memoized(number)
+    return function

@@ -41,7 +41,7 @@ class Guillotine:
                     head, _, _ = self._read_head(connection).partition(b"\r\n\r\n")
                     server.sendall(head + b"\r\n\r\n")
                     server.shutdown(socket.SHUT_WR)
-                    self.passed_on += 1
+                    self.passed_on += head.startswith(b"PUT ")
                     while server.recv(4096):  # what the server does with it, it has done when it answers
                         pass
 

@@ -85,8 +85,13 @@ class Authorizer(AtomicServer):
     ) -> Iterable[bytes]:
         bucket = environ["PATH_INFO"].strip("/")
         body = environ["wsgi.input"].read()
-        keys = [element.text or "" for element in ElementTree.fromstring(body).iter() if element.tag.endswith("Key")]
-        denied = [key for key in keys if not self._permits(policy, Ask("s3:DeleteObject", f"{bucket}/{key}"))]
+        objects = list(ElementTree.fromstring(body).iterfind("{*}Object"))
+        keys = [item.findtext("{*}Key", "") for item in objects]
+        denied = [
+            key
+            for key, item in zip(keys, objects, strict=True)
+            if not all(self._permits(policy, ask) for ask in _delete_asks(f"{bucket}/{key}", item.findtext("{*}ETag")))
+        ]
         if not denied:
             return self._application({**environ, "wsgi.input": BytesIO(body)}, start_response)
         assert denied == keys, "nobody here mixes keys of several environments"
@@ -111,6 +116,13 @@ def _asks(environ: WSGIEnvironment, parameters: Mapping[str, list[str]]) -> list
     if source := environ.get("HTTP_X_AMZ_COPY_SOURCE"):
         asks.append(Ask("s3:GetObject", unquote(source).strip("/")))
     return asks
+
+
+def _delete_asks(path: str, if_match: str | None) -> list[Ask]:
+    """What AWS asks IAM for one object of a DeleteObjects. The object's ETag element is its If-Match."""
+    if if_match is None:
+        return [Ask("s3:DeleteObject", path)]
+    return [Ask("s3:DeleteObject", path, {"s3:if-match": if_match}), Ask("s3:GetObject", path)]
 
 
 def _deny(start_response: StartResponse) -> list[bytes]:

@@ -54,7 +54,7 @@ def enforcing(request: pytest.FixtureRequest) -> str:
 def acting_as(enforcing: str, moto: Endpoint, owner: Any, request: pytest.FixtureRequest) -> Iterator[As]:
     if enforcing == "authorizer":
         url = request.getfixturevalue("authorizer").url
-        yield lambda policy, **options: _client(url, boto3.Session(policy, "a secret that nobody checks"), options)
+        yield lambda policy, **options: _client(url, boto3.Session(policy, "unchecked-secret"), options)
         return
     backend = iam_backends[_ACCOUNT]["aws"]
     with enable_iam_authentication():

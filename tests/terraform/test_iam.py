@@ -213,7 +213,7 @@ def test_doctor_finds_nothing_wrong(policy: str, enforcing: str, filled: Client,
 
 @pytest.mark.parametrize("enforcing", ["authorizer"], indirect=True)
 def test_capabilities_are_written_once(enforcing: str, filled: Client, authorizer: Authorizer) -> None:
-    session = boto3.Session("writer-dev", "a secret that nobody checks")
+    session = boto3.Session("writer-dev", "unchecked-secret")
     client = session.client("s3", endpoint_url=authorizer.url)
     with pytest.raises(ClientError, match="PreconditionFailed"):
         client.put_object(Bucket=BUCKET, Key="s3dict/store.json", Body=b"{}", IfNoneMatch="*")

@@ -46,6 +46,7 @@ class ThreadedBotoStore(S3Requests):
         response = asyncio.wrap_future(sending)
         try:
             await asyncio.wait({response})
+            return response.result()
         except asyncio.CancelledError:
             # A request in flight cannot be interrupted. The response of a read is not needed any more; but a write must
             # not be sent after the cancelled call has ended, so the call waits for its response or timeout.
@@ -55,7 +56,10 @@ class ThreadedBotoStore(S3Requests):
                 await wait_through_cancellation({response})
                 response.exception()  # retrieved, or asyncio would report it
             raise
-        return response.result()
+        finally:
+            # They hold the request's exception, whose traceback refers to this frame: the cycle would keep the
+            # request's body until it is collected.
+            del sending, response
 
     def _execute_blocking(self, request: S3Request) -> S3Response:
         # Here and not on the event loop's thread, since it may load boto3 and make a session.

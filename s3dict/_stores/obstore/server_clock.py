@@ -147,8 +147,6 @@ class ServerClock:
         from http.client import HTTPException
         from urllib.request import Request
 
-        from ..shared.redaction import redacted
-
         open_url, failure = _opener(self._trust, self._proxy, self._timeout), ""
         attempts: tuple[tuple[str, Callable[[], str]], ...]
         attempts = (("HeadBucket", lambda: self._url), ("HeadObject", self._signed_url))
@@ -162,6 +160,8 @@ class ServerClock:
                         return response.headers
                     failure = f"{status}"
             except (OSError, HTTPException) as error:
+                from ..shared.redaction import redacted
+
                 failure = redacted(f"{error}")
             finally:
                 if started:
