@@ -129,8 +129,9 @@ async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
                 uncertain[key] = error.value
             return _Outcome(key, failure=error)
         except BaseException as interruption:
-            if hasattr(interruption, "value"):
-                uncertain[key] = interruption.value
+            lost: Any = interruption
+            if hasattr(lost, "value"):
+                uncertain[key] = lost.value
             raise
         if entry is None:
             return _Outcome(key)

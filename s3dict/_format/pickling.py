@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+from collections import ChainMap
 from collections.abc import Callable
 from functools import cached_property
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -47,10 +48,13 @@ def _reduce_cached_property(prop: cached_property[Any]) -> tuple[Any, ...]:
     return cached_property, (prop.func,), {"attrname": prop.attrname}
 
 
+_CLOUDPICKLE_REDUCERS: Any = cloudpickle.CloudPickler.dispatch_table
+
+
 class _DefinitionPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     """cloudpickle, also for a cached_property, which has a lock before Python 3.12."""
 
-    dispatch_table = cloudpickle.CloudPickler.dispatch_table.new_child({cached_property: _reduce_cached_property})
+    dispatch_table: ClassVar[Any] = ChainMap({cached_property: _reduce_cached_property}, _CLOUDPICKLE_REDUCERS)
 
 
 class _KeyPickler(cloudpickle.CloudPickler):  # type: ignore[misc]

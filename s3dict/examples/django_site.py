@@ -7,18 +7,19 @@ Run it with ``python -m s3dict.examples.django_site --port 8000``, and once more
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from typing import Any
 from wsgiref.simple_server import make_server
 
 from django.conf import settings
 from django.core.cache import cache
 from django.core.wsgi import get_wsgi_application
-from django.http import HttpRequest, JsonResponse
+from django.http import JsonResponse
 from django.urls import path
 
 from .bucket import example_bucket
 
 
-def visits(request: HttpRequest) -> JsonResponse:
+def visits(request: Any) -> JsonResponse:
     """Count all visits, atomically, and those of this session."""
     cache.add("visits", 0, timeout=None)
     request.session["visits"] = request.session.get("visits", 0) + 1
@@ -39,6 +40,7 @@ if __name__ == "__main__":
         SECRET_KEY="an example",  # noqa: S106 (it signs nothing here)
         SESSION_ENGINE="django.contrib.sessions.backends.cache",
     )
-    with example_bucket() as bucket, make_server("127.0.0.1", port, get_wsgi_application()) as server:
+    application: Any = get_wsgi_application()
+    with example_bucket() as bucket, make_server("127.0.0.1", port, application) as server:
         print(f"http://127.0.0.1:{server.server_port}/ over {bucket}", flush=True)
         server.serve_forever()

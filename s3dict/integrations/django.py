@@ -153,7 +153,7 @@ class S3DictCache(BaseCache):
     async def aclear(self) -> None:
         await self._dict.clear.aio()
 
-    def _names(self, keys: Iterable[Any], version: int | None) -> dict[str, Any]:
+    def _names(self, keys: Iterable[Any], version: int | None) -> dict[Any, Any]:
         """Return the keys under the names that they are stored by, in their order."""
         return {self.make_and_validate_key(key, version=version): key for key in keys}
 

@@ -27,7 +27,7 @@ from ..support.recording_server import Recorded, RecordingServer, Response, erro
 from ..support.retries import quick
 
 DRIVERS: tuple[Literal["boto3", "obstore"], ...] = ("boto3", "obstore")
-WAYS = [(driver, aio) for driver in DRIVERS for aio in (False, True)]
+WAYS: list[tuple[Any, bool]] = [(driver, aio) for driver in DRIVERS for aio in (False, True)]
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/k"
 
 

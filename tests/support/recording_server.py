@@ -45,7 +45,7 @@ def recording_server(
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *_: Any) -> None:  # noqa: A002 (its name)
             pass
 
         def handle_any(self) -> None:
@@ -65,7 +65,7 @@ def recording_server(
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
-        def handle_error(self, *_: Any) -> None:
+        def handle_error(self, request: Any, client_address: Any) -> None:
             pass
 
     with Server(("127.0.0.1", 0), Handler) as server:

@@ -64,11 +64,11 @@ class CorruptPuts(BotoStore):
         finally:
             events.unregister("before-send.s3.PutObject", send_half)
 
-    async def _execute(self, call: S3Request) -> S3Response:
+    async def _execute(self, request: S3Request) -> S3Response:
         from botocore.exceptions import ClientError
 
         try:
-            return await super()._execute(call)
+            return await super()._execute(request)
         except ClientError as error:
             # To others a reason to send the same again.
             if error.response.get("Error", {}).get("Code") == "BadDigest":
