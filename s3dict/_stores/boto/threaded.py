@@ -42,15 +42,15 @@ class ThreadedBotoStore(S3Requests):
         return await asyncio.to_thread(self._connection.renew, generation)
 
     async def _execute(self, request: S3Request) -> S3Response:
-        sending = self._threads.submit(self._execute_blocking, request)
-        response = asyncio.wrap_future(sending)
+        submitted = self._threads.submit(self._execute_blocking, request)
+        response = asyncio.wrap_future(submitted)
         try:
             await asyncio.wait({response})
             return response.result()
         except asyncio.CancelledError:
             # A request in flight cannot be interrupted. The response of a read is not needed any more; but a write must
             # not be sent after the cancelled call has ended, so the call waits for its response or timeout.
-            if sending.cancel() or request.method in _READS:
+            if submitted.cancel() or request.method in _READS:
                 response.cancel()
             else:
                 await wait_through_cancellation({response})
@@ -59,7 +59,7 @@ class ThreadedBotoStore(S3Requests):
         finally:
             # They hold the request's exception, whose traceback refers to this frame: the cycle would keep the
             # request's body until it is collected.
-            del sending, response
+            del submitted, response
 
     def _execute_blocking(self, request: S3Request) -> S3Response:
         # Here and not on the event loop's thread, since it may load boto3 and make a session.
