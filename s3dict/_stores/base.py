@@ -166,14 +166,17 @@ class ObjectMeta:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Up to a thousand objects of a listing, in the order of their paths.
+    """A part of a listing: as a rule up to a thousand objects.
 
-    `is_truncated` says whether others may follow.
+    `is_truncated` says whether others may follow. They do after `token`, or, where listings have an order, after the
+    path of the last object. `folders` are the prefixes directly under that of the listing, where they were asked for.
     """
 
     objects: tuple[ObjectMeta, ...]
     is_truncated: bool
     server_time: ServerTime = field(repr=False)
+    token: object = field(default=None, repr=False)
+    folders: tuple[str, ...] = ()
 
     @property
     def date(self) -> datetime:
@@ -369,6 +372,26 @@ class ObjectStore(Protocol):
         """Copy the object onto itself, which renews its Last-Modified."""
         ...
 
-    async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
-        """Return the first objects under `prefix` whose path is greater than `start_after`, less than `end_before`."""
+    async def list_page(
+        self,
+        prefix: str,
+        token: object = None,
+        *,
+        folders: bool = False,
+        start_after: str = "",
+        end_before: str | None = None,
+    ) -> Page:
+        """Return objects under `prefix`: the first ones, or those that follow the page with that `token`.
+
+        A token is for this store alone, with the same arguments, and for one continuation. A continuation may not be
+        repeated where it failed: the whole listing is.
+
+        Args:
+            prefix: What the paths begin with; it ends in a slash where the store's listings have no order.
+            token: That of the page before, which is truncated; None for the first page.
+            folders: Return only what is directly under the prefix: objects, and the prefixes of what is deeper. Such a
+                page may have more than a thousand objects.
+            start_after: Only paths greater than this. A store whose listings have no order rejects it.
+            end_before: Only paths less than this, where listings have an order.
+        """
         ...

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from hashlib import md5
-from itertools import repeat
+from itertools import islice, repeat, takewhile
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from .._retry import DEFAULT_POLICIES, RetryPolicies
-from ..errors import ConflictError, Error, PermissionDeniedError, UnavailableError
+from ..errors import ConflictError, Error, PermissionDeniedError, UnavailableError, UnsupportedStoreError
 from .base import (
     PAGE_SIZE,
     Body,
@@ -92,6 +92,8 @@ class MemoryBucket:
         self.objects: dict[str, _Object] = {}
         self.clock_offset = timedelta(0)
         self.faults: list[Fault] = []
+        self.ordered_listing = True
+        """Whether listings are in the order of the paths, or shuffled and of folders alone, as of S3 Express."""
         # A signal handler may use the bucket while its thread is inside.
         self._guard = threading.RLock()
         self._paths: list[str] | None = None
@@ -124,6 +126,20 @@ class MemoryBucket:
         if self._paths is None:
             self._paths = sorted(self.objects)
         return self._paths
+
+    def names_under(self, prefix: str, start_after: str, end_before: str | None, *, folders: bool) -> list[str]:
+        """Return the paths under a prefix, or the paths and folders directly under it, as they are listed."""
+        paths = self.paths()
+        start = max(bisect_left(paths, prefix), bisect_right(paths, start_after))
+        end = len(paths) if end_before is None else bisect_left(paths, end_before)
+        names = list(takewhile(lambda path: path.startswith(prefix), islice(paths, start, end)))
+        if folders:
+            names = list(dict.fromkeys(_directly_under(prefix, path) for path in names))
+        return names if self.ordered_listing else sorted(names, key=self.place_of)
+
+    def place_of(self, name: str) -> str:
+        """Return what listings are ordered by. No write of another object changes it."""
+        return name if self.ordered_listing else md5(name.encode(), usedforsecurity=False).hexdigest()
 
     def write(self, path: str, body: Body) -> str:
         if path not in self.objects:
@@ -158,6 +174,16 @@ def memory_bucket(name: str) -> MemoryBucket:
 def forget_memory_bucket(name: str) -> None:
     """Drop the bucket: the next of this name is a new one."""
     _buckets.pop(name, None)
+
+
+def _directly_under(prefix: str, path: str) -> str:
+    """Return the path, or the folder directly under the prefix that it is in."""
+    folder, slash, _ = path[len(prefix) :].partition("/")
+    return f"{prefix}{folder}{slash}"
+
+
+def _is_folder(prefix: str, name: str) -> bool:
+    return name.endswith("/") and name != prefix
 
 
 def _observed(operation: str) -> Callable[[F], F]:
@@ -274,14 +300,32 @@ class _MemoryRequests:
             return PutResult(self._bucket.write(path, self._bucket.objects[path].body))
 
     @_observed("ListObjectsV2")
-    async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
-        with self._bucket.handling("list", prefix):
-            paths = self._bucket.paths()
-            start = max(bisect_left(paths, prefix), bisect_right(paths, start_after))
-            end = len(paths) if end_before is None else bisect_left(paths, end_before)
-            under = [path for path in paths[start : min(end, start + PAGE_SIZE + 1)] if path.startswith(prefix)]
-            listed = tuple(self._line(path) for path in under[:PAGE_SIZE])
-            return Page(listed, len(under) > PAGE_SIZE, ServerTime(self._bucket.date()))
+    async def list_page(
+        self,
+        prefix: str,
+        token: object = None,
+        *,
+        folders: bool = False,
+        start_after: str = "",
+        end_before: str | None = None,
+    ) -> Page:
+        bucket = self._bucket
+        with bucket.handling("list", prefix):
+            if not bucket.ordered_listing and (start_after or not prefix.endswith("/")):
+                raise UnsupportedStoreError(f"Listings have no order here: rejected {prefix=}, {start_after=}")
+            names = bucket.names_under(prefix, start_after, end_before, folders=folders)
+            if token is not None:
+                place_of = bucket.place_of
+                names = [name for name in names if place_of(name) > place_of(cast(str, token))]
+            page, is_truncated = names[:PAGE_SIZE], len(names) > PAGE_SIZE
+            found = [name for name in page if not (folders and _is_folder(prefix, name))]
+            return Page(
+                tuple(self._line(name) for name in found),
+                is_truncated,
+                ServerTime(bucket.date()),
+                page[-1] if is_truncated else None,
+                tuple(name for name in page if folders and _is_folder(prefix, name)),
+            )
 
     def _find(self, path: str) -> StoredObject | None:
         held = self._bucket.objects.get(path)

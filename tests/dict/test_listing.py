@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -40,8 +41,8 @@ class ShortPages(MemoryStore):
         super().__init__(bucket)
         self._random = Random(seed)
 
-    async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
-        page = await super().list_page(prefix, start_after=start_after, end_before=end_before)
+    async def list_page(self, prefix: str, token: object = None, **options: Any) -> Page:
+        page = await super().list_page(prefix, token, **options)
         size = self._random.randint(300, PAGE_SIZE)
         return replace(page, objects=page.objects[:size], is_truncated=page.is_truncated or len(page.objects) > size)
 
@@ -81,10 +82,10 @@ def test_scan_gives_every_object_once(count: int, even: bool, seed: int) -> None
     requests = 0
 
     class Counting(MemoryStore):
-        async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
+        async def list_page(self, prefix: str, token: object = None, **options: Any) -> Page:
             nonlocal requests
             requests += 1
-            return await super().list_page(prefix, start_after=start_after, end_before=end_before)
+            return await super().list_page(prefix, token, **options)
 
     async def all_of_them() -> list[str]:
         return [line.path[2:] async for page in scan(Counting(bucket), "p/") for line in page.objects]

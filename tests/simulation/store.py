@@ -235,7 +235,18 @@ class SimulatedStore:
 
         return await self._send("copy", path, effect, True)  # type: ignore[no-any-return]
 
-    async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
+    async def list_page(
+        self,
+        prefix: str,
+        token: object = None,
+        *,
+        folders: bool = False,
+        start_after: str = "",
+        end_before: str | None = None,
+    ) -> Page:
+        assert token is None
+        assert not folders
+
         def effect() -> Page:
             paths = sorted(self._bucket.objects)
             start = max(bisect_left(paths, prefix), bisect_right(paths, start_after))

@@ -17,6 +17,7 @@ from s3dict._stores.base import (
     PAGE_SIZE,
     DeleteResult,
     NotModified,
+    ObjectMeta,
     ObjectStore,
     PreconditionFailed,
     PutResult,
@@ -194,6 +195,15 @@ class StoreContract:
         assert (page.objects, page.is_truncated) == ((), False)
 
     @_test
+    async def test_folder_is_listed_with_its_objects_and_folders(self, store: ObjectStore) -> None:
+        for name in ("a", "b", "c/1", "c/d/2", "e/3"):
+            await store.put(f"{self.prefix}in/{name}", b"")
+        objects, folders = await self._folder(store, "in/")
+        assert sorted(o.path for o in objects) == [f"{self.prefix}in/a", f"{self.prefix}in/b"]
+        assert sorted(folders) == [f"{self.prefix}in/c/", f"{self.prefix}in/e/"]
+        assert await self._folder(store, "nothing/") == ([], [])
+
+    @_test
     async def test_listing_keeps_to_its_range(self, store: ObjectStore) -> None:
         for number in range(10):
             await store.put(f"{self.prefix}{number:032x}.k", b"")
@@ -223,6 +233,9 @@ class StoreContract:
             rest.is_truncated,
         ) == (PAGE_SIZE, True, 5, False)
         assert [o.path for o in (*first.objects, *rest.objects)] == names
+        continued = await store.list_page(self.prefix, first.token)
+        assert (continued.objects, continued.is_truncated, continued.token) == (rest.objects, False, None)
+        assert sorted(o.path for o in (await self._folder(store, ""))[0]) == names
         assert await store.delete_many(names[:PAGE_SIZE]) == ()
         assert await self._listing(store) == names[PAGE_SIZE:]
 
@@ -336,6 +349,15 @@ class StoreContract:
         found = await store.get(self.prefix + name, byte_range=byte_range)
         assert isinstance(found, StoredObject)
         return found
+
+    async def _folder(self, store: ObjectStore, under: str) -> tuple[list[ObjectMeta], list[str]]:
+        page = await store.list_page(self.prefix + under, folders=True)
+        objects, folders = list(page.objects), list(page.folders)
+        while page.is_truncated:
+            page = await store.list_page(self.prefix + under, page.token, folders=True)
+            objects += page.objects
+            folders += page.folders
+        return objects, folders
 
     async def _listing(self, store: ObjectStore) -> list[str]:
         return [line.path for line in (await store.list_page(self.prefix)).objects]

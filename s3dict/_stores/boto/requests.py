@@ -208,17 +208,33 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             return PutResult(S3Response(response.field("CopyObjectResult"), endpoint=response.endpoint).field("ETag"))
         return to_precondition_result(response)
 
-    async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
-        parameters = {"Prefix": prefix, "StartAfter": start_after} if start_after else {"Prefix": prefix}
+    async def list_page(
+        self,
+        prefix: str,
+        token: object = None,
+        *,
+        folders: bool = False,
+        start_after: str = "",
+        end_before: str | None = None,
+    ) -> Page:
+        parameters: dict[str, Any] = {"Prefix": prefix}
+        if token is not None:
+            parameters["ContinuationToken"] = token
+        if folders:
+            parameters["Delimiter"] = "/"
+        if start_after:
+            parameters["StartAfter"] = start_after
         response = await self._send("list_objects_v2", None, parameters, prefix=prefix)
         if isinstance(response, ExpectedFailure):
             raise UnavailableError(f"ListObjectsV2 on s3://{self.bucket}/{prefix} failed: {response}")
         listed = tuple(_object_meta(item, prefix) for item in response.fields.get("Contents", ()))
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
-        is_truncated = response.field("IsTruncated")
-        if is_truncated and not listed:
+        is_truncated, next_token = response.field("IsTruncated"), response.fields.get("NextContinuationToken")
+        prefixes = tuple(_checked(item.get("Prefix", ""), prefix) for item in response.fields.get("CommonPrefixes", ()))
+        if is_truncated and not (listed or next_token):
             raise UnavailableError(f"A listing of s3://{self.bucket}/{prefix} is truncated, but empty")
-        return Page(wanted, is_truncated and len(wanted) == len(listed), ServerTime(response.date))
+        is_continued = is_truncated and len(wanted) == len(listed)
+        return Page(wanted, is_continued, ServerTime(response.date), next_token if is_continued else None, prefixes)
 
     async def _send(
         self, method: str, path: str | None, parameters: dict[str, Any], *, prefix: str = "", no_retry: bool = False
@@ -251,8 +267,11 @@ def _object_meta(item: Mapping[str, Any], prefix: str) -> ObjectMeta:
         meta = ObjectMeta(item["Key"], item.get("ETag", ""), item["Size"], item["LastModified"])
     except KeyError as error:
         raise UnavailableError(f"Unexpected listing without {error}: a proxy or gateway may be in between") from None
-    if not meta.path.startswith(prefix):
-        raise UnavailableError(
-            f"Unexpected listing of {prefix!r} with {meta.path!r}: a proxy or gateway may be in between"
-        )
+    _checked(meta.path, prefix)
     return meta
+
+
+def _checked(path: str, prefix: str) -> str:
+    if not path.startswith(prefix):
+        raise UnavailableError(f"Unexpected listing of {prefix!r} with {path!r}: a proxy or gateway may be in between")
+    return path

@@ -18,9 +18,10 @@ from .clients import usable_in_this_process
 from .requests import STREAM_ABOVE, ObstoreRequests
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, GetResult, ObjectMeta, PutMode, PutResult
+    from obstore import GetOptions, GetResult, ListResult, ObjectMeta, PutMode, PutResult
 
     from .clients import ObstoreClients
+    from .requests import Listing
 
 A = TypeVar("A", bound="Awaitable[object]")
 
@@ -82,12 +83,17 @@ class AsyncObstoreStore(ObstoreRequests):
     async def _delete(self, paths: Sequence[str]) -> None:
         await _track(obstore.delete_async(self._clients.store(), paths))
 
-    async def _list(self, prefix: str, start_after: str | None) -> Sequence[ObjectMeta]:
-        pages = obstore.list(self._clients.store(), prefix, offset=start_after, chunk_size=PAGE_SIZE)
+    def _listing(self, prefix: str, start_after: str | None) -> Listing:
+        return obstore.list(self._clients.store(), prefix, offset=start_after, chunk_size=PAGE_SIZE)
+
+    async def _next_page(self, listing: Listing) -> Sequence[ObjectMeta]:
         try:
-            return await _track(anext(pages))
+            return await _track(anext(listing))
         except StopAsyncIteration:
             return ()
+
+    async def _list_folder(self, prefix: str) -> ListResult[Sequence[ObjectMeta]]:
+        return await _track(obstore.list_with_delimiter_async(self._clients.store(), prefix))
 
 
 async def _read_all(result: GetResult) -> bytes:

@@ -12,9 +12,10 @@ from ..shared.threads import ThreadRuntime
 from .requests import STREAM_ABOVE, ObstoreRequests
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, ObjectMeta, PutMode, PutResult
+    from obstore import GetOptions, ListResult, ObjectMeta, PutMode, PutResult
 
     from .clients import ObstoreClients
+    from .requests import Listing
 
 
 class ObstoreStore(ObstoreRequests):
@@ -41,6 +42,11 @@ class ObstoreStore(ObstoreRequests):
     async def _delete(self, paths: Sequence[str]) -> None:
         obstore.delete(self._clients.store(), paths)
 
-    async def _list(self, prefix: str, start_after: str | None) -> Sequence[ObjectMeta]:
-        pages = obstore.list(self._clients.store(), prefix, offset=start_after, chunk_size=PAGE_SIZE)
-        return next(pages, ())
+    def _listing(self, prefix: str, start_after: str | None) -> Listing:
+        return obstore.list(self._clients.store(), prefix, offset=start_after, chunk_size=PAGE_SIZE)
+
+    async def _next_page(self, listing: Listing) -> Sequence[ObjectMeta]:
+        return next(listing, ())
+
+    async def _list_folder(self, prefix: str) -> ListResult[Sequence[ObjectMeta]]:
+        return obstore.list_with_delimiter(self._clients.store(), prefix)

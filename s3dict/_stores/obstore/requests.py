@@ -12,7 +12,7 @@ see `server_clock`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..._retry import SINGLE_ATTEMPT, RetryState
 from ...errors import InvalidError, PermissionDeniedError, UnavailableError
@@ -47,9 +47,11 @@ from .errors import BareRedirectError, UnrecognisedResponseError, log_status, tr
 
 if TYPE_CHECKING:
     import obstore
-    from obstore import GetOptions, PutMode
+    from obstore import GetOptions, ListStream, PutMode
 
     from .clients import ObstoreClients
+
+    Listing = ListStream[Sequence[obstore.ObjectMeta]]
 
 R = TypeVar("R")
 
@@ -91,7 +93,15 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
     async def _delete(self, paths: Sequence[str]) -> None:
         raise NotImplementedError
 
-    async def _list(self, prefix: str, start_after: str | None) -> Sequence[obstore.ObjectMeta]:
+    def _listing(self, prefix: str, start_after: str | None) -> Listing:
+        """Return a stream of the pages of a listing. It sends a request when a page is read from it."""
+        raise NotImplementedError
+
+    async def _next_page(self, listing: Listing) -> Sequence[obstore.ObjectMeta]:
+        raise NotImplementedError
+
+    async def _list_folder(self, prefix: str) -> obstore.ListResult[Sequence[obstore.ObjectMeta]]:
+        """Return what is directly under a prefix, with a request for each thousand."""
         raise NotImplementedError
 
     async def get(
@@ -164,31 +174,74 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:
         return await self._boto_store().copy(path, source_if_match=source_if_match, if_match=if_match)
 
-    async def list_page(self, prefix: str, *, start_after: str = "", end_before: str | None = None) -> Page:
-        if not prefix.endswith("/"):
-            # obstore takes a prefix for the name of a folder.
-            return await self._boto_store().list_page(prefix, start_after=start_after, end_before=end_before)
+    async def list_page(
+        self,
+        prefix: str,
+        token: object = None,
+        *,
+        folders: bool = False,
+        start_after: str = "",
+        end_before: str | None = None,
+    ) -> Page:
+        def list_with_boto() -> Awaitable[Page]:
+            return self._boto_store().list_page(
+                prefix, token, folders=folders, start_after=start_after, end_before=end_before
+            )
+
+        # obstore takes a prefix for the name of a folder; its tokens are streams, and those of boto3 are strings.
+        if not prefix.endswith("/") or isinstance(token, str):
+            return await list_with_boto()
         try:
-            response = await self._send("list_objects_v2", prefix, lambda: self._list(prefix, start_after or None))
+            if folders:
+                return await self._folder_page(prefix) or await list_with_boto()
+            listing, objects = await self._list(prefix, token, start_after or None)
         except BareRedirectError:
             raise
         except InvalidError:
             # One of the names is not accepted by obstore, so it was not written by s3dict; boto3 accepts any.
-            return await self._boto_store().list_page(prefix, start_after=start_after, end_before=end_before)
-        if isinstance(response, ExpectedFailure):
-            raise UnavailableError(f"{self._request('list_objects_v2', prefix)} failed: {response}")
-        if not response:
+            return await list_with_boto()
+        if not objects and token is None:
             # obstore takes any XML document for an empty listing; boto3 checks that it is a listing.
-            return await self._boto_store().list_page(prefix, start_after=start_after, end_before=end_before)
-        listed = tuple(_object_meta(item) for item in response if item["path"].startswith(prefix))
+            return await list_with_boto()
+        listed = _object_metas(objects, prefix)
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
         # obstore does not report whether a full page is the last one. If it is, the next one is empty.
-        is_truncated = len(response) == PAGE_SIZE and len(wanted) == len(listed)
+        is_truncated = len(objects) == PAGE_SIZE and len(wanted) == len(listed)
         if is_truncated and not wanted:
             raise UnavailableError(
                 f"Unexpected listing of {prefix!r} with other names: a proxy or gateway may be in between"
             )
-        return Page(wanted, is_truncated, self._server_time())
+        return Page(wanted, is_truncated, self._server_time(), listing if is_truncated else None)
+
+    async def _list(
+        self, prefix: str, token: Any, start_after: str | None
+    ) -> tuple[Listing, Sequence[obstore.ObjectMeta]]:
+        """Return the next page of the listing `token`, or the first of a new one, and the listing."""
+
+        async def list_first() -> tuple[Listing, Sequence[obstore.ObjectMeta]]:
+            listing = self._listing(prefix, start_after)
+            return listing, await self._next_page(listing)
+
+        async def list_next() -> tuple[Listing, Sequence[obstore.ObjectMeta]]:
+            return token, await self._next_page(token)
+
+        # A stream ends with its first error, so that a repetition would find it complete.
+        is_first = token is None
+        response = await self._send(
+            "list_objects_v2", prefix, list_first if is_first else list_next, no_retry=not is_first
+        )
+        if isinstance(response, ExpectedFailure):
+            raise UnavailableError(f"{self._request('list_objects_v2', prefix)} failed: {response}")
+        return response
+
+    async def _folder_page(self, prefix: str) -> Page | None:
+        """Return all that is directly under a prefix; None where nothing is."""
+        response = await self._send("list_objects_v2", prefix, lambda: self._list_folder(prefix))
+        if isinstance(response, ExpectedFailure):
+            raise UnavailableError(f"{self._request('list_objects_v2', prefix)} failed: {response}")
+        listed = _object_metas(response["objects"], prefix)
+        folders = tuple(f"{folder}/" for folder in response["common_prefixes"] if folder.startswith(prefix))
+        return Page(listed, False, self._server_time(), folders=folders) if listed or folders else None
 
     async def _send(
         self,
@@ -300,5 +353,9 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         return self._boto_fallback.paced() if self.is_paced else self._boto_fallback
 
 
-def _object_meta(item: obstore.ObjectMeta) -> ObjectMeta:
-    return ObjectMeta(item["path"], item["e_tag"] or "", item["size"], item["last_modified"])
+def _object_metas(items: Sequence[obstore.ObjectMeta], prefix: str) -> tuple[ObjectMeta, ...]:
+    return tuple(
+        ObjectMeta(item["path"], item["e_tag"] or "", item["size"], item["last_modified"])
+        for item in items
+        if item["path"].startswith(prefix)
+    )
