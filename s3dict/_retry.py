@@ -198,6 +198,9 @@ class RetryState:
 
     def record(self, error: Error | None) -> None:
         """Note how an attempt failed; None is a 409, which is neither a failure nor ambiguous."""
+        if error is not None:
+            # It refers to the caller's frame, which refers to this: the cycle would keep the request's body.
+            error.__traceback__ = None
         self.last_error = error
         if isinstance(error, UnavailableError) and error.maybe_applied:
             self.ambiguous_error = error
@@ -213,11 +216,14 @@ class RetryState:
     def final_error(self, *, conditional: bool = False) -> Error:
         """Return the error to raise after the last attempt: nothing is said to have failed that may have taken effect.
 
+        It is not kept here.
+
         Args:
             conditional: Whether the request has a condition, so that "it may have been applied" is all that is known.
                 Any other write leads to the same state when the caller repeats it.
         """
         last, ambiguous = self.last_error, self.ambiguous_error
+        self.last_error = self.ambiguous_error = None
         if ambiguous is None:
             return last or ConflictError("The store kept responding with 409 (conflict) to this request: retry later")
         why = last or ambiguous

@@ -156,10 +156,11 @@ async def _compute(entries: Entries, key: Any, function: Callable[[], Any], expi
         except UncertainOutcomeError as error:
             # The lock is still held, so no other caller computes: read again, and store again what is missing.
             retry.record(error)
-    uncertain = retry.final_error(conditional=True)
-    if isinstance(uncertain, UncertainOutcomeError):
-        uncertain.value = value
-    raise uncertain
+    try:
+        raise retry.final_error(conditional=True)
+    except UncertainOutcomeError as error:
+        error.value = value
+        raise
 
 
 async def _maybe_await(function: Callable[..., Any], *arguments: Any) -> Any:

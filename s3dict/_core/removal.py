@@ -27,6 +27,12 @@ MAX_BACKOFF = 0.05
 with other removals it does not compete for long, since all but one then find nothing."""
 
 
+_UNKNOWN = (
+    "The response to a removal was lost and the entry is gone: this call removed it, or another client did. "
+    "Its value is the error's `value`"
+)
+
+
 class RemovalState(Enum):
     NOT_SENT = "nothing was sent"
     UNKNOWN = "a request was sent, and may have removed the entry"
@@ -92,18 +98,14 @@ class Removal:
             return outcome is DeleteOutcome.APPLIED
         # If the same write is still stored, under a new ETag, it has not been removed. Otherwise this request may have
         # removed it, or that of another client: both look the same from here.
-        uncertain = UncertainOutcomeError(
-            "The response to a removal was lost and the entry is gone: this call removed it, or another client did. "
-            "Its value is the error's `value`"
-        )
         try:
             found = await get_object(self.store, self.path, MAX_PRELUDE_BYTES)
             is_stored = found is not None and read_prelude(found.body).write_id == self.write_id
         except Error as error:
-            raise uncertain from error
+            raise UncertainOutcomeError(_UNKNOWN) from error
         if is_stored:
             return False
-        raise uncertain
+        raise UncertainOutcomeError(_UNKNOWN)
 
 
 def removal_attempts(store: ObjectStore) -> RetryState:

@@ -50,6 +50,18 @@ class TaskRuntime:
         source, finished = iter(items), asyncio.Queue[asyncio.Task[R]]()
         # In the order in which they were created.
         in_flight: dict[asyncio.Task[R], None] = {}
+
+        async def next_result() -> R:
+            task = next(iter(in_flight)) if ordered else await finished.get()
+            if not task.done():
+                await asyncio.wait({task})
+            del in_flight[task]
+            try:
+                return task.result()
+            finally:
+                # Its exception's traceback refers to this frame: the cycle would keep the request's body.
+                del task
+
         try:
             while True:
                 for item in islice(source, limit - len(in_flight)):
@@ -59,11 +71,7 @@ class TaskRuntime:
                         task.add_done_callback(finished.put_nowait)
                 if not in_flight:
                     return
-                task = next(iter(in_flight)) if ordered else await finished.get()
-                if not task.done():
-                    await asyncio.wait({task})
-                del in_flight[task]
-                yield task.result()
+                yield await next_result()
         finally:
             await _cancel(in_flight)
 
@@ -77,8 +85,12 @@ class TaskRuntime:
             return await function()
 
         task = asyncio.create_task(section())
-        await wait_through_cancellation({task}, interruption)
-        return task.result()
+        try:
+            await wait_through_cancellation({task}, interruption)
+            return task.result()
+        finally:
+            # Its exception's traceback refers to this frame: the cycle would keep the request's body.
+            del task
 
     def interrupted(self) -> bool:
         interruption = _interruption.get()

@@ -8,7 +8,7 @@ import time
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -128,7 +128,7 @@ class ThreadRuntime:
         if _interruption.get() is not None or threading.current_thread() is not threading.main_thread():
             # Signal handlers run in the main thread alone, so nothing interrupts this one.
             return await call()
-        return _run_in_worker(lambda: run_blocking(call()))
+        return _Section(lambda: run_blocking(call())).run()
 
     def interrupted(self) -> bool:
         interruption = _interruption.get()
@@ -198,53 +198,75 @@ def _wait_through_interruptions(wait: Callable[[], object], interruption: thread
         raise
 
 
-def _run_in_worker(work: Callable[[], R]) -> R:
-    """Run `work` in a thread of its own, which no signal handler interrupts, and return or raise what it does.
+class _Section(Generic[R]):
+    """A call that runs in a thread of its own, where no signal handler interrupts it.
 
-    What a signal handler raises in this thread is raised when `work` has ended.
+    Args:
+        work: What to call.
     """
-    interruption, finished, pid = threading.Event(), allocate_lock(), os.getpid()
-    outcomes: list[tuple[R | None, BaseException | None]] = []
-    # Taken by the worker that begins, or by a caller that is interrupted before that.
-    ticket = [None]
 
-    def run() -> None:
-        if not _take(ticket):
-            return
-        _interruption.set(interruption)
-        try:
-            outcomes.append((work(), None))
-        except BaseException as error:
-            outcomes.append((None, error))
-        finally:
-            finished.release()
+    def __init__(self, work: Callable[[], R]) -> None:
+        self._work = work
+        self._pid = os.getpid()
+        self._interruption = threading.Event()
+        self._outcomes: list[tuple[R | None, BaseException | None]] = []
+        # Taken by the worker that begins, or by a caller that is interrupted before that.
+        self._ticket = [None]
+        self._finished = allocate_lock()
+        self._finished.acquire()
 
-    def start_and_wait() -> None:
+    def run(self) -> R:
+        """Return or raise what `work` does. What a signal handler raises is raised when `work` has ended."""
         try:
-            start_new_thread(copy_context().run, (run,))
+            self._start()
+            self._wait()
+        except BaseException:
+            self._interruption.set()
+            if not _take(self._ticket):
+                _wait_through_interruptions(self._wait, self._interruption)
+            self._outcomes.clear()
+            raise
+        return self._result()
+
+    def _start(self) -> None:
+        try:
+            start_new_thread(copy_context().run, (self._run_here,))
         except RuntimeError:
             # The interpreter is shutting down, and starts no more threads.
-            copy_context().run(run)
-        wait()
+            copy_context().run(self._run_here)
 
-    def wait() -> None:
-        while not outcomes and os.getpid() == pid:
-            finished.acquire(timeout=FORK_CHECK_SECONDS)
+    def _run_here(self) -> None:
+        if not _take(self._ticket):
+            return
+        _interruption.set(self._interruption)
+        try:
+            self._outcomes.append((self._work(), None))
+        except BaseException as error:
+            self._outcomes.append((None, error))
+        finally:
+            self._finished.release()
 
-    finished.acquire()
+    def _wait(self) -> None:
+        while not self._outcomes and os.getpid() == self._pid:
+            self._finished.acquire(timeout=FORK_CHECK_SECONDS)
+
+    def _result(self) -> R:
+        if not self._outcomes:
+            raise InvalidError(_FORKED)
+        return _result_of(*self._outcomes.pop())
+
+
+def _result_of(result: R | None, error: BaseException | None) -> R:
+    """Return the result, or raise the error, without a reference to it in a frame of its own traceback.
+
+    Such a cycle would keep what the call was working on until it is collected.
+    """
     try:
-        start_and_wait()
-    except BaseException:
-        interruption.set()
-        if not _take(ticket):
-            _wait_through_interruptions(wait, interruption)
-        raise
-    if not outcomes:
-        raise InvalidError(_FORKED)
-    result, error = outcomes[0]
-    if error is not None:
-        raise error
-    return cast("R", result)
+        if error is not None:
+            raise error
+        return cast("R", result)
+    finally:
+        del error
 
 
 def _take(ticket: list[None]) -> bool:
@@ -304,13 +326,8 @@ class _WorkerGroup(Generic[T, R]):
 
         while True:
             self._check_process()
-            try:
-                result, error = self._done.get(timeout=FORK_CHECK_SECONDS)
-            except Empty:
-                continue
-            if error is not None:
-                raise error
-            return cast("R", result)
+            with suppress(Empty):
+                return _result_of(*self._done.get(timeout=FORK_CHECK_SECONDS))
 
     def shutdown(self) -> None:
         """Drop what has not begun, and wait for what has, which makes no further attempt of anything."""
@@ -321,6 +338,9 @@ class _WorkerGroup(Generic[T, R]):
         self._interruption.set()
         if os.getpid() == self._pid:
             _wait_through_interruptions(lambda: wait(tuple(self._threads)))
+            while not self._done.empty():
+                # Exceptions that no caller gets: their tracebacks refer to this group.
+                self._done.get()
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
