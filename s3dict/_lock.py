@@ -9,7 +9,18 @@ from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
 
 from ._aio import dual_method, report_blocking_call
-from ._core.locks import Holding, LockTarget, adopt, check_lease, enter, holder_of, release_owned, take_away
+from ._core.locks import (
+    Holding,
+    Lease,
+    LockTarget,
+    adopt,
+    check_lease,
+    enter,
+    hold,
+    holder_of,
+    release_owned,
+    take_away,
+)
 from ._duration import Duration, to_seconds
 from ._pickle import restore
 from ._stores.base import ObjectStore
@@ -81,7 +92,43 @@ class _HeldState:
     holding: Holding | None = None
 
 
-class _Acquirable:
+class _Leavable:
+    """A context manager that leaves what was acquired, whatever a signal handler raises."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Nothing is called before the `try`: there, an exception of a signal handler would leave the lock held.
+        leaving = None
+        try:
+            leaving = self._to_leave()
+            if leaving is not None:
+                run_blocking(leaving.lock._leave(leaving.holding, error))
+        except Error:
+            raise
+        except BaseException:
+            # Perhaps before anything was left.
+            with suppress(Error):
+                leaving = leaving or self._to_leave()
+                if leaving is not None:
+                    run_blocking(leaving.holding.abandon(leaving.lock._store(), leaving.depth))
+            raise
+
+    def _to_leave(self) -> _Leaving | None:
+        """Return what to leave; None if nothing is left to do."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    lock: _Acquirable
+    holding: Holding
+    depth: int
+
+
+class _Acquirable(_Leavable):
     """What locks and semaphores have in common: how they are acquired and released."""
 
     __slots__ = ("__weakref__", "_aio", "_dict", "_holdings", "_options")
@@ -119,7 +166,7 @@ class _Acquirable:
             raise InvalidError(f"Invalid timeout: {timeout!r}. It is 0 or more, and only for blocking=True")
         chosen = self._options.timeout if seconds is None else seconds
         try:
-            return await self._enter(chosen if blocking else 0)
+            return await self._enter(chosen if blocking else 0, [])
         except LockTimeoutError:
             return None
 
@@ -141,33 +188,16 @@ class _Acquirable:
 
     def __enter__(self) -> HeldLock:
         report_blocking_call()
-        before = list(self._holdings)
+        entered: list[Holding] = []
         try:
-            return run_blocking(self._enter(self._options.timeout))
+            return run_blocking(self._enter(self._options.timeout, entered))
         except BaseException:
             # A signal handler may raise at any line, also when the lock has just been acquired.
-            for holding in [each for each in self._holdings if each not in before]:
-                with suppress(Error):
-                    run_blocking(self._leave(holding))
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        holding: Holding | None = None
-        try:
-            holding = self._own_holding()
-            run_blocking(self._leave(holding, error))
-        except Error:
-            raise
-        except BaseException:
-            # Raised by a signal handler, perhaps before anything was left.
-            with suppress(Error):
-                run_blocking((holding or self._own_holding()).abandon(self._store()))
+            self._undo(entered)
             raise
 
     async def __aenter__(self) -> HeldLock:
-        return await self._async_view._enter(self._options.timeout)
+        return await self._async_view._enter(self._options.timeout, [])
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -191,13 +221,24 @@ class _Acquirable:
         """Return where the lock, or a permit of the semaphore, is."""
         raise NotImplementedError
 
-    async def _enter(self, timeout: float | None) -> HeldLock:
+    async def _enter(self, timeout: float | None, entered: list[Holding]) -> HeldLock:
+        """Acquire it, and note in `entered` what a caller that is interrupted has to leave."""
         raise NotImplementedError
+
+    def _to_leave(self) -> _Leaving:
+        holding = self._own_holding()
+        return _Leaving(self, holding, holding.depth)
+
+    def _undo(self, entered: list[Holding]) -> None:
+        for holding in entered:
+            with suppress(Error):
+                run_blocking(holding.abandon(self._store(), holding.depth))
 
     def _own_holding(self) -> Holding:
         """Return what this thread or task holds; or else the only holding of any, which may be left elsewhere."""
         caller = self._store().runtime.caller_id()
-        own = [holding for holding in self._holdings if holding.caller == caller] or list(dict.fromkeys(self._holdings))
+        held = [holding for holding in self._holdings if not holding.lease.is_released]
+        own = [holding for holding in held if holding.caller == caller] or list(dict.fromkeys(held))
         if not own or (own[-1].caller != caller and len(own) > 1):
             raise InvalidError(
                 f"The {self._KIND} {self.name!r} is not held through this object: it was released before, or acquired "
@@ -207,13 +248,21 @@ class _Acquirable:
 
     async def _leave(self, holding: Holding, error: BaseException | None = None) -> None:
         """Leave what was acquired; an exception from inside says more than that the lock was lost as well."""
-        self._holdings.remove(holding)
-        if not holding.is_of_this_process:
-            return
-        with suppress(*([] if error is None else [Error])):
-            await holding.leave(self._store())
+        depth = holding.depth
+        try:
+            with suppress(ValueError):
+                self._holdings.remove(holding)
+            with suppress(*([] if error is None else [Error])):
+                await holding.leave(self._store())
+        except Error:
+            raise
+        except BaseException:
+            with suppress(Error):
+                await holding.abandon(self._store(), depth)
+            raise
 
     def _held(self, holding: Holding, permit: int = 0) -> HeldLock:
+        self._holdings.append(holding)
         state = _HeldState(holding.lease.owner, holding.lease.token, permit, holding)
         return HeldLock(self._view(aio=False), state)
 
@@ -298,10 +347,10 @@ class Lock(_Acquirable):
     async def _locate(self, permit: int = 0) -> LockTarget:  # noqa: ARG002 (of a semaphore)
         return await self._dict._locate_lock("lock", self.name, self._options.owner, aio=self._aio)
 
-    async def _enter(self, timeout: float | None) -> HeldLock:
+    async def _enter(self, timeout: float | None, entered: list[Holding]) -> HeldLock:
         options = self._options
         target = await self._locate()
-        return self._held(await enter(target, options.lease, timeout, self._holdings, reentrant=options.reentrant))
+        return self._held(await enter(target, options.lease, timeout, entered, reentrant=options.reentrant))
 
 
 class Semaphore(_Acquirable):
@@ -348,15 +397,15 @@ class Semaphore(_Acquirable):
             "semaphore", self.name, self._options.owner, aio=self._aio, permit=permit, permits=self.permits
         )
 
-    async def _enter(self, timeout: float | None) -> HeldLock:
+    async def _enter(self, timeout: float | None, entered: list[Holding]) -> HeldLock:
         from ._core.semaphores import enter
 
         targets = [await self._locate(permit) for permit in range(self.permits)]
-        permit, holding = await enter(targets, self._options.lease, timeout, self._holdings)
+        permit, holding = await enter(targets, self._options.lease, timeout, entered)
         return self._held(holding, permit)
 
 
-class HeldLock:
+class HeldLock(_Leavable):
     """A lock while it is held: what a `Lock` returns when it is acquired.
 
     It may be pickled and sent to another process, which is then able to release the lock or to go on holding it, since
@@ -409,7 +458,7 @@ class HeldLock:
         if self._holding is not None:
             return await self._holding.lease.renew()
         try:
-            await self._adopt()
+            await self._adopt([])
         except LockLostError:
             return False
         return True
@@ -443,24 +492,26 @@ class HeldLock:
 
     def __enter__(self) -> HeldLock:
         report_blocking_call()
-        if self._holding is None:
-            run_blocking(self._adopt())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        run_blocking(self._exit(error))
+        entered: list[Holding] = []
+        try:
+            if self._holding is None:
+                run_blocking(self._adopt(entered))
+            return self
+        except BaseException:
+            self._lock._undo(entered)
+            raise
 
     async def __aenter__(self) -> HeldLock:
         if self._holding is None:
-            await self._async_view._adopt()
+            await self._async_view._adopt([])
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._async_view._exit(error)
+        holding = self._holding
+        if holding is not None:
+            await self._async_view._lock_view._leave(holding, error)
 
     def __repr__(self) -> str:
         return f"<HeldLock {self._lock.name!r}, token {self.token}>"
@@ -480,21 +531,25 @@ class HeldLock:
     def _holding(self) -> Holding | None:
         """What this process holds, and has not released or handed over."""
         holding = self._state.holding
-        is_held = holding is not None and holding.is_of_this_process and holding in self._lock._holdings
-        return holding if is_held else None
+        is_held = holding is not None and holding.is_of_this_process and not holding.lease.is_released
+        return holding if is_held and holding in self._lock._holdings else None
 
-    async def _adopt(self) -> None:
+    def _to_leave(self) -> _Leaving | None:
+        # Released or handed over inside of the context, nothing is left to do.
+        holding = self._holding
+        return None if holding is None else _Leaving(self._lock_view, holding, holding.depth)
+
+    async def _adopt(self, entered: list[Holding]) -> None:
         lock = self._lock_view
         target = await lock._locate(self._state.permit)
-        holding = Holding(target, await adopt(target, self._state.owner))
-        await holding.start()
+
+        async def adopt_it(acquired: list[Lease]) -> tuple[LockTarget, Lease]:
+            acquired.append(await adopt(target, self._state.owner))
+            return target, acquired[0]
+
+        holding = await hold(adopt_it, entered)
         lock._holdings.append(holding)
         self._state.holding = holding
-
-    async def _exit(self, error: BaseException | None) -> None:
-        # Released or handed over inside of the context, nothing is left to do.
-        if self._holding is not None:
-            await self._lock_view._leave(self._holding, error)
 
 
 def unpickle_lock(d: Any, name: str, lease: float, timeout: float | None, reentrant: bool, owner: str | None) -> Lock:

@@ -256,9 +256,10 @@ class Holding:
             raise
         await self._end()
 
-    async def abandon(self, store: ObjectStore) -> None:
-        """Release the lock for a caller whose `leave` was interrupted, if that has not begun to."""
-        if self.depth <= 1 and not self.lease.is_released:
+    async def abandon(self, store: ObjectStore, depth: int) -> None:
+        """Do what is left to do of a `leave` that was interrupted, and that began with this `depth`."""
+        self.depth = depth - 1
+        if not self.depth and self.is_of_this_process and not self.lease.is_released:
             try:
                 await self.stop(store)
             finally:
@@ -326,6 +327,7 @@ async def enter(
     if held is not None and reentrant:
         if held.lease.lost:
             raise held.lease.lost_error()
+        # A signal is handled before or after both: there is no call between them.
         held.depth += 1
         holdings.append(held)
         return held

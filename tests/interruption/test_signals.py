@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import linecache
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import pytest
 
 from s3dict import Client, Dict
-from s3dict.errors import NotFoundError
+from s3dict._core.locks import _held_here
+from s3dict._lock import unpickle_held
+from s3dict.errors import InvalidError, LockTimeoutError, NotFoundError
 
 from .gates import Gate
 
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 Handle = Dict[Any, Any]
 
-TRACED = ("/locks.py", "/_lock.py", "/threads.py", "/conditional.py", "/_retry.py")
+TRACED = ("/locks.py", "/_lock.py", "/semaphores.py", "/threads.py", "/conditional.py", "/_retry.py")
 
 
 class StopError(Exception):
@@ -164,23 +167,114 @@ def test_signal_handler_may_use_the_handle_that_its_thread_is_inside(
     assert handle["status"] == "stopped"
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_exception_at_any_line_leaves_no_lock_behind(handle: Handle) -> None:
-    """As if Ctrl-C were pressed at each line in turn of what acquires and releases it."""
-    lines = _interrupted_at(sys.maxsize, lambda: _hold(handle))
-    for line in range(lines):
-        _interrupted_at(line, lambda: _hold(handle))
-        with handle.lock("job", timeout=0):
-            pass
-
-
 def _hold(handle: Handle) -> None:
     with handle.lock("job", lease=600):
         pass
 
 
-def _interrupted_at(limit: int, function: Callable[[], None]) -> int:
+def _hold_twice(handle: Handle) -> None:
+    lock = handle.lock("job", lease=600, reentrant=True)
+    with lock, lock:
+        pass
+
+
+def _hold_twice_by_two_locks(handle: Handle) -> None:
+    with handle.lock("job", lease=600, reentrant=True), handle.lock("job", lease=600, reentrant=True):
+        pass
+
+
+def _hold_permit(handle: Handle) -> None:
+    with handle.semaphore("job", 1, lease=600):
+        pass
+
+
+LEAVING = {
+    "lock": _hold,
+    "reentrant lock": _hold_twice,
+    "two objects of a reentrant lock": _hold_twice_by_two_locks,
+    "semaphore": _hold_permit,
+}
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", LEAVING)
+def test_exception_at_any_line_leaves_no_lock_behind(handle: Handle, name: str) -> None:
+    """As if Ctrl-C were pressed at each line in turn of what acquires and releases it."""
+    hold = LEAVING[name]
+    lines = _interrupted_at(sys.maxsize, lambda: hold(handle))
+    for line in range(lines):
+        _interrupted_at(line, lambda: hold(handle))
+        free = handle.semaphore("job", 1, timeout=0) if hold is _hold_permit else handle.lock("job", timeout=0)
+        with free:
+            pass
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_release_that_is_interrupted_at_any_line_is_done_or_can_be_repeated(handle: Handle) -> None:
+    lock = handle.lock("job", lease=600)
+    lock.acquire()
+    lines = _interrupted_at(sys.maxsize, lock.release)
+    for line in range(lines):
+        lock.acquire()
+        _interrupted_at(line, lock.release)
+        with suppress(InvalidError):
+            lock.release()
+        with handle.lock("job", timeout=0):
+            pass
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_interrupted_holder_of_a_lock_that_was_handed_over_does_not_go_on_renewing_it(
+    handle: Handle, client: Client
+) -> None:
+    """Between the arrival of the lock and its first renewal it is left to its lease."""
+
+    def hold() -> None:
+        with held:
+            pass
+
+    lines, line = 1, -1
+    while line < lines:
+        acquired = handle.lock("job", lease=600).acquire()
+        assert acquired is not None
+        acquired.detach()
+        held = unpickle_held(handle.lock("job"), acquired._state.owner, acquired.token)
+        ran = _interrupted_at(sys.maxsize if line < 0 else line, hold)
+        lines, line = max(lines, ran), line + 1
+        assert all(holding.lease.is_released for holding in _held_here.values())
+        handle.lock("job").force_release()
+
+
+def test_interrupted_waiter_leaves_the_lock_to_the_thread_that_acquired_it(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share the object: what the other has acquired since is not undone."""
+    lock = handle.lock("job", lease=600)
+    gate = Gate(monkeypatch, "get", "/locks/", "after")
+    held: list[Any] = []
+
+    def stop_behind_another() -> None:
+        thread = threading.Thread(target=lambda: held.append(lock.acquire()))
+        thread.start()
+        thread.join()
+        raise StopError
+
+    with signalled_at(gate, stop_behind_another), pytest.raises(StopError), lock:
+        pass
+    assert held[0].lost is False
+    with pytest.raises(LockTimeoutError), handle.lock("job", timeout=0):
+        pass
+    held[0].release()
+
+
+NOT_INTERRUPTED = ("try:", "leaving = None", "holdings.append(held)")
+"""Lines before which Python handles no signal: it does so after a call, and as a function begins."""
+
+
+def _interrupted_at(limit: int, function: Callable[[], object]) -> int:
     """Call the function, and raise KeyboardInterrupt after so many lines of s3dict; return how many it ran.
 
     Not in the bucket in memory, whose lock would not be released at every line either.
@@ -189,11 +283,12 @@ def _interrupted_at(limit: int, function: Callable[[], None]) -> int:
 
     def trace(frame: FrameType, event: str, arg: object) -> Any:
         nonlocal count
-        code = frame.f_code
-        # Python handles no signal between the first lines of a function.
-        if not code.co_filename.endswith(TRACED) or code.co_name == "__exit__":
+        if not frame.f_code.co_filename.endswith(TRACED):
             return None
-        if event == "line":
+        if (
+            event == "line"
+            and linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() not in NOT_INTERRUPTED
+        ):
             count += 1
             if count == limit + 1:
                 raise KeyboardInterrupt
