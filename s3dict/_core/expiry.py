@@ -102,7 +102,7 @@ class Expiry:
             UnavailableError: that depends on the store's clock, which does not respond.
         """
         # One second later: Last-Modified and Date are truncated, and no entry expires early.
-        return expiry is not None and found.server_time.is_after(
+        return expiry is not None and found.server_time.has_passed(
             expiry.deadline(found.last_modified) + CLOCK_RESOLUTION
         )
 

@@ -52,6 +52,13 @@ class ReadsServerClock(Protocol):
         """Return a time that the store's clock cannot have passed at `moment`. Sends no request."""
         ...
 
+    def has_passed(self, deadline: datetime, moment: float) -> bool:
+        """Return whether the store's clock certainly showed `deadline` at `moment`, or shows it now.
+
+        Raises as `time_at` does.
+        """
+        ...
+
 
 class ServerTime:
     """The time of the store's clock when a response arrived: known from its Date header, or read when it matters.
@@ -92,6 +99,16 @@ class ServerTime:
             return self._date >= moment
         assert self._clock is not None
         return self._clock.latest_at(self._moment) >= moment and self.date() >= moment
+
+    def has_passed(self, deadline: datetime) -> bool:
+        """Return whether the clock certainly showed the deadline then, or shows it by now: exact to a second.
+
+        Raises as `date` does, but only where the clock has to be read for the answer.
+        """
+        if self._date is not None:
+            return self._date >= deadline
+        assert self._clock is not None
+        return self._clock.latest_at(self._moment) >= deadline and self._clock.has_passed(deadline, self._moment)
 
     def is_older_than(self, last_modified: datetime, age: timedelta) -> bool:
         """Return whether an object of that Last-Modified had at least that age. Raises as `is_after` does."""

@@ -103,9 +103,50 @@ def test_clock_that_is_days_off_ages_nothing_too_early(server: MisbehavingServer
     assert answered.is_older_than(shown(server) - 2 * HOUR, HOUR)
 
 
+def test_server_clock_is_read_again_when_a_deadline_is_within_its_error(
+    server: MisbehavingServer, clock: ServerClock, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Date omits the fraction of a second, which decides whether an entry has just expired."""
+    monkeypatch.setattr(server_clock, "REREAD_AFTER", -1)
+    server.clock = 0.9 - time.time() % 1
+    answered = ServerTime(clock=clock, moment=monotonic_seconds())
+    date = answered.date().replace(microsecond=0)
+    server.clock += 1.2
+    assert answered.has_passed(date + SECOND) is True
+    with proxy.recording() as requests:
+        assert answered.has_passed(date + HOUR) is False
+        assert answered.has_passed(date - HOUR) is True
+    assert requests == []
+
+
+def test_server_clock_is_not_read_again_for_each_of_many_deadlines(
+    clock: ServerClock, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_clock, "REREAD_AFTER", 60)
+    answered = ServerTime(clock=clock, moment=monotonic_seconds())
+    date = answered.date()
+    with proxy.recording() as requests:
+        assert [answered.has_passed(date + 1.2 * SECOND) for _ in range(3)] == [False] * 3
+    assert requests == []
+
+
+def test_deadline_has_not_certainly_passed_if_the_store_does_not_respond(
+    clock: ServerClock, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_clock, "REREAD_AFTER", -1)
+    answered = ServerTime(clock=clock, moment=monotonic_seconds())
+    date = answered.date()
+    proxy.faults = [Fault("internal-error")]
+    assert answered.has_passed(date + 1.2 * SECOND) is False
+
+
 def test_server_clock_retries_after_one_failure(clock: ServerClock, proxy: Proxy) -> None:
     proxy.script(Fault("internal-error"))
-    clock.time_at(monotonic_seconds())
+    with proxy.recording() as requests:
+        server_time = clock.time_at(monotonic_seconds())
+    assert [request.status for request in requests][0] == 500
+    assert len(requests) == 2
+    assert timedelta(0) <= datetime.now(UTC) - server_time < HOUR
 
 
 @pytest.mark.skipif(find_spec("obstore") is None, reason="obstore is for Python 3.11 and later")

@@ -9,6 +9,9 @@ the time since then is counted a little short, for clocks that run at different 
 entry expired, is an object older than a request) acts only when enough time has passed, so a clock that is behind makes
 it wait, or report an uncertain outcome, and never act too early. It lags by a second and a round trip at most.
 
+Where a second matters, for an entry that is just about to expire, it is read again, so that the answer is the same as that
+of a driver that returns the Date of each response.
+
 It is read again after a minute, in case the store's clock was set, and when the wall clock and the monotonic one here
 have diverged: then this machine was suspended, or its clock was set, and the monotonic clock may have stopped.
 
@@ -22,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -43,6 +46,10 @@ RESYNC_AFTER = 60.0
 MAX_DIVERGENCE = 1.0
 DRIFT = 0.0005
 """How much faster or slower one clock may run than another: the most that NTP slews."""
+MAX_LAG = timedelta(seconds=1.5)
+"""How far a reading is behind the store's clock: up to a second that its Date omits, and the time of the response."""
+REREAD_AFTER = 0.2
+"""A reading that is younger, in seconds, is not repeated: many reads of an entry that expires share one."""
 TIMEOUT = 2.0
 """The longest wait for a response, in seconds: an event loop is blocked for so long."""
 
@@ -122,6 +129,25 @@ class ServerClock:
         """Return a time that the store's clock cannot have passed at `moment`: S3 checks the time of signatures."""
         wall = time.time() - monotonic_seconds() + moment
         return datetime.fromtimestamp(wall, UTC) + MAX_SIGNATURE_SKEW
+
+    def has_passed(self, deadline: datetime, moment: float) -> bool:
+        """Return whether the store's clock certainly showed `deadline` at `moment`, or shows it now.
+
+        Takes a request more only if the deadline is closer than the error of the last reading.
+
+        Raises as `time_at` does.
+        """
+        earliest = self.time_at(moment)
+        if earliest >= deadline or earliest + MAX_LAG < deadline:
+            return earliest >= deadline
+        with self._sync_lock:
+            sample = self._sample
+            assert sample is not None
+            if monotonic_seconds() - sample.monotonic > REREAD_AFTER:
+                with suppress(UnavailableError):
+                    read = self._sync()
+                    self._sample = sample = replace(read, date=max(read.date, sample.at(read.monotonic)))
+        return sample.date >= deadline
 
     def _sync(self) -> _Sample:
         return self._sample_of(self._head())
