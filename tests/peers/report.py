@@ -33,16 +33,31 @@ class Row:
         failed = "".join(f"\n  failed: {name}" for name in self.counts.failures)
         return f"{self.peer.name} on {self.backend}: {self.counts.passed} of {self.counts.run} passed{failed}"
 
+    def cell(self) -> str:
+        if self.counts is None:
+            return f"not run: {self.reason.splitlines()[0]}"
+        return f"{self.counts.passed} of {self.counts.run}"
+
 
 def table(rows: Iterable[Row]) -> str:
-    lines = ["| Tests | Back end | Run | Passed | Not applicable |", "|---|---|---|---|---|"]
-    for row in rows:
-        excluded = "; ".join(f"`{name}`: {reason}" for name, reason in row.peer.not_applicable.items())
-        counted = ("not run", row.reason.splitlines()[0]) if row.counts is None else (row.counts.run, row.counts.passed)
-        lines.append(
-            f"| {row.peer.title} {_release(row.peer)} | {row.backend} | {counted[0]} | {counted[1]} | {excluded} |"
-        )
+    """Return a line for each suite, with a column for each back end: how many of its tests passed."""
+    found = list(rows)
+    backends = list(dict.fromkeys(row.backend for row in found))
+    lines = [f"| Tests | {' | '.join(backends)} | Not applicable |", "|---" * (len(backends) + 2) + "|"]
+    for peer in dict.fromkeys(row.peer.name for row in found):
+        own = {row.backend: row for row in found if row.peer.name == peer}
+        cells = [own[backend].cell() if backend in own else "" for backend in backends]
+        shown = next(iter(own.values())).peer
+        lines.append(f"| {shown.title} {_release(shown)} | {' | '.join(cells)} | {_excluded(shown)} |")
     return "\n".join(lines)
+
+
+def _excluded(peer: Peer) -> str:
+    return "; ".join(f"{reason}: {_names(tests)}" for reason, tests in peer.not_applicable.items())
+
+
+def _names(tests: Iterable[str]) -> str:
+    return ", ".join(f"`{test.rpartition('::')[2]}`" for test in tests)
 
 
 def write(rows: Iterable[Row]) -> None:

@@ -52,6 +52,8 @@ def run(peer: Peer, environment: Mapping[str, str], folder: Path, checkout: Path
     report = folder / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:s3dict"]
     command += ["-o", "asyncio_mode=auto", "-o", "addopts=", "-W", "default", f"--rootdir={folder}"]
+    node = module.relative_to(folder).as_posix()
+    command += [f"--deselect={node}::{name}" for names in peer.not_applicable.values() for name in names]
     done = subprocess.run(
         [*command, f"--junitxml={report}", str(module)],
         cwd=folder,

@@ -8,9 +8,7 @@ from test import mapping_tests
 from s3dict import Dict
 
 
-class TestDictMapping(mapping_tests.BasicTestMappingProtocol):
-    """What holds for any mapping; what compares constructors, copies or hashes is about `dict` itself."""
-
+class TestDictMapping(mapping_tests.TestHashMappingProtocol):
     def _empty_mapping(self):
         return Dict.from_name(f"m{uuid.uuid4().hex}", create_if_missing=True).as_mapping()
 

@@ -15,6 +15,3 @@ class TestS3DictStore(BaseStoreTests):
         store = S3DictStore(name_prefix=f"kv{uuid.uuid4().hex[:6]}-")
         await store.put("warm", {"up": True}, collection="warm-up")
         return store
-
-    async def test_not_unbounded(self, store):
-        pytest.skip("not applicable: nothing bounds the number of entries, as in their own S3Store")
