@@ -409,6 +409,9 @@ class SilentClock:
     def latest_at(self, moment: float) -> datetime:
         return datetime.now(UTC)
 
+    def has_passed(self, deadline: datetime, moment: float) -> bool:
+        raise UnavailableError("planted")
+
 
 def test_unavailable_clock_fails_no_read_due_for_renewal() -> None:
     client = Client("silent-clock", driver="memory")

@@ -74,6 +74,9 @@ class UnreadableClock:
     def latest_at(self, moment: float) -> datetime:
         return self._now + timedelta(minutes=15)
 
+    def has_passed(self, deadline: datetime, moment: float) -> bool:
+        raise UnavailableError(f"no time at {moment}", maybe_applied=False)
+
 
 class Bucket:
     """The objects, and the clock by which they are dated."""

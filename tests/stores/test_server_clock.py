@@ -144,8 +144,7 @@ def test_server_clock_retries_after_one_failure(clock: ServerClock, proxy: Proxy
     proxy.script(Fault("internal-error"))
     with proxy.recording() as requests:
         server_time = clock.time_at(monotonic_seconds())
-    assert [request.status for request in requests][0] == 500
-    assert len(requests) == 2
+    assert [request.status == 500 for request in requests] == [True, False]
     assert timedelta(0) <= datetime.now(UTC) - server_time < HOUR
 
 

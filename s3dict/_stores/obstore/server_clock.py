@@ -9,8 +9,8 @@ the time since then is counted a little short, for clocks that run at different 
 entry expired, is an object older than a request) acts only when enough time has passed, so a clock that is behind makes
 it wait, or report an uncertain outcome, and never act too early. It lags by a second and a round trip at most.
 
-Where a second matters, for an entry that is just about to expire, it is read again, so that the answer is the same as that
-of a driver that returns the Date of each response.
+Where a second matters, for an entry that is just about to expire, it is read again, so that the answer is that of a
+driver which returns the Date of each response.
 
 It is read again after a minute, in case the store's clock was set, and when the wall clock and the monotonic one here
 have diverged: then this machine was suspended, or its clock was set, and the monotonic clock may have stopped.
