@@ -101,7 +101,7 @@ class ServerTime:
         return self._clock.latest_at(self._moment) >= moment and self.date() >= moment
 
     def has_passed(self, deadline: datetime) -> bool:
-        """Return whether the clock certainly showed the deadline then, or shows it by now: exact to a second.
+        """Return whether the clock certainly showed the deadline then, or shows it now: exact to a second.
 
         Raises as `date` does, but only where the clock has to be read for the answer.
         """
