@@ -26,6 +26,8 @@ print(json.dumps({found.name.lower(): found.version for found in importlib.metad
 
 def interpreter(kind: Kind) -> Path:
     """The Python that has what the peer needs. Raises RuntimeError when it cannot be installed."""
+    if not kind.is_ours:
+        return kind.root / ".venv" / "bin" / "python"
     if not kind.requirements:
         return Path(sys.executable)
     wanted = hashlib.sha256(repr((kind.requirements, sys.version)).encode()).hexdigest()[:12]

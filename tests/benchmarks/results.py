@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import Literal
 
 from .workers import Medians
 
-__all__ = ["Figure", "Line", "Target", "at_least", "at_most"]
+__all__ = ["Figure", "Line", "Target", "Verdict", "at_least", "at_most"]
+
+Verdict = Literal["reached", "missed", "within noise"]
+MIN_TURNS_FOR_QUARTILES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,7 @@ class Target:
     def measured(self, ours: float, other: float) -> float:
         return other / ours if self.times_better else ours / other
 
-    def is_reached(self, ours: float, other: float) -> bool:
-        measured = self.measured(ours, other)
+    def is_reached(self, measured: float) -> bool:
         return measured >= self.ratio if self.times_better else measured <= self.ratio
 
     def __str__(self) -> str:
@@ -53,6 +56,8 @@ def at_least(ratio: float) -> Target:
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    """Two figures compared. `ratios` are those of the turns, in which both ran one after the other."""
+
     row: str
     what: str
     server: str
@@ -60,14 +65,27 @@ class Line:
     ours: float
     against: str
     other: float
-    unit: Literal["s", "B"]
+    unit: Literal["s", "B", "I"]
     target: Target
+    ratios: tuple[float, ...]
     note: str = ""
 
     @property
     def ratio(self) -> float:
-        return self.target.measured(self.ours, self.other)
+        return statistics.median(self.ratios)
 
     @property
-    def passed(self) -> bool:
-        return self.target.is_reached(self.ours, self.other)
+    def spread(self) -> tuple[float, float]:
+        """Between what the middle half of the turns lies; of fewer than four, all of them."""
+        if len(self.ratios) < MIN_TURNS_FOR_QUARTILES:
+            return min(self.ratios), max(self.ratios)
+        low, _, high = statistics.quantiles(self.ratios, n=4, method="inclusive")
+        return low, high
+
+    @property
+    def verdict(self) -> Verdict:
+        """Within noise is what one half of the turns would call reached, and the other one missed."""
+        reached = {self.target.is_reached(ratio) for ratio in self.spread}
+        if len(reached) > 1:
+            return "within noise"
+        return "reached" if reached.pop() else "missed"

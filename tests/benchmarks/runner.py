@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .catalogue import Kind, kind_named
 from .peers.peer import Measured
@@ -29,9 +30,10 @@ class Job:
     task: str
     folder: Callable[[Kind], str]
     size: int | None = None
+    passes: int | None = None
 
     def work(self, worker: Worker, n: int | None) -> Measured | None:
-        numbers = {"n": n, "size": self.size}
+        numbers = {"n": n, "size": self.size, "passes": self.passes}
         given = {name: number for name, number in numbers.items() if number is not None}
         return worker.call(self.task, folder=self.folder(worker.kind), **given)
 
@@ -40,6 +42,8 @@ class Job:
 class Lab:
     servers: Servers
     quick: bool
+    release: Path | None = None
+    """A checkout of an earlier release, with its environment in ``.venv``."""
     figures: list[Figure] = field(default_factory=list)
     filled: set[int] = field(default_factory=set)
 

@@ -7,13 +7,13 @@ import os
 import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from .catalogue import Kind
 from .environments import interpreter
 from .peers.peer import Measured
-from .servers import ROOT, Server
+from .servers import Server
 
 __all__ = ["CONCURRENCY", "Crew", "Medians", "Worker"]
 
@@ -22,23 +22,36 @@ CONCURRENCY = 64
 
 @dataclass(frozen=True, slots=True)
 class Medians:
-    """Of several repetitions, per entry where there are many. Memory is the most that any of them took."""
+    """Of several repetitions, per entry where there are many. Memory is the most that any of them took.
+
+    `turns` are the repetitions, in their order: those of two peers at the same place ran one after the other.
+    """
 
     seconds: float
     cpu_seconds: float
     peak_bytes: int | None
-    repetitions: int
     entries: int = 1
     """How many entries each repetition had, where the times are those of one."""
+    turns: tuple[Measured, ...] = ()
+    instructions: int | None = None
+
+    @classmethod
+    def exactly(cls, seconds: float = 0, peak_bytes: int | None = None) -> Medians:
+        """What is not measured, but known."""
+        return cls(seconds, 0, peak_bytes)
 
     @classmethod
     def of(cls, measured: Sequence[Measured], entries: int = 1) -> Medians:
+        turns = tuple(
+            replace(one, seconds=one.seconds / entries, cpu_seconds=one.cpu_seconds / entries) for one in measured
+        )
         return cls(
-            statistics.median(one.seconds for one in measured) / entries,
-            statistics.median(one.cpu_seconds for one in measured) / entries,
-            max((one.peak_bytes for one in measured if one.peak_bytes is not None), default=None),
-            len(measured),
+            statistics.median(one.seconds for one in turns),
+            statistics.median(one.cpu_seconds for one in turns),
+            max((one.peak_bytes for one in turns if one.peak_bytes is not None), default=None),
             entries,
+            turns,
+            turns[0].instructions,
         )
 
 
@@ -51,7 +64,7 @@ class Worker:
         command = [str(interpreter(kind)), "-m", module, server.endpoint, server.bucket, str(CONCURRENCY)]
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=kind.root,
             env=_environment(server),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -99,10 +112,15 @@ class Crew:
     def in_turn(
         self, repetitions: Mapping[Kind, int], work: Callable[[Worker], Measured | None]
     ) -> dict[Kind, list[Measured]]:
-        """The work of each, then of each again: what else happens on the machine meets all of them."""
+        """The work of each, then of each again: what else happens on the machine meets all of them.
+
+        Peers over the same library follow one another, and every other turn goes backwards: so two that are compared
+        run within seconds, and neither is always the second.
+        """
         measured: dict[Kind, list[Measured]] = {kind: [] for kind in repetitions}
-        workers = [self.worker(kind) for kind in repetitions]
+        workers = [self.worker(kind) for kind in sorted(repetitions, key=lambda kind: kind.stands_on)]
         for turn in range(max(repetitions.values())):
+            workers.reverse()
             for worker in workers:
                 if turn < repetitions[worker.kind] and len(measured[worker.kind]) == turn:
                     one = work(worker)

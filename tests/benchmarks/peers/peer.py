@@ -89,6 +89,7 @@ class Measured:
     seconds: float
     cpu_seconds: float
     peak_bytes: int | None
+    instructions: int | None = None
 
 
 async def measure(work: Callable[[], Awaitable[object]], *, baseline: int | None = None) -> Measured:
@@ -145,9 +146,10 @@ class TaskRuntime:
     async def put_all(self, folder: str, n: int, size: int) -> Measured:
         return await measure(lambda: self._peer.put_all(folder, _pairs(n, size)))
 
-    async def read_all(self, folder: str, n: int, size: int) -> Measured:
+    async def read_all(self, folder: str, n: int, size: int, passes: int = 1) -> Measured:
         async def work() -> None:
-            _check(await self._peer.read_all(folder), n * size)
+            for _ in range(passes):
+                _check(await self._peer.read_all(folder), n * size)
 
         return await measure(work)
 
@@ -179,28 +181,34 @@ class TaskRuntime:
 
     async def cold_start(self, folder: str) -> Measured:
         """A fresh interpreter, from its start until it has the value. CPU time is until its end."""
+        measured, printed = _run_anew(self._cold_start_program(folder))
+        _check(int(printed or 0), 1024)
+        return measured
+
+    async def cold_start_instructions(self, folder: str) -> Measured:
+        """The instructions of that interpreter, until its end."""
+        from ..instructions import count_instructions
+
+        return Measured(0, 0, None, count_instructions(self._cold_start_program(folder)))
+
+    def _cold_start_program(self, folder: str) -> str:
         if not self._peer.cold_start:
             raise NotImplementedError
-        key, value = next(iter(_pairs(1, 1024)))
+        key, _ = next(iter(_pairs(1, 1024)))
         place = {"endpoint": self._peer.place.endpoint, "bucket": self._peer.place.bucket}
-        measured, printed = _run_anew(self._peer.cold_start.format(key=f"{folder}/{key}", **place))
-        _check(int(printed or 0), len(value))
-        return measured
+        return self._peer.cold_start.format(key=f"{folder}/{key}", **place)
 
 
 def _run_anew(program: str) -> tuple[Measured, bytes]:
-    """What a program took until it printed a line, and the line."""
-    cpu, began = _cpu_of_children(), time.perf_counter()
+    """What a program took until it printed a line, by the kernel's account of it when it ended, and the line."""
+    began = time.perf_counter()
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         printed = process.stdout.readline()
         seconds = time.perf_counter() - began
-    return Measured(seconds, _cpu_of_children() - cpu, None), printed
-
-
-def _cpu_of_children() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024), printed
 
 
 def _pairs(n: int, size: int) -> Iterable[tuple[str, bytes]]:

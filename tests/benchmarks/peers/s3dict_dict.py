@@ -33,6 +33,7 @@ asyncio.run(main())
 
 class S3Dict(Peer):
     driver: ClassVar[Any]
+    on_request: ClassVar[Any] = None
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -43,6 +44,7 @@ class S3Dict(Peer):
             driver=self.driver,
             concurrency=place.concurrency,
             max_value_bytes=_LARGEST,
+            on_request=self.on_request,
         )
         self.dicts: dict[str, Dict[str, Any]] = {}
 
