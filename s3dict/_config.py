@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from ._format.layout import validate_name, validate_prefix
-from ._stores.shared.validation import check_header, check_plain, validate_bucket, validate_endpoint
+from ._stores.shared.validation import check_header, check_plain, validate_bucket, validate_endpoint, zone_of
 from .errors import InvalidError
 
 DEFAULT_PREFIX = "s3dict"
@@ -93,6 +93,11 @@ class Settings:
                 raise InvalidError(f"Invalid {name}: {value!r}. It is one of {', '.join(choices)}")
         if self.kms_key_id is not None and self.sse not in ("aws:kms", "aws:kms:dsse"):
             raise InvalidError("kms_key_id needs sse='aws:kms' or 'aws:kms:dsse'")
+        if (self.sse or self.requester_pays) and zone_of(self.bucket) is not None:
+            raise InvalidError(
+                f"Leave out sse and requester_pays: {self.bucket!r} is a directory bucket, which encrypts new objects "
+                "by its own default alone, and whose owner pays"
+            )
         for name in ("region_name", "kms_key_id", "expected_bucket_owner"):
             check_plain(name, getattr(self, name) or "")
         if isinstance(self.verify, str) and not os.path.isfile(self.verify):

@@ -23,7 +23,8 @@ from .verdicts import Worker, looked_at, merged, refusal, seats
 
 __all__ = ["NAMES", "seen", "tried"]
 
-NAMES = ("memory", *SERVERS)
+# The directory bucket is no store of its own, but what AWS documents.
+NAMES = ("memory", *(name for name in SERVERS if name != "directory"))
 """In the order of the table."""
 
 _DRIVERS: tuple[Driver, ...] = ("boto3", "obstore") if importlib.util.find_spec("obstore") else ("boto3",)

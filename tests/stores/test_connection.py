@@ -231,6 +231,11 @@ AWS_CASES: list[tuple[str, dict[str, str], str]] = [
     ("bucket", {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, ""),
     ("arn:aws:s3:us-west-2:123456789012:accesspoint/team", {"AWS_DEFAULT_REGION": "us-west-2"}, ""),
     ("team-abcdefghijklmnopqrstuvwxyz-s3alias", {"AWS_DEFAULT_REGION": "eu-west-1"}, ""),
+    ("dicts--euw1-az1--x-s3", {"AWS_DEFAULT_REGION": "eu-west-1"}, ""),
+    ("dicts--usw2-lax1-az1--x-s3", {"AWS_DEFAULT_REGION": "us-west-2"}, ""),
+    ("team--euw1-az1--xa-s3", {"AWS_DEFAULT_REGION": "eu-west-1"}, ""),
+    ("dicts--euw1-az1--x-s3", {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_USE_FIPS_ENDPOINT": "true"}, ""),
+    ("dicts--euw1-az1--x-s3", {}, "[default]\nregion=eu-west-1\ns3 =\n  addressing_style = path\n"),
 ]
 
 
@@ -251,11 +256,11 @@ def botocore_url(bucket: str) -> str:
     # The global endpoint redirects for buckets of other regions; the one of the region does not.
     s3: Any = {"us_east_1_regional_endpoint": "regional"}
     client = session.client("s3", region_name=session.region_name or "us-east-1", config=Config(s3=s3))
-    client.meta.events.register("before-send.s3.HeadBucket", keep)
+    client.meta.events.register("before-send.s3", keep)
     with pytest.raises(NotSentError):
         client.head_bucket(Bucket=bucket)
     client.close()
-    return str(seen[0]).rstrip("/")
+    return str(seen[0]).partition("?")[0].rstrip("/")
 
 
 @pytest.mark.parametrize(("bucket", "variables", "config"), AWS_CASES)
@@ -364,7 +369,8 @@ def test_invalid_setting_is_named(options: dict[str, Any], named: str) -> None:
 @pytest.mark.parametrize(
     "bucket",
     [
-        *("bucket\n", '"bucket"', "dicts--use1-az4--x-s3", "arn:aws:s3::123456789012:accesspoint/mrap.mrap"),
+        *("bucket\n", '"bucket"', "dicts--x-s3", "arn:aws:s3::123456789012:accesspoint/mrap.mrap"),
+        *("dicts--use1--x-s3", "Dicts--use1-az4--x-s3", f"{'a' * 60}--use1-az4--x-s3"),
         "arn:aws:s3-outposts:us-west-2:123456789012:outpost/op-1/accesspoint/team",
     ],
 )

@@ -11,10 +11,8 @@ does not check signatures.
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING
@@ -26,6 +24,7 @@ from xml.sax.saxutils import escape
 from werkzeug.wrappers import Request, Response
 
 from .limiter import Limiter
+from .s3_responses import RefusedError, byte_range, element, last_modified, no_such_key, precondition_failed, xml
 from .wsgi_server import AtomicServer
 
 if TYPE_CHECKING:
@@ -90,9 +89,9 @@ class MisbehavingServer(AtomicServer):
         request = Request(environ)
         try:
             if self.limiter is not None and not self.limiter(request.method, request.path):
-                raise _RefusedError(429, "TooManyRequests", "Reduce your concurrent request rate for the same object")
+                raise RefusedError(429, "TooManyRequests", "Reduce your concurrent request rate for the same object")
             response = self._respond(request)
-        except _RefusedError as refusal:
+        except RefusedError as refusal:
             response = refusal.response()
         response.headers["Date"] = format_date_time(self._store.now())
         return response(environ, start_response)
@@ -134,7 +133,7 @@ class _Store:
 
     def bucket(self, name: str) -> _Bucket:
         if name not in self.buckets:
-            raise _RefusedError(404, "NoSuchBucket", "The specified bucket does not exist")
+            raise RefusedError(404, "NoSuchBucket", "The specified bucket does not exist")
         return self.buckets[name]
 
 
@@ -163,9 +162,9 @@ class _Call:
 
     def require_match(self, etag: str) -> None:
         if self.found is None and not self.suffers(Deviation.MISSING_IS_412):
-            raise _no_such_key()
+            raise no_such_key()
         if self.found is None or not self.found.matches(etag):
-            raise _precondition_failed()
+            raise precondition_failed()
 
     def write(self, body: bytes) -> _Object:
         salt = str(next(self.store.writes)).encode() if self.suffers(Deviation.PUT_CHANGES_ETAG) else b""
@@ -177,25 +176,14 @@ class _Call:
 def _get(call: _Call) -> Response:
     found, headers = call.found, call.request.headers
     if found is None:
-        raise _no_such_key()
+        raise no_such_key()
     if found.matches(headers.get("If-None-Match", "")):
         return Response(status=304, headers=found.headers())
     if "Range" not in headers:
         return Response(found.body, headers=found.headers(), content_type=_CONTENT_TYPE)
-    start, end = _range(headers["Range"], len(found.body))
+    start, end = byte_range(headers["Range"], len(found.body))
     told = {**found.headers(), "Content-Range": f"bytes {start}-{end - 1}/{len(found.body)}"}
     return Response(found.body[start:end], 206, told, content_type=_CONTENT_TYPE)
-
-
-def _range(header: str, size: int) -> tuple[int, int]:
-    """Where the range of bytes starts, and before which byte it ends."""
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header)
-    first, last = match.groups() if match else ("", "")
-    start = int(first) if first else max(0, size - int(last or 0))
-    end = min(size, int(last) + 1) if first and last else size
-    if start >= end:
-        raise _RefusedError(416, "InvalidRange", "The requested range is not satisfiable")
-    return start, end
 
 
 def _put(call: _Call) -> Response:
@@ -207,9 +195,9 @@ def _put(call: _Call) -> Response:
         return _refuse(call)
     try:
         _require_for_put(call)
-    except _RefusedError as refusal:
+    except RefusedError as refusal:
         if refusal.status == 412 and _gets_500(call):
-            raise _RefusedError(500, "InternalError", "We encountered an internal error") from refusal
+            raise RefusedError(500, "InternalError", "We encountered an internal error") from refusal
         raise
     return Response(headers={"ETag": call.write(call.request.get_data()).etag})
 
@@ -220,11 +208,11 @@ def _gets_500(call: _Call) -> bool:
 
 def _require_for_put(call: _Call) -> None:
     if call.found and call.condition("If-None-Match", Deviation.PUT_IGNORES_IF_NONE_MATCH):
-        raise _precondition_failed()
+        raise precondition_failed()
     if etag := call.condition("If-Match", Deviation.PUT_IGNORES_IF_MATCH):
         call.require_match(etag)
         if '"' in etag and call.suffers(Deviation.PUT_WANTS_BARE_ETAG):
-            raise _precondition_failed()
+            raise precondition_failed()
 
 
 def _copy(call: _Call) -> Response:
@@ -234,13 +222,13 @@ def _copy(call: _Call) -> Response:
     source = _source(call)
     replaces = call.request.headers.get("x-amz-metadata-directive") == "REPLACE"
     if (source.bucket, source.key) == (call.bucket, call.key) and not replaces:
-        raise _RefusedError(400, "InvalidRequest", "A copy of an object onto itself must change something")
+        raise RefusedError(400, "InvalidRequest", "A copy of an object onto itself must change something")
     if source.found is None:
-        raise _no_such_key()
+        raise no_such_key()
     written = call.write(source.found.body)
     if call.suffers(Deviation.COPY_WITHOUT_ETAG):
-        return _xml("CopyObjectResult")
-    return _xml("CopyObjectResult", _element("ETag", written.etag), _last_modified(written))
+        return xml("CopyObjectResult")
+    return xml("CopyObjectResult", element("ETag", written.etag), last_modified(written.modified))
 
 
 def _source(call: _Call) -> _Call:
@@ -252,7 +240,7 @@ def _require_for_copy(call: _Call) -> None:
     if etag := call.condition("x-amz-copy-source-if-match", Deviation.COPY_IGNORES_SOURCE_IF_MATCH):
         _source(call).require_match(etag)
     if call.found and call.condition("If-None-Match", Deviation.COPY_IGNORES_IF_MATCH):
-        raise _precondition_failed()
+        raise precondition_failed()
     if etag := call.condition("If-Match", Deviation.COPY_IGNORES_IF_MATCH):
         call.require_match(etag)
 
@@ -274,7 +262,7 @@ def _delete_many(call: _Call) -> Response:
     keys = [element.text or "" for element in named]
     for key in keys:
         call.objects.pop(key, None)
-    return _xml("DeleteResult", *(_element("Deleted", _element("Key", escape(key))) for key in keys))
+    return xml("DeleteResult", *(element("Deleted", element("Key", escape(key))) for key in keys))
 
 
 def _list(call: _Call) -> Response:
@@ -284,12 +272,12 @@ def _list(call: _Call) -> Response:
     keys = _listed_keys(call)
     page = keys[: min(_LARGEST_PAGE, int(parameters.get("max-keys", _LARGEST_PAGE)))]
     more = page and len(page) < len(keys)
-    return _xml(
+    return xml(
         "ListBucketResult",
-        _element("IsTruncated", "true" if more else "false"),
-        _element("KeyCount", str(len(page))),
-        _element("EncodingType", "url") if _is_encoded(call) else "",
-        _element("NextContinuationToken", quote(page[-1], safe="")) if more else "",
+        element("IsTruncated", "true" if more else "false"),
+        element("KeyCount", str(len(page))),
+        element("EncodingType", "url") if _is_encoded(call) else "",
+        element("NextContinuationToken", quote(page[-1], safe="")) if more else "",
         *(_contents(call, key) for key in page),
     )
 
@@ -308,8 +296,8 @@ def _listed_keys(call: _Call) -> list[str]:
 def _contents(call: _Call, key: str) -> str:
     listed = call.objects[key]
     written = quote(key) if _is_encoded(call) else escape(key)
-    about = (_last_modified(listed), _element("ETag", listed.etag), _element("Size", str(len(listed.body))))
-    return _element("Contents", _element("Key", written), *about)
+    about = (last_modified(listed.modified), element("ETag", listed.etag), element("Size", str(len(listed.body))))
+    return element("Contents", element("Key", written), *about)
 
 
 def _create_bucket(call: _Call) -> Response:
@@ -323,42 +311,8 @@ def _head_bucket(call: _Call) -> Response:
 
 
 def _refuse(call: _Call) -> Response:
-    raise _RefusedError(501, "NotImplemented", f"{call.request.method} with these headers is not implemented")
+    raise RefusedError(501, "NotImplemented", f"{call.request.method} with these headers is not implemented")
 
 
 _OBJECT_CALLS = {"GET": _get, "HEAD": _get, "PUT": _put, "DELETE": _delete}
 _BUCKET_CALLS = {"GET": _list, "HEAD": _head_bucket, "PUT": _create_bucket, "POST": _delete_many}
-
-
-class _RefusedError(Exception):
-    """The request is answered with an error, and nothing happens."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-    def response(self) -> Response:
-        return _xml("Error", _element("Code", self.code), _element("Message", str(self)), status=self.status)
-
-
-def _no_such_key() -> _RefusedError:
-    return _RefusedError(404, "NoSuchKey", "The specified key does not exist")
-
-
-def _precondition_failed() -> _RefusedError:
-    return _RefusedError(412, "PreconditionFailed", "At least one of the pre-conditions did not hold")
-
-
-def _last_modified(written: _Object) -> str:
-    moment = datetime.fromtimestamp(written.modified, UTC)
-    return _element("LastModified", f"{moment:%Y-%m-%dT%H:%M:%S.000Z}")
-
-
-def _element(name: str, *content: str) -> str:
-    return f"<{name}>{''.join(content)}</{name}>"
-
-
-def _xml(name: str, *content: str, status: int = 200) -> Response:
-    text = '<?xml version="1.0" encoding="UTF-8"?>\n' + _element(name, *content)
-    return Response(text, status, content_type="application/xml")

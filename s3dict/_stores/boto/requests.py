@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..._retry import SINGLE_ATTEMPT, RetryState
 from ...errors import ConflictError, PermissionDeniedError, UnavailableError
@@ -42,6 +42,8 @@ from ..shared.rate_control import HasPacedView
 from ..shared.timeouts import HasTimeoutVariants
 from .errors import log_status, log_status_of_error, translate_exception
 
+R = TypeVar("R")
+
 _REJECTED_DELETE_CODES = frozenset({"PreconditionFailed", "NoSuchKey", "ConditionalRequestConflict"})
 _STATUS_BY_CODE = {
     "AccessDenied": 403,
@@ -72,17 +74,20 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         Raises:
             Error: no attempt got a response, or the response is an unexpected failure.
         """
-        generation = self._connection.generation
+        connection = self._connection
+        generation, session = connection.generation, connection.current_session()
         try:
             return await self._send_with_retries(request)
         except PermissionDeniedError as error:
             # What was denied was not applied, so the same request may be retried.
-            if error.action is not None or not await self._renew_credentials(generation):
+            used = session or connection.current_session()
+            if error.action is not None or not await self._run(lambda: connection.renew_after_denial(generation, used)):
                 raise
         return await self._send_with_retries(request)
 
-    async def _renew_credentials(self, generation: int) -> bool:
-        return self._connection.renew(generation)
+    async def _run(self, function: Callable[[], R]) -> R:
+        """Call a function that may block on a request of its own."""
+        return function()
 
     async def _send_with_retries(self, request: S3Request) -> S3Response | ExpectedFailure:
         retry = RetryState(SINGLE_ATTEMPT if request.no_retry else self.retries.requests, self.runtime)
@@ -92,6 +97,8 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             while await retry.next_attempt():
                 slot = await self.reserve_slot(request.method)
                 try:
+                    if self._connection.must_open_session():
+                        await self._run(self._connection.session_credentials)
                     response = await execute()
                     slot.accepted()
                     status = log_status(response.fields)

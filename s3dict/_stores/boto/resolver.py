@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...errors import InvalidError
-from ..shared.connection import DEFAULT_REGION, ConnectionArguments, ConnectionSettings, check_settings
+from ..shared.connection import (
+    ConnectionArguments,
+    ConnectionSettings,
+    check_settings,
+    default_checksums,
+    default_region,
+)
 from ..shared.proxies import proxy_for
 from ..shared.trust import resolve_trust
 
@@ -37,14 +43,15 @@ def resolve_with_botocore(arguments: ConnectionArguments, session: boto3.Session
 
 def _resolve(arguments: ConnectionArguments, session: boto3.Session) -> ConnectionSettings:
     core: Any = session._session
-    region = arguments.region_name or session.region_name or os.environ.get("AWS_REGION") or DEFAULT_REGION
     endpoint, source = _endpoint(arguments, core)
+    region = arguments.region_name or session.region_name or os.environ.get("AWS_REGION")
+    region = region or default_region(endpoint, arguments.bucket)
     check_settings(endpoint, source, region, arguments.bucket)
     s3 = dict(core.get_config_variable("s3") or {})
     style = arguments.addressing_style or s3.get("addressing_style") or ("path" if endpoint else "auto")
     configured = arguments.checksums or core.get_config_variable("request_checksum_calculation")
     is_default = arguments.checksums is None and not _is_configured(core, "request_checksum_calculation")
-    checksums = ("when_required" if endpoint else "when_supported") if is_default else str(configured).lower()
+    checksums = default_checksums(endpoint, arguments.bucket) if is_default else str(configured).lower()
     if checksums not in _CHECKSUM_MODES:
         raise InvalidError(f"Invalid request_checksum_calculation: {checksums!r}. It is one of {_CHECKSUM_MODES}")
     draft = ConnectionSettings(
@@ -129,7 +136,8 @@ def _addressed(client: Any, bucket: str) -> tuple[str, str]:
         prepared.append(request)
         raise _NotSentError
 
-    client.meta.events.register("before-send.s3.HeadBucket", keep)
+    # For a directory bucket, it is the request that opens a session.
+    client.meta.events.register("before-send.s3", keep)
     try:
         client.head_bucket(Bucket=bucket)
     except _NotSentError:

@@ -85,7 +85,7 @@ def prepare_client(client: Any, connection: Connection) -> None:
     events = client.meta.events
     events.unregister("before-call.s3", add_expect_header)
     events.register("before-call.s3", _header_adder(connection))
-    if connection.settings.checksums == "when_required":
+    if connection.settings.checksums == "when_required" and connection.zone is None:
         for operation in ("PutObject", "DeleteObjects"):
             events.register(f"before-call.s3.{operation}", _replace_checksum_by_md5)
     events.register_first("needs-retry.s3", _redirect_refuser(connection))
@@ -104,12 +104,43 @@ def _header_adder(connection: Connection) -> Callable[..., None]:
 
     def add_headers(model: Any, params: Any, **_: Any) -> None:
         params["headers"].update(common)
+        if connection.zone is not None and "UseS3ExpressControlEndpoint" in _context_parameters(model):
+            # The Regional endpoint of directory buckets rejects it.
+            params["headers"].pop("x-amz-expected-bucket-owner", None)
         if model.name in ("PutObject", "CopyObject"):
             params["headers"].update(write)
         if model.name == "CopyObject" and owner is not None:
             params["headers"]["x-amz-source-expected-bucket-owner"] = owner
 
     return add_headers
+
+
+def _context_parameters(model: Any) -> set[str]:
+    return {parameter.name for parameter in model.static_context_parameters}
+
+
+def use_identity_cache(client: Any, cache: Any) -> None:
+    """Let requests to a directory bucket be signed with the session of `cache`, and not with one of botocore."""
+
+    def replace_cache(request: Any, **_: Any) -> None:
+        signing = request.context.get("signing", {})
+        if signing.get("identity_cache") is not None:
+            signing["identity_cache"] = cache
+
+    client.meta.events.register_last("before-sign.s3", replace_cache)
+
+
+class IdentityCache:
+    """What botocore asks for the session of a directory bucket."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get_credentials(self, bucket: str) -> Any:  # noqa: ARG002 (its signature)
+        from botocore.credentials import Credentials
+
+        session = self._connection.session_credentials()
+        return Credentials(session.access_key, session.secret_key, session.token)
 
 
 def _replace_checksum_by_md5(params: Any, **_: Any) -> None:

@@ -6,7 +6,9 @@ For environments without aioboto3, and for the requests of asyncio that obstore 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from ..shared.connection import Connection
 from ..shared.messages import S3Request, S3Response
@@ -14,6 +16,8 @@ from ..shared.tasks import TaskRuntime, wait_through_cancellation
 from ..shared.threads import run_blocking
 from .blocking import BotoStore
 from .requests import S3Requests
+
+R = TypeVar("R")
 
 _READS = frozenset({"get_object", "head_object", "list_objects_v2"})
 
@@ -38,8 +42,8 @@ class ThreadedBotoStore(S3Requests):
         threads = new_threads(self._connection.concurrency)
         return ThreadedBotoStore(self._connection.with_timeout(timeout), self._blocking, threads)
 
-    async def _renew_credentials(self, generation: int) -> bool:
-        return await asyncio.to_thread(self._connection.renew, generation)
+    async def _run(self, function: Callable[[], R]) -> R:
+        return await asyncio.to_thread(function)
 
     async def _execute(self, request: S3Request) -> S3Response:
         submitted = self._threads.submit(self._execute_blocking, request)

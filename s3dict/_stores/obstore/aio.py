@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .requests import Listing
 
 A = TypeVar("A", bound="Awaitable[object]")
+R = TypeVar("R")
 
 DRAIN_TIMEOUT = 2.0
 """The longest wait, in seconds, at interpreter exit for requests that no caller waits for any more."""
@@ -62,7 +63,7 @@ class AsyncObstoreStore(ObstoreRequests):
     def _with_timeout(self, timeout: float) -> AsyncObstoreStore:
         return AsyncObstoreStore(self._clients.with_timeout(timeout), self._make_boto_fallback)
 
-    async def _run(self, function: Callable[[], bool | None]) -> bool | None:
+    async def _run(self, function: Callable[[], R]) -> R:
         return await asyncio.to_thread(function)
 
     async def _get(self, path: str, options: GetOptions) -> StoredObject:

@@ -20,12 +20,14 @@ from ..shared.connection import Connection, ConnectionSettings
 from ..shared.errors import redirect_error
 from ..shared.messages import S3Request
 from ..shared.timeouts import CONNECT_SECONDS, HasTimeoutVariants
-from .credentials import credential_provider
+from .credentials import credential_provider, session_provider
 from .errors import translate_obstore_exception
 from .server_clock import ServerClock
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
+
+    from ..shared.sessions import SessionCredentials
 
 MIN_VERSION = (0, 12)
 """Earlier releases report less of a response, and in other words."""
@@ -53,7 +55,8 @@ class _Prepared:
 
     def __init__(self, connection: Connection) -> None:
         self.generation = connection.generation
-        self.options = _store_options(connection)
+        self.session = None if connection.zone is None else connection.session_credentials()
+        self.options = _store_options(connection, self.session)
         self.stores: dict[float, S3Store] = {}
 
 
@@ -106,21 +109,25 @@ class ObstoreClients(HasTimeoutVariants):
         return store if store is not None else self._make(prepared, seconds)
 
     def _prepare(self) -> _Prepared:
-        prepared, connection = self._prepared, self.connection
-        if prepared is None or prepared.generation != connection.generation:
+        prepared = self._prepared
+        if prepared is None or self._is_outdated(prepared):
             with self._lock:
                 prepared = self._prepared
-                if prepared is None or prepared.generation != connection.generation:
+                if prepared is None or self._is_outdated(prepared):
                     _check_version()
-                    prepared = self._prepared = _Prepared(connection)
+                    prepared = self._prepared = _Prepared(self.connection)
         return prepared
+
+    def _is_outdated(self, prepared: _Prepared) -> bool:
+        connection = self.connection
+        return prepared.generation != connection.generation or prepared.session is not connection.current_session()
 
     def _make(self, prepared: _Prepared, seconds: float) -> S3Store:
         global _runtime_pid  # noqa: PLW0603 (the runtime is one for the process)
         _runtime_pid = os.getpid()
         with self._lock:
             if seconds not in prepared.stores:
-                options = _client_options(self.connection, seconds)
+                options = _client_options(self.connection, seconds, prepared.session)
                 prepared.stores[seconds] = S3Store(client_options=options, **prepared.options)
             return prepared.stores[seconds]
 
@@ -184,7 +191,7 @@ def _has_token(connection: Connection) -> bool:
     return bool(getattr(credentials, "token", None))
 
 
-def _store_options(connection: Connection) -> dict[str, Any]:
+def _store_options(connection: Connection, session: SessionCredentials | None) -> dict[str, Any]:
     settings, arguments = connection.settings, connection.arguments
     endpoint = settings.bucket_url
     if not settings.virtual_hosted:
@@ -195,7 +202,7 @@ def _store_options(connection: Connection) -> dict[str, Any]:
         "endpoint": endpoint,
         "aws_endpoint_url_s3": endpoint,
         "virtual_hosted_style_request": settings.virtual_hosted,
-        "credential_provider": credential_provider(connection),
+        "credential_provider": credential_provider(connection) if session is None else session_provider(session),
         # Only the caller knows whether a request may be retried.
         "retry_config": {"max_retries": 0},
         # As boto3 does, whatever obstore's own variables contain.
@@ -203,8 +210,10 @@ def _store_options(connection: Connection) -> dict[str, Any]:
         "skip_signature": False,
         "unsigned_payload": False,
         "request_payer": arguments.request_payer,
+        # The sessions of directory buckets are not obstore's: see `shared.create_session`.
         "s3_express": False,
-        "disable_bulk_delete": False,
+        # obstore sends Content-MD5 with DeleteObjects, which a directory bucket may reject.
+        "disable_bulk_delete": connection.zone is not None,
     }
     if not (settings.checksums_configured and settings.checksums == "when_required"):
         # Without one, SeaweedFS stores an empty object if the sender dies between the headers and the body. SHA256 is
@@ -219,8 +228,12 @@ def _store_options(connection: Connection) -> dict[str, Any]:
     return options
 
 
-def _client_options(connection: Connection, seconds: float) -> ClientConfig:
+def _client_options(connection: Connection, seconds: float, session: SessionCredentials | None) -> ClientConfig:
     settings = connection.settings
+    headers = connection.arguments.common_headers()
+    if session is not None:
+        # obstore signs its default headers too.
+        headers["x-amz-s3session-token"] = session.token
     options: ClientConfig = {
         # The URL decides, as with boto3.
         "allow_http": True,
@@ -232,7 +245,7 @@ def _client_options(connection: Connection, seconds: float) -> ClientConfig:
         # is unknown. A process that was suspended, as by Lambda, resumes with such connections.
         "pool_idle_timeout": timedelta(seconds=IDLE_SECONDS),
         "user_agent": f"s3dict obstore/{obstore.__version__}",
-        "default_headers": connection.arguments.common_headers(),
+        "default_headers": headers,
         **_proxy_options(settings),
     }
     if not settings.trust.verify:

@@ -13,6 +13,8 @@ from ..shared.validation import check_plain
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
+    from ..shared.sessions import SessionCredentials
+
     CredentialProvider = Callable[[], S3Credential]
 
 CREDENTIAL_TTL = timedelta(minutes=10)
@@ -59,3 +61,14 @@ def credential_provider(connection: Connection) -> CredentialProvider:
         }
 
     return provide
+
+
+def session_provider(session: SessionCredentials) -> CredentialProvider:
+    """Return what obstore calls for the credentials of a directory bucket. Their token goes into another header."""
+    fixed: S3Credential = {
+        "access_key_id": session.access_key,
+        "secret_access_key": session.secret_key,
+        "token": None,
+        "expires_at": None,
+    }
+    return lambda: fixed

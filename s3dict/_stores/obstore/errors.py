@@ -14,7 +14,7 @@ from ..._retry import UnexpectedResponseError
 from ...errors import Error, InvalidError, UnavailableError
 from ..shared import request_log as log
 from ..shared.errors import classify_status, connect_error, timeout_error, tls_error
-from ..shared.messages import ExpectedFailure, S3Request
+from ..shared.messages import ExpectedFailure, S3Request, xml_text
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*)", re.DOTALL)
 _DETAILS = "\n\nDebug source:"
@@ -106,7 +106,7 @@ def _classify_failure(error: Exception, message: str, details: str, request: S3R
 
 
 def _classify_response(status: int, body: str, request: S3Request) -> ExpectedFailure | Error:
-    return classify_status(status, _xml_text("Code", body), _xml_text("Message", body), request)
+    return classify_status(status, xml_text("Code", body), xml_text("Message", body), request)
 
 
 def _summary_without_body(error: Exception) -> str:
@@ -114,11 +114,6 @@ def _summary_without_body(error: Exception) -> str:
     message = str(error).partition(_DETAILS)[0]
     response = _STATUS.search(message)
     return message if response is None else message[: response.start(2)].rstrip(" :")
-
-
-def _xml_text(name: str, body: str) -> str:
-    found = re.search(f"<{name}>([^<]*)</{name}>", body)
-    return found[1] if found else ""
 
 
 def _transport_reason(details: str) -> str:

@@ -150,16 +150,19 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
     async def delete(self, path: str, *, if_match: str | None = None) -> DeleteResult | Refusal:
         if if_match is not None:
             return await self._boto_store().delete(path, if_match=if_match)
-        # obstore deletes one object by DeleteObjects too.
-        response = await self._send("delete_objects", path, lambda: self._delete([path]))
+        # obstore deletes one object by DeleteObjects too, but in a directory bucket.
+        method = "delete_objects" if self._clients.connection.zone is None else "delete_object"
+        response = await self._send(method, path, lambda: self._delete([path]))
         if isinstance(response, ExpectedFailure):
-            raise UnavailableError(f"{self._request('delete_objects', path)} failed: {response}")
+            if method == "delete_object" and response.status == 404:
+                return DeleteResult()
+            raise UnavailableError(f"{self._request(method, path)} failed: {response}")
         return DeleteResult()
 
     async def delete_many(
         self, paths: Sequence[str], *, if_match: Sequence[str] | None = None
     ) -> tuple[DeleteFailure, ...]:
-        if if_match is not None:
+        if if_match is not None or self._clients.connection.zone is not None:
             return await self._boto_store().delete_many(paths, if_match=if_match)
         folder = common_folder(paths)
         try:
@@ -189,7 +192,8 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             )
 
         # obstore takes a prefix for the name of a folder; its tokens are streams, and those of boto3 are strings.
-        if not prefix.endswith("/") or isinstance(token, str):
+        # It does not sign the token of a session in its listings.
+        if not prefix.endswith("/") or isinstance(token, str) or self._clients.connection.zone is not None:
             return await list_with_boto()
         try:
             if folders:
@@ -228,7 +232,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         # A stream ends with its first error, so that a repetition would find it complete.
         is_first = token is None
         response = await self._send(
-            "list_objects_v2", prefix, list_first if is_first else list_next, no_retry=not is_first
+            "list_objects_v2", prefix, list_first if is_first else list_next, no_retry=not is_first, once=not is_first
         )
         if isinstance(response, ExpectedFailure):
             raise UnavailableError(f"{self._request('list_objects_v2', prefix)} failed: {response}")
@@ -251,28 +255,35 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         parameters: Mapping[str, object] = NO_OPTIONS,
         *,
         no_retry: bool = False,
+        once: bool = False,
         bytes_sent: int = 0,
     ) -> R | ExpectedFailure:
         """Call obstore, with retries unless `no_retry` is set, and return the response.
 
+        A request that was certainly not applied is repeated also then, unless `call` can be called `once` only.
+
         Raises:
             Error: no attempt got a response, or the response is an unexpected failure.
         """
-        generation = self._clients.connection.generation
+        connection = self._clients.connection
+        generation, session = connection.generation, connection.current_session()
         if self._clients.must_check_redirects(reading=method in _READS):
             await self._run(lambda: self._clients.refuse_redirects(reading=method in _READS))
         try:
             return await self._send_with_retries(method, path, call, parameters, no_retry, bytes_sent)
         except BareRedirectError:
             # Nothing was applied, so the same request may be retried; the same holds for what was denied.
-            if not await self._run(lambda: self._clients.follow_region(generation)):
+            if once or not await self._run(lambda: self._clients.follow_region(generation)):
                 raise
         except PermissionDeniedError as error:
-            if error.action is not None or not await self._run(lambda: self._clients.connection.renew(generation)):
+            used = session or connection.current_session()
+            if once or error.action is not None:
+                raise
+            if not await self._run(lambda: connection.renew_after_denial(generation, used)):
                 raise
         return await self._send_with_retries(method, path, call, parameters, no_retry, bytes_sent)
 
-    async def _run(self, function: Callable[[], bool | None]) -> bool | None:
+    async def _run(self, function: Callable[[], R]) -> R:
         """Call a function that may block on a request of its own."""
         return function()
 
@@ -293,6 +304,8 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             while await retry.next_attempt():
                 slot = await self.reserve_slot(method)
                 try:
+                    if self._clients.connection.must_open_session():
+                        await self._run(self._clients.connection.session_credentials)
                     response = await call()
                     slot.accepted()
                     status = 206 if "range" in parameters else 200

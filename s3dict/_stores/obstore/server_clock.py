@@ -36,8 +36,7 @@ from ..shared.messages import parse_date
 from ..shared.trust import Trust
 
 if TYPE_CHECKING:
-    from http.client import HTTPMessage, HTTPResponse
-    from urllib.request import Request
+    from http.client import HTTPMessage
 
     from ..shared.events import RequestObserver
 
@@ -173,7 +172,9 @@ class ServerClock:
         from http.client import HTTPException
         from urllib.request import Request
 
-        open_url, failure = _opener(self._trust, self._proxy, self._timeout), ""
+        from ..shared.http import opener
+
+        open_url, failure = opener(self._trust, self._proxy, self._timeout), ""
         attempts: tuple[tuple[str, Callable[[], str]], ...]
         attempts = (("HeadBucket", lambda: self._url), ("HeadObject", self._signed_url))
         for operation, make_url in attempts:
@@ -197,22 +198,3 @@ class ServerClock:
         raise UnavailableError(
             f"The store's clock cannot be read with HEAD {self._url}: {failure}", maybe_applied=False
         )
-
-
-def _opener(trust: Trust, proxy: str | None, timeout: float) -> Callable[[Request], HTTPResponse]:
-    """Return a function that opens requests, and returns a response of any status: it follows no redirect."""
-    from ssl import CERT_NONE, create_default_context
-    from urllib.request import HTTPErrorProcessor, HTTPSHandler, ProxyHandler, build_opener
-
-    class AcceptAnyStatus(HTTPErrorProcessor):
-        def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:  # noqa: ARG002 (its name)
-            return response
-
-        https_response = http_response
-
-    context = create_default_context(cafile=trust.bundle)
-    if not trust.verify:
-        context.check_hostname, context.verify_mode = False, CERT_NONE
-    proxies = {} if proxy is None else {"http": proxy, "https": proxy}
-    opener = build_opener(AcceptAnyStatus, HTTPSHandler(context=context), ProxyHandler(proxies))
-    return lambda request: opener.open(request, timeout=timeout)

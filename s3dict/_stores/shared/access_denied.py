@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import PermissionDeniedError, PolicyName
 from .redaction import redacted
+from .validation import zone_of
 
 if TYPE_CHECKING:
     from .messages import S3Request
@@ -61,6 +62,13 @@ CREDENTIAL_ERRORS = {
 """The error codes that mean that the credentials are not accepted, and what to do."""
 
 _AWS_DENIAL = re.compile(r"not authorized to perform: ((?:s3|kms):[A-Za-z]{1,64}) on")
+_IN_SESSION = frozenset(
+    {"CreateSession", "GetObject", "HeadObject", "ListObjectsV2", "HeadBucket"}
+    | {"PutObject", "DeleteObject", "DeleteObjects", "CopyObject"}
+)
+"""The operations of a directory bucket that one permission covers, s3express:CreateSession."""
+_WRITES = frozenset({"PutObject", "DeleteObject", "DeleteObjects", "CopyObject"})
+_DIRECTORY_ARN = re.compile(r"arn:aws[a-z-]*:s3express:[a-z0-9-]+:\d{12}:(?:bucket|accesspoint)/[a-z0-9.-]{3,63}")
 _KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[\w-]+:\d{12}:key/[\w-]{1,40}")
 
 
@@ -80,6 +88,8 @@ def access_denied_error(request: S3Request, status: int, code: str, message: str
         at = f" from {request.endpoint}" if request.endpoint else ""
         return PermissionDeniedError(f"{request} was denied{at}: {response_text or 'no reason'}")
     match = _AWS_DENIAL.search(message)
+    if zone_of(request.bucket) is not None and not (match and match[1].startswith("kms:")):
+        return _directory_bucket_error(request, response_text, message)
     action = match[1] if match else action_of(request.operation)
     resource, policy = _resource(request, action, message), _policy(request, action)
     denied = (
@@ -92,6 +102,28 @@ def access_denied_error(request: S3Request, status: int, code: str, message: str
     )
     caveat = ". Or the credentials are not accepted: a response to HEAD has no code" if is_head else ""
     return PermissionDeniedError(f"{denied}: {grant}{caveat}", action=action, resource=resource, policy=policy)
+
+
+def _directory_bucket_error(request: S3Request, response_text: str, message: str) -> PermissionDeniedError:
+    """Return the error for a directory bucket, where a session is allowed and not each operation on each object."""
+    operation = request.operation
+    named = _DIRECTORY_ARN.search(message)
+    resource = named[0] if named else f"arn:aws:s3express:*:*:bucket/{request.bucket}"
+    policy: PolicyName = "admin"
+    action, condition = action_of(operation).replace("s3:", "s3express:", 1), ""
+    if operation in _IN_SESSION:
+        action, policy = "s3express:CreateSession", "writer" if operation in _WRITES else "reader"
+        if operation in _WRITES:
+            condition = ", and no condition that s3express:SessionMode is ReadOnly"
+    grant = f"the {policy} policy of the Terraform module for directory buckets grants it"
+    if "explicit deny" in message:
+        grant = "a policy denies it explicitly, and no other can grant it"
+    return PermissionDeniedError(
+        f"{request} was denied: {response_text}. It requires {action} on {resource}{condition}: {grant}",
+        action=action,
+        resource=resource,
+        policy=policy,
+    )
 
 
 def missing_credentials_error(request: S3Request, error: str) -> PermissionDeniedError:

@@ -16,16 +16,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..._retry import DEFAULT_POLICIES, RetryPolicies
-from ...errors import InvalidError
+from ...errors import InvalidError, PermissionDeniedError
 from .proxies import proxy_for
 from .rate_control import RateController
 from .trust import Trust, resolve_trust
-from .validation import check_plain, validate_endpoint
+from .validation import check_plain, validate_endpoint, zone_of
 
 if TYPE_CHECKING:
     import boto3
 
     from .events import RequestObserver
+    from .sessions import SessionCredentials, Sessions
 
 
 DEFAULT_REGION = "us-east-1"
@@ -104,6 +105,11 @@ class ConnectionArguments:
             raise InvalidError("AWS_SSE_CUSTOMER_KEY_BASE64 is set, but keys of customers (SSE-C) are not supported")
         sse = self.sse or environment.get("AWS_SERVER_SIDE_ENCRYPTION") or None
         key = self.kms_key_id or environment.get("AWS_SSE_KMS_KEY_ID") or None
+        if (sse or key) and zone_of(self.bucket) is not None:
+            raise InvalidError(
+                f"The directory bucket {self.bucket!r} encrypts new objects by its own default alone: set that, and "
+                "unset AWS_SERVER_SIDE_ENCRYPTION and AWS_SSE_KMS_KEY_ID"
+            )
         if key is not None and sse not in ("aws:kms", "aws:kms:dsse"):
             raise InvalidError("AWS_SSE_KMS_KEY_ID is set without AWS_SERVER_SIDE_ENCRYPTION=aws:kms or S3DICT_SSE")
         bucket_key = environment.get("AWS_SSE_BUCKET_KEY_ENABLED", "").lower() == "true"
@@ -178,6 +184,7 @@ class _Resolution:
         self.lock = threading.RLock()
         self.generation = 0
         self.settings: ConnectionSettings | None = None
+        self.sessions: Sessions | None = None
         self.session = session
         self.region: str | None = None
 
@@ -202,6 +209,8 @@ class Connection:
     ) -> None:
         self.arguments = arguments.with_encryption_of_environment(os.environ)
         self.bucket = arguments.bucket
+        self.zone = zone_of(arguments.bucket)
+        """The zone of a directory bucket; None for other buckets."""
         self.concurrency = arguments.concurrency
         self.timeout = arguments.timeout
         self.retries = arguments.retries
@@ -230,6 +239,30 @@ class Connection:
         settings = self._resolution.settings
         return "" if settings is None else settings.where
 
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions of a directory bucket."""
+        resolution = self._resolution
+        with resolution.lock:
+            if resolution.sessions is None:
+                from .create_session import create_session
+                from .sessions import Sessions
+
+                resolution.sessions = Sessions(lambda timeout: create_session(self, timeout))
+            return resolution.sessions
+
+    def session_credentials(self) -> SessionCredentials:
+        """Return the session of a directory bucket. May send a request; raises `Error` if there is none."""
+        return self.sessions.get(self.timeout)
+
+    def must_open_session(self) -> bool:
+        """Return whether `session_credentials` has to be called before a request."""
+        return self.zone is not None and self.sessions.needs_renewal()
+
+    def current_session(self) -> SessionCredentials | None:
+        """Return the session of a directory bucket without a request, if there is one."""
+        return None if self.zone is None else self.sessions.current()
+
     def boto_session(self) -> boto3.Session:
         """Return the session that clients of boto3 are made from. It resolves credentials once for all stores."""
         resolution = self._resolution
@@ -251,6 +284,22 @@ class Connection:
         with self._resolution.lock:
             _ = self.settings
             return self.boto_session().get_credentials()
+
+    def renew_after_denial(self, generation: int, session: SessionCredentials | None) -> bool:
+        """Replace credentials that the store does not accept. Return whether there are others now.
+
+        Args:
+            generation: That of the connection when the request was made.
+            session: The session of that request, in a directory bucket.
+        """
+        if session is not None:
+            self.sessions.discard(session)
+            try:
+                return self.session_credentials() is not session
+            except PermissionDeniedError as error:
+                if error.action is not None:
+                    raise
+        return self.renew(generation)
 
     def renew(self, generation: int, region: str | None = None) -> bool:
         """Resolve credentials again, or use another region. Return whether anything has changed since `generation`."""
@@ -310,17 +359,17 @@ def _from_env(arguments: ConnectionArguments, environment: Mapping[str, str]) ->
     if any(not name.startswith(_IGNORED_PREFIXES) for name in unknown) or _has_config_file(environment):
         return None
     region = arguments.region_name or environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
-    region = region or DEFAULT_REGION
     endpoint, source = arguments.endpoint_url, arguments.endpoint_source
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
         if endpoint is None and environment.get(name):
             endpoint, source = environment[name], name
+    region = region or default_region(endpoint, arguments.bucket)
     if endpoint is None and (not _PLAIN_REGION.fullmatch(region) or not _HOST_LABEL.fullmatch(arguments.bucket)):
         return None
     check_settings(endpoint, source, region, arguments.bucket)
     style = arguments.addressing_style or ("path" if endpoint else "auto")
     bucket_url, virtual = _bucket_url(endpoint, region, arguments.bucket, style)
-    checksums = arguments.checksums or ("when_required" if endpoint else "when_supported")
+    checksums = arguments.checksums or default_checksums(endpoint, arguments.bucket)
     return ConnectionSettings(
         bucket_url=bucket_url,
         virtual_hosted=virtual,
@@ -336,6 +385,22 @@ def _from_env(arguments: ConnectionArguments, environment: Mapping[str, str]) ->
     )
 
 
+def default_region(endpoint: str | None, bucket: str) -> str:
+    """Return the region where none is configured. Raises InvalidError where it must be, for a directory bucket."""
+    zone = zone_of(bucket)
+    if zone is None or endpoint:
+        return DEFAULT_REGION
+    raise InvalidError(
+        f"The bucket {bucket!r} is a directory bucket in the zone {zone}, which is part of one region: set "
+        "S3DICT_REGION, AWS_DEFAULT_REGION or Client(region_name=...) to that region"
+    )
+
+
+def default_checksums(endpoint: str | None, bucket: str) -> str:
+    """Return which checksums are sent where that is not configured: a directory bucket knows no other than AWS does."""
+    return "when_required" if endpoint and zone_of(bucket) is None else "when_supported"
+
+
 def check_settings(endpoint: str | None, source: str, region: str, bucket: str) -> None:
     """Raise InvalidError for an endpoint or region that cannot work, naming where it was configured."""
     check_plain("the region", region)
@@ -343,6 +408,8 @@ def check_settings(endpoint: str | None, source: str, region: str, bucket: str) 
         return
     check_plain(source, endpoint)
     validate_endpoint(endpoint, source)
+    if zone_of(bucket) is not None and endpoint.rstrip("/").count("/") > 2:
+        raise InvalidError(f"The endpoint of {source} has a path, which directory buckets cannot be below: remove it")
     if endpoint.rstrip("/").rpartition("/")[2] == bucket and endpoint.count("/") > 2:
         raise InvalidError(
             f"The endpoint of {source} ends with the bucket's name: leave out /{bucket}, which is appended to it"
@@ -368,6 +435,12 @@ def _has_config_file(environment: Mapping[str, str]) -> bool:
 
 
 def _bucket_url(endpoint: str | None, region: str, bucket: str, style: str) -> tuple[str, bool]:
-    virtual = style == "virtual" or (endpoint is None and style == "auto")
-    scheme, _, host = (endpoint or f"https://s3.{region}.amazonaws.com").rstrip("/").partition("://")
+    zone = zone_of(bucket)
+    service = "s3" if zone is None else f"s3express-{zone}"
+    scheme, _, host = (endpoint or f"https://{service}.{region}.amazonaws.com").rstrip("/").partition("://")
+    if zone is None:
+        virtual = style == "virtual" or (endpoint is None and style == "auto")
+    else:
+        # As in botocore, whatever the style: an address cannot have the bucket's name before it.
+        virtual = re.match(r"\[|[0-9.]+(?=[:/]|$)", host) is None
     return (f"{scheme}://{bucket}.{host}", True) if virtual else (f"{scheme}://{host}/{bucket}", False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -115,6 +116,12 @@ def parse_retry_after(header: str | None) -> float | None:
         return max(0.0, (parse_http_date(header or "") - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
+
+
+def xml_text(name: str, document: str) -> str:
+    """Return the text of the first element of that name in a document of S3; an empty string if there is none."""
+    found = re.search(f"<{name}>([^<]*)</{name}>", document)
+    return found[1] if found else ""
 
 
 def common_folder(paths: Sequence[str]) -> str:

@@ -8,6 +8,8 @@ from ...errors import InvalidError
 
 _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:([a-z0-9-]+):[0-9]{12}:accesspoint[:/][a-z0-9-]{3,50}")
+_DIRECTORY_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?--([a-z0-9]+(?:-[a-z0-9]+){1,3})--xa?-s3")
+_DIRECTORY_SUFFIXES = ("--x-s3", "--xa-s3")
 _NOT_PLAIN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
 
 
@@ -40,14 +42,25 @@ def validate_bucket(bucket: object) -> str:
     check_plain("The bucket's name", bucket)
     if bucket.startswith("arn:"):
         return _validate_arn(bucket)
-    if bucket.endswith("--x-s3"):
+    if bucket.endswith(_DIRECTORY_SUFFIXES) and (zone_of(bucket) is None or len(bucket) > 63):
         raise InvalidError(
-            f"Invalid bucket: {bucket!r} is a directory bucket (S3 Express), whose listings have no order: "
-            "use a general purpose bucket"
+            f"Invalid bucket: {bucket!r}. The name of a directory bucket (S3 Express) is NAME--ZONE--x-s3, that of an "
+            "access point to one NAME--ZONE--xa-s3, with at most 63 characters; a zone is use1-az4, for example"
         )
     if not is_bucket_name(bucket):
         raise InvalidError(f"Invalid bucket: {bucket!r}. It is the bucket's name alone, without s3:// or a path")
     return bucket
+
+
+def zone_of(bucket: str) -> str | None:
+    """Return the zone in the name of a directory bucket (S3 Express), or of an access point to one; None for others.
+
+    As in botocore, the name decides, at every endpoint.
+    """
+    if not bucket.endswith(_DIRECTORY_SUFFIXES):
+        return None
+    match = _DIRECTORY_BUCKET.fullmatch(bucket)
+    return None if match is None else match[1]
 
 
 def _validate_arn(arn: str) -> str:
