@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._client import Client
-from ._dict import Dict, DictInfo, DictStats, Entry
+from ._dict import Dict
 from .errors import (
     AlreadyExistsError,
     ConflictError,
@@ -26,6 +26,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from ._counter import Counter
+    from ._info import DictInfo, DictStats, Entry
     from ._lock import HeldLock, Lock, LockHolder, Semaphore
     from ._memoize import memoize
     from ._stores.shared.events import RequestEvent
@@ -68,13 +69,16 @@ __all__ = [
 __path__.append(f"{__path__[0]}/_legacy")
 
 # What is public is pickled, and shown, as what users import: private modules can move.
-for _public in (Client, Dict, DictInfo, DictStats, Entry, Dict.from_name, Dict.from_id):
+for _public in (Client, Dict, Dict.from_name, Dict.from_id):
     _public.__module__ = __name__
 
 
 # Loaded on first use, with the modules they need: each import adds to a cold start.
 _LAZY = {
     "Counter": "_counter",
+    "DictInfo": "_info",
+    "DictStats": "_info",
+    "Entry": "_info",
     "HeldLock": "_lock",
     "Lock": "_lock",
     "LockHolder": "_lock",

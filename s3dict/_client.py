@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
@@ -33,6 +32,7 @@ from ._duration import Duration, to_seconds
 from ._format.layout import Layout
 from ._format.values import Codec, Segment
 from ._pickle import restore
+from ._record import as_dict, replace
 from ._retry import DEFAULT_POLICIES
 from ._stores.base import ObjectStore
 from ._stores.shared.connection import Connection, ConnectionArguments
@@ -271,7 +271,7 @@ class Client:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return restore, ("Client", asdict(self._settings))
+        return restore, ("Client", as_dict(self._settings))
 
     def _store(self, *, aio: bool) -> ObjectStore:
         """Return the store for blocking calls, or the running event loop's."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 from ._format.layout import validate_name, validate_prefix
+from ._record import Record, replace
 from ._stores.shared.validation import check_header, check_plain, validate_bucket, validate_endpoint, zone_of
 from .errors import InvalidError
 
@@ -32,8 +32,7 @@ _PROXY_AND_TRUST_VARIABLES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Record):
     """All settings of a Client except secrets: they may be pickled, compared and shown."""
 
     bucket: str
@@ -62,8 +61,7 @@ class Settings:
     @classmethod
     def from_fields(cls, values: dict[str, Any]) -> Settings:
         """Return the settings in a pickle, which another release may have written: unknown fields are left out."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        return cls(**{name: value for name, value in values.items() if name in cls.__match_args__})
 
     def validated(self) -> Settings:
         """Return the settings with a normalised prefix. Raises InvalidError for an invalid setting."""

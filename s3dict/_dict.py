@@ -6,8 +6,6 @@ What a first `get` or `put` does not need is imported by the methods that need i
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from ._core.locks import LockTarget
     from ._counter import Counter
     from ._ephemeral import EphemeralDict
+    from ._info import DictInfo, DictStats, Entry
     from ._lock import Lock, LockOptions, Semaphore
     from ._mapping import DictMapping
 
@@ -53,60 +52,6 @@ else:
 
 MAX_PERMITS = 1000
 MAX_SHARDS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class DictInfo:
-    """What `Dict.info` returns. ``ttl`` is None when entries never expire."""
-
-    name: str | None
-    created_at: datetime
-    created_by: str | None
-    ttl: timedelta | None
-    codec: str
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return restore, ("DictInfo", self.name, self.created_at, self.created_by, self.ttl, self.codec)
-
-
-@dataclass(frozen=True, slots=True)
-class DictStats:
-    """What `Dict.stats` returns.
-
-    ``bytes`` is the size of the entries as they are stored, with headers. ``oldest`` and ``newest`` are when an entry
-    was last written or renewed by a read, by the store's clock; None for a dict without entries.
-    """
-
-    entries: int
-    bytes: int
-    oldest: datetime | None
-    newest: datetime | None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return restore, ("DictStats", self.entries, self.bytes, self.oldest, self.newest)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[K, V]):
-    """An entry, as `Dict.entry` returns it.
-
-    ``version`` is opaque, and changes with every write of the entry. ``last_modified`` is when it was last written or
-    renewed by a read. ``expires_at`` is the end of its own ttl; None when it has none, and expires by the dict's ttl
-    alone.
-    """
-
-    key: K
-    value: V
-    version: str
-    last_modified: datetime
-    expires_at: datetime | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return restore, ("Entry", self.key, self.value, self.version, self.last_modified, self.expires_at)
-
-    def __setstate__(self, state: list[Any]) -> None:
-        # A pickle of 0.1 contains the values of the fields of then, to which some have been added.
-        Entry.__init__(self, *state)
 
 
 class Dict(Generic[K, V]):
@@ -277,6 +222,8 @@ class Dict(Generic[K, V]):
         Requests:
             None on a hydrated handle.
         """
+        from ._info import DictInfo
+
         manifest = (await self._load())[1].manifest
         return DictInfo(
             name=manifest.dict_id.name,
@@ -296,6 +243,7 @@ class Dict(Generic[K, V]):
             The listing: at most ⌈n/1000⌉ + 16.
         """
         from ._core.iteration import measure
+        from ._info import DictStats
 
         return DictStats(*await measure(await self._open()))
 
@@ -343,6 +291,8 @@ class Dict(Generic[K, V]):
         Requests:
             1.
         """
+        from ._info import Entry
+
         live = await (await self._open(key)).read(key)
         if live is None:
             return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -25,13 +24,13 @@ from ._core.catalog import (
 from ._duration import Duration, to_timedelta
 from ._format.layout import DictId, validate_name, validate_ttl
 from ._format.values import get_codec
+from ._record import Record
 from ._sentinel import UNSET, Unset
 from ._stores.base import ObjectStore
 from .errors import Error, InvalidError, NotFoundError, dict_label
 
 
-@dataclass(frozen=True, slots=True)
-class NameRef:
+class NameRef(Record):
     """A dict by its name; an environment of None is the client's."""
 
     name: str
@@ -39,8 +38,7 @@ class NameRef:
     create_if_missing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class IdRef:
+class IdRef(Record):
     """A dict by its id; ``dict_id`` is None for a text that is not the id of any dict."""
 
     text: str

@@ -15,9 +15,9 @@ error says what became of it:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ._record import Record, replace
 from .errors import ConflictError, Error, UnavailableError, UncertainOutcomeError
 
 UNLIMITED = math.inf
@@ -46,8 +46,7 @@ class ThrottledError(UnavailableError):
         self.retry_after = retry_after
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Record):
     """How often, how fast and for how long a request is retried.
 
     Args:
@@ -99,8 +98,7 @@ SINGLE_ATTEMPT = RetryPolicy(
 """For requests that the caller repeats."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicies:
+class RetryPolicies(Record):
     """The policies of one client.
 
     Args:

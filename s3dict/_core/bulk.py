@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, TypeVar
 
 from .._format.entry import EntryExpiry
 from .._format.keys import EncodedKey
 from .._nested import aclosing
+from .._record import Record
 from ..errors import Error, UncertainOutcomeError
 from .conditional import DeleteOutcome
 from .entries import Entries, RemovedEntry, Version, carry
@@ -22,16 +22,14 @@ MAX_KEYS_IN_MESSAGE = 10
 BATCH_SIZE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class _EncodedPair:
+class _EncodedPair(Record):
     encoded: EncodedKey
     key: Any
     value: Any
     expiry: EntryExpiry | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(Record):
     """The outcome for one key."""
 
     key: Any

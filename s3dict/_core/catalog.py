@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
 
 from .._format.layout import DictId, Layout, new_ulid
 from .._format.manifest import Manifest, decode_manifest, encode_deleted
+from .._record import Record
 from .._retry import RetryState
 from .._sentinel import UNSET, Unset
 from .._stores.base import NotModified, ObjectMeta, ObjectStore, PutResult
@@ -28,8 +28,7 @@ DEFAULT_TTL = timedelta(days=7)
 DEFAULT_CODEC = "cloudpickle"
 
 
-@dataclass(frozen=True, slots=True)
-class DictOptions:
+class DictOptions(Record):
     """The options that a caller asks for; UNSET or None where any will do."""
 
     ttl: timedelta | Unset | None = UNSET
@@ -48,8 +47,7 @@ class DictOptions:
             raise InvalidError(f"Dict {manifest.dict_id.name!r} was created with ttl={manifest.ttl}, not {self.ttl}")
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedManifest:
+class LoadedManifest(Record):
     """A manifest as it was last read; `checked_at` is when that request was sent, by the runtime's clock."""
 
     manifest: Manifest
@@ -261,29 +259,31 @@ async def _create_ephemeral(store: ObjectStore, path: str, manifest: Manifest) -
     return outcome.etag
 
 
-@dataclass(slots=True)
 class _ManifestRenewal:
     """The heartbeat of an ephemeral dict, without which the lifecycle deletes its manifest."""
 
-    store: ObjectStore
-    path: str
-    manifest: Manifest
-    etag: str
+    __slots__ = ("_etag", "_manifest", "_path", "_store")
+
+    def __init__(self, store: ObjectStore, path: str, manifest: Manifest, etag: str) -> None:
+        self._store = store
+        self._path = path
+        self._manifest = manifest
+        self._etag = etag
 
     async def renew_manifest(self) -> bool:
         """Write the manifest again; return False when the dict was deleted.
 
         Conditionally, so that a renewal in flight cannot bring back a dict that is being deleted.
         """
-        if_match = self.manifest.capabilities.if_match(self.etag)
-        outcome = await self.store.put(self.path, self.manifest.encode(), if_match=if_match)
+        if_match = self._manifest.capabilities.if_match(self._etag)
+        outcome = await self._store.put(self._path, self._manifest.encode(), if_match=if_match)
         if isinstance(outcome, PutResult):
-            self.etag = outcome.etag
+            self._etag = outcome.etag
             return True
-        current = await get_object(self.store, self.path)
+        current = await get_object(self._store, self._path)
         if current is None:
             return False
-        self.etag = current.etag
+        self._etag = current.etag
         return True
 
 

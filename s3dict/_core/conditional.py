@@ -8,10 +8,10 @@ id) in its body. A store sends such a request only once; repeating it is decided
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
+from .._record import Record
 from .._retry import RetryState
 from .._stores.base import Conflict, NotModified, ObjectStore, PreconditionFailed, PutResult, StoredObject
 from ..errors import Error, UnavailableError, UncertainOutcomeError
@@ -24,15 +24,13 @@ ORDERING_MARGIN = 2 * CLOCK_RESOLUTION
 """Only two times of the store that are this far apart are certainly in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Record):
     """The write was applied, once."""
 
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Record):
     """The write had no effect. `current` is the stored object instead; None when there was none when it was read."""
 
     current: StoredObject | None
@@ -44,8 +42,7 @@ class DeleteOutcome(Enum):
     UNKNOWN = "the response was lost, and a later 412 does not show what became of the request"
 
 
-@dataclass(frozen=True, slots=True)
-class WriteIds:
+class WriteIds(Record):
     """The idempotency tokens of a write, by which it is recognised in the stored object.
 
     Args:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from .._format.entry import MAX_PRELUDE_BYTES, WRITE_ID_BYTES, EntryBody, EntryE
 from .._format.keys import EncodedKey
 from .._format.layout import DataPaths
 from .._format.values import Segment
+from .._record import Record, replace
 from .._retry import RetryState
 from .._stores.base import ObjectStore, PutResult, StoredObject
 from ..errors import ConflictError, Error, InvalidError, UnavailableError, UncertainOutcomeError
@@ -28,8 +28,7 @@ from .read_cache import ReadCache, get_cached
 from .removal import Removal, RemovalState, removal_attempts
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Record):
     """Which write an entry is the result of: identified by its write id, and by its ETag in requests to the store."""
 
     write_id: bytes
@@ -55,8 +54,7 @@ class Version:
         return version
 
 
-@dataclass(frozen=True, slots=True)
-class LiveEntry:
+class LiveEntry(Record):
     """An entry that exists and has not expired.
 
     `expiry` is its own, as a deadline.
@@ -72,8 +70,7 @@ class LiveEntry:
         return None if self.expiry is None else self.expiry.deadline(self.last_modified)
 
 
-@dataclass(frozen=True, slots=True)
-class RemovedEntry:
+class RemovedEntry(Record):
     """An entry that was removed, with what it takes to put it back."""
 
     live: LiveEntry
@@ -88,8 +85,7 @@ def carry(interruption: BaseException, name: str, value: Any) -> None:
     interruption.add_note(f"s3dict: what was removed and could not be put back is this exception's `{name}`")
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(Record):
     """The entries of one dict.
 
     No state is kept between calls.

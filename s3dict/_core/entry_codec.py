@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from .._format.entry import WRITE_ID_BYTES, EntryBody, EntryExpiry, EntrySigner, Header, expected_size, pack, unpack
 from .._format.keys import EncodedKey, KeyCodec, digest
 from .._format.values import Codec, Segment
+from .._record import Record, replace
 from .._stores.base import StoredObject
 from ..errors import DeserializationError, Error, IntegrityError, RequestSizeError, SerializationError, dict_label
 
 MAX_KEY_REPR = 200
 
 
-@dataclass(frozen=True, slots=True)
-class EntryCodec:
+class EntryCodec(Record):
     """Encodes and decodes the entries of one dict."""
 
     keys: KeyCodec

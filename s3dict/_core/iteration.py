@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from .._format.entry import MAX_PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, EntryExpiry, read_header, read_prelude
 from .._format.keys import KeyCodec, is_object_name, key_bytes_in, match_object_name
 from .._nested import aclosing
+from .._record import replace
 from .._stores.base import ObjectMeta, Page
 from ..errors import IntegrityError, UncertainOutcomeError
 from .conditional import get_object

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from .._nested import aclosing
+from .._record import replace
 from .._retry import RetryState
 from .._stores.base import NotModified, ObjectStore, StoredObject
 from ..errors import ConflictError

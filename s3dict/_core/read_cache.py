@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
+from .._record import replace
 from .._stores.base import NotModified, ObjectStore, StoredObject
 
 MAX_BYTES = 64 << 20

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from enum import Enum
 
 from .._format.capabilities import Capabilities
 from .._format.entry import MAX_PRELUDE_BYTES, WRITE_ID_BYTES, pack_tombstone, read_prelude
+from .._record import replace
 from .._retry import RetryState
 from .._stores.base import ObjectStore
 from ..errors import Error, UncertainOutcomeError
@@ -41,7 +41,6 @@ class RemovalState(Enum):
     PUT_BACK = "removed by this call, and put back"
 
 
-@dataclass(slots=True)
 class Removal:
     """One attempt to remove an entry.
 
@@ -53,14 +52,17 @@ class Removal:
         write_id: Its write id.
     """
 
-    store: ObjectStore
-    capabilities: Capabilities
-    path: str
-    etag: str
-    write_id: bytes
-    state: RemovalState = RemovalState.NOT_SENT
-    tombstone_etag: str | None = None
-    """The ETag of the tombstone that took the entry's place."""
+    __slots__ = ("capabilities", "etag", "path", "state", "store", "tombstone_etag", "write_id")
+
+    def __init__(self, store: ObjectStore, capabilities: Capabilities, path: str, etag: str, write_id: bytes) -> None:
+        self.store = store
+        self.capabilities = capabilities
+        self.path = path
+        self.etag = etag
+        self.write_id = write_id
+        self.state = RemovalState.NOT_SENT
+        self.tombstone_etag: str | None = None
+        """The ETag of the tombstone that took the entry's place."""
 
     @property
     def is_value_missing(self) -> bool:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from .._record import Record, as_dict
 from ..errors import IntegrityError
 
 _REQUIRED = ("quoted_etags", "conditional_delete", "conditional_copy")
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(Record):
     """The optional capabilities. Conditional PUTs are not among them: a store without them is rejected."""
 
     quoted_etags: bool
@@ -32,11 +31,10 @@ class Capabilities:
 
     def to_json(self) -> dict[str, bool]:
         """Return the record, without what has its default: so it is that of 0.1 wherever nothing newer is known."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.default is MISSING or getattr(self, field.name) is not field.default
-        }
+        values = as_dict(self)
+        required = {name: values[name] for name in _REQUIRED}
+        defaults = as_dict(Capabilities(**required))
+        return required | {name: value for name, value in values.items() if value != defaults[name]}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Capabilities:
@@ -45,7 +43,7 @@ class Capabilities:
         Raises:
             IntegrityError: one of them is missing or is not a boolean.
         """
-        recorded = {name: value for name, value in record.items() if name in cls.__slots__}
+        recorded = {name: value for name, value in record.items() if name in cls.__match_args__}
         invalid = [name for name in (*_REQUIRED, *recorded) if type(record.get(name)) is not bool]
         if invalid:
             raise IntegrityError(f"Capability {', '.join(dict.fromkeys(invalid))} must be a boolean")

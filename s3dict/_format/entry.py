@@ -26,13 +26,13 @@ import hmac
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from hashlib import blake2b
 
 import cbor2
 
+from .._record import Record, field, replace
 from ..errors import IntegrityError
 from .cbor import loads_untagged
 from .values import MAX_SEGMENTS, Segment
@@ -68,8 +68,7 @@ class ExpiryKind(IntEnum):
     """Seconds of Unix time, by the store's clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class EntryExpiry:
+class EntryExpiry(Record):
     """The expiry of one entry, which reads do not extend.
 
     A blind write stores a ttl, since it does not know the store's time. A write that replaces an entry it has read, and
@@ -95,8 +94,7 @@ class EntryExpiry:
         return _EXPIRY.pack(self.kind, self.seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Prelude:
+class Prelude(Record):
     """The first bytes of an entry or tombstone."""
 
     revision: int
@@ -119,8 +117,7 @@ class Prelude:
         return self.header_length == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Record):
     """The metadata of an entry, stored before its payload."""
 
     key: bytes
@@ -141,8 +138,7 @@ class Header:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class EntryBody:
+class EntryBody(Record):
     """An entry that passed every check."""
 
     write_id: bytes
@@ -151,8 +147,7 @@ class EntryBody:
     expiry: EntryExpiry | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EntrySigner:
+class EntrySigner(Record):
     """Signs and verifies the entries of one dict.
 
     The first key signs and each of them verifies; without keys nothing is signed and signatures are ignored.

@@ -19,7 +19,6 @@ import sys
 from binascii import a2b_base64, b2a_base64
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
 from enum import Enum
@@ -29,6 +28,7 @@ from typing import Any, cast
 
 import cbor2
 
+from .._record import Record
 from ..errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
 from .cbor import MAX_DECIMAL_PLACES, MAX_MANTISSA_BITS, MAX_RATIONAL_BITS, SET, loads
 from .main_keys import dataclass_content, decode_dataclass, decode_member, member_content
@@ -55,8 +55,7 @@ _INFINITIES = (math.inf, -math.inf)
 _EXACT = Context(prec=3 * MAX_DECIMAL_PLACES, traps=[])
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedKey:
+class EncodedKey(Record):
     """A key's canonical bytes, and whether they contain a pickle or an object of a class of ``__main__``.
 
     Object names are read without any check of their author, so they never contain such a key: nothing from a listing is
@@ -115,8 +114,7 @@ def key_bytes_in(segment: str) -> bytes | None:
     return data
 
 
-@dataclass(frozen=True, slots=True)
-class KeyCodec:
+class KeyCodec(Record):
     """Encodes keys as canonical bytes and decodes them.
 
     `uses_pickle` is False for dicts that must never unpickle anything; `handle` makes a Dict of an id.

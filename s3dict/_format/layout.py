@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from .._record import Record
 from ..errors import InvalidError
 from .keys import is_object_name
 
@@ -102,8 +102,7 @@ def new_ulid(moment: datetime) -> str:
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
-@dataclass(frozen=True, slots=True)
-class DictId:
+class DictId(Record):
     """The identity of a dict: its ULID, and what locates its manifest. An ephemeral dict has no environment or name."""
 
     ulid: str
@@ -125,8 +124,7 @@ class DictId:
         return cls(ulid, validate_name(parts[1], "environment"), validate_name(parts[2]))
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Record):
     """The paths under one prefix."""
 
     prefix: str
@@ -189,8 +187,7 @@ class Layout:
         return f"{self.prefix}/sweep-1d/probe/{ulid}"
 
 
-@dataclass(frozen=True, slots=True)
-class DataPaths:
+class DataPaths(Record):
     """The paths of one dict's data. `fanout` is that of its manifest."""
 
     root: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from .._record import Record
 from ..errors import IntegrityError
 from .capabilities import Capabilities
 from .layout import FANOUTS, DictId, validate_ttl
@@ -16,8 +16,7 @@ FORMAT_WITH_FANOUT = 2
 """Of a manifest only, and only of a dict whose entries are one folder deeper: 0.1 cannot read it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Record):
     """A dict's metadata. It never changes while the dict exists."""
 
     dict_id: DictId

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3dict._client import Client
-from s3dict._dict import Dict, DictInfo, Entry
+from s3dict._dict import Dict
 from s3dict._ephemeral import EphemeralDict
+from s3dict._info import DictInfo, Entry
 from s3dict._pickle import restore
 
 from .core.hydration import Choice

@@ -22,10 +22,10 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from .._record import Record, field
 from .._retry import RetryPolicies
 from ..errors import Error
 
@@ -122,8 +122,7 @@ class ServerTime:
         return ServerTime(clock=self._clock, moment=self._moment + later.total_seconds())
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(Record):
     """An object, or the range of it that was requested.
 
     `last_modified` and `server_time` are both times of the store's clock, so their difference is the object's age
@@ -141,38 +140,32 @@ class StoredObject:
         return self.server_time.date()
 
 
-@dataclass(frozen=True, slots=True)
-class NotModified:
+class NotModified(Record):
     """The object still has the given ETag."""
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(Record):
     """The write took effect."""
 
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteResult:
+class DeleteResult(Record):
     """The object no longer exists, or did not exist."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreconditionFailed:
+class PreconditionFailed(Record):
     """A conditional request had no effect: its condition did not hold, or the object does not exist."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(Record):
     """A request had no effect, since another conditional request was in flight. It may be retried."""
 
 
 Refusal = PreconditionFailed | Conflict
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectMeta:
+class ObjectMeta(Record):
     """One object of a listing."""
 
     path: str
@@ -181,8 +174,7 @@ class ObjectMeta:
     last_modified: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Record):
     """A part of a listing: as a rule up to a thousand objects.
 
     `is_truncated` says whether others may follow. They do after `token`, or, where listings have an order, after the
@@ -200,8 +192,7 @@ class Page:
         return self.server_time.date()
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteFailure:
+class DeleteFailure(Record):
     """One object that a bulk deletion could not delete, and why."""
 
     path: str

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from s3dict.testing.seaweedfs import LocalServer
 
-__all__ = ["DELAY", "ROOT", "Server", "Servers", "running_servers"]
+__all__ = ["DELAY", "ROOT", "Server", "Servers", "running_servers", "stub_ports"]
 
 DELAY = 0.02
 """Seconds that the delayed stub waits with each answer."""
@@ -41,7 +41,7 @@ class Servers:
 
 @contextmanager
 def running_servers() -> Iterator[Servers]:
-    with _stub_ports() as ports, _seaweedfs() as seaweedfs:
+    with stub_ports() as ports, _seaweedfs() as seaweedfs:
         yield Servers(
             Server("stub", f"http://127.0.0.1:{ports['at_once']}", _BUCKET),
             Server(f"stub + {1000 * DELAY:.0f} ms", f"http://127.0.0.1:{ports['delayed']}", _BUCKET),
@@ -59,7 +59,7 @@ def _seaweedfs() -> Iterator[LocalServer]:
 
 
 @contextmanager
-def _stub_ports() -> Iterator[Mapping[str, int]]:
+def stub_ports() -> Iterator[Mapping[str, int]]:
     command = [sys.executable, "-m", "tests.benchmarks.stub", "--delay", str(DELAY)]
     pipe = subprocess.PIPE
     # A session of its own: Ctrl-C is for us to handle, and then its input ends.

@@ -298,7 +298,7 @@ def test_fast_path_and_botocore_agree(
     slow = resolve_with_botocore(arguments, boto3.Session())
 
     def compared(settings: ConnectionSettings) -> list[Any]:
-        names = [name for name in ConnectionSettings.__slots__ if name != "credentials"]
+        names = [name for name in ConnectionSettings.__match_args__ if name != "credentials"]
         return [(name, getattr(settings, name)) for name in names]
 
     assert compared(fast) == compared(slow)

@@ -370,7 +370,7 @@ def test_fast_path_and_botocore_agree(options: dict[str, Any]) -> None:
     fast = Connection(arguments).settings
     assert fast.credentials is not None
     slow = resolve_with_botocore(arguments, boto3.Session())
-    names = [name for name in ConnectionSettings.__slots__ if name not in ("credentials", "addressing_style")]
+    names = [name for name in ConnectionSettings.__match_args__ if name not in ("credentials", "addressing_style")]
     assert [getattr(fast, name) for name in names] == [getattr(slow, name) for name in names]
 
 

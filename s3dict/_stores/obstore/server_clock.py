@@ -25,10 +25,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ..._record import Record, replace
 from ...errors import UnavailableError, UnsupportedStoreError
 from ..base import monotonic_seconds, stopped_seconds
 from ..shared import request_log as log
@@ -53,8 +53,7 @@ TIMEOUT = 2.0
 """The longest wait for a response, in seconds: an event loop is blocked for so long."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
+class _Sample(Record):
     """The store's clock showed at least `date` when the clocks here showed `monotonic` and `wall`."""
 
     date: datetime

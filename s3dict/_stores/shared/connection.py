@@ -12,9 +12,9 @@ import re
 import threading
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ..._record import Record, field, replace
 from ..._retry import DEFAULT_POLICIES, RetryPolicies
 from ...errors import InvalidError, PermissionDeniedError
 from .proxies import proxy_for
@@ -40,8 +40,7 @@ _FAST_VARIABLES = frozenset(
 _IGNORED_PREFIXES = ("AWS_LAMBDA_", "AWS_XRAY_", "AWS_EC2_METADATA", "AWS_METADATA_")
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionArguments:
+class ConnectionArguments(Record):
     """What a client was given. None leaves a setting to the environment and configuration files.
 
     Args:
@@ -127,8 +126,7 @@ class ConnectionArguments:
         return headers
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Record):
     """Static credentials."""
 
     access_key: str = field(repr=False)
@@ -136,8 +134,7 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
+class ConnectionSettings(Record):
     """Everything that decides where a request goes, how it is signed, and whom it trusts.
 
     Args:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from ..._record import Record, field
 from ..._retry import UnexpectedResponseError
 from ...errors import UnavailableError, UnsupportedStoreError
 from ..base import Conflict, PreconditionFailed, Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class S3Request:
+class S3Request(Record):
     """One request.
 
     Args:
@@ -46,8 +45,7 @@ class S3Request:
         return f"{self.operation} on {self.url}"
 
 
-@dataclass(frozen=True, slots=True)
-class S3Response:
+class S3Response(Record):
     """A 2xx response: botocore's parsed fields, the complete body, and the endpoint for error messages."""
 
     fields: Mapping[str, Any] = field(repr=False)
@@ -73,8 +71,7 @@ class S3Response:
             ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedFailure:
+class ExpectedFailure(Record):
     """A response other than 2xx that the protocol expects: 304, 404, 409, 412 or 416."""
 
     status: int

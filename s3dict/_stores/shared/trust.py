@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ..._record import Record
 from ...errors import InvalidError
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Record):
     """The certificates to trust.
 
     Args:
