@@ -68,6 +68,10 @@ class Workload:
                 raise SimulationError(self.name, self._shrunk(chooser.taken, seed))
         return len(seeds)
 
+    def finds_problem(self, seeds: Sequence[int]) -> bool:
+        """Return whether the schedule of one of the seeds fails."""
+        return any(self.run(Seeded(seed))[0] is not None for seed in seeds)
+
     def explore_all(self, limit: int) -> int:
         """Run all schedules, depth first, or the first `limit`; return how many ran."""
         number = 0

@@ -1,4 +1,4 @@
-"""What processes asked of one key, what they were told, and whether any order of it makes sense."""
+"""What processes asked of one key, the results, and whether any order explains them: by two independent checkers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,30 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from s3dict import Dict
 from s3dict.errors import ConflictError, UnavailableError, UncertainOutcomeError
 
+from ..support import linearizability as checker
 from .world import World
 
 ABSENT = "absent"
 UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation on the key.
+
+    `apply` says which result it has for a value, and which value there is afterwards; `model` is the same for the other
+    checker.
+    """
+
+    name: str
+    call: Callable[[Dict[Any, Any]], Awaitable[Any]]
+    apply: Callable[[Any], tuple[Any, Any]]
+    model: checker.Call
+    may_repeat: bool = False
+    """Whether it may take effect a second time."""
 
 
 @dataclass(slots=True)
@@ -25,6 +43,8 @@ class Operation:
     process: str
     name: str
     apply: Callable[[Any], tuple[Any, Any]]
+    model: checker.Call
+    """The same for the other checker."""
     started: int
     ended: int | None = None
     result: Any = UNKNOWN
@@ -44,11 +64,10 @@ class History:
         self._world = world
         self.operations: list[Operation] = []
 
-    async def record(
-        self, process: str, name: str, apply: Callable[[Any], tuple[Any, Any]], call: Callable[[], Awaitable[Any]]
-    ) -> Any:
+    async def record(self, process: str, step: Step, call: Callable[[], Awaitable[Any]]) -> Any:
         """Call it, and note what becomes of it. Errors that the guide promises end here."""
-        operation = Operation(process, name, apply, self._world.steps, optional=True)
+        name = step.name
+        operation = Operation(process, name, step.apply, step.model, self._world.steps, optional=True)
         self.operations.append(operation)
         try:
             operation.result = await call()
@@ -71,14 +90,14 @@ class History:
             self._world.timeline.append(f"          {process}: {name} -> {operation.result!r}")
         return operation.result
 
-    def note_possible(self, process: str, name: str, apply: Callable[[Any], tuple[Any, Any]]) -> None:
+    def note_possible(self, process: str, step: Step) -> None:
         """Note an effect that there may be from now on."""
-        self.operations.append(Operation(process, name, apply, self._world.steps, optional=True))
+        self.operations.append(Operation(process, step.name, step.apply, step.model, self._world.steps, optional=True))
 
     def check(self) -> None:
         """Raise AssertionError unless the history is linearizable."""
         operations = [operation for operation in self.operations if not operation.no_effect]
-        if not is_linearizable(operations):
+        if not is_linearizable(operations) or not is_linearizable_by_search(operations):
             lines = "\n".join(f"    {operation}" for operation in self.operations)
             raise AssertionError(f"no order explains\n{lines}")
 
@@ -86,6 +105,25 @@ class History:
 def _carried(error: BaseException, default: Any) -> Any:
     value = getattr(error, "value", None)
     return default if value is None else value
+
+
+def is_linearizable_by_search(operations: list[Operation]) -> bool:
+    """Return what the checker of recorded histories says, which shares no code with `is_linearizable`."""
+    history = [
+        checker.Operation(
+            operation.process,
+            "k",
+            operation.model,
+            operation.started,
+            None if operation.optional else operation.ended,
+            _SPECIAL.get(operation.result, operation.result),
+        )
+        for operation in operations
+    ]
+    return checker.find_violation(history) is None
+
+
+_SPECIAL: dict[Any, Any] = {ABSENT: checker.ABSENT, UNKNOWN: checker.UNKNOWN}
 
 
 def is_linearizable(operations: list[Operation], initial: Any = ABSENT) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import sys
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -32,11 +33,14 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        outer = events._get_running_loop()
+        outer, hooks = events._get_running_loop(), sys.get_asyncgen_hooks()
         events._set_running_loop(self)
+        # asyncio would close generators that a killed process has left; here they are dropped.
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=lambda _: None)
         try:
             yield
         finally:
+            sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(outer)
 
     def run_ready(self) -> None:

@@ -6,8 +6,10 @@ import pytest
 
 __all__ = ["pytest_addoption"]
 
-SHORT, FULL = 120, 4000
+SHORT, FULL = 60, 4000
 """Seeds for each workload."""
+PLANTED = 240
+"""Seeds after which a planted mistake must have been found."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -240,4 +240,92 @@ PLANTS = {
         "while False:",
         "interrupted lock, again and again",
     ),
+    "a semaphore takes any number of permits": Plant(
+        "_core.semaphores:_check_permits", "stored != permits", "False", "different numbers of permits"
+    ),
+    "the first permit is not created first": Plant(
+        "_core.semaphores:_try_permits", "state.found is None and number", "False", "different numbers of permits"
+    ),
+    "a permit is acquired that is not free": Plant(
+        "_core.semaphores:_try_permits", "if state.is_free:", "if True:", "semaphore"
+    ),
+    "permits are acquired without a condition": Plant(
+        "_core.locks:_is_free", "if record.owner is None:", "if True:", "semaphore, losses"
+    ),
+    "an addition does not notice a concurrent one": Plant("_core.counters:add", "if written:", "if True:", "counter"),
+    "a counter forgets what it had": Plant("_core.counters:add", "0 if live is None else", "0 if True else", "counter"),
+    "a counter is read in part": Plant("_core.counters:total", "range(shards)", "range(1)", "counter"),
+    "the inner exit of a reentrant lock releases it": Plant(
+        "_core.locks:Holding.leave", "self.depth or not", "not", "reentrant lock"
+    ),
+    "the outer exit of a reentrant lock does not release it": Plant(
+        "_core.locks:enter", "held.depth += 1", "held.depth += 2", "reentrant lock"
+    ),
+    "tasks of one process share what they hold": Plant(
+        "_stores.shared.tasks:TaskRuntime.caller_id",
+        "None if task is None else _task_identities.setdefault(task, object())",
+        "task is None",
+        "reentrant lock of tasks of one process, losses",
+    ),
+    "a lock that could not be taken away is reported as taken": Plant(
+        "_core.locks:take_away", "isinstance(outcome, Applied)", "outcome", "lock that is taken away"
+    ),
+    "a holder does not notice that its lock was taken away": Plant(
+        "_core.locks:Lease.renew",
+        "self._lost = True\n        return False",
+        "return True",
+        "lock that is taken away",
+    ),
+    "any process may take over a lock that was handed over": Plant(
+        "_core.locks:_find_owned",
+        "record.owner != owner",
+        "False",
+        "lock that is handed over, slow responses",
+    ),
+    "a lease that was handed over is counted from the response": Plant(
+        "_core.locks:adopt",
+        "Lease(target, record, outcome.etag, sent_at)",
+        "Lease(target, record, outcome.etag, target.store.runtime.monotonic())",
+        "lock that is handed over, slow responses",
+    ),
+    "a lock that was handed over is renewed by its first holder": Plant(
+        "_core.locks:Holding.stop",
+        "self.lease.stop_renewing()\n    if store.runtime is self.target.store.runtime:",
+        "if False:",
+        "lock that is handed over, killed processes",
+    ),
+    "a lock that was handed over is not renewed": Plant(
+        "_core.locks:Lease.renew",
+        "self.lost or not self._renewing",
+        "True",
+        "lock that is handed over and held for long",
+    ),
+    "a released lock has a holder": Plant("_core.locks:holder_of", " or state.is_free", "", "who holds a lock"),
+    "a lock that is held has no holder": Plant(
+        "_core.locks:holder_of", "state.found is None or", "True or", "who holds a lock"
+    ),
+    "tokens begin again when the lifecycle has deleted the lock": Plant(
+        "_core.locks:_next_token",
+        "return now if previous is None",
+        "return 1 if previous is None",
+        "locks that were unused for long",
+    ),
+    "an expired entry is read": Plant(
+        "_core.entries:Entries.decode",
+        "self.expiry.is_past_dict_ttl(found.last_modified, found.server_time)",
+        "False",
+        "an expired entry that the lifecycle deletes",
+    ),
+    "an expired entry is listed": Plant(
+        "_core.iteration:_unexpired",
+        "not lines or not",
+        "True or not",
+        "items beside writers, expired entries and the lifecycle",
+    ),
+    "times of the store are compared without a margin": Plant(
+        "_core.conditional:_predates_attempt",
+        "ORDERING_MARGIN + elapsed",
+        "-ORDERING_MARGIN",
+        "three clients, losses, and steps of the store's clock",
+    ),
 }

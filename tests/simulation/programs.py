@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
 from s3dict import Dict
+from s3dict._core.locks import take_away
 from s3dict._lock import unpickle_held
 from s3dict.errors import (
     AlreadyExistsError,
@@ -24,10 +25,14 @@ from s3dict.errors import (
     UncertainOutcomeError,
 )
 
-from .history import ABSENT, History
+from ..support import linearizability as checker
+from .history import ABSENT, History, Step
 from .world import STEP_SECONDS, World
 
 KEY = "k"
+TTL = timedelta(days=7)
+SWEPT_AFTER = timedelta(days=9)
+"""When the lifecycle may delete what has not been written since."""
 Handle = Dict[Any, Any]
 
 
@@ -44,25 +49,22 @@ class Program(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One operation on the key.
+class Discard(checker.Call):
+    """Returns whether it removed something."""
 
-    `apply` says which result it has for a value, and which value there is afterwards.
-    """
-
-    name: str
-    call: Callable[[Handle], Awaitable[Any]]
-    apply: Callable[[Any], tuple[Any, Any]]
-    may_repeat: bool = False
-    """Whether it may take effect a second time."""
+    def apply(self, state: checker.State, number: int, result: Any) -> checker.State | None:
+        removes = state.value is not checker.ABSENT
+        if result not in (removes, checker.UNKNOWN):
+            return None
+        return checker.State(checker.ABSENT, number, state.versions) if removes else state
 
 
 def get() -> Step:
-    return Step("get", lambda d: d.get.aio(KEY, ABSENT), lambda value: (value, value))
+    return Step("get", lambda d: d.get.aio(KEY, ABSENT), lambda value: (value, value), checker.Get())
 
 
 def put(new: Any, *, may_repeat: bool = False) -> Step:
-    return Step(f"put {new!r}", lambda d: d.put.aio(KEY, new), lambda _: (True, new), may_repeat)
+    return Step(f"put {new!r}", lambda d: d.put.aio(KEY, new), lambda _: (True, new), checker.Put(new), may_repeat)
 
 
 def create(new: Any) -> Step:
@@ -70,18 +72,19 @@ def create(new: Any) -> Step:
         f"create {new!r}",
         lambda d: d.put.aio(KEY, new, skip_if_exists=True),
         lambda value: (True, new) if value == ABSENT else (False, value),
+        checker.Put(new, skip_if_exists=True),
     )
 
 
 def pop() -> Step:
-    return Step("pop", lambda d: d.pop.aio(KEY), lambda value: (value, ABSENT))
+    return Step("pop", lambda d: d.pop.aio(KEY), lambda value: (value, ABSENT), checker.Pop())
 
 
 def discard() -> Step:
     async def call(d: Handle) -> bool:
         return await (await d._async_view._open(KEY)).discard(KEY)
 
-    return Step("del", call, lambda value: (value != ABSENT, ABSENT))
+    return Step("del", call, lambda value: (value != ABSENT, ABSENT), Discard())
 
 
 def add(amount: int) -> Step:
@@ -89,7 +92,8 @@ def add(amount: int) -> Step:
         total = (0 if value == ABSENT else value) + amount
         return total, total
 
-    return Step(f"add {amount}", lambda d: d.modify.aio(KEY, lambda n: n + amount, 0), apply)
+    model = checker.Modify(lambda n: n + amount, 0)
+    return Step(f"add {amount}", lambda d: d.modify.aio(KEY, lambda n: n + amount, 0), apply, model)
 
 
 def setdefault(new: Any) -> Step:
@@ -97,7 +101,8 @@ def setdefault(new: Any) -> Step:
         chosen = new if value == ABSENT else value
         return chosen, chosen
 
-    return Step(f"setdefault {new!r}", lambda d: d.setdefault.aio(KEY, new), apply)
+    model = checker.Modify(lambda value: value, new)
+    return Step(f"setdefault {new!r}", lambda d: d.setdefault.aio(KEY, new), apply, model)
 
 
 @dataclass
@@ -110,6 +115,8 @@ class OneKey:
     """Whether all processes are threads of one, whose client has a read cache."""
     age: timedelta = timedelta(0)
     """How long ago the initial value was put."""
+    popped: bool = False
+    """Whether it was popped at once."""
     _history: History | None = None
     _reader: Handle | None = None
 
@@ -119,7 +126,10 @@ class OneKey:
         self._reader = world.handle("reader")
         if self.initial != ABSENT:
             world.now(self._reader.put.aio(KEY, self.initial))
-            world.now(self._history.record("setup", f"put {self.initial!r}", lambda _: (True, self.initial), _true))
+            if self.popped:
+                world.now(self._reader.pop.aio(KEY))
+            elif self.age < TTL:
+                world.now(self._history.record("setup", put(self.initial), _true))
             world.loop.now += self.age.total_seconds()
         for number, steps in enumerate(self.steps):
             name = "ABCD"[number]
@@ -129,14 +139,14 @@ class OneKey:
         assert self._history is not None
         for step in steps:
             if step.may_repeat:
-                self._history.note_possible(name, step.name, step.apply)
-            await self._history.record(name, step.name, step.apply, partial(step.call, d))
+                self._history.note_possible(name, step)
+            await self._history.record(name, step, partial(step.call, d))
 
     def check(self, world: World) -> None:
         assert self._history is not None
         assert self._reader is not None
         final = get()
-        world.now(self._history.record("end", "get", final.apply, partial(final.call, self._reader)))
+        world.now(self._history.record("end", final, partial(final.call, self._reader)))
         self._history.check()
 
 
@@ -192,6 +202,21 @@ def _carried(error: BaseException, name: str) -> list[Any]:
     return list(getattr(error, name, {}).values())
 
 
+async def watch_lease(world: World, name: str, held: Any, lease: float, violations: list[str]) -> None:
+    """Compare what a holder believes with what the store would say, now and then."""
+    was_lost = False
+    while True:
+        await asyncio.sleep(0.3)
+        if was_lost and not held.lost:
+            violations.append(f"{name} found its lock lost, and then not")
+        was_lost = held.lost
+        [stored] = [stored for path, stored in world.bucket.objects.items() if "/locks/" in path]
+        believed = world.loop.now + held.remaining
+        is_own = held._state.owner.encode() in stored.body
+        if is_own and not was_lost and believed > stored.written_at + lease + STEP_SECONDS:
+            violations.append(f"{name} believes in a lease that ended {believed - stored.written_at:.3f}")
+
+
 @dataclass
 class Locks:
     """Processes that hold one lock in turn: never two that both believe so, and tokens that only grow."""
@@ -201,19 +226,29 @@ class Locks:
     lease: float = 2.0
     inside_seconds: float = 0.5
     timeout: float | None = 60.0
+    reentrant: bool = False
+    """Whether each holder acquires it once more, and leaves that before it goes on."""
+    shared: bool = False
+    """Whether the processes are tasks of one, and share the object."""
+    idle: timedelta = timedelta(0)
+    """How long nobody holds the lock after each round."""
     _inside: dict[str, Any] = field(default_factory=dict)
     _tokens: list[int] = field(default_factory=list)
     _violations: list[str] = field(default_factory=list)
     _entered: int = 0
 
     def prepare(self, world: World) -> None:
+        shared = self._lock(world.handle("shared")) if self.shared else None
         for name in "ABC"[: self.processes]:
-            world.start(name, partial(self._run, world, name, world.handle(name)))
+            world.start(name, partial(self._run, world, name, shared or self._lock(world.handle(name))))
 
-    async def _run(self, world: World, name: str, d: Handle) -> None:
+    def _lock(self, d: Handle) -> Any:
+        return d.lock("job", lease=self.lease, timeout=self.timeout, reentrant=self.reentrant)
+
+    async def _run(self, world: World, name: str, lock: Any) -> None:
         for _ in range(self.rounds):
             with suppress(LockLostError, LockTimeoutError, UnavailableError):
-                async with d.lock("job", lease=self.lease, timeout=self.timeout) as held:
+                async with lock as held:
                     self._entered += 1
                     world.timeline.append(f"          {name}: enters with token {held.token % 1000}")
                     if held.lost:
@@ -221,29 +256,21 @@ class Locks:
                     if self._tokens and held.token <= max(self._tokens):
                         self._violations.append(f"{name} entered with a token that is not greater")
                     self._tokens.append(held.token)
-                    monitor = asyncio.create_task(self._monitor(world, name, held))
+                    monitor = asyncio.create_task(watch_lease(world, name, held, self.lease, self._violations))
                     self._inside[name] = held
                     try:
                         self._note(world)
+                        if self.reentrant:
+                            async with lock as again:
+                                assert again.token == held.token
+                                await asyncio.sleep(self.inside_seconds / 2)
                         await asyncio.sleep(self.inside_seconds)
                         self._note(world)
                     finally:
                         del self._inside[name]
                         monitor.cancel()
-
-    async def _monitor(self, world: World, name: str, held: Any) -> None:
-        """Compare what the holder believes with what the store would say, now and then."""
-        was_lost = False
-        while True:
-            await asyncio.sleep(0.3)
-            if was_lost and not held.lost:
-                self._violations.append(f"{name} found its lock lost, and then not")
-            was_lost = held.lost
-            [stored] = [stored for path, stored in world.bucket.objects.items() if "/locks/" in path]
-            believed = world.loop.now + held.remaining
-            is_own = held._state.owner.encode() in stored.body
-            if is_own and not was_lost and believed > stored.written_at + self.lease + STEP_SECONDS:
-                self._violations.append(f"{name} believes in a lease that ended {believed - stored.written_at:.3f}")
+            if self.idle:
+                await asyncio.sleep(self.idle.total_seconds())
 
     def _note(self, world: World) -> None:
         holders = [name for name, held in self._inside.items() if not held.lost and name not in world.loop.dead]
@@ -263,13 +290,23 @@ class Semaphore:
     processes: int = 3
     permits: int = 2
     inside_seconds: float = 0.5
+    used_before: bool = False
+    """Whether it was used once, so long ago that the lifecycle may delete its objects."""
     _inside: dict[str, Any] = field(default_factory=dict)
     _violations: list[str] = field(default_factory=list)
     _entered: int = 0
 
     def prepare(self, world: World) -> None:
+        if self.used_before:
+            world.now(self._use(world.handle("setup")))
+            world.loop.now += SWEPT_AFTER.total_seconds()
         for name in "ABCD"[: self.processes]:
             world.start(name, partial(self._run, world, name, world.handle(name)))
+
+    async def _use(self, d: Handle) -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(self.permits):
+                await stack.enter_async_context(d.semaphore("job", self.permits))
 
     async def _run(self, world: World, name: str, d: Handle) -> None:
         with suppress(LockLostError, LockTimeoutError, UnavailableError):
@@ -318,14 +355,16 @@ class DifferentPermits:
 class HandedOver:
     """A lock that one process acquires and another goes on holding and releases, beside a third that waits for it."""
 
+    inside_seconds: float = 0.2
     _queue: list[tuple[str, int]] = field(default_factory=list)
-    _inside: list[str] = field(default_factory=list)
+    _inside: dict[str, Any] = field(default_factory=dict)
+    _entered: set[str] = field(default_factory=set)
     _violations: list[str] = field(default_factory=list)
 
     def prepare(self, world: World) -> None:
         world.start("A", partial(self._give, world.handle("A")))
-        world.start("B", partial(self._receive, world.handle("B")))
-        world.start("C", partial(self._wait, world.handle("C")))
+        world.start("B", partial(self._receive, world, world.handle("B")))
+        world.start("C", partial(self._wait, world, world.handle("C")))
 
     async def _give(self, d: Handle) -> None:
         with suppress(LockLostError, UnavailableError):
@@ -334,32 +373,152 @@ class HandedOver:
             await held.detach.aio()
             self._queue.append((held._state.owner, held.token))
 
-    async def _receive(self, d: Handle) -> None:
+    async def _receive(self, world: World, d: Handle) -> None:
         for _ in range(100):
             if self._queue:
                 break
             await asyncio.sleep(0.1)
         for owner, token in self._queue:
-            with suppress(LockLostError, UnavailableError, UncertainOutcomeError):
+            lost = [LockLostError] if world.setting.faults else []
+            with suppress(*lost, UnavailableError, UncertainOutcomeError):
                 async with unpickle_held(d.lock("job"), owner, token) as held:
-                    await self._hold("B", held)
+                    await self._hold(world, "B", held)
 
-    async def _wait(self, d: Handle) -> None:
+    async def _wait(self, world: World, d: Handle) -> None:
         with suppress(LockLostError, LockTimeoutError, UnavailableError):
             async with d.lock("job", lease=4.0, timeout=60.0) as held:
-                await self._hold("C", held)
+                await self._hold(world, "C", held)
 
-    async def _hold(self, name: str, held: Any) -> None:
-        self._inside.append(name)
+    async def _hold(self, world: World, name: str, held: Any) -> None:
+        self._entered.add(name)
+        self._inside[name] = held
+        watch = asyncio.create_task(watch_lease(world, name, held, 4.0, self._violations))
         try:
-            if len(self._inside) > 1 and not held.lost:
-                self._violations.append(f"{self._inside} hold the lock together")
-            await asyncio.sleep(0.2)
+            for _ in range(2):
+                inside = [each for each, held in self._inside.items() if not held.lost and each not in world.loop.dead]
+                if len(inside) > 1:
+                    self._violations.append(f"{inside} hold the lock together")
+                await asyncio.sleep(self.inside_seconds)
         finally:
-            self._inside.remove(name)
+            watch.cancel()
+            del self._inside[name]
 
     def check(self, world: World) -> None:
         assert not self._violations, self._violations
+        if set(world.setting.faults) <= {"kill"} and "C" not in world.loop.dead:
+            # Those that have handed it over or are dead do not go on renewing it.
+            assert "C" in self._entered, "the lock never became free"
+
+
+@dataclass
+class TakenAway:
+    """A holder whose lock is taken away, and another that waits for it: they overlap until the next renewal at most."""
+
+    lease: float = 3.0
+    _inside: dict[str, Any] = field(default_factory=dict)
+    _taken: dict[int, float] = field(default_factory=dict)
+    """When which token was taken away."""
+    _tokens: list[int] = field(default_factory=list)
+    _violations: list[str] = field(default_factory=list)
+
+    def prepare(self, world: World) -> None:
+        world.start("A", partial(self._hold, world, "A", world.handle("A")))
+        world.start("B", partial(self._take_away, world, world.handle("B")))
+        world.start("C", partial(self._hold, world, "C", world.handle("C")))
+
+    async def _take_away(self, world: World, d: Handle) -> None:
+        target = await d.lock("job")._async_view._locate()
+        await asyncio.sleep(0.2)
+        with suppress(UncertainOutcomeError, UnavailableError, ConflictError):
+            taken = await take_away(target)
+            if taken is not None:
+                self._taken[taken.token] = world.loop.now
+
+    async def _hold(self, world: World, name: str, d: Handle) -> None:
+        held: Any = None
+        with suppress(LockTimeoutError, UnavailableError):
+            try:
+                async with d.lock("job", lease=self.lease, timeout=60.0) as held:
+                    self._inside[name] = held
+                    if self._tokens and held.token <= max(self._tokens):
+                        self._violations.append(f"{name} entered with a token that is not greater")
+                    self._tokens.append(held.token)
+                    try:
+                        await self._work(world)
+                    finally:
+                        del self._inside[name]
+            except LockLostError:
+                if held is not None and held.token not in self._taken and not world.setting.faults:
+                    self._violations.append(f"{name} lost its lock, which was not taken away")
+            else:
+                if held.token in self._taken:
+                    self._violations.append(f"{name} did not notice that its lock was taken away")
+
+    async def _work(self, world: World) -> None:
+        for _ in range(6):
+            await asyncio.sleep(self.lease / 6)
+            for name, held in self._inside.items():
+                since = world.loop.now - self._taken.get(held.token, world.loop.now)
+                if not held.lost and since > self.lease / 3 + 0.5 and not world.setting.faults:
+                    self._violations.append(f"{name} does not know after {since:.3f} s that its lock was taken away")
+            inside = [held.token for held in self._inside.values() if not held.lost]
+            if len([token for token in inside if token not in self._taken]) > 1:
+                self._violations.append("two hold the lock together")
+
+    def check(self, world: World) -> None:
+        # Whether that of a request without a response was one of them is not known.
+        assert not self._violations or (world.setting.faults and not self._taken), self._violations
+
+
+@dataclass
+class Observed:
+    """A lock that two hold in turn, and a third asks who: it is one that held it while the question was in flight."""
+
+    _held: dict[int, tuple[int, list[int]]] = field(default_factory=dict)
+    """By token: when it was acquired, and when its release began and ended."""
+    _answers: list[tuple[int, int, int | None, bool]] = field(default_factory=list)
+
+    def prepare(self, world: World) -> None:
+        for name in "AC":
+            world.start(name, partial(self._hold, world, world.handle(name)))
+        world.start("B", partial(self._ask, world, world.handle("B")))
+
+    async def _hold(self, world: World, d: Handle) -> None:
+        for _ in range(2):
+            with suppress(LockLostError, LockTimeoutError, UnavailableError):
+                held = await d.lock("job", lease=30.0, timeout=60.0).acquire.aio()
+                assert held is not None
+                released: list[int] = []
+                self._held[held.token] = world.steps, released
+                await asyncio.sleep(0.1)
+                released.append(world.steps)
+                await held.release.aio()
+                released.append(world.steps)
+
+    async def _ask(self, world: World, d: Handle) -> None:
+        lock = d.lock("job")
+        for _ in range(4):
+            with suppress(UnavailableError):
+                started = world.steps
+                holder = await lock.holder.aio()
+                token = None if holder is None else holder.token
+                self._answers.append((started, world.steps, token, holder is not None))
+                started = world.steps
+                is_locked = await lock.locked.aio()
+                self._answers.append((started, world.steps, None, is_locked))
+            await asyncio.sleep(0.03)
+
+    def check(self, world: World) -> None:
+        for started, ended, token, is_held in self._answers:
+            throughout = [
+                each
+                for each, (acquired, released) in self._held.items()
+                if acquired <= started and (not released or released[0] >= ended)
+            ]
+            assert is_held or not throughout, f"free, while {throughout} was held"
+            if token is not None and token in self._held:
+                released = self._held[token][1]
+                assert len(released) < 2 or released[1] >= started, f"held by {token}, which had been released"
 
 
 @dataclass
@@ -533,10 +692,17 @@ class Listing:
 
     entries: int = 7
     values: bool = False
+    expired: int = 0
+    """How many further entries there are that have expired."""
     _listed: list[Any] = field(default_factory=list)
+    _counts: list[int] = field(default_factory=list)
 
     def prepare(self, world: World) -> None:
         d = world.handle("A")
+        for number in range(self.expired):
+            world.now(d.put.aio(f"expired {number}", number))
+        if self.expired:
+            world.loop.now += SWEPT_AFTER.total_seconds()
         for number in range(self.entries):
             world.now(d.put.aio(number, number))
         world.start("A", lambda: self._list(d))
@@ -549,6 +715,9 @@ class Listing:
             else:
                 self._listed = [key async for key in d.keys.aio()]
             self._listed.append("end")
+        with suppress(UnavailableError):
+            self._counts.append((await d.stats.aio()).entries)
+            self._counts.append(await d.len.aio())
 
     async def _change(self, d: Handle) -> None:
         with suppress(Error):
@@ -559,6 +728,10 @@ class Listing:
     def check(self, world: World) -> None:
         keys = [key for key in self._listed if key != "end"]
         assert len(keys) == len(set(keys)), f"listed twice: {keys}"
+        assert not [key for key in keys if "expired" in str(key)], f"listed after its expiry: {keys}"
+        for count in self._counts:
+            # One is removed meanwhile, and another one inserted.
+            assert self.entries - 1 <= count <= self.entries + 1, f"counted {count}"
         if "end" in self._listed and not world.loop.dead:
             missing = set(range(1, self.entries)) - set(keys)
             assert not missing, f"missed: {missing}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,15 @@ class Bucket:
         bucket = Bucket(self.features)
         bucket.objects, bucket._etags = dict(self.objects), count(1_000_000)
         return bucket
+
+    def swept(self, now: float) -> list[str]:
+        """Return the objects that are old enough for their lifecycle rule."""
+        classes = [(path, re.search(r"/sweep-([0-9]+)d/", path), each) for path, each in self.objects.items()]
+        return [
+            path
+            for path, sweep_class, each in classes
+            if sweep_class and now - each.written_at > int(sweep_class[1]) * 86400
+        ]
 
     def remove(self, path: str) -> None:
         if stored := self.objects.pop(path, None):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from . import history
 from .choices import Option, Replay, Seeded, all_schedules, shrunk
 from .explore import SimulationError
-from .history import ABSENT, UNKNOWN, Operation, is_linearizable
-from .options import FULL, SHORT
+from .history import ABSENT, UNKNOWN, Operation, Step, is_linearizable, is_linearizable_by_search
+from .options import FULL, PLANTED, SHORT
 from .plants import PLANTS, planted
-from .programs import Step, add, create, get, pop, put
+from .programs import add, create, discard, get, pop, put
 from .workloads import PAIRS, RANDOM
 
 MAX_SCHEDULES = 2000
@@ -30,8 +31,25 @@ def test_seeded_schedules_keep_every_promise(name: str, request: pytest.FixtureR
 @pytest.mark.parametrize("name", PLANTS)
 def test_planted_mistake_is_found(name: str) -> None:
     plant = PLANTS[name]
-    with planted(plant), pytest.raises(SimulationError):
-        RANDOM[plant.found_by].explore_seeds(range(SHORT))
+    with planted(plant):
+        assert RANDOM[plant.found_by].finds_problem(range(PLANTED))
+
+
+@pytest.mark.parametrize("oracle", ["is_linearizable", "is_linearizable_by_search"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "creation is repeated after a lost response",
+        "creation is rejected while its request may arrive",
+        "modify does not notice that it lost",
+        "a removal has no condition",
+    ],
+)
+def test_each_oracle_finds_the_mistake(name: str, oracle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = PLANTS[name]
+    monkeypatch.setattr(history, oracle, lambda _: True)
+    with planted(plant):
+        assert RANDOM[plant.found_by].finds_problem(range(PLANTED))
 
 
 def test_failing_schedule_is_shrunk_and_replayed() -> None:
@@ -69,7 +87,7 @@ def _options(number: int) -> list[Option]:
 
 
 def _operation(step: Step, started: int, ended: int | None, result: object, *, optional: bool = False) -> Operation:
-    return Operation("A", step.name, step.apply, started, ended, result, optional)
+    return Operation("A", step.name, step.apply, step.model, started, ended, result, optional)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +102,10 @@ def _operation(step: Step, started: int, ended: int | None, result: object, *, o
         ([_operation(put(1), 0, None, UNKNOWN, optional=True), _operation(get(), 2, 3, ABSENT)], True),
         ([_operation(put(1), 0, None, UNKNOWN, optional=True), _operation(get(), 2, 3, 1)], True),
         ([_operation(put(1), 0, 1, True), _operation(pop(), 2, 3, 1), _operation(pop(), 2, 3, 1)], False),
+        ([_operation(put(1), 0, 1, True), _operation(discard(), 2, 3, True), _operation(get(), 4, 5, ABSENT)], True),
+        ([_operation(put(1), 0, 1, True), _operation(discard(), 2, 3, False)], False),
     ],
 )
 def test_is_linearizable(operations: list[Operation], expected: bool) -> None:
     assert is_linearizable(operations) is expected
+    assert is_linearizable_by_search(operations) is expected

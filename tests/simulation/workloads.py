@@ -8,8 +8,10 @@ from functools import partial
 from itertools import product
 
 from .explore import Workload
-from .history import ABSENT
+from .history import ABSENT, Step
 from .programs import (
+    SWEPT_AFTER,
+    TTL,
     Additions,
     Computation,
     Conservation,
@@ -21,9 +23,10 @@ from .programs import (
     LifeCycle,
     Listing,
     Locks,
+    Observed,
     OneKey,
     Semaphore,
-    Step,
+    TakenAway,
     Update,
     add,
     create,
@@ -65,7 +68,6 @@ PAIRS = {workload.name: workload for workload in _pairs()}
 
 _THREE = ((create(1), pop()), (add(10), get()), (pop(), setdefault(5)))
 _WRITERS = ((add(1), get()), (add(10),), (put(100),))
-_TTL = timedelta(days=7)
 
 _RANDOM = [
     Workload("three clients, losses", partial(OneKey, _THREE), Setting(faults=LOSSES, budget=3)),
@@ -158,13 +160,28 @@ _RANDOM = [
     ),
     Workload(
         "an expiring entry, renewed and removed",
-        partial(OneKey, ((get(),), (pop(), create(5)), (get(), add(1))), 7, False, _TTL / 2),
+        partial(OneKey, ((get(),), (pop(), create(5)), (get(), add(1))), 7, False, TTL / 2),
         Setting(Features(conditional_copy=False)),
     ),
     Workload(
         "an expiring entry, renewed by copies",
-        partial(OneKey, ((get(),), (pop(), create(5)), (get(), add(1))), 7, False, _TTL / 2),
+        partial(OneKey, ((get(),), (pop(), create(5)), (get(), add(1))), 7, False, TTL / 2),
         Setting(ENCRYPTED),
+    ),
+    Workload(
+        "three clients, losses, and steps of the store's clock",
+        partial(OneKey, _THREE, 7),
+        Setting(faults=("lose request", "lose response", "clock step", "clock back"), budget=3),
+    ),
+    Workload(
+        "an expired entry that the lifecycle deletes",
+        partial(OneKey, _THREE, 7, age=SWEPT_AFTER),
+        Setting(faults=("lifecycle", "lose response"), budget=2, fault_weight=0.4),
+    ),
+    Workload(
+        "an old tombstone that the lifecycle deletes",
+        partial(OneKey, _THREE, 7, age=SWEPT_AFTER, popped=True),
+        Setting(TOMBSTONES, ("lifecycle", "lose response"), 2, fault_weight=0.4),
     ),
     Workload("cancelled pops", Conservation, Setting(faults=("cancel",), budget=2, fault_weight=0.3)),
     Workload("cancelled pops, tombstones", Conservation, Setting(TOMBSTONES, ("cancel",), 2, fault_weight=0.3)),
@@ -185,7 +202,36 @@ _RANDOM = [
         partial(Locks, 2, 2, 2.0, 2.5),
         Setting(faults=("pause", "lose response"), budget=3, split=True, pause_seconds=1.9, fault_weight=0.3),
     ),
+    Workload(
+        "locks, the store's clock is set back",
+        partial(Locks, 2, 2, 2.0, 1.5),
+        Setting(faults=("clock back", "lose response"), budget=2, fault_weight=0.3),
+    ),
+    Workload(
+        "locks that were unused for long",
+        partial(Locks, 2, 3, idle=SWEPT_AFTER),
+        Setting(faults=("lifecycle",), budget=3, fault_weight=2.0, skew_seconds=600.0),
+    ),
+    Workload("reentrant lock", partial(Locks, 2, 2, reentrant=True), Setting()),
+    Workload(
+        "reentrant lock of tasks of one process, losses",
+        partial(Locks, 2, 2, reentrant=True, shared=True),
+        Setting(faults=(*LOSSES, "cancel"), budget=2, fault_weight=0.3),
+    ),
+    Workload("lock that is taken away", TakenAway, Setting()),
+    Workload(
+        "lock that is taken away, losses",
+        TakenAway,
+        Setting(faults=("lose request", "lose response", "kill"), budget=2, fault_weight=0.3),
+    ),
+    Workload("who holds a lock", Observed, Setting()),
+    Workload("who holds a lock, losses", Observed, Setting(faults=LOSSES, budget=2)),
     Workload("semaphore", partial(Semaphore, 4, 2), Setting()),
+    Workload(
+        "semaphore that was unused for long",
+        partial(Semaphore, 3, 2, used_before=True),
+        Setting(faults=("lifecycle", "lose request"), budget=3, fault_weight=0.5),
+    ),
     Workload("semaphore, losses", Semaphore, Setting(faults=LOSSES, budget=3)),
     Workload(
         "semaphore, killed holders and pauses",
@@ -195,10 +241,21 @@ _RANDOM = [
     Workload("different numbers of permits", DifferentPermits, Setting()),
     Workload("different numbers of permits, losses", DifferentPermits, Setting(faults=LOSSES, budget=2)),
     Workload("lock that is handed over", HandedOver, Setting()),
+    Workload("lock that is handed over and held for long", partial(HandedOver, 3.0), Setting()),
     Workload(
         "lock that is handed over, losses",
         HandedOver,
         Setting(faults=("lose response", "lose request", "pause", "kill"), budget=3, split=True, fault_weight=0.3),
+    ),
+    Workload(
+        "lock that is handed over, killed processes",
+        HandedOver,
+        Setting(faults=("kill",), budget=1, fault_weight=0.4),
+    ),
+    Workload(
+        "lock that is handed over, slow responses",
+        partial(HandedOver, 3.0),
+        Setting(faults=("stall", "pause"), budget=2, split=True, pause_seconds=3.5, fault_weight=0.5),
     ),
     Workload("counter", Additions, Setting()),
     Workload("counter, losses", Additions, Setting(faults=LOSSES, budget=3)),
@@ -222,6 +279,11 @@ _RANDOM = [
     Workload("creation", Creation, Setting(faults=LOSSES, budget=2, fault_weight=1.0)),
     Workload("keys beside writers", Listing, Setting(SMALL_PAGES)),
     Workload("items beside writers", partial(Listing, 7, True), Setting(SMALL_PAGES, ("lose request",), 2)),
+    Workload(
+        "items beside writers, expired entries and the lifecycle",
+        partial(Listing, 5, True, expired=3),
+        Setting(SMALL_PAGES, ("lifecycle",), 3, fault_weight=0.3),
+    ),
     Workload("update of repeated keys", Update, Setting()),
     Workload(
         "cancelled update",

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
 from functools import cache, partial
 from itertools import count
 from typing import Any, Literal
 
+import pytest
+
 from s3dict import Client, Dict
+from s3dict._core import locks
 from s3dict._stores.base import Conflict, ObjectStore
 from s3dict.errors import UnavailableError
 
 from .choices import Chooser, Option, Replay
 from .loop import SimulatedLoop, process_of
-from .store import Bucket, Features, Kind, Request, SimulatedRuntime, SimulatedStore
+from .store import EPOCH, Bucket, Features, Kind, Request, SimulatedRuntime, SimulatedStore
 
 Fault = Literal[
     "lose request",
@@ -32,6 +37,8 @@ Fault = Literal[
     "stall",
     "pause",
     "clock step",
+    "clock back",
+    "lifecycle",
 ]
 
 STEP_SECONDS = 0.001
@@ -60,6 +67,8 @@ class Setting:
     fault_weight: float = 0.15
     overwrites_fail: bool = False
     """Whether faults hit unconditional puts, which may be applied again while their call runs."""
+    skew_seconds: float = 0.0
+    """How far the wall clock of the process "B" is behind those of the others."""
 
 
 class SimulatedClient(Client):
@@ -108,7 +117,7 @@ class World:
         """Run something to its end at once: to set the scene, or to look at it afterwards."""
         self.quiet = True
         try:
-            with self.loop.running():
+            with self._running():
                 task = self.loop.create_task(coroutine)
                 while not task.done():
                     self.loop.run_ready()
@@ -127,7 +136,7 @@ class World:
         state = random.getstate()
         random.seed(0)
         try:
-            with self.loop.running():
+            with self._running():
                 for process, function in self._programs.items():
                     context = copy_context()
                     context.run(process_of.set, process)
@@ -241,7 +250,10 @@ class World:
                 add("kill", f"{name} is killed", partial(self.loop.dead.add, name))
         pause = self.setting.pause_seconds
         add("pause", f"{pause:g} s pass", lambda: self._pass(pause))
-        add("clock step", "the store's clock is set forward by 1 s", self._step_clock)
+        add("clock step", "the store's clock is set forward by 1 s", lambda: self._step_clock(1.0))
+        add("clock back", "the store's clock is set back by 5 s", lambda: self._step_clock(-5.0))
+        for path in self.bucket.swept(self.loop.now):
+            add("lifecycle", f"the lifecycle deletes {path}", partial(self.bucket.remove, path))
         return options
 
     def _add_request_faults(self, request: Request, add: Callable[[Fault, str, Callable[[], None]], None]) -> None:
@@ -320,8 +332,23 @@ class World:
     def _pass(self, seconds: float) -> None:
         self.loop.now += seconds
 
-    def _step_clock(self) -> None:
-        self.bucket.clock_step += 1.0
+    def _step_clock(self, seconds: float) -> None:
+        self.bucket.clock_step += seconds
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Run the loop, with the wall clock of the simulation."""
+        world = self
+
+        class WallClock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                behind = world.setting.skew_seconds if process_of.get() == "B" else 0.0
+                return EPOCH + timedelta(seconds=world.loop.now - behind)
+
+        with pytest.MonkeyPatch.context() as patch, self.loop.running():
+            patch.setattr(locks, "datetime", WallClock)
+            yield
 
 
 @cache
