@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict
+from s3dict._stores.memory import memory_bucket
 from s3dict._stores.shared.threads import run_blocking
 
 from .ceph.options import pytest_addoption as add_ceph
@@ -170,7 +171,8 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 def client(backend: str, request: pytest.FixtureRequest) -> Client:
     """An empty place of its own on the back end."""
     prefix = f"t{os.getpid()}-{next(_numbers)}"
-    if backend == "memory":
+    if backend.startswith("memory"):
+        memory_bucket(f"memory-{prefix}").ordered_listing = backend != "memory-unordered"
         return Client(f"memory-{prefix}", prefix=prefix, driver="memory")
     endpoint: Endpoint = request.getfixturevalue("endpoint")
     if backend.endswith("-threads"):

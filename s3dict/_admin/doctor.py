@@ -235,9 +235,11 @@ def _compare(context: _Context, found: StoredObject | None, recorded: Capabiliti
 def _correct_record(context: _Context, found: StoredObject, recorded: Capabilities, seen: Capabilities) -> Check:
     """Write what the store supports over a record that says less, as release 0.1 recorded after a denied request.
 
+    Whether listings have an order may be recorded either way: an older record does not say so, and means that they do.
+
     Manifests have a copy of the record and never change: dicts that exist go on without the capability.
     """
-    was = f"{context.layout.store} recorded less: {_capabilities(recorded)}"
+    was = f"{context.layout.store} recorded otherwise: {_capabilities(recorded)}"
     body = encode_store_json(seen)
     if_match = seen.if_match(found.etag)
     try:
@@ -270,6 +272,7 @@ def _capabilities(seen: Capabilities) -> str:
             "COPY honoured" if seen.conditional_copy else "COPY not (a refresh sends the body again)",
             f"ETags {'with' if seen.quoted_etags else 'without'} quotes",
             *(["bulk DELETE honoured"] if seen.conditional_bulk_delete else []),
+            *([] if seen.ordered_listing else ["listings without order (dicts have folders of entries)"]),
         )
     )
 

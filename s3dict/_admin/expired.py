@@ -6,7 +6,7 @@ from typing import Any
 
 from .._client import Client
 from .._core.iteration import remove_expired
-from .._core.listing import scan
+from .._core.listing import read_folder
 from .._dict import Dict
 from .._format.layout import is_valid_name, validate_name
 from .._stores.shared.threads import run_blocking
@@ -17,7 +17,7 @@ __all__ = ["dicts_of", "expire"]
 def dicts_of(client: Client, environment_name: str | None = None) -> list[tuple[str, Dict[Any, Any]]]:
     """Return the named dicts of an environment, or of all, each with its environment.
 
-    Requests: a listing of the manifests if all are wanted, and for each environment a listing and 1 for each dict.
+    Requests: 1 if all are wanted, and for each environment a listing and 1 for each dict.
 
     Raises:
         InvalidError: the environment's name is not valid.
@@ -47,9 +47,6 @@ def expire(d: Dict[Any, Any], *, dry_run: bool = False) -> int:
 
 async def _environments(client: Client) -> list[str]:
     folder = client._layout.manifests_of_all
-    names = [
-        line.path.removeprefix(folder).partition("/")[0]
-        async for page in scan(client._store(aio=False), folder)
-        for line in page.objects
-    ]
-    return sorted({name for name in names if is_valid_name(name)})
+    found = await read_folder(client._store(aio=False), folder)
+    names = [path.removeprefix(folder).removesuffix("/") for path in found.folders]
+    return sorted(name for name in names if is_valid_name(name))

@@ -7,18 +7,20 @@ was seen after that, the data is not that of a dict which is just being made: it
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from .._client import Client
 from .._core.catalog import load
-from .._core.listing import check_progress, delete_all, scan
-from .._format.layout import DataPaths, DictId, Layout, validate_name
-from .._stores.base import ObjectStore
+from .._core.listing import check_progress, delete_all, is_ordered, read_folder, scan
+from .._format.layout import UNORDERED_FANOUT, DataPaths, DictId, Layout, validate_name
+from .._stores.base import ObjectStore, Page
 from .._stores.shared.threads import run_blocking
 from ..errors import IntegrityError
 
 __all__ = ["OrphanedData", "find_garbage", "remove_garbage"]
+
+_LEVELS_ABOVE_DATA = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class OrphanedData:
     root: str
     objects: int
     size: int
+    fanout: int = 0
 
 
 def find_garbage(client: Client, environment_name: str | None = None) -> list[OrphanedData]:
@@ -77,9 +80,13 @@ async def _find(store: ObjectStore, layout: Layout, environment: str | None, con
 
     folders = layout.data_folders(environment)
     listed = [owners async for owners in store.runtime.map(roots_in, folders, concurrency)]
-    checked = [owner async for owner in store.runtime.map(orphaned, chain.from_iterable(listed), concurrency)]
+    # Locks are in no folder, so that only a part of the paths of a dict may show its fanout.
+    by_fanout = sorted(chain.from_iterable(listed), key=lambda owner: owner[1].fanout)
+    distinct = {owner[1].root: owner for owner in by_fanout}
+    checked = [owner async for owner in store.runtime.map(orphaned, distinct.values(), concurrency)]
     orphans = [owner for owner in checked if owner is not None]
-    return [await _measure(store, layout, dict_id, paths.root) for dict_id, paths in sorted(orphans, key=_by_age)]
+    found = [await _measure(store, layout, dict_id, paths) for dict_id, paths in sorted(orphans, key=_by_age)]
+    return [garbage for garbage in found if garbage.objects]
 
 
 async def _remove(store: ObjectStore, layout: Layout, garbage: OrphanedData, on_deleted: Callable[[int], None]) -> bool:
@@ -92,6 +99,7 @@ async def _remove(store: ObjectStore, layout: Layout, garbage: OrphanedData, on_
     await delete_all(
         store,
         garbage.root,
+        ordered=not garbage.fanout,
         only=lambda line: layout.parse_data_path(line.path) is not None,
         on_deleted=on_deleted,
     )
@@ -102,18 +110,43 @@ async def _owning_dicts(
     store: ObjectStore, layout: Layout, folder: str
 ) -> AsyncGenerator[tuple[DictId, DataPaths], None]:
     """Each dict with data in the folder, once. After a dict's first objects, the rest of them is skipped."""
-    start_after, is_truncated, seen_cursors = "", True, set[str]()
-    while is_truncated:
-        page = await store.list_page(folder, start_after=start_after)
+    page = await store.list_page(folder)
+    if page.is_truncated and not _has_order(layout, page):
+        async for owner in _walk_to_dicts(store, layout, folder):
+            yield owner
+        return
+    seen_cursors = set[str]()
+    while True:
         owners = [layout.parse_data_path(line.path) for line in page.objects]
-        for owner in dict.fromkeys(owners):
-            if owner is not None:
-                yield owner
-        is_truncated = page.is_truncated
-        if is_truncated:
-            last = owners[-1]
-            end = page.objects[-1].path if last is None else _prefix_end(last[1].root)
-            start_after = check_progress(end, seen_cursors)
+        for found in filter(None, dict.fromkeys(owners)):
+            yield found
+        if not page.is_truncated:
+            return
+        last = owners[-1]
+        end = page.objects[-1].path if last is None else _prefix_end(last[1].root)
+        page = await store.list_page(folder, start_after=check_progress(end, seen_cursors))
+
+
+def _has_order(layout: Layout, page: Page) -> bool:
+    """Return whether the store seems to list in the order of the paths: no request, and in doubt no.
+
+    The record of what it supports would take a request. Only where there is no order are entries in folders.
+    """
+    owners = (layout.parse_data_path(line.path) for line in page.objects)
+    return is_ordered(page.objects) and not any(owner is not None and owner[1].fanout for owner in owners)
+
+
+async def _walk_to_dicts(
+    store: ObjectStore, layout: Layout, folder: str
+) -> AsyncGenerator[tuple[DictId, DataPaths], None]:
+    """Each dict that has a folder in the folder, of which there are four levels: named, environment, name, id."""
+    folders = [folder]
+    for _ in range(_LEVELS_ABOVE_DATA):
+        deeper = [path for folder in folders for path in (await read_folder(store, folder)).folders]
+        owners = {path: layout.parse_data_root(path) for path in deeper}
+        for dict_id, paths in filter(None, owners.values()):
+            yield dict_id, replace(paths, fanout=UNORDERED_FANOUT)
+        folders = [path for path, owner in owners.items() if owner is None]
 
 
 def _prefix_end(root: str) -> str:
@@ -134,13 +167,13 @@ async def _is_orphaned(store: ObjectStore, layout: Layout, dict_id: DictId) -> b
     return other.ulid != dict_id.ulid and (other.environment, other.name) == (dict_id.environment, dict_id.name)
 
 
-async def _measure(store: ObjectStore, layout: Layout, dict_id: DictId, root: str) -> OrphanedData:
+async def _measure(store: ObjectStore, layout: Layout, dict_id: DictId, paths: DataPaths) -> OrphanedData:
     objects = size = 0
-    async for page in scan(store, root):
+    async for page in scan(store, paths.root, ordered=not paths.fanout):
         sizes = [line.size for line in page.objects if layout.parse_data_path(line.path) is not None]
         objects += len(sizes)
         size += sum(sizes)
-    return OrphanedData(dict_id, root, objects, size)
+    return OrphanedData(dict_id, paths.root, objects, size, paths.fanout)
 
 
 def _by_age(owner: tuple[DictId, DataPaths]) -> str:

@@ -141,7 +141,7 @@ async def _list_entries(entries: Entries) -> dict[str, EntryState]:
 
 async def _locks(entries: Entries) -> tuple[LockUsage, ...]:
     held = []
-    async for page in scan(entries.store, entries.paths.locks):
+    async for page in scan(entries.store, entries.paths.locks, ordered=entries.capabilities.ordered_listing):
         for line in page.objects:
             lock = await _lock(entries, line)
             if lock is not None:

@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain
 
-from .._format.layout import DictId, Layout, new_ulid
+from .._format.layout import UNORDERED_FANOUT, DictId, Layout, new_ulid
 from .._format.manifest import Manifest, decode_manifest, encode_deleted
 from .._record import Record
 from .._retry import RetryState
@@ -172,14 +171,14 @@ async def list_manifests(
     store: ObjectStore, layout: Layout, environment: str, concurrency: int
 ) -> list[LoadedManifest]:
     """Return every named dict of the environment, newest first. A listing and 1 request each."""
-    from .listing import scan
+    from .listing import read_folder
 
     async def load(name: str) -> LoadedManifest | None:
         return await _load_by_name(store, layout, environment, name)
 
     store = store.paced()
-    pages = [page.objects async for page in scan(store, layout.manifests(environment))]
-    named = [layout.dict_name_from_path(line.path, environment) for line in chain.from_iterable(pages)]
+    folder = await read_folder(store, layout.manifests(environment))
+    named = [layout.dict_name_from_path(line.path, environment) for line in folder.objects]
     loaded = [loaded async for loaded in store.runtime.map(load, filter(None, named), concurrency)]
     present = [loaded for loaded in loaded if loaded is not None]
     return sorted(present, key=lambda loaded: loaded.manifest.created_at, reverse=True)
@@ -218,8 +217,9 @@ async def delete_data(
         return layout.parse_data_path(line.path) is not None
 
     paths = layout.data(manifest.dict_id, manifest.ttl, manifest.fanout)
-    await delete_all(store, paths.entries, only=is_managed, on_deleted=on_deleted)
-    await delete_all(store, paths.locks, only=is_managed)
+    ordered = manifest.capabilities.ordered_listing
+    await delete_all(store, paths.entries, ordered=ordered, only=is_managed, on_deleted=on_deleted)
+    await delete_all(store, paths.locks, ordered=ordered, only=is_managed)
 
 
 @asynccontextmanager
@@ -292,13 +292,15 @@ async def _new_manifest(
 ) -> Manifest:
     from .probe import load_or_probe
 
+    capabilities = await load_or_probe(store, layout)
     return Manifest(
         dict_id=dict_id,
         created_at=now,
         created_by=created_by,
         ttl=DEFAULT_TTL if options.ttl is UNSET else options.ttl,
         codec=options.codec or DEFAULT_CODEC,
-        capabilities=await load_or_probe(store, layout),
+        capabilities=capabilities,
+        fanout=0 if capabilities.ordered_listing else UNORDERED_FANOUT,
     )
 
 

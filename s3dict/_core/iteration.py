@@ -100,6 +100,7 @@ async def clear(entries: Entries, on_deleted: Callable[[int], None] = lambda _: 
             await delete_all(
                 entries.store,
                 entries.paths.entries,
+                ordered=entries.capabilities.ordered_listing,
                 only=lambda line: _is_entry_object(entries, line),
                 on_deleted=on_deleted,
             )
@@ -122,7 +123,7 @@ async def remove_expired(entries: Entries, *, dry_run: bool = False) -> int:
         return False
 
     entries, removed = entries.paced(), 0
-    async with aclosing(scan(entries.store, entries.paths.entries, PREFETCH_PAGES)) as pages:
+    async with aclosing(_scan(entries, PREFETCH_PAGES)) as pages:
         async for page in pages:
             lines = [line for line in page.objects if _is_entry_object(entries, line)]
             async with aclosing(entries.store.runtime.map(remove, lines, entries.concurrency)) as outcomes:
@@ -160,10 +161,14 @@ async def measure(entries: Entries) -> tuple[int, int, datetime | None, datetime
 
 async def entry_pages(entries: Entries, at_once: int = MAX_RANGES) -> AsyncGenerator[list[ObjectMeta], None]:
     with entries.error_context():
-        async with aclosing(scan(entries.store, entries.paths.entries, at_once)) as pages:
+        async with aclosing(_scan(entries, at_once)) as pages:
             async for page in pages:
                 await entries.revalidate()
                 yield _unexpired(entries, page)
+
+
+def _scan(entries: Entries, at_once: int) -> AsyncGenerator[Page, None]:
+    return scan(entries.store, entries.paths.entries, at_once, ordered=entries.capabilities.ordered_listing)
 
 
 def _unexpired(entries: Entries, page: Page) -> list[ObjectMeta]:

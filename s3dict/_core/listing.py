@@ -1,8 +1,12 @@
-"""Listings of one prefix, split into ranges of the hash space that are read side by side.
+"""Listings of one prefix, split into parts that are read side by side.
 
-Entries are named by a hash, so they are distributed evenly: where a first page of a thousand ends shows how many there
-are in all, and the rest can be split into equal ranges. n entries cost at most ⌈n/1000⌉ + 16 requests: each range may
-end in a page that is not full.
+Entries are named by a hash, so they are distributed evenly. Where a listing is in the order of the paths, the end of a
+first page of a thousand shows how many there are in all, and the rest can be split into equal ranges. n entries cost at
+most ⌈n/1000⌉ + 16 requests: each range may end in a page that is not full.
+
+Where it has no order (S3 Express), there are no ranges, and what is delivered while more is listed has no order that a
+second listing would repeat. So a listing that does not fit in a page is read folder by folder, each completely before
+it is sorted and delivered: 1 request for the first page, 1 for each thousand folders and objects of each folder.
 """
 
 from __future__ import annotations
@@ -10,10 +14,18 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from operator import attrgetter
+from typing import TypeVar
 
+from .._nested import aclosing
+from .._retry import RetryState
 from .._stores.base import PAGE_SIZE, DeleteFailure, ObjectMeta, ObjectStore, Page, ServerTime
-from ..errors import UnavailableError
+from ..errors import UnavailableError, UnsupportedStoreError
+
+T = TypeVar("T")
 
 MAX_RANGES = 16
 _DIGITS = 8
@@ -45,12 +57,18 @@ class _Range:
     async def fill(self, store: ObjectStore, prefix: str, seen_cursors: set[str]) -> None:
         """List until a whole page is there, or the range is exhausted."""
         while not self.exhausted and len(self._listed) < PAGE_SIZE:
-            page = await store.list_page(prefix, start_after=self.start_after, end_before=self.end_before)
+            start_after = self.start_after
+            page = await store.list_page(prefix, start_after=start_after, end_before=self.end_before)
             self._listed += page.objects
             self._server_time = page.server_time
             self.exhausted = not page.is_truncated
             if page.is_truncated:
-                self.start_after = check_progress(page.objects[-1].path, seen_cursors)
+                self.start_after = check_progress(_last_path(page, prefix), seen_cursors)
+            if start_after and not is_ordered(page.objects, start_after):
+                raise UnsupportedStoreError(
+                    f"A listing of {prefix!r} is not in the order of the paths, as the store's record says: "
+                    "`s3dict doctor` corrects the record, and dicts that are created after that need no order"
+                )
 
     def take(self) -> Page:
         """Remove the next page from what has been listed."""
@@ -59,23 +77,54 @@ class _Range:
         return Page(objects, not self.exhausted or bool(self._listed), self._server_time)
 
 
-async def scan(store: ObjectStore, prefix: str, concurrency: int = MAX_RANGES) -> AsyncGenerator[Page, None]:
-    """Yield all objects under `prefix`, page by page. At most `concurrency` pages are in memory.
+async def scan(
+    store: ObjectStore, prefix: str, concurrency: int = MAX_RANGES, *, ordered: bool = True
+) -> AsyncGenerator[Page, None]:
+    """Yield all objects under `prefix`, each once, page by page. About `concurrency` pages are in memory.
 
-    The order depends on the stored objects alone, not on `concurrency` or on the timing of responses: ranges wait in a
-    queue, their pages are requested side by side and yielded in the order of the queue, and a range with more pages
-    goes to its end. It is not the order of the paths, which would take many more rounds or more memory.
+    The order depends on the stored objects alone, not on `concurrency` or on the timing of responses.
+
+    Args:
+        store: Where to list.
+        prefix: Of the objects; it ends in a slash.
+        concurrency: How many pages to hold.
+        ordered: Whether the store is known to list in the order of the paths. A first page that is not in order is
+            believed rather than this.
+
+    Raises:
+        UnsupportedStoreError: The first page was in order, and a later one is not.
     """
     store, seen_cursors = store.paced(), set[str]()
+    first = _Range("", None)
+    if ordered:
+        await first.fill(store, prefix, seen_cursors)
+    page = first.take() if ordered else await store.list_page(prefix)
+    if not page.is_truncated:
+        yield replace(page, objects=tuple(sorted(page.objects, key=_path)))
+        return
+    if ordered and is_ordered(page.objects):
+        following = _scan_ranges(store, prefix, concurrency, first, page, seen_cursors)
+    else:
+        following = _scan_folders(store, prefix, concurrency)
+    async with aclosing(following) as pages:
+        async for page in pages:
+            yield page
+
+
+async def _scan_ranges(
+    store: ObjectStore, prefix: str, concurrency: int, first: _Range, page: Page, seen_cursors: set[str]
+) -> AsyncGenerator[Page, None]:
+    """Yield the first page and what follows it, in ranges.
+
+    Ranges wait in a queue, their pages are requested side by side and yielded in the order of the queue, and a range
+    with more pages goes to its end. It is not the order of the paths, which would take many more rounds or more memory.
+    """
 
     async def fill(part: _Range) -> None:
         await part.fill(store, prefix, seen_cursors)
 
-    first = _Range("", None)
-    await first.fill(store, prefix, seen_cursors)
-    page = first.take()
     yield page
-    queue = deque(_split(prefix, first, page) if page.is_truncated else ())
+    queue = deque(_split(prefix, first, page))
     while queue:
         batch = [queue.popleft() for _ in range(min(concurrency, len(queue)))]
         # The round ends before its pages are yielded: what the caller does with them runs beside no request of this.
@@ -88,7 +137,70 @@ async def scan(store: ObjectStore, prefix: str, concurrency: int = MAX_RANGES) -
             yield page
 
 
-def check_progress(start_after: str, seen_cursors: set[str]) -> str:
+async def _scan_folders(store: ObjectStore, prefix: str, concurrency: int) -> AsyncGenerator[Page, None]:
+    """Yield all objects, those of each folder sorted, and folders that are deeper after those that are not.
+
+    An entry that is present throughout is in one folder throughout, and so is listed once: nothing that was listed
+    before is continued from, and each folder is complete before any of it is delivered.
+    """
+
+    async def read(folder: str) -> Page:
+        return await read_folder(store, folder)
+
+    folders, listed, largest = deque([prefix]), list[ObjectMeta](), 0
+    while folders:
+        # All folders of entries are of about the same size, which the first one shows.
+        count = min(MAX_RANGES, max(1, concurrency * PAGE_SIZE // largest)) if largest else 1
+        batch = [folders.popleft() for _ in range(min(count, len(folders)))]
+        async with aclosing(store.runtime.map(read, batch, len(batch), ordered=True)) as pages:
+            async for page in pages:
+                listed += sorted(page.objects, key=_path)
+                folders += sorted(page.folders)
+                largest = max(largest, len(page.objects))
+                server_time = page.server_time
+        while len(listed) >= PAGE_SIZE or (listed and not folders):
+            yield Page(tuple(listed[:PAGE_SIZE]), True, server_time)
+            del listed[:PAGE_SIZE]
+
+
+async def read_folder(store: ObjectStore, prefix: str) -> Page:
+    """Return all objects and folders directly under a prefix, whether or not listings have an order.
+
+    Requests: 1 for each thousand of them.
+
+    Raises:
+        UnavailableError: An object was listed twice, in each attempt: others may have been left out.
+    """
+    retry = RetryState(store.retries.requests, store.runtime)
+    while await retry.next_attempt():
+        page, seen_tokens = await store.list_page(prefix, folders=True), set[object]()
+        objects, folders = list(page.objects), list(page.folders)
+        while page.is_truncated:
+            page = await store.list_page(prefix, check_progress(page.token, seen_tokens), folders=True)
+            objects += page.objects
+            folders += page.folders
+        if len({listed.path for listed in objects}) == len(objects):
+            deeper = tuple(folder for folder in dict.fromkeys(folders) if folder != prefix)
+            return Page(tuple(objects), False, page.server_time, folders=deeper)
+        retry.record(UnavailableError(f"A listing of {prefix!r} contains an object twice"))
+    raise retry.final_error()
+
+
+def is_ordered(listed: Sequence[ObjectMeta], start_after: str = "") -> bool:
+    """Return whether objects are in the order of their paths, after that path."""
+    return all(path < following for path, following in pairwise([start_after, *map(_path, listed)]))
+
+
+_path = attrgetter("path")
+
+
+def _last_path(page: Page, prefix: str) -> str:
+    if not page.objects:
+        raise UnavailableError(f"A listing of {prefix!r} is truncated, but empty")
+    return page.objects[-1].path
+
+
+def check_progress(start_after: T, seen_cursors: set[T]) -> T:
     """Return where a listing continues.
 
     Raises:
@@ -131,6 +243,7 @@ async def delete_all(
     store: ObjectStore,
     prefix: str,
     *,
+    ordered: bool = True,
     only: Callable[[ObjectMeta], bool] = lambda _: True,
     on_deleted: Callable[[int], None] = lambda _: None,
 ) -> None:
@@ -141,6 +254,7 @@ async def delete_all(
     Args:
         store: Where to list and delete.
         prefix: Of the objects.
+        ordered: Whether the store is known to list in the order of the paths.
         only: Which of them.
         on_deleted: Called after each request with the number of objects that it has deleted.
 
@@ -159,7 +273,7 @@ async def delete_all(
         failures.extend(failed)
         on_deleted(len(batch) - len(failed))
 
-    async for page in scan(store, prefix):
+    async for page in scan(store, prefix, ordered=ordered):
         pending += (line.path for line in page.objects if only(line))
         while len(pending) >= PAGE_SIZE:
             await delete_batch()

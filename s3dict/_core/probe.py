@@ -34,6 +34,7 @@ MISMATCHED_ETAG = '"00000000000000000000000000000000"'
 MAX_PROBES = 4
 MAX_UNEXPECTED_RESPONSES = 3
 """So many unexpected responses in a row to an optional request are the store's own, and not those of a proxy."""
+_NAMES = "xcmfptkha"
 SCRATCH_BODY = b"s3dict probes what this store supports"
 
 _FormatETag = Callable[[str], str]
@@ -47,7 +48,7 @@ async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
         PermissionDeniedError, NotFoundError, InvalidError, UnavailableError: the probe could not be completed; nothing
             is recorded.
 
-    Requests: 1, and about eighteen more if it is missing.
+    Requests: 1, and about nineteen more if it is missing.
     """
     found = await get_object(store, layout.store)
     if found is not None:
@@ -60,7 +61,7 @@ async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
 
 
 async def probe(store: ObjectStore, path: str) -> Capabilities:
-    """Return what the store supports, using objects whose paths begin with `path`, which are removed afterwards.
+    """Return what the store supports, using objects in folders that begin with `path`, which are removed afterwards.
 
     A failed request does not show what the store supports, and its retry could be rejected because it was applied: the
     probe starts again with other objects. Raises as `load_or_probe` does.
@@ -82,32 +83,39 @@ class _Scratch:
 
     def __init__(self, store: ObjectStore, path: str) -> None:
         self.store = store
-        self._path = path
-        self._paths: list[str] = []
+        self.folder = f"{path}/"
+        self.paths: list[str] = []
+        self.written: set[str] = set()
+        self._prepared: list[tuple[str, str]] = []
 
     def new_path(self) -> str:
-        path = f"{self._path}-{len(self._paths)}"
-        self._paths.append(path)
+        # Not in the order of their creation, in which a store may list them.
+        path = f"{self.folder}{_NAMES[len(self.paths) % len(_NAMES)]}{len(self.paths)}"
+        self.paths.append(path)
         return path
 
     async def new_object(self) -> tuple[str, str]:
-        """Write a new object; return its path and ETag."""
-        path = self.new_path()
-        return path, await self.overwrite(path)
+        """Return the path and ETag of an object that no other question is about, written now or before."""
+        if not self._prepared:
+            await self.prepare_object()
+        return self._prepared.pop()
 
-    async def overwrite(self, path: str) -> str:
-        written = await self.send(lambda: self.store.put(path, SCRATCH_BODY))
-        if not isinstance(written, PutResult):
+    async def prepare_object(self) -> None:
+        path = self.new_path()
+        response = await self.send(lambda: self.store.put(path, SCRATCH_BODY))
+        if not isinstance(response, PutResult):
             raise UnavailableError("The store responded with 409 to a PUT without a condition")
-        return written.etag
+        self._prepared.append((path, response.etag))
+        self.written.add(path)
 
     async def put(self, path: str, *, if_match: str | None) -> bool:
         """Return whether the store accepted a conditional PUT."""
-        return _accepted(
-            await self.send(
-                lambda: self.store.put(path, b"s3dict probes", if_match=if_match, if_none_match=if_match is None)
-            )
+        response = await self.send(
+            lambda: self.store.put(path, b"s3dict probes", if_match=if_match, if_none_match=if_match is None)
         )
+        if _accepted(response):
+            self.written.add(path)
+        return _accepted(response)
 
     async def send(
         self, request: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]
@@ -133,7 +141,7 @@ class _Scratch:
     async def remove(self) -> None:
         # What cannot be removed now expires within two days.
         with suppress(Error):
-            await self.store.delete_many(self._paths)
+            await self.store.delete_many(self.paths)
 
 
 async def _probe(scratch: _Scratch) -> Capabilities:
@@ -141,11 +149,14 @@ async def _probe(scratch: _Scratch) -> Capabilities:
     quoted = await _check_replacement(scratch)
     format_etag = Capabilities(quoted, False, False).if_match
     copies = await _is_supported(scratch, lambda: _enforces_copy_conditions(scratch, format_etag))
+    for _ in range(2):
+        await scratch.prepare_object()
+    ordered = await _is_supported(scratch, lambda: _lists_in_order(scratch))
     deletes = await _is_supported(scratch, lambda: _enforces_delete_condition(scratch, format_etag))
     bulk_deletes = deletes and await _is_supported(
         scratch, lambda: _enforces_bulk_delete_conditions(scratch, format_etag)
     )
-    return Capabilities(quoted, deletes, copies, conditional_bulk_delete=bulk_deletes)
+    return Capabilities(quoted, deletes, copies, ordered, bulk_deletes)
 
 
 async def _check_creation(scratch: _Scratch) -> None:
@@ -209,6 +220,17 @@ async def _enforces_copy_conditions(scratch: _Scratch, format_etag: _FormatETag)
         return _accepted(await scratch.send(lambda: scratch.store.copy(path, source_if_match=source, if_match=target)))
 
     return not await copy(mismatched, etag) and not await copy(etag, mismatched) and await copy(etag, etag)
+
+
+async def _lists_in_order(scratch: _Scratch) -> bool:
+    """Return whether a listing after a name that no object has is that of the following names, in their order.
+
+    The objects are those that earlier questions have left and later ones need: five, so that one order of 24 is the
+    right one by chance. If it is, `listing.scan` finds out when a listing is longer than a page.
+    """
+    first, *following = sorted(scratch.written)
+    page = await scratch.store.list_page(scratch.folder, start_after=f"{first}-")
+    return [listed.path for listed in page.objects if listed.path in scratch.written] == following
 
 
 async def _enforces_delete_condition(scratch: _Scratch, format_etag: _FormatETag) -> bool:

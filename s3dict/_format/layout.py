@@ -30,8 +30,9 @@ from .keys import is_object_name
 # The id of a lifecycle rule begins with the prefix (`lifecycle.py`), and S3 allows it 255 characters.
 MAX_PREFIX_BYTES = 200
 MIN_TTL = timedelta(minutes=1)
-FANOUTS = (0, 2)
-"""How many digits of the hash may name a folder of entries: stores whose listings have no order need folders."""
+UNORDERED_FANOUT = 2
+"""How many digits of the hash name a folder of entries in a store whose listings have no order."""
+FANOUTS = (0, UNORDERED_FANOUT)
 SWEEP_DAYS = (1, 2, 8, 35, 105, 420)
 # Lifecycle rules count whole days from the last write; the margin of an eighth keeps them clear of live entries.
 SWEEP_MARGIN = 8 / 7
@@ -175,7 +176,11 @@ class Layout(Record):
         root, environment, name, ulid, folder, segment = found.groups()
         if not is_object_name(segment) or {environment, name} & {".", ".."} or not segment.startswith(folder or ""):
             return None
-        return DictId(ulid, environment, name), DataPaths(path[:start] + root)
+        return DictId(ulid, environment, name), DataPaths(path[:start] + root, len(folder or ""))
+
+    def parse_data_root(self, path: str) -> tuple[DictId, DataPaths] | None:
+        """Return the dict whose data is in the folder `path`, and the paths of that data; None if it is none."""
+        return self.parse_data_path(f"{path}locks/{'0' * 32}")
 
     def dict_of_path(self, path: str) -> tuple[str | None, str | None]:
         """Return the name and environment of the dict that an object or a prefix belongs to; None where it has none."""

@@ -252,3 +252,13 @@ def test_real_server_rejects_corrupt_puts(seaweedfs: Endpoint, monkeypatch: pyte
     monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if feature.needs_corrupt_puts])
     seen = verdicts(look(Client(seaweedfs.bucket, prefix="damaged", endpoint_url=seaweedfs.url)))
     assert seen == {"Content-MD5": Outcome.YES, "x-amz-checksum-sha256": Outcome.YES, "whole puts": Outcome.YES}
+
+
+def test_store_without_order_has_all_features() -> None:
+    bucket = memory_bucket(f"examined-{next(_numbers)}")
+    bucket.ordered_listing = False
+    findings = asyncio.run(run_suite(AsyncMemoryStore(bucket), "scratch", None, rounds=1, exclude=("dates",)))
+    assert {name for name, verdict in verdicts(findings).items() if verdict is Outcome.NO} == set()
+    assert [finding.detail for finding in findings if finding.feature.name == "listing"] == [
+        "without order: dicts have folders of entries"
+    ]

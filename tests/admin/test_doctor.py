@@ -284,8 +284,31 @@ def test_doctor_writes_only_scratch_objects_in_few_requests(proxy: Proxy, s3: An
         assert doctor(name, proxy.url).exit_code == 0
     # DeleteObjects names its objects in the body.
     written = [request.path for request in requests if _writes(request) and request.operation != "DeleteObjects"]
-    assert {path.rpartition("/")[0] for path in written} == {f"/{name}/s3dict/sweep-1d/probe"}
+    assert all(path.startswith(f"/{name}/s3dict/sweep-1d/probe/") for path in written)
     assert len(requests) <= 40
+
+
+@pytest.mark.parametrize("flaw", [Deviation.LIST_IGNORES_START_AFTER, Deviation.LIST_REFUSES_START_AFTER])
+def test_doctor_corrects_a_record_that_does_not_say_whether_listings_have_an_order(
+    server: MisbehavingServer, name: str, flaw: Deviation
+) -> None:
+    client = Client(name, endpoint_url=server.url)
+    Dict.objects.create("before", client=client)
+    server.flaws.add(flaw)
+    check = found(doctor(name, server.url, "--json"))["conditional requests"]
+    assert (check["status"], "is corrected for new dicts" in check["detail"]) == ("ok", True)
+    assert "listings without order" in check["detail"]
+    created = Dict.objects.create("after", client=client)
+    for d, fanout in (
+        (Dict.from_name("before", client=client), 0),
+        (created or Dict.from_name("after", client=client), 2),
+    ):
+        d.hydrate()
+        assert d._state.loaded is not None
+        assert d._state.loaded.manifest.fanout == fanout
+    server.flaws.clear()
+    check = found(doctor(name, server.url, "--json"))["conditional requests"]
+    assert (check["status"], "is corrected for new dicts" in check["detail"]) == ("ok", True)
 
 
 def _writes(request: Request) -> bool:

@@ -380,7 +380,7 @@ async def test_ephemeral_dict_leaves_nothing_behind(harness: Harness) -> None:
     async with harness.ephemeral() as passing:
         await passing.update({n: n for n in range(10)})
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
-    left = [line.path for line in (await store.list_page(harness.client.prefix)).objects]
+    left = [line.path for line in (await store.list_page(f"{harness.client.prefix}/")).objects]
     assert [f"{harness.client.prefix}/store.json"] == left
 
 
@@ -441,7 +441,7 @@ async def test_delete_removes_the_dict_and_all_entries(harness: Harness, d: Any)
         await harness.objects.delete("d", client=harness.client)
     await harness.objects.delete("d", allow_missing=True, client=harness.client)
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
-    left = [line.path for line in (await store.list_page(harness.client.prefix)).objects]
+    left = [line.path for line in (await store.list_page(f"{harness.client.prefix}/")).objects]
     assert [f"{harness.client.prefix}/store.json"] == left
 
 

@@ -36,7 +36,7 @@ Advance = Callable[[timedelta], None]
 @pytest.fixture
 def clock_proxy(backend: str, request: pytest.FixtureRequest) -> Proxy | None:
     """The proxy that moves the clock, where the back end is a server."""
-    return None if backend == "memory" else request.getfixturevalue("proxy")
+    return None if backend.startswith("memory") else request.getfixturevalue("proxy")
 
 
 @pytest.fixture

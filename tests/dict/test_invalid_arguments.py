@@ -32,7 +32,7 @@ from ..support.retries import quick
 
 
 async def paths(harness: Harness) -> list[str]:
-    page = await harness.client._store(aio=harness.mode is Mode.ASYNCIO).list_page(harness.client.prefix)
+    page = await harness.client._store(aio=harness.mode is Mode.ASYNCIO).list_page(f"{harness.client.prefix}/")
     return [line.path for line in page.objects]
 
 

@@ -106,7 +106,7 @@ async def test_foreign_lock_object_is_rejected(harness: Harness, d: Any) -> None
     async with locked(d, "job"):
         pass
     store = locks_of(harness.client, harness.mode)
-    page = await store.list_page(harness.client.prefix)
+    page = await store.list_page(f"{harness.client.prefix}/")
     [path] = [line.path for line in page.objects if "/locks/" in line.path]
     for body in (b"", b"[]", b'{"owner": 1, "write_id": "", "lease": 1, "token": 1}', b'{"token": "x"}'):
         await store.put(path, body)
@@ -210,7 +210,7 @@ class TestTime:
 
     @pytest.fixture
     def client(self, backend: str, request: pytest.FixtureRequest) -> Client:
-        if backend == "memory":
+        if backend.startswith("memory"):
             return Client(f"locks-{id(request)}", driver="memory")
         driver = here("obstore" if backend.endswith("-rust") else "boto3")
         return Client("b", endpoint_url=request.getfixturevalue("server").url, driver=driver)
@@ -218,7 +218,7 @@ class TestTime:
     @pytest.fixture
     def pass_time(self, client: Client, backend: str, jumping_clock: None, request: pytest.FixtureRequest) -> Any:
         """Moves the store's clock, and with the memory store that of its callers as well."""
-        if backend == "memory":
+        if backend.startswith("memory"):
             return lambda seconds: memory_bucket(client.bucket).advance(timedelta(seconds=seconds))
         server = request.getfixturevalue("server")
 
@@ -249,7 +249,7 @@ class TestTime:
         async with locked(d, "job") as held:
             pass
         store = locks_of(harness.client, harness.mode)
-        page = await store.list_page(harness.client.prefix)
+        page = await store.list_page(f"{harness.client.prefix}/")
         await store.delete_many([line.path for line in page.objects if "/locks/" in line.path])
         await store.runtime.sleep(0.002)  # a sweep comes days later; tokens begin with the time in milliseconds
         async with locked(d, "job") as later:

@@ -79,7 +79,7 @@ async def test_first_creation_under_a_prefix_probes_the_store_once(harness: Harn
     probing = [request for request in requests if "/sweep-1d/probe/" in request.path or request.operation == BULK]
     # The check that a custom endpoint does not redirect, before the first write of a process.
     assert [request for request in requests[2:-2] if request.operation != "HeadBucket"] == probing
-    assert len(probing) <= 18
+    assert len(probing) <= 19
     with proxy.recording() as requests:
         await harness.named("second", create_if_missing=True).hydrate()
     assert operations(requests) == [GET, GET, PUT]

@@ -23,7 +23,7 @@ def add_servers(parser: pytest.Parser) -> None:
         type=_checked,
         default=(),
         metavar="NAME[,NAME…]",
-        help="run what can run on any store, and nothing else, on these: memory, "
+        help="run what can run on any store, and nothing else, on these: memory, memory-unordered, "
         f"{', '.join(SERVERS)}; with -rust behind the name, through obstore; with -threads, through boto3 in threads",
     )
 
@@ -31,7 +31,7 @@ def add_servers(parser: pytest.Parser) -> None:
 def _checked(said: str) -> tuple[str, ...]:
     names = tuple(said.split(","))
     for name in names:
-        if name != "memory" and server_of(name) not in SERVERS:
+        if not name.startswith("memory") and server_of(name) not in SERVERS:
             raise pytest.UsageError(f"--servers: there is no {name!r}")
     return names
 
@@ -51,7 +51,7 @@ def _chosen(metafunc: pytest.Metafunc, usual: Sequence[str]) -> Sequence[str]:
     may = marker.args if marker else usual
     chosen = _names(metafunc.config)
     # A marker without memory is for what takes a server. What is for memory alone is deselected below.
-    return [name for name in chosen if name != "memory" or "memory" in may] or may
+    return [name for name in chosen if not name.startswith("memory") or "memory" in may] or may
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects by the markers that are added here

@@ -56,6 +56,9 @@ class Deviation(Enum):
     COPY_REFUSED = "CopyObject is answered 501"
     COPY_WITHOUT_ETAG = "CopyObject is answered without an ETag (rclone serve s3)"
     PUT_REFUSES_CONDITIONS = "PUT with a condition is answered 501 (Backblaze B2)"
+    LIST_HAS_NO_ORDER = "listings are not in the order of the names, although StartAfter is heeded (Storj)"
+    LIST_IGNORES_START_AFTER = "a listing begins with the first name whatever StartAfter says"
+    LIST_REFUSES_START_AFTER = "a listing with StartAfter is answered 501"
 
 
 class MisbehavingServer(AtomicServer):
@@ -269,7 +272,9 @@ def _list(call: _Call) -> Response:
     parameters = call.request.args
     if parameters.get("list-type") != "2":
         return _refuse(call)
-    keys = _listed_keys(call)
+    if "start-after" in parameters and call.suffers(Deviation.LIST_REFUSES_START_AFTER):
+        return _refuse(call)
+    keys = _listed_names(call)
     page = keys[: min(_LARGEST_PAGE, int(parameters.get("max-keys", _LARGEST_PAGE)))]
     more = page and len(page) < len(keys)
     return xml(
@@ -278,7 +283,7 @@ def _list(call: _Call) -> Response:
         element("KeyCount", str(len(page))),
         element("EncodingType", "url") if _is_encoded(call) else "",
         element("NextContinuationToken", quote(page[-1], safe="")) if more else "",
-        *(_contents(call, key) for key in page),
+        *(_contents(call, key) if key in call.objects else _common_prefix(call, key) for key in page),
     )
 
 
@@ -286,16 +291,37 @@ def _is_encoded(call: _Call) -> bool:
     return call.request.args.get("encoding-type") == "url"
 
 
-def _listed_keys(call: _Call) -> list[str]:
+def _listed_names(call: _Call) -> list[str]:
+    """The names of objects, and with a delimiter the common prefixes of what is deeper."""
     parameters = call.request.args
     prefix, token = parameters.get("prefix", ""), unquote(parameters.get("continuation-token", ""))
-    after = max(parameters.get("start-after", ""), token)
-    return sorted(key for key in call.objects if key.startswith(prefix) and key > after)
+    after = "" if call.suffers(Deviation.LIST_IGNORES_START_AFTER) else parameters.get("start-after", "")
+    names = {key for key in call.objects if key.startswith(prefix) and key > after}
+    if delimiter := parameters.get("delimiter", ""):
+        cuts = ((name, name.find(delimiter, len(prefix))) for name in names)
+        names = {name if cut < 0 else name[: cut + len(delimiter)] for name, cut in cuts}
+    return sorted(
+        (name for name in names if not token or _place(call, name) > _place(call, token)),
+        key=lambda name: _place(call, name),
+    )
+
+
+def _place(call: _Call, name: str) -> str:
+    shuffled = call.suffers(Deviation.LIST_HAS_NO_ORDER)
+    return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest() if shuffled else name
+
+
+def _written(call: _Call, name: str) -> str:
+    return quote(name) if _is_encoded(call) else escape(name)
+
+
+def _common_prefix(call: _Call, name: str) -> str:
+    return element("CommonPrefixes", element("Prefix", _written(call, name)))
 
 
 def _contents(call: _Call, key: str) -> str:
     listed = call.objects[key]
-    written = quote(key) if _is_encoded(call) else escape(key)
+    written = _written(call, key)
     about = (last_modified(listed.modified), element("ETag", listed.etag), element("Size", str(len(listed.body))))
     return element("Contents", element("Key", written), *about)
 

@@ -39,6 +39,6 @@ def mark_slow(items: list[pytest.Item]) -> None:
 
 def _needs_server(item: pytest.Item) -> bool:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    if "race_backend" in parameters or parameters.get("backend_name", "memory") != "memory":
+    if "race_backend" in parameters or not parameters.get("backend_name", "memory").startswith("memory"):
         return True
     return not _SERVER_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..._core.listing import read_folder
 from ..._retry import RetryState
 from ..._stores.base import (
     Body,
     Conflict,
     DeleteResult,
     NotModified,
+    ObjectMeta,
     ObjectStore,
     PreconditionFailed,
     PutResult,
@@ -107,7 +109,15 @@ class Sandbox:
     async def list_names(self, under: str = "", start_after: str = "") -> list[str]:
         """The names of the first page."""
         page = await self.store.list_page(self.path + under, start_after=start_after and self.path + start_after)
-        return [line.path.removeprefix(self.path) for line in page.objects]
+        return self.names(page.objects)
+
+    async def list_folder(self, under: str = "") -> tuple[list[str], list[str]]:
+        """The names of the objects directly under a name, and of the folders there."""
+        folder = await read_folder(self.store, self.path + under)
+        return sorted(self.names(folder.objects)), sorted(path.removeprefix(self.path) for path in folder.folders)
+
+    def names(self, listed: Iterable[ObjectMeta]) -> list[str]:
+        return [line.path.removeprefix(self.path) for line in listed]
 
 
 async def _accepted(store: ObjectStore, ask: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]) -> bool:
