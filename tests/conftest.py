@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
+import boto3
 import pytest
 
 from s3dict import Client, Dict
@@ -44,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backends(name, ...): where the test runs unless --servers says otherwise")
     config.addinivalue_line("markers", 'slow: left out by -m "not slow", the quick subset')
+    config.addinivalue_line("markers", "unprobed: creates the first dict under its prefix, which probes the store")
     config.addinivalue_line("markers", "removes_by_delete: counts requests or faults of DELETE If-Match")
     config.addinivalue_line("markers", "certain_outcomes: expects every outcome to be known, though many contend")
     config.addinivalue_line("markers", "puts_whole_objects: kills whoever puts, which some servers take for the end")
@@ -167,14 +169,43 @@ def mode(request: pytest.FixtureRequest) -> Mode:
     return chosen
 
 
+@pytest.fixture(scope="session")
+def record_capabilities() -> Callable[[Endpoint, str], None]:
+    """Record under a prefix what the store supports, as the probe of the first prefix of this server found it.
+
+    A probe is two thirds of the requests of a typical test.
+    """
+    records: dict[str, tuple[Any, bytes]] = {}
+
+    def probe(endpoint: Endpoint) -> tuple[Any, bytes]:
+        prefix = f"probed-{os.getpid()}"
+        Dict.from_name(
+            "d",
+            create_if_missing=True,
+            client=Client(endpoint.bucket, prefix=prefix, endpoint_url=endpoint.url, driver="boto3"),
+        ).hydrate()
+        s3 = boto3.client("s3", endpoint_url=endpoint.url)
+        return s3, s3.get_object(Bucket=endpoint.bucket, Key=f"{prefix}/store.json")["Body"].read()
+
+    def record_capabilities(endpoint: Endpoint, prefix: str) -> None:
+        if endpoint.url not in records:
+            records[endpoint.url] = probe(endpoint)
+        s3, record = records[endpoint.url]
+        s3.put_object(Bucket=endpoint.bucket, Key=f"{prefix}/store.json", Body=record)
+
+    return record_capabilities
+
+
 @pytest.fixture
 def client(backend: str, request: pytest.FixtureRequest) -> Client:
-    """An empty place of its own on the back end."""
+    """A client with a prefix of its own on the back end, probed unless the test is marked `unprobed`."""
     prefix = f"t{os.getpid()}-{next(_numbers)}"
     if backend.startswith("memory"):
         memory_bucket(f"memory-{prefix}").ordered_listing = backend != "memory-unordered"
         return Client(f"memory-{prefix}", prefix=prefix, driver="memory")
     endpoint: Endpoint = request.getfixturevalue("endpoint")
+    if request.node.get_closest_marker("unprobed") is None:
+        request.getfixturevalue("record_capabilities")(endpoint, prefix)
     if backend.endswith("-threads"):
         # As where aioboto3 is not installed, the driver boto3 uses threads in asyncio.
         patch = request.getfixturevalue("monkeypatch")

@@ -71,6 +71,7 @@ async def test_creating_a_dict_takes_three_requests_after_the_first(harness: Har
     assert operations(requests) == [GET, PUT]
 
 
+@pytest.mark.unprobed
 async def test_first_creation_under_a_prefix_probes_the_store_once(harness: Harness, proxy: Proxy) -> None:
     with proxy.recording() as requests:
         await harness.named("first", create_if_missing=True).hydrate()
