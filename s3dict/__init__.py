@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from ._counter import Counter
     from ._info import DictInfo, DictStats, Entry
     from ._lock import HeldLock, Lock, LockHolder, Semaphore
-    from ._memoize import memoize
+    from ._memoize import code_hash, memoize
+    from ._memoized import CacheInfo
     from ._stores.shared.events import RequestEvent
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyExistsError",
+    "CacheInfo",
     "Client",
     "ConflictError",
     "Counter",
@@ -61,6 +63,7 @@ __all__ = [
     "UncertainOutcomeError",
     "UnsupportedStoreError",
     "__version__",
+    "code_hash",
     "memoize",
 ]
 
@@ -75,6 +78,7 @@ for _public in (Client, Dict, Dict.from_name, Dict.from_id):
 
 # Loaded on first use, with the modules they need: each import adds to a cold start.
 _LAZY = {
+    "CacheInfo": "_memoized",
     "Counter": "_counter",
     "DictInfo": "_info",
     "DictStats": "_info",
@@ -84,6 +88,7 @@ _LAZY = {
     "LockHolder": "_lock",
     "RequestEvent": "_stores.shared.events",
     "Semaphore": "_lock",
+    "code_hash": "_memoize",
     "memoize": "_memoize",
 }
 

@@ -5,6 +5,7 @@ What a first `get` or `put` does not need is imported by the methods that need i
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
@@ -31,6 +32,7 @@ from ._stores.base import ObjectStore
 from .errors import InvalidError, NotHydratedError
 
 if TYPE_CHECKING:
+    from ._core.compute import Refresh
     from ._core.locks import LockTarget
     from ._counter import Counter
     from ._ephemeral import EphemeralDict
@@ -423,6 +425,9 @@ class Dict(Generic[K, V]):
         lease: Duration = DEFAULT_LEASE,
         *,
         ttl: Ttl | None = None,
+        stale: Duration = 0,
+        early: float = 0,
+        refresh: bool = False,
     ) -> V:
         """Return the value of a key; when the key is missing, store and return what `function` returns.
 
@@ -435,25 +440,35 @@ class Dict(Generic[K, V]):
             lease: Seconds or timedelta after which a caller that has stopped renewing the lease is replaced: 2 seconds
                 or more.
             ttl: As of `put`, for the computed value, from when it is stored.
+            stale: Seconds or timedelta for which a value is still returned when its ttl has passed, while one caller
+                computes it again and waits for that. If its function raises, it is returned the stale value too, and
+                the exception is logged; the next caller tries again.
+            early: Compute the value again before its ttl has passed, with a probability that grows towards that
+                moment, as by the algorithm XFetch; the others are returned the stored value. 1 is the best choice as a
+                rule, and more is earlier.
+            refresh: Compute the value although there is one. The function is called when every earlier call of it in
+                any process has ended; so no later caller gets a value that was computed before this call.
 
         Raises:
             InvalidError: `function` is a coroutine function, and the call is not ``get_or_compute.aio``; or the lease
-                or the ttl is not valid.
+                or the ttl is not valid; or `stale` or `early` without a `ttl`.
 
         Requests:
-            1 when the key exists, 6 for the caller that computes, 2 for each poll of the others.
+            1 when the key exists, 6 for the caller that computes, 2 for each poll of the others, and for each caller
+            that is returned a value that another computes again. With `refresh` 5, and 1 for each poll.
         """
         from ._core.compute import get_or_compute
 
         function, seconds = self._callable(function, "get_or_compute"), to_seconds(lease, "lease")
+        policy, lifetime = to_refresh(ttl, stale, early, force=refresh)
         entries = await self._open(key)
-        expiry = entries.expiry.of_entry(ttl)
+        expiry = entries.expiry.of_entry(lifetime)
         shown_key = key_repr(key)
         lock_target = self._lock_target(
             entries, "compute", entries.codec.keys.encode(key).data, f"computation of {shown_key}", shown_key
         )
         with self._state.naming_dict():
-            value: V = await get_or_compute(entries, lock_target, key, function, seconds, expiry)
+            value: V = await get_or_compute(entries, lock_target, key, function, seconds, expiry, policy)
         return value
 
     @dual_method
@@ -908,6 +923,25 @@ def _key_list(keys: Iterable[K], method: str) -> list[K]:
     if isinstance(keys, (str, bytes)):
         raise InvalidError(f"{method} takes an iterable of keys, and {keys!r} is one key: pass [{keys!r}]")
     return list(keys)
+
+
+def to_refresh(ttl: Ttl | None, stale: Duration, early: float, *, force: bool = False) -> tuple[Refresh, Ttl | None]:
+    """Return when a value is computed again, and for how long it is stored.
+
+    Raises:
+        InvalidError: `stale` or `early` is not valid, or there is no ttl.
+    """
+    from ._core.compute import Refresh
+
+    seconds = to_seconds(stale, "stale")
+    if not 0 <= seconds < math.inf:
+        raise InvalidError(f"Invalid stale: {stale!r}. It is 0 seconds or more")
+    if isinstance(early, bool) or not isinstance(early, (int, float)) or not 0 <= early < math.inf:
+        raise InvalidError(f"Invalid early: {early!r}. It is a number, 0 or more: 1 is the best choice as a rule")
+    if ttl is None and (seconds or early):
+        raise InvalidError("stale and early concern the end of a ttl: pass a ttl as well")
+    lifetime = to_seconds(ttl, "ttl") + seconds if ttl is not None and seconds else ttl
+    return Refresh(seconds, early, force), lifetime
 
 
 def _lock_options(

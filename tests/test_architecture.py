@@ -23,7 +23,7 @@ FACE = {
         "s3dict._counter",
         "s3dict._info",
     ),
-    *("s3dict._mapping", "s3dict._memoize", "s3dict._manager", "s3dict._client", "s3dict._config"),
+    *("s3dict._mapping", "s3dict._memoize", "s3dict._memoized", "s3dict._manager", "s3dict._client", "s3dict._config"),
 }
 CORE = {"s3dict._core.*", "s3dict._format.*", "s3dict.errors", "s3dict._nested", "s3dict._sentinel"}
 THREADS = "s3dict._stores.shared.threads"
@@ -71,7 +71,11 @@ MAY_IMPORT = {
     "s3dict._mapping": {"s3dict._pickle", "s3dict._sentinel"},
     "s3dict._counter": {*CORE, "s3dict._aio"},
     "s3dict._lock": {*CORE, "s3dict._aio", "s3dict._duration", "s3dict._pickle", "s3dict._stores.base", THREADS},
-    "s3dict._memoize": {"s3dict._config", "s3dict._dict", "s3dict._duration", "s3dict._lock", "s3dict.errors"},
+    "s3dict._memoize": {
+        *("s3dict._config", "s3dict._core.expiry", "s3dict._dict", "s3dict._duration", "s3dict._format.main_objects"),
+        *("s3dict._lock", "s3dict._memoized", "s3dict.errors"),
+    },
+    "s3dict._memoized": {"s3dict._dict", "s3dict._pickle", "s3dict.errors"},
     "s3dict._admin.*": {*FACE, *CORE, "s3dict._admin.*", "s3dict._retry", "s3dict._stores.*"},
     "s3dict": {*FACE, "s3dict._stores.shared.events"},
     "s3dict.__main__": {"s3dict.cli.*"},

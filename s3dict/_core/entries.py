@@ -18,7 +18,7 @@ from .._format.layout import DataPaths
 from .._format.values import Segment
 from .._record import Record, replace
 from .._retry import RetryState
-from .._stores.base import ObjectStore, PutResult, StoredObject
+from .._stores.base import ObjectStore, PutResult, ServerTime, StoredObject
 from ..errors import ConflictError, Error, InvalidError, UnavailableError, UncertainOutcomeError
 from .conditional import Applied, DeleteOutcome, Rejected, WriteIds, cas_attempts, conditional_put, get_object
 from .entry_codec import EntryCodec, key_repr
@@ -63,6 +63,7 @@ class LiveEntry(Record):
     value: Any
     version: Version
     last_modified: datetime
+    server_time: ServerTime
     expiry: EntryExpiry | None
 
     @property
@@ -395,7 +396,7 @@ class Entries(Record):
     def _live(self, body: EntryBody, found: StoredObject, etag: str, key: Any) -> LiveEntry:
         expiry = None if body.expiry is None else body.expiry.fixed(found.last_modified)
         value = self.codec.deserialize(body, key)
-        return LiveEntry(value, Version(body.write_id, etag), found.last_modified, expiry)
+        return LiveEntry(value, Version(body.write_id, etag), found.last_modified, found.server_time, expiry)
 
     @property
     def label(self) -> str:

@@ -55,6 +55,7 @@ MAX_TTL_SECONDS = (1 << 32) - 1
 """136 years."""
 MAX_DEADLINE = int(datetime.max.replace(tzinfo=UTC).timestamp()) - 2 * 86_400
 """So that a datetime in any time zone can express it, and a second after it."""
+MAX_COMPUTE_MS = (1 << 53) - 1
 ALIGNMENT = 16
 MAX_HEADER_BYTES = 2 << 20
 """More than a header takes: a key of at most 1 MiB, and up to 9 bytes for each segment."""
@@ -73,10 +74,14 @@ class EntryExpiry(Record):
 
     A blind write stores a ttl, since it does not know the store's time. A write that replaces an entry it has read, and
     keeps its expiry, stores a deadline: a ttl would begin again each time.
+
+    ``compute_ms`` is how many milliseconds the value took to compute, for those who compute it again before it expires;
+    0 where that is not known. It is in the header.
     """
 
     kind: ExpiryKind
     seconds: int
+    compute_ms: int = 0
 
     def deadline(self, last_modified: datetime) -> datetime:
         """Return when an entry with that Last-Modified expires."""
@@ -88,7 +93,7 @@ class EntryExpiry(Record):
         """Return the same expiry as a deadline."""
         if self.kind is ExpiryKind.DEADLINE:
             return self
-        return EntryExpiry(ExpiryKind.DEADLINE, int(last_modified.timestamp()) + self.seconds)
+        return replace(self, kind=ExpiryKind.DEADLINE, seconds=int(last_modified.timestamp()) + self.seconds)
 
     def encode(self) -> bytes:
         return _EXPIRY.pack(self.kind, self.seconds)
@@ -125,17 +130,20 @@ class Header(Record):
     segments: tuple[int, ...]
     crc32: int
     digest: bytes
+    compute_ms: int = 0
+    """Stored only where it is known, so that every other entry has the bytes that it always had."""
 
     def encode(self) -> bytes:
-        return cbor2.dumps(
-            {
-                "key": self.key,
-                "codec": self.codec,
-                "segments": self.segments,
-                "crc32": self.crc32,
-                "digest": self.digest,
-            }
-        )
+        fields: dict[str, object] = {
+            "key": self.key,
+            "codec": self.codec,
+            "segments": self.segments,
+            "crc32": self.crc32,
+            "digest": self.digest,
+        }
+        if self.compute_ms:
+            fields["compute_ms"] = self.compute_ms
+        return cbor2.dumps(fields)
 
 
 class EntryBody(Record):
@@ -202,7 +210,8 @@ def pack(
 ) -> bytes:
     """Return the body of an entry."""
     lengths = tuple(memoryview(segment).nbytes for segment in segments)
-    header = Header(key, codec, lengths, _crc32(segments), signer.digest(segments)).encode()
+    compute_ms = 0 if expiry is None else expiry.compute_ms
+    header = Header(key, codec, lengths, _crc32(segments), signer.digest(segments), compute_ms).encode()
     header_block = cbor2.dumps([header, signer.sign(write_id, header, expiry)])
     prelude = Prelude(0, write_id, len(header_block), expiry)
     parts: list[Segment] = [prelude.encode(), header_block]
@@ -279,7 +288,10 @@ def unpack(data: Data, signer: EntrySigner) -> EntryBody | None:
         raise IntegrityError("The entry's checksum does not match: its bytes were altered")
     if signer.keys and not hmac.compare_digest(signer.digest(segments), header.digest):
         raise IntegrityError("The entry's payload is not the one that was signed")
-    return EntryBody(prelude.write_id, header, segments, prelude.expiry)
+    expiry = prelude.expiry
+    if expiry is not None and header.compute_ms:
+        expiry = replace(expiry, compute_ms=header.compute_ms)
+    return EntryBody(prelude.write_id, header, segments, expiry)
 
 
 def expected_size(data: Data, signer: EntrySigner) -> int:
@@ -316,12 +328,14 @@ def read_header(data: Data, prelude: Prelude, signer: EntrySigner) -> Header:
 
 def _checked_header(fields: dict[str, object]) -> Header:
     key, codec, lengths = fields["key"], fields["codec"], fields["segments"]
-    crc32, digest = fields["crc32"], fields["digest"]
+    crc32, digest, compute_ms = fields["crc32"], fields["digest"], fields.get("compute_ms", 0)
     if not (isinstance(key, bytes) and isinstance(codec, str) and isinstance(crc32, int) and isinstance(digest, bytes)):
         raise IntegrityError("The entry's header has fields of the wrong type")
     if not (isinstance(lengths, list) and 0 < len(lengths) <= MAX_SEGMENTS and all(map(_is_length, lengths))):
         raise IntegrityError("The entry's header has no valid segment lengths")
-    return Header(key, codec, tuple(lengths), crc32, digest)
+    if type(compute_ms) is not int or not 0 <= compute_ms <= MAX_COMPUTE_MS:
+        raise IntegrityError("The entry's header has an invalid compute_ms")
+    return Header(key, codec, tuple(lengths), crc32, digest, compute_ms)
 
 
 def _is_length(number: object) -> bool:

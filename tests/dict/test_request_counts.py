@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from s3dict import Client, Dict
+from s3dict import Client, Dict, memoize
 
 from ..support.modes import Harness, Mode, client_at, collect
 from ..support.proxy import Proxy, Request
@@ -201,6 +202,42 @@ async def test_get_or_compute_takes_six_requests_and_one_once_computed(d: Any, p
     for expected in ([GET, GET, PUT, GET, PUT, PUT], [GET]):
         with proxy.recording() as requests:
             assert await d.get_or_compute("k", lambda: 5) == 5
+        assert operations(requests) == expected
+
+
+async def test_value_that_is_due_takes_six_requests_and_two_for_the_others(
+    harness: Harness, d: Any, proxy: Proxy
+) -> None:
+    await d.put("k", 1, ttl=60)
+    other = Dict.from_name("d", client=harness.client)
+    other["other"] = 1
+
+    def compute() -> int:
+        with proxy.recording() as requests, ThreadPoolExecutor(1) as pool:
+            assert pool.submit(other.get_or_compute, "k", lambda: 3, ttl=60, stale=60).result() == 1
+        assert operations(requests) == [GET, GET]
+        return 2
+
+    with proxy.recording() as requests:
+        assert await d.get_or_compute("k", compute, ttl=60, stale=60) == 2
+    assert operations(requests)[:4] + operations(requests)[-2:] == [GET, GET, PUT, GET, PUT, PUT]
+    assert len(requests) == 8
+
+
+async def test_refresh_takes_five_requests_and_forget_two(harness: Harness, d: Any, proxy: Proxy) -> None:
+    await d.hydrate()
+
+    @memoize(d.wrapped)
+    def square(n: int) -> int:
+        return n * n
+
+    for _ in range(2):
+        with proxy.recording() as requests:
+            assert await harness.in_mode(square).refresh(3) == 9
+        assert operations(requests) == [GET, PUT, GET, PUT, PUT]
+    for expected in ([GET, DELETE], [GET]):
+        with proxy.recording() as requests:
+            await harness.in_mode(square).forget(3)
         assert operations(requests) == expected
 
 

@@ -276,6 +276,10 @@ FIELDS = {"key": KEY, "codec": "json", "segments": [2], "crc32": CRC32, "digest"
         {"crc32": "0"},
         {"crc32": 0},
         {"digest": None},
+        {"compute_ms": -1},
+        {"compute_ms": 1.5},
+        {"compute_ms": True},
+        {"compute_ms": 2**53},
     ],
     ids=repr,
 )
@@ -285,6 +289,17 @@ def test_header_field_that_is_wrong_is_an_integrity_error(wrong: dict[str, Any])
 
     assert accepted(entry(FIELDS), OPEN)
     assert not accepted(entry(FIELDS | wrong), OPEN)
+
+
+@pytest.mark.parametrize("signer", [OPEN, SIGNED])
+def test_duration_of_the_computation_is_in_the_header_and_signed(signer: EntrySigner) -> None:
+    timed = replace(TTL, compute_ms=1500)
+    entry = packed(b"42", signer=signer, expiry=timed)
+    assert read(entry, signer).expiry == timed
+    assert read_prelude(entry).expiry == TTL
+    assert timed.fixed(datetime(2030, 1, 1, tzinfo=UTC)).compute_ms == 1500
+    assert accepted(framed(cbor2.dumps([cbor2.dumps(FIELDS | {"compute_ms": 7, "unknown": 1}), b""]), b"42"), OPEN)
+    assert packed(b"42", expiry=replace(TTL, compute_ms=0)) == packed(b"42", expiry=TTL)
 
 
 @pytest.mark.parametrize("missing", sorted(FIELDS))

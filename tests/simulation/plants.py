@@ -202,12 +202,12 @@ PLANTS = {
         "_core.bulk:remove_many", "removed[key] = entry\n", "pass\n", "cancelled bulk pops"
     ),
     "a computation of unknown outcome is returned": Plant(
-        "_core.compute:_compute", "retry.record(error)", "return value", "computation, losses"
+        "_core.compute:_Computation._create", "retry.record(error)", "return value", "computation, losses"
     ),
     "a computation overwrites": Plant(
-        "_core.compute:_compute",
-        "live = await entries.read(key)",
-        "live = None",
+        "_core.compute:_Computation._compute",
+        "current = await self.entries.read(self.key)",
+        "current = None",
         "computation",
     ),
     "the creation of a dict is repeated with its id": Plant(

@@ -111,6 +111,11 @@ def memoizing(d: Dict[str, int]) -> None:
     square("a")  # wrong
     square.key("a")  # wrong
     square.keys(1)  # wrong
+    square.refresh("a")  # wrong
+    square.forget()  # wrong
+    memoize(d, version=2)  # wrong
+    memoize(d, ignore=1)  # wrong
+    memoize(d, stale="5")  # wrong
 
 
 def durations(d: Dict[str, int]) -> None:

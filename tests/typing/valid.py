@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, ItemsView, Iter
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
-from s3dict import Client, Dict, DictInfo, Entry, InvalidError, memoize
+from s3dict import CacheInfo, Client, Dict, DictInfo, Entry, InvalidError, code_hash, memoize
 
 
 def making(client: Client) -> None:
@@ -127,9 +127,44 @@ def memoizing(d: Dict[str, int]) -> None:
     assert_type(width("a", factor=2), float)
     assert_type(width.key("a", factor=2), tuple[Any, ...])
     assert_type(height.key("a"), tuple[Any, ...])
+    assert_type(width.refresh("a", factor=2), float)
+    assert_type(width.forget("a"), bool)
+    assert_type(width.cache_info(), CacheInfo)
+    assert_type(width.cache_info().hits, int)
+
+    @memoize(d, ttl=60, stale=timedelta(seconds=5), early=1, version=code_hash, ignore=["factor"])
+    def depth(url: str, factor: int = 1) -> float:
+        return len(url)
+
+    @memoize(d, version="2", key=lambda url: url.lower())
+    def length(url: str) -> int:
+        return len(url)
+
+    assert_type(depth("a"), float)
+    assert_type(length("a"), int)
     blocking: Callable[[str, int], float] = width
     in_asyncio: Callable[[str], Coroutine[Any, Any, float]] = height
     print(blocking, in_asyncio)
+
+
+async def memoizing_in_asyncio(d: Dict[str, int]) -> None:
+    @memoize(d)
+    def width(url: str, factor: int = 1) -> float:
+        return len(url) * factor / 2
+
+    @memoize(d)
+    async def height(url: str) -> float:
+        return len(url)
+
+    assert_type(await width.aio("a", factor=2), float)
+    assert_type(await width.refresh.aio("a"), float)
+    assert_type(await width.forget.aio("a"), bool)
+    assert_type(await height("a"), float)
+    assert_type(await height.aio("a"), float)
+    assert_type(await height.refresh("a"), float)
+    assert_type(await height.forget("a"), bool)
+    assert_type(await height.forget.aio("a"), bool)
+    assert_type(await d.get_or_compute.aio("a", lambda: 1, ttl=60, stale=5, early=1.5, refresh=True), int)
 
 
 def iterating(d: Dict[str, int]) -> None:
@@ -206,6 +241,10 @@ class Scorer:
 
 def memoized_method(scorer: Scorer) -> None:
     assert_type(scorer.score("a"), int)
+    assert_type(Scorer.score(scorer, "a"), int)
+    assert_type(scorer.score.key("a"), tuple[Any, ...])
+    assert_type(scorer.score.refresh("a"), int)
+    assert_type(scorer.score.forget(text="a"), bool)
 
 
 def durations(client: Client) -> None:
