@@ -34,26 +34,36 @@ async def parallel_get(store: ObjectStore, path: str, verify: Callable[[StoredOb
         if first is None or len(first.body) >= first.size:
             return first
         verify(first)
-        body = await _get_remaining_parts(store, path, first)
-        if body is not None:
-            return replace(first, body=body)
+        start, whole = len(first.body), _with_room(first)
+        # Its part is in `whole` too, and is not held twice.
+        del first
+        if await _get_remaining_parts(store, path, whole, start):
+            return whole
     raise ConflictError(f"The object {path!r} kept changing while it was being read in parts")
 
 
-async def _get_remaining_parts(store: ObjectStore, path: str, first: StoredObject) -> bytearray | None:
-    """Return the body that begins with this part; None when the object has changed since."""
+def _with_room(first: StoredObject) -> StoredObject:
+    """Return the object with a body of its full size, of which only the part that `first` has is filled."""
+    body = bytearray(first.size)
+    memoryview(body)[: len(first.body)] = first.body
+    return replace(first, body=body)
+
+
+async def _get_remaining_parts(store: ObjectStore, path: str, whole: StoredObject, begin: int) -> bool:
+    """Fill the body from `begin` on; return False when the object has changed since its beginning was read."""
 
     async def get_part(start: int) -> tuple[int, StoredObject | NotModified | None]:
-        return start, await store.get(path, byte_range=(start, min(start + PART_BYTES, first.size) - 1))
+        return start, await store.get(path, byte_range=(start, min(start + PART_BYTES, whole.size) - 1))
 
-    body = bytearray(first.size)
-    body[: len(first.body)] = first.body
-    async with aclosing(
-        store.runtime.map(get_part, range(len(first.body), first.size, PART_BYTES), PART_CONCURRENCY)
-    ) as parts:
-        async for start, found in parts:
-            # A write in between may have the same size, but never the same ETag.
-            if not isinstance(found, StoredObject) or found.etag != first.etag:
-                return None
-            body[start : start + len(found.body)] = found.body
-    return body
+    starts = range(begin, whole.size, PART_BYTES)
+    with memoryview(whole.body) as body:
+        async with aclosing(store.runtime.map(get_part, starts, PART_CONCURRENCY)) as parts:
+            async for start, found in parts:
+                # A write in between may have the same size, but never the same ETag.
+                if not isinstance(found, StoredObject) or found.etag != whole.etag:
+                    return False
+                # Through a view: the slice of a bytearray would be assigned a copy. What is longer than the rest, or
+                # leaves a gap, does not match the entry's checksum.
+                part = memoryview(found.body)[: whole.size - start]
+                body[start : start + len(part)] = part
+    return True

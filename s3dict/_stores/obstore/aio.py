@@ -15,7 +15,7 @@ import obstore
 from ..base import PAGE_SIZE, Body, ObjectStore, StoredObject
 from ..shared.tasks import TaskRuntime
 from .clients import usable_in_this_process
-from .requests import STREAM_ABOVE, ObstoreRequests
+from .requests import STREAM_ABOVE, LargeBody, ObstoreRequests
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ListResult, ObjectMeta, PutMode, PutResult
@@ -97,10 +97,9 @@ class AsyncObstoreStore(ObstoreRequests):
         return await _track(obstore.list_with_delimiter_async(self._clients.store(), prefix))
 
 
-async def _read_all(result: GetResult) -> bytes:
-    stream = result.stream(STREAM_ABOVE)
-    parts = []
+async def _read_all(result: GetResult) -> Body:
+    body, stream = LargeBody(result.range), result.stream(STREAM_ABOVE)
     with suppress(StopAsyncIteration):
         while True:
-            parts.append(await _track(anext(stream)))
-    return b"".join(parts)
+            body.append(await _track(anext(stream)))
+    return body.finish()

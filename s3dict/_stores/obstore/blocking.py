@@ -9,10 +9,10 @@ import obstore
 
 from ..base import PAGE_SIZE, Body, ObjectStore, StoredObject
 from ..shared.threads import ThreadRuntime
-from .requests import STREAM_ABOVE, ObstoreRequests
+from .requests import STREAM_ABOVE, LargeBody, ObstoreRequests
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, ListResult, ObjectMeta, PutMode, PutResult
+    from obstore import GetOptions, GetResult, ListResult, ObjectMeta, PutMode, PutResult
 
     from .clients import ObstoreClients
     from .requests import Listing
@@ -30,7 +30,7 @@ class ObstoreStore(ObstoreRequests):
     async def _get(self, path: str, options: GetOptions) -> StoredObject:
         result = obstore.get(self._clients.store(), path, options=options)
         meta = result.meta
-        body = b"".join(result.stream(STREAM_ABOVE)) if meta["size"] > STREAM_ABOVE else result.bytes().to_bytes()
+        body = _read_all(result) if meta["size"] > STREAM_ABOVE else result.bytes().to_bytes()
         return self._stored_object(body, meta)
 
     async def _head(self, path: str) -> ObjectMeta:
@@ -50,3 +50,10 @@ class ObstoreStore(ObstoreRequests):
 
     async def _list_folder(self, prefix: str) -> ListResult[Sequence[ObjectMeta]]:
         return obstore.list_with_delimiter(self._clients.store(), prefix)
+
+
+def _read_all(result: GetResult) -> Body:
+    body = LargeBody(result.range)
+    for part in result.stream(STREAM_ABOVE):
+        body.append(part)
+    return body.finish()

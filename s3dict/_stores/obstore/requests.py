@@ -58,7 +58,45 @@ R = TypeVar("R")
 _READS = frozenset({"get_object", "head_object", "list_objects_v2"})
 NO_OPTIONS: Mapping[str, object] = {}
 STREAM_ABOVE = 1 << 20
-"""A body of more bytes is joined from its parts here; obstore would hold it twice, and this process once more."""
+"""A body of more bytes is put together from its parts here; obstore would hold it twice, and this process once more."""
+MAX_PREALLOCATED = 16 << 20
+"""A response may claim any length."""
+
+
+class LargeBody:
+    """A body that arrives in parts.
+
+    That of a later range of an object goes to memory that is allocated once. The beginning of an object is joined to
+    `bytes`: it may be all of it, which the read cache keeps.
+
+    Args:
+        span: The range of the object that the response claims to contain.
+    """
+
+    __slots__ = ("_joined", "_parts", "_size")
+
+    def __init__(self, span: tuple[int, int]) -> None:
+        self._parts: list[bytes] | None = None if span[0] else []
+        self._joined = bytearray(min(span[1] - span[0], MAX_PREALLOCATED) if span[0] else 0)
+        self._size = 0
+
+    def append(self, part: bytes) -> None:
+        if self._parts is not None:
+            self._parts.append(part)
+            return
+        end = self._size + len(part)
+        if end > len(self._joined):
+            self._joined.extend(bytes(max(end, 2 * len(self._joined)) - len(self._joined)))
+        # Through a view: the slice of a bytearray would be assigned a copy.
+        memoryview(self._joined)[self._size : end] = memoryview(part)
+        self._size = end
+
+    def finish(self) -> Body:
+        """Return what was received, which is shorter than claimed if the response was."""
+        if self._parts is not None:
+            return b"".join(self._parts)
+        del self._joined[self._size :]
+        return self._joined
 
 
 class ObstoreRequests(HasTimeoutVariants, HasPacedView):
@@ -345,7 +383,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             error_status=log_status,
         )
 
-    def _stored_object(self, body: bytes, meta: obstore.ObjectMeta) -> StoredObject:
+    def _stored_object(self, body: Body, meta: obstore.ObjectMeta) -> StoredObject:
         etag, last_modified = meta["e_tag"], meta["last_modified"]
         if etag is None or last_modified.year == 1970:
             raise UnavailableError(
