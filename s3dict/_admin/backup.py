@@ -42,6 +42,7 @@ class Restored:
     """Entries that are in a dict now; ``skipped`` of them existed. ``position`` is how far the file was read."""
 
     dict_name: str
+    dict_id: str
     entries: int
     skipped: int
     position: int
@@ -95,7 +96,9 @@ def write_backup(client: Client, environment: str, sink: BinaryIO) -> Iterator[t
             yield name, number
 
 
-def read_backup(client: Client, environment: str, source: BinaryIO, *, skip_existing: bool) -> Iterator[Restored]:
+def read_backup(
+    client: Client, environment: str, source: BinaryIO, *, skip_existing: bool, start: tuple[int, str] = (0, "")
+) -> Iterator[Restored]:
     """Write the dicts of a backup into the environment; yield after each batch of entries, and after an empty dict.
 
     Dicts that do not exist are created. Entries are signed with the keys of this client. Deadlines are kept, so entries
@@ -106,34 +109,66 @@ def read_backup(client: Client, environment: str, source: BinaryIO, *, skip_exis
         environment: Which environment to write to, whatever the file names.
         source: The backup.
         skip_existing: Keep entries that exist.
+        start: The position and the dict's id of the last `Restored` of an interrupted call, to continue after it.
 
     Raises:
-        InvalidError: the file is not a backup, or is damaged; or a dict exists with another ttl or codec.
+        InvalidError: the file is not a backup, or is damaged; or a dict exists with another ttl or codec; or the dict
+            at `start` was replaced since.
     """
     lines = _lines(source)
     position, header = next(lines, (0, {}))
     if header.get("s3dict") != HEADER:
         raise InvalidError("The file does not begin as a backup does: `s3dict export --all` writes one")
-    entries: Entries | None = None
-    name, batch = "", list[_Record]()
-    for position, fields in lines:
-        if "dict" in fields:
-            if entries is not None:
-                yield _restore(entries, name, batch, skip_existing, position)
-            name, batch = str(fields["dict"]), []
-            entries = _open(client, environment, fields, position)
-        elif entries is None:
+    target: _Target | None = None
+    batch = list[_Record]()
+    for is_dict, position, fields in _after(lines, start[0]):
+        if is_dict:
+            if target is not None:
+                yield _restore(target, batch, skip_existing, target.end)
+            target, batch = _open(client, environment, fields, position), []
+            if position <= start[0] and target.dict_id != start[1]:
+                raise InvalidError(
+                    f"Dict {target.name!r} was deleted since the import was interrupted: import the whole backup"
+                )
+        elif target is None:
             raise InvalidError(f"The line before byte {position} has an entry of no dict")
         else:
             batch.append(_record(fields, position))
+            target = replace(target, end=position)
             if len(batch) == BATCH:
-                yield _restore(entries, name, batch, skip_existing, position)
+                yield _restore(target, batch, skip_existing, position)
                 batch = []
-    if entries is not None:
-        yield _restore(entries, name, batch, skip_existing, position)
+    if target is not None:
+        yield _restore(target, batch, skip_existing, position)
 
 
-def _open(client: Client, environment: str, fields: dict[str, Any], position: int) -> Entries:
+def _after(lines: Iterator[tuple[int, dict[str, Any]]], start: int) -> Iterator[tuple[bool, int, dict[str, Any]]]:
+    """Yield the lines after that position, and before them the last dict up to it; and whether each is a dict."""
+    current: tuple[bool, int, dict[str, Any]] | None = None
+    for position, fields in lines:
+        is_dict = "dict" in fields
+        if position <= start:
+            current = (True, position, fields) if is_dict else current
+            continue
+        if current is not None:
+            yield current
+            current = None
+        yield is_dict, position, fields
+    if current is not None:
+        yield current
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The dict that is being restored; ``end`` is where its last entry so far ends in the file."""
+
+    name: str
+    dict_id: str
+    entries: Entries
+    end: int
+
+
+def _open(client: Client, environment: str, fields: dict[str, Any], position: int) -> _Target:
     try:
         name, seconds, codec = fields["dict"], fields["ttl_seconds"], fields["codec"]
         ttl = None if seconds is None else timedelta(seconds=seconds)
@@ -149,12 +184,13 @@ def _open(client: Client, environment: str, fields: dict[str, Any], position: in
     )
     entries = run_blocking(handle._open()).paced()
     keys: Any = _StoredKeys()
-    return replace(entries, codec=replace(entries.codec, keys=keys, values=_StoredValues(codec)))
+    entries = replace(entries, codec=replace(entries.codec, keys=keys, values=_StoredValues(codec)))
+    return _Target(name, handle.object_id, entries, position)
 
 
-def _restore(entries: Entries, name: str, batch: list[_Record], skip_existing: bool, position: int) -> Restored:
-    written = run_blocking(_write(entries, batch, skip_existing))
-    return Restored(name, len(batch), len(batch) - written, position)
+def _restore(target: _Target, batch: list[_Record], skip_existing: bool, position: int) -> Restored:
+    written = run_blocking(_write(target.entries, batch, skip_existing))
+    return Restored(target.name, target.dict_id, len(batch), len(batch) - written, position)
 
 
 async def _write(entries: Entries, batch: list[_Record], skip_existing: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +21,17 @@ from .._stores.base import ObjectMeta
 from .._stores.shared.threads import run_blocking
 from ..errors import IntegrityError
 
-__all__ = ["EntryState", "LockUsage", "Usage", "held_locks", "list_entries", "measure", "shown_key", "take_away"]
+__all__ = [
+    "EntryState",
+    "LockUsage",
+    "Usage",
+    "count_entries",
+    "held_locks",
+    "list_entries",
+    "measure",
+    "shown_key",
+    "take_away",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,15 @@ def measure(handle: Dict[Any, Any], *, with_locks: bool = False) -> Usage:
     Requests: a listing of the entries; `with_locks` one of the locks, and 1 for each lock that exists.
     """
     return run_blocking(_measure(run_blocking(handle._open()), with_locks))
+
+
+def count_entries(handle: Dict[Any, Any], on_counted: Callable[[int], None]) -> int:
+    """Return the number of entries, as `Dict.len` does.
+
+    Args:
+        on_counted: Called with the number of entries on each page of the listing.
+    """
+    return run_blocking(iteration.count(run_blocking(handle._open()), on_counted))
 
 
 def held_locks(handle: Dict[Any, Any]) -> tuple[LockUsage, ...]:

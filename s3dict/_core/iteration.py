@@ -75,8 +75,11 @@ async def iterate_values(entries: Entries) -> AsyncGenerator[Any, None]:
             yield entries.codec.deserialize(body)
 
 
-async def count(entries: Entries) -> int:
-    """Return the number of entries. Requests: a listing."""
+async def count(entries: Entries, on_counted: Callable[[int], None] = lambda _: None) -> int:
+    """Return the number of entries. Requests: a listing.
+
+    `on_counted` is called with the number on each page.
+    """
     total = 0
     async with aclosing(entry_pages(entries)) as pages:
         async for page in pages:
@@ -84,6 +87,7 @@ async def count(entries: Entries) -> int:
                 for line in page:
                     match_object_name(entries.object_name(line.path))
             total += len(page)
+            on_counted(len(page))
     return total
 
 

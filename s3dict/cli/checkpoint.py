@@ -15,21 +15,25 @@ __all__ = ["Checkpoint"]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """All entries before the byte at ``offset`` of this version of the file are in this dict."""
+    """All entries before the byte at ``offset`` of this version of the file are in this dict.
+
+    ``last_dict`` is the id of the dict that they end in, where the file is a backup of several.
+    """
 
     dict_id: str
     form: str
     size: int
     modified_ns: int
     offset: int = 0
+    last_dict: str = ""
 
     @classmethod
     def at_start(cls, file: Path, dict_id: str, form: str) -> Checkpoint:
         status = file.stat()
         return cls(dict_id, form, status.st_size, status.st_mtime_ns)
 
-    def at_offset(self, offset: int) -> Checkpoint:
-        return replace(self, offset=offset)
+    def at_offset(self, offset: int, last_dict: str = "") -> Checkpoint:
+        return replace(self, offset=offset, last_dict=last_dict)
 
     def loaded(self, file: Path) -> Checkpoint:
         """Return the checkpoint of an earlier import of the same file into the same dict, or self if there is none.
@@ -44,7 +48,7 @@ class Checkpoint:
             return self
         except (ValueError, TypeError) as error:
             raise InvalidError(f"{path} is not a valid checkpoint: delete it to start over") from error
-        if replace(saved, offset=0) != self:
+        if replace(saved, offset=0, last_dict="") != self:
             raise InvalidError(f"{path} belongs to another dict, or {file} has changed since: delete it to start over")
         return saved
 

@@ -26,7 +26,7 @@ from .output import (
     spinner,
     timestamp,
 )
-from .progress import is_terminal, progress_bar
+from .progress import counted, is_terminal, progress_bar
 
 if TYPE_CHECKING:
     from .._admin.usage import Usage
@@ -152,7 +152,7 @@ def clear(name: Name, env: Environment = None, yes: Yes = False) -> None:
 
     handle = open_dict(name, env)
     described = describe_dict(handle.client, name, env)
-    total = _count(handle) if is_terminal() or not yes else None
+    total = counted(handle) if is_terminal() or not yes else None
     confirm(f"Remove {'all' if total is None else plural(total, 'entry', 'entries')} of {described}?", yes)
     with progress_bar("Clearing", total) as advance:
         removed = clear_dict(handle, advance)
@@ -176,7 +176,7 @@ def delete(
     total = None
     if is_terminal() or not yes:
         try:
-            total = _count(open_dict(name, env))
+            total = counted(open_dict(name, env))
         except NotFoundError:
             if not allow_missing:
                 raise
@@ -189,11 +189,6 @@ def delete(
         print_result(f"{described} does not exist: nothing to delete.")
     else:
         raise no_such_dict(name, environment)
-
-
-def _count(handle: Dict[Any, Any]) -> int:
-    with spinner("Counting"):
-        return handle.len()
 
 
 def _usages(handles: list[Dict[Any, Any]]) -> list[Usage]:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
 from .options import AsJson, Environment, Key, KeyIsJson, Name, describe_dict, key_of, open_dict
-from .output import Column, print_json, print_result, print_table, print_value, spinner, to_json
+from .output import Column, print_json, print_result, print_table, print_value, to_json
+from .progress import Advance, counted, is_terminal, no_progress, progress_bar
+
+if TYPE_CHECKING:
+    from .. import Dict
+
+T = TypeVar("T")
 
 app = typer.Typer()
 _PANEL = "Entries"
@@ -129,12 +136,21 @@ def items(
         raise typer.BadParameter("give it once", param_hint="N, --number")
     n = number if n is None else n
     limit = None if all_ or (as_json and n is None) else _SHOWN if n is None else n
-    found = open_dict(name, env).items()
-    if as_json:
-        _print_array({"key": key, "value": value} for key, value in islice(found, limit))
-        return
-    show = repr if use_repr else str
-    print_table(_COLUMNS, ((show(key), show(value)) for key, value in islice(found, limit)))
+    handle = open_dict(name, env)
+    found = handle.items()
+    with _reading(handle, limit, as_json) as advance:
+        entries = _advancing(islice(found, limit), advance)
+        if as_json:
+            _print_array({"key": key, "value": value} for key, value in entries)
+            return
+        show = repr if use_repr else str
+        rows: Iterable[tuple[str, str]] = ((show(key), show(value)) for key, value in entries)
+        if sys.stdout.isatty():
+            rows = list(rows)  # the table is printed when the progress has been removed from the terminal
+        else:
+            print_table(_COLUMNS, rows)
+    if sys.stdout.isatty():
+        print_table(_COLUMNS, rows)
     if limit is not None and next(found, None) is not None:
         print_result(f"There are more than {limit} entries: pass another number, or --all.")
 
@@ -142,12 +158,24 @@ def items(
 @app.command("len", rich_help_panel=_PANEL)
 def len_(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
     """Print the exact number of entries of a dict."""
-    with spinner("Counting"):
-        number = open_dict(name, env).len()
+    number = counted(open_dict(name, env))
     if as_json:
         print_json(number)
     else:
         print(number)
+
+
+def _reading(handle: Dict[Any, Any], limit: int | None, as_json: bool) -> AbstractContextManager[Advance]:
+    """Show how many of the entries have been read, unless they appear on the same terminal as they arrive."""
+    if not is_terminal() or (as_json and sys.stdout.isatty()):
+        return nullcontext(no_progress)
+    return progress_bar("Reading", counted(handle) if limit is None else limit)
+
+
+def _advancing(entries: Iterable[T], advance: Advance) -> Iterator[T]:
+    for entry in entries:
+        yield entry
+        advance()
 
 
 def _check_exclusive(as_json: bool, raw: bool) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Advance", "check_progress", "is_terminal", "progress_bar"]
+    from .. import Dict
+
+__all__ = ["Advance", "check_progress", "counted", "is_terminal", "no_progress", "progress_bar"]
 
 Advance = Callable[..., None]
 """``advance(number, position=None)``: so many more are done; how far that is, where the total has another unit."""
@@ -30,7 +32,7 @@ def progress_bar(label: str, total: int | None, unit: str = "entries") -> Iterat
         unit: What is counted.
     """
     if not is_terminal():
-        yield _ignore
+        yield no_progress
         return
     done = 0
     with _progress(unit) as progress:
@@ -44,6 +46,14 @@ def progress_bar(label: str, total: int | None, unit: str = "entries") -> Iterat
             progress.update(task, completed=done if position is None else position, done=done, rate=rate)
 
         yield advance
+
+
+def counted(handle: Dict[Any, Any]) -> int:
+    """Return the number of entries of a dict, and show on a terminal how many have been listed."""
+    from .._admin.usage import count_entries
+
+    with progress_bar("Counting", None) as advance:
+        return count_entries(handle, advance)
 
 
 @contextmanager
@@ -68,8 +78,8 @@ def check_progress(label: str, names: Sequence[str]) -> Iterator[Callable[[str],
         yield started
 
 
-def _ignore(number: int = 1, position: int | None = None) -> None:
-    pass
+def no_progress(number: int = 1, position: int | None = None) -> None:
+    """Show nothing."""
 
 
 def _progress(unit: str) -> Progress:

@@ -9,7 +9,7 @@ import typer
 
 from .options import AsJson, Environment, Name, describe_dict, open_dict
 from .output import Column, plural, print_json, print_result, print_table
-from .progress import is_terminal, progress_bar
+from .progress import counted, is_terminal, progress_bar
 
 app = typer.Typer()
 _COLUMNS = (Column("Key", fold=True), Column("Signed with"))
@@ -42,7 +42,7 @@ def rekey(
     from .._admin.usage import shown_key
 
     handle = open_dict(name, env)
-    total = handle.len() if is_terminal() else None
+    total = counted(handle) if is_terminal() else None
     counts: Counter[str] = Counter()
     remaining: list[tuple[str, str]] = []
     with progress_bar("Signing", total) as advance:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
@@ -16,9 +18,19 @@ import typer
 from .. import Client
 from ..errors import Error, NotFoundError
 from .checkpoint import Checkpoint
-from .options import AsJson, Environment, Yes, complete_name, confirm, environment_of, open_dict, valid_name
+from .options import (
+    AsJson,
+    Environment,
+    Yes,
+    complete_name,
+    confirm,
+    environment_of,
+    location_of,
+    open_dict,
+    valid_name,
+)
 from .output import plural, print_json, print_result
-from .progress import Advance, is_terminal, progress_bar
+from .progress import Advance, counted, is_terminal, progress_bar
 
 if TYPE_CHECKING:
     from .. import Dict
@@ -80,7 +92,7 @@ def export(
         return
     target, form = file or _STANDARD, form or Form.JSONL
     handle = open_dict(valid_name(name), env)
-    total = handle.len() if is_terminal() else None
+    total = counted(handle) if is_terminal() else None
     written = 0
     with _sink(target) as sink, progress_bar("Exporting", total) as advance:
         for _ in write_records(export_items(handle), sink, Format(form.value), settings_of(handle)):
@@ -123,30 +135,56 @@ def import_(
     the command asks for confirmation.
 
     The progress is recorded in FILE.progress until the import is complete. With --resume up to a thousand entries are
-    written a second time.
+    written a second time; a backup continues in the dict that was being restored.
     """
     if all_:
         _require_only_file(file, form)
-        if resume:
-            raise typer.BadParameter("repeat the import with --skip-existing instead", param_hint="--resume")
-        entries, skipped = _import_all(Path(name), env, skip_existing)
+        _check_resumable(Path(name), resume)
+        entries, skipped = _import_all(Path(name), env, skip_existing, resume)
     else:
-        if file is None:
-            raise typer.BadParameter("pass a file, or - for stdin", param_hint="FILE")
-        if resume and file == _STANDARD:
-            raise typer.BadParameter("stdin cannot be resumed", param_hint="--resume")
-        if create and file == _STANDARD:
-            raise typer.BadParameter("the settings of a dict cannot be read from stdin", param_hint="--create")
-        valid_name(name)
-        with _source(file) as source:
-            chosen = _format_of(source, file, form, yes)
-            handle = _open_or_create(name, env, file, chosen) if create else open_dict(name, env)
-            entries, skipped = _import(handle, file, source, chosen, skip_existing, resume)
+        source = _checked_source(name, file, resume, create)
+        entries, skipped = _import_dict(source, _Import(name, env, form, skip_existing, resume, create, yes))
     if as_json:
         print_json({"entries": entries, "skipped": skipped})
     else:
         existing = f", skipped {skipped:,} that exist already" if skip_existing else ""
         print_result(f"Imported {plural(entries - skipped, 'entry', 'entries')}{existing}.")
+
+
+def _checked_source(name: str, file: Path | None, resume: bool, create: bool) -> Path:
+    if file is None:
+        raise typer.BadParameter("pass a file, or - for stdin", param_hint="FILE")
+    _check_resumable(file, resume)
+    if create and file == _STANDARD:
+        raise typer.BadParameter("the settings of a dict cannot be read from stdin", param_hint="--create")
+    valid_name(name)
+    return file
+
+
+def _check_resumable(file: Path, resume: bool) -> None:
+    if resume and file == _STANDARD:
+        raise typer.BadParameter("stdin cannot be resumed", param_hint="--resume")
+
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """What the command was called with."""
+
+    name: str
+    env: str | None
+    form: Form | None
+    skip_existing: bool
+    resume: bool
+    create: bool
+    yes: bool
+
+
+def _import_dict(file: Path, options: _Import) -> tuple[int, int]:
+    with _source(file) as source:
+        form = _format_of(source, file, options.form, options.yes)
+        open_ = partial(_open_or_create, file=file, form=form) if options.create else open_dict
+        handle = open_(options.name, options.env)
+        return _import(handle, file, source, form, options.skip_existing, options.resume)
 
 
 def _require_only_file(file: Path | None, form: Form | None) -> None:
@@ -174,9 +212,10 @@ def _export_all(file: Path, env: str | None) -> None:
     from .._admin.backup import write_backup
 
     client = Client.from_env()
+    environment = environment_of(client, env)
     counts: dict[str, int] = {}
-    with _sink(file) as sink, progress_bar("Exporting", None) as advance:
-        for name, number in write_backup(client, environment_of(client, env), sink):
+    with _sink(file) as sink, progress_bar("Exporting", _entries_in(client, environment)) as advance:
+        for name, number in write_backup(client, environment, sink):
             counts[name] = number
             advance(1 if number else 0)
     if file != _STANDARD:
@@ -184,21 +223,34 @@ def _export_all(file: Path, env: str | None) -> None:
         print_result(f"Exported {plural(len(counts), 'dict')} with {entries} to {file}.")
 
 
-def _import_all(file: Path, env: str | None, skip_existing: bool) -> tuple[int, int]:
+def _entries_in(client: Client, environment: str) -> int | None:
+    """Count the entries of all dicts for the progress, which only a terminal shows."""
+    from .. import Dict
+
+    if not is_terminal():
+        return None
+    return sum(map(counted, Dict.objects.list(environment_name=environment, client=client)))
+
+
+def _import_all(file: Path, env: str | None, skip_existing: bool, resume: bool) -> tuple[int, int]:
     from .._admin.backup import read_backup
 
     client = Client.from_env()
+    environment = environment_of(client, env)
+    checkpoint = _checkpoint(file, f"all of {environment} in {location_of(client)}", "backup", resume)
+    start = (checkpoint.offset, checkpoint.last_dict) if checkpoint else (0, "")
     entries = skipped = 0
-    with _source(file) as source, progress_bar("Importing", _size_of(file)) as advance:
-        for done in read_backup(client, environment_of(client, env), source, skip_existing=skip_existing):
+    with (
+        _source(file) as source,
+        _resumable(file, checkpoint) as save,
+        progress_bar("Importing", checkpoint.size if checkpoint else None) as advance,
+    ):
+        for done in read_backup(client, environment, source, skip_existing=skip_existing, start=start):
             entries += done.entries
             skipped += done.skipped
+            save(done.position, done.dict_id)
             advance(done.entries, done.position)
     return entries, skipped
-
-
-def _size_of(file: Path) -> int | None:
-    return file.stat().st_size if file.is_file() else None
 
 
 @contextmanager
@@ -255,31 +307,45 @@ def _import(
     """Return the number of entries in the file, and how many of them were skipped."""
     from .._admin.transfer import put_records, read_records
 
-    checkpoint = _checkpoint(file, handle, form, resume)
+    checkpoint = _checkpoint(file, handle.object_id, form.value, resume)
     entries = skipped = 0
+    with (
+        _resumable(file, checkpoint) as save,
+        progress_bar("Importing", checkpoint.size if checkpoint else None) as advance,
+    ):
+        records = _watched(read_records(source, form, checkpoint.offset if checkpoint else 0), advance)
+        for batch in put_records(handle, records, skip_existing=skip_existing):
+            entries += batch.entries
+            skipped += batch.skipped
+            save(batch.end)
+    return entries, skipped
+
+
+@contextmanager
+def _resumable(file: Path, checkpoint: Checkpoint | None) -> Iterator[Callable[..., None]]:
+    """Yield what saves the progress; remove it after the block, or name --resume in the error that ends it."""
+
+    def save(offset: int, last_dict: str = "") -> None:
+        nonlocal checkpoint
+        if checkpoint:
+            checkpoint = checkpoint.at_offset(offset, last_dict)
+            checkpoint.save(file)
+
     try:
-        with progress_bar("Importing", checkpoint.size if checkpoint else None) as advance:
-            records = _watched(read_records(source, form, checkpoint.offset if checkpoint else 0), advance)
-            for batch in put_records(handle, records, skip_existing=skip_existing):
-                entries += batch.entries
-                skipped += batch.skipped
-                if checkpoint:
-                    checkpoint = checkpoint.at_offset(batch.end)
-                    checkpoint.save(file)
+        yield save
     except Error as error:
         if checkpoint and checkpoint.offset:
             raise Error(f"{error}. --resume continues after the first {checkpoint.offset:,} bytes") from error
         raise
     if checkpoint:
         Checkpoint.remove(file)
-    return entries, skipped
 
 
-def _checkpoint(file: Path, handle: Dict[Any, Any], form: Format, resume: bool) -> Checkpoint | None:
+def _checkpoint(file: Path, dict_id: str, form: str, resume: bool) -> Checkpoint | None:
     """Return where the import begins; None for what cannot be read from the middle."""
     if file == _STANDARD or not file.is_file():
         return None
-    start = Checkpoint.at_start(file, handle.object_id, form.value)
+    start = Checkpoint.at_start(file, dict_id, form)
     if resume:
         return start.loaded(file)
     # The dict may have been cleared since an earlier import made progress.

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from s3dict import Client, Dict, InvalidError
+from s3dict import Client, Dict, InvalidError, UnavailableError
+from s3dict._admin import backup
 from s3dict._admin.backup import read_backup, write_backup
+from s3dict._core.entries import Entries
 from s3dict.testing import Clock
 
 from ..support.commands import answer
@@ -46,8 +48,8 @@ def backup_of(client: Client, environment: str = "main") -> bytes:
     return sink.getvalue()
 
 
-def restore(client: Client, data: bytes, environment: str = "restored", **options: bool) -> tuple[int, int]:
-    done = list(read_backup(client, environment, io.BytesIO(data), skip_existing=False, **options))
+def restore(client: Client, data: bytes, environment: str = "restored") -> tuple[int, int]:
+    done = list(read_backup(client, environment, io.BytesIO(data), skip_existing=False))
     return sum(batch.entries for batch in done), sum(batch.skipped for batch in done)
 
 
@@ -160,12 +162,62 @@ def test_commands_back_up_and_restore_an_environment(configured: Client, tmp_pat
     assert again.json == {"entries": 7, "skipped": 7}
 
 
+@pytest.fixture
+def interrupted(configured: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A backup whose import failed in the middle of its second dict, three entries at a time."""
+    monkeypatch.setattr(backup, "BATCH", 3)
+    file = tmp_path / "backup.jsonl"
+    for name in "abc":
+        Dict.from_name(name, create_if_missing=True).update({f"{name}{n}": n for n in range(7)})
+    assert answer("export", "--all", str(file)).exit_code == 0
+    for name in "abc":
+        answer("delete", name, "--yes")
+    with monkeypatch.context() as during:
+        during.setattr(Entries, "put", _failing_after(11, Entries.put))
+        failed = answer("import", "--all", str(file))
+    assert "--resume continues after the first" in str(failed.error)
+    return file
+
+
+def _failing_after(number: int, put: Any) -> Any:
+    async def failing(*arguments: Any) -> Any:
+        nonlocal number
+        number -= 1
+        if number < 0:
+            raise UnavailableError("planted")
+        return await put(*arguments)
+
+    return failing
+
+
+@pytest.mark.backends("memory")
+def test_interrupted_import_of_all_dicts_resumes(interrupted: Path) -> None:
+    kept = {handle.name: set(handle.keys()) for handle in Dict.objects.list()}
+    resumed = answer("import", "--all", str(interrupted), "--resume", "--json")
+    assert resumed.json["entries"] < 21
+    assert len(kept) == 2
+    assert {h.name: dict(h.items()) for h in Dict.objects.list()} == {
+        name: {f"{name}{n}": n for n in range(7)} for name in "abc"
+    }
+    assert not interrupted.with_name("backup.jsonl.progress").exists()
+
+
+@pytest.mark.backends("memory")
+def test_import_of_all_dicts_is_not_resumed_into_a_replaced_dict(interrupted: Path) -> None:
+    for handle in Dict.objects.list():
+        answer("delete", str(handle.name), "--yes")
+    failed = answer("import", "--all", str(interrupted), "--resume")
+    assert (failed.exit_code, "was deleted since" in str(failed.error)) == (1, True)
+    elsewhere = answer("import", "--all", str(interrupted), "--resume", "--env", "other")
+    assert "delete it to start over" in str(elsewhere.error)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("export", "--all", "backup", "file"),
         ("export", "--all", "backup", "--format", "pickle"),
-        ("import", "--all", "backup", "--resume"),
+        ("import", "--all", "-", "--resume"),
         ("import", "d"),
         ("import", "not/a/name", "file"),
         ("export", "not/a/name"),

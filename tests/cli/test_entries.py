@@ -220,6 +220,17 @@ def test_terminal_without_unicode_gets_escapes(d: Dict[Any, Any]) -> None:
     assert answer("get", "d", "k", "--json", charset="ascii").json == "ü"
 
 
+def test_items_and_len_show_their_progress_on_a_terminal(d: Dict[Any, Any]) -> None:
+    d.update({n: n for n in range(1234)})
+    out, err = shown("items", "d", "--all")
+    assert "1233" in out
+    assert "1,234 entries" in err
+    _, err = shown("len", "d")
+    assert ("Counting" in err, "1,234 entries" in err) == (True, True)
+    out, err = shown("items", "d", "--json")
+    assert (out.count('"key"'), "Reading" in err) == (1234, False)
+
+
 def test_len_counts(d: Dict[Any, Any]) -> None:
     d.update(a=1, b=2)
     assert (answer("len", "d").stdout, answer("len", "d", "--json").json) == ("2\n", 2)
