@@ -83,20 +83,29 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Non
 
 def fitting_columns(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
     """Return the indices of the columns that fit into the width, without those to be dropped."""
-    from rich.cells import cell_len
-
-    def needed(index: int) -> int:
-        column = columns[index]
-        natural = max(cell_len(column.title), *(cell_len(row[index]) for row in rows))
-        return min(natural, _MIN_FOLDED if column.fold else _MIN_CUT if column.cut else natural)
-
+    needed = [_least_width(column, [row[index] for row in rows]) for index, column in enumerate(columns)]
     kept = list(range(len(columns)))
-    while sum(needed(index) + _BORDERS for index in kept) + 1 > width:
+    while sum(needed[index] + _BORDERS for index in kept) + 1 > width:
         droppable = [index for index in kept if columns[index].drop]
         if not droppable:
             break
         kept.remove(max(droppable, key=lambda index: columns[index].drop))
     return kept
+
+
+def _least_width(column: Column, cells: Sequence[str]) -> int:
+    from rich.cells import cell_len
+
+    natural = max(map(cell_len, (column.title, *cells)))
+    return min(natural, _MIN_FOLDED if column.fold else _MIN_CUT if column.cut else natural)
+
+
+def _wanted_width(column: Column, cells: Sequence[str], width: int) -> int:
+    """Return what a column gets beside one that is cut: a third of the terminal where it folds."""
+    from rich.cells import cell_len
+
+    natural = max(map(cell_len, (column.title, *cells)))
+    return min(natural, max(_MIN_FOLDED, width // 3)) if column.fold else natural
 
 
 def rendered_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Any:
@@ -105,12 +114,21 @@ def rendered_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], wid
     kept = fitting_columns(columns, rows, width)
     dropped = [column.title for index, column in enumerate(columns) if index not in kept]
     caption = f"Not shown on {width} columns: {', '.join(dropped)}" if dropped else None
+    # Rich takes all that is missing from columns that fold: a long value would leave nothing of its key.
+    reserved = _BORDERS * len(kept) + 1
+    reserved += sum(_wanted_width(columns[i], [row[i] for row in rows], width) for i in kept if not columns[i].cut)
     table = Table(caption=caption, caption_justify="left")
     for index in kept:
         column = columns[index]
         overflow: Any = "ellipsis" if column.cut else "fold"
         justify: Any = "right" if column.right else "left"
-        table.add_column(column.title, no_wrap=not column.fold, overflow=overflow, justify=justify)
+        table.add_column(
+            column.title,
+            no_wrap=not column.fold,
+            overflow=overflow,
+            justify=justify,
+            max_width=width - reserved if column.cut else None,
+        )
     for row in rows:
         table.add_row(*(_text(row[index]) for index in kept))
     return table

@@ -35,7 +35,7 @@ def progress_bar(label: str, total: int | None, unit: str = "entries") -> Iterat
         yield no_progress
         return
     done = 0
-    with _progress(unit) as progress:
+    with _progress(unit, ends=total is not None) as progress:
         task = progress.add_task(label, total=total, done=0, rate=0.0)
 
         def advance(number: int = 1, position: int | None = None) -> None:
@@ -66,7 +66,7 @@ def check_progress(label: str, names: Sequence[str]) -> Iterator[Callable[[str],
     if not is_terminal():
         yield lambda _: None
         return
-    with _progress("checks") as progress:
+    with _progress("checks", ends=True) as progress:
         task = progress.add_task(label, total=len(names), done=0, rate=0.0)
 
         def started(name: str) -> None:
@@ -82,23 +82,17 @@ def no_progress(number: int = 1, position: int | None = None) -> None:
     """Show nothing."""
 
 
-def _progress(unit: str) -> Progress:
+def _progress(unit: str, *, ends: bool) -> Progress:
+    """Return a display of one task; `ends` says whether its total is known, and so the time left."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    count = f"{{task.fields[done]:,}} {unit}"
+    label, count = TextColumn("{task.description}"), TextColumn(f"{{task.fields[done]:,}} {unit}")
+    rate = TextColumn("{task.fields[rate]:,.0f}/s")
+    left = [TimeRemainingColumn(), TextColumn("left")] if ends else []
     if console.width < 72:
         # The bar and the elapsed time are what a narrow terminal can do without.
-        columns = [TextColumn("{task.description}"), TextColumn(count), TimeRemainingColumn(), TextColumn("left")]
-    else:
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=min(40, console.width - 62)),
-            TextColumn(count),
-            TextColumn("{task.fields[rate]:,.0f}/s"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-        ]
-    return Progress(*columns, console=console, transient=True)
+        return Progress(label, count, *(left or [rate]), console=console, transient=True)
+    bar = BarColumn(bar_width=min(40, console.width - 62))
+    return Progress(label, bar, count, rate, TimeElapsedColumn(), *left, console=console, transient=True)

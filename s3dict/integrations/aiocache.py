@@ -84,18 +84,23 @@ class S3DictCache(BaseCache):  # type: ignore[misc]
         return True
 
     async def _exists(self, key: str, _conn: Any = None) -> bool:
-        stored = await self._dict.get.aio(key)
-        return stored is not None and not _has_expired(stored)
+        return not _is_absent(await self._dict.get.aio(key))
 
     async def _increment(self, key: str, delta: int, _conn: Any = None) -> Any:
         def add(stored: _Stored) -> _Stored:
-            expires_at, value = (None, 0) if _has_expired(stored) else stored
+            if _has_expired(stored):
+                raise _ExpiredError
             try:
-                return expires_at, int(value) + delta
+                return stored[0], int(stored[1]) + delta
             except (TypeError, ValueError):
                 raise TypeError("Value is not an integer") from None
 
-        return (await self._dict.modify.aio(key, add, (None, 0)))[1]
+        while True:
+            try:
+                return (await self._dict.modify.aio(key, add, (None, 0)))[1]
+            except _ExpiredError:
+                # A counter that begins again does not keep the expiry of the one before.
+                await self._remove_expired(key)
 
     async def _expire(self, key: str, ttl: float, _conn: Any = None) -> bool:
         """Set when the entry expires; 0 means never."""
@@ -112,7 +117,8 @@ class S3DictCache(BaseCache):  # type: ignore[misc]
         return True
 
     async def _delete(self, key: str, _conn: Any = None) -> int:
-        return int(await self._dict.discard.aio(key))
+        """Remove the entry; return whether it was one that had not expired."""
+        return int(not _is_absent(await self._dict.pop.aio(key, None)))
 
     async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
         """Remove all entries, or those of a namespace, for which the keys are listed."""
@@ -133,6 +139,11 @@ class S3DictCache(BaseCache):  # type: ignore[misc]
             return 0
         return int(await self._dict.pop.aio(key, None, if_version=entry.version) is not None)
 
+    async def _remove_expired(self, key: str) -> None:
+        entry = await self._dict.entry.aio(key)
+        if entry is not None and _has_expired(entry.value):
+            await self._dict.pop.aio(key, None, if_version=entry.version)
+
     def _seconds(self, ttl: float | None) -> int | None:
         return as_ttl(ttl, self._max_ttl)
 
@@ -147,6 +158,10 @@ def _stored(value: Any, ttl: float | None) -> _Stored:
 
 def _has_expired(stored: _Stored) -> bool:
     return stored[0] is not None and stored[0] <= time.time()
+
+
+def _is_absent(stored: _Stored | None) -> bool:
+    return stored is None or _has_expired(stored)
 
 
 def _live(stored: _Stored | None) -> Any:

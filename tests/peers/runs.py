@@ -40,8 +40,13 @@ class Counts:
         return self.passed + len(self.failures)
 
 
-def run(peer: Peer, environment: Mapping[str, str], folder: Path, checkout: Path | None, seconds: float) -> Counts:
+def run(
+    peer: Peer, environment: Mapping[str, str], folder: Path, checkout: Path | None, seconds: float, only: str = ""
+) -> Counts:
     """Run the peer's tests in `folder`, over the store that the environment variables describe.
+
+    Args:
+        only: An expression of pytest's option `-k` that selects tests.
 
     Raises:
         UnavailableSuiteError: the framework is not installed, or its tests are not to be had.
@@ -52,6 +57,7 @@ def run(peer: Peer, environment: Mapping[str, str], folder: Path, checkout: Path
     report = folder / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:s3dict"]
     command += ["-o", "asyncio_mode=auto", "-o", "addopts=", "-W", "default", f"--rootdir={folder}"]
+    command += ["-k", only] if only else []
     node = module.relative_to(folder).as_posix()
     command += [f"--deselect={node}::{name}" for names in peer.not_applicable.values() for name in names]
     done = subprocess.run(
