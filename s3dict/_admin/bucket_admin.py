@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,14 @@ from .._stores.boto.blocking import BotoStore
 from .._stores.boto.errors import translate_exception
 from .._stores.shared.messages import ExpectedFailure, S3Request, S3Response
 from .._stores.shared.threads import run_blocking
-from ..errors import AlreadyExistsError, Error, InvalidError, PermissionDeniedError, UnavailableError
+from ..errors import (
+    AlreadyExistsError,
+    Error,
+    InvalidError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+)
 
 PUBLIC_ACCESS_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
@@ -34,6 +42,8 @@ class BucketInfo:
     """The bucket is there, in the region that the store says, if it says one."""
 
     region: str | None
+    arn: str | None = None
+    """Of a directory bucket, where the store shows it."""
 
 
 class BucketAdmin(BotoStore):
@@ -50,9 +60,22 @@ class BucketAdmin(BotoStore):
             raise InvalidError("With the driver 'memory' there is no bucket to examine: unset S3DICT_DRIVER")
         return cls(client._connection())
 
+    def _make_client(self) -> Any:
+        client = super()._make_client()
+        if self.zone is not None:
+            # botocore would sign in a session, as it does for the objects of a directory bucket.
+            events: Any = client.meta.events
+            events.register_first("choose-signer.s3", _sign_with_iam)
+        return client
+
     @property
     def has_custom_endpoint(self) -> bool:
         return self._connection.settings.endpoint_url is not None
+
+    @property
+    def zone(self) -> str | None:
+        """The zone of a directory bucket; None for other buckets."""
+        return self._connection.zone
 
     @property
     def signed_region(self) -> str | None:
@@ -88,16 +111,19 @@ class BucketAdmin(BotoStore):
 
     def look(self) -> BucketInfo | None:
         """Whether the bucket is there; None if not."""
-        answer = self._ask("head_bucket")
-        return BucketInfo(answer.fields.get("BucketRegion")) if isinstance(answer, S3Response) else None
+        try:
+            answer = self._ask("head_bucket")
+        except NotFoundError:
+            # There is no session for a directory bucket that does not exist.
+            return None
+        if not isinstance(answer, S3Response):
+            return None
+        return BucketInfo(answer.fields.get("BucketRegion"), answer.fields.get("BucketArn"))
 
     def create(self) -> None:
         """Create the bucket unless this account owns it. Raises AlreadyExistsError if another account does."""
-        # Other stores define their own regions: the request names one only if the user configured it.
-        where = self._connection.arguments.region_name if self.has_custom_endpoint else self.signed_region
-        server_time = {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
         try:
-            self._write("create_bucket", **server_time)
+            self._write("create_bucket", **self._location())
         except Error as error:
             code = _code(error)
             if code == "BucketAlreadyExists":
@@ -107,6 +133,36 @@ class BucketAdmin(BotoStore):
                 ) from error
             if code != "BucketAlreadyOwnedByYou":
                 raise
+
+    def _location(self) -> dict[str, Any]:
+        if self.zone is not None:
+            kind = "LocalZone" if self.zone.count("-") > 1 else "AvailabilityZone"
+            bucket = {"Type": "Directory", "DataRedundancy": f"Single{kind}"}
+            return {
+                "CreateBucketConfiguration": {"Location": {"Type": kind, "Name": self.zone}, "Bucket": bucket},
+            }
+        # Other stores define their own regions: the request names one only if the user configured it.
+        where = self._connection.arguments.region_name if self.has_custom_endpoint else self.signed_region
+        return {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
+
+    def directory_bucket_arn(self) -> str | None:
+        """The ARN of a directory bucket, which contains the account; None where neither shows itself."""
+        present, account = self.look(), self._connection.arguments.expected_bucket_owner
+        if present is not None and present.arn is not None:
+            return present.arn
+        if account is None and not self.has_custom_endpoint:
+            account = self.identity().split(":")[4]
+        partition = self._client().meta.partition
+        return account and f"arn:{partition}:s3express:{self.signed_region}:{account}:bucket/{self.bucket}"
+
+    def policy(self) -> Mapping[str, Any]:
+        """The bucket policy; empty where there is none."""
+        document = self._read("get_bucket_policy").get("Policy")
+        fields: Mapping[str, Any] = json.loads(document) if document else {}
+        return fields
+
+    def put_policy(self, policy: Mapping[str, Any]) -> None:
+        self._write("put_bucket_policy", Policy=json.dumps(policy))
 
     def public_access_block(self) -> Mapping[str, bool]:
         """Which of `PUBLIC_ACCESS_BLOCKS` are on."""
@@ -157,6 +213,11 @@ class BucketAdmin(BotoStore):
 
     def _ask(self, method: str, **parameters: Any) -> S3Response | ExpectedFailure:
         return run_blocking(self.send(S3Request(method, self.bucket, "", {"Bucket": self.bucket, **parameters})))
+
+
+def _sign_with_iam(context: Any, **_: Any) -> str:
+    context.get("signing", {}).pop("identity_cache", None)
+    return "s3v4"
 
 
 def _code(error: Error) -> str:

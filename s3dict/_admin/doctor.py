@@ -25,6 +25,7 @@ from .bucket_admin import BucketAdmin
 from .conformance import suite
 from .conformance.corrupt_puts import CorruptPuts
 from .conformance.suite import CheckResult, Outcome
+from .lifecycle_policy import SERVICE, grants_lifecycle
 from .provision import NO_EXPIRATION, conflict_message
 
 MAX_SKEW = 60.0
@@ -310,18 +311,23 @@ def _sweep_rules(context: _Context) -> Check:
     if names := conflicting(rules, prefix):
         advice = "narrow their filters to other prefixes"
         return Check(name, Status.FAILED, conflict_message(names, prefix), advice)
-    lacking = missing(rules, prefix)
+    lacking = missing(rules, prefix, versions=context.admin.zone is None)
     if lacking == (housekeeping_id(prefix),):
         detail = "all there, but not the one that removes incomplete uploads and noncurrent versions"
         return Check(name, Status.WARNING, detail, init)
     if lacking:
         return Check(name, Status.FAILED, f"missing or different: {', '.join(lacking)}. {NO_EXPIRATION}", init)
+    if context.admin.zone is not None and not grants_lifecycle(context.admin.policy()):
+        detail = f"all there, but the bucket policy does not let {SERVICE} apply them. {NO_EXPIRATION}"
+        return Check(name, Status.FAILED, detail, init)
     if has_old_ids(rules, prefix):
         return Check(name, Status.OK, "all there, under the ids of an earlier release", f"{init} replaces the ids")
     return Check(name, Status.OK, "all there")
 
 
 def _versioning(context: _Context) -> Check:
+    if context.admin.zone is not None:
+        return Check("versioning", Status.OK, "directory buckets have none")
     try:
         status = context.admin.versioning()
     except UnsupportedStoreError:

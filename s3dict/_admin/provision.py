@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from .._client import Client
 from .._format.lifecycle import RulePlan, are_equal, conflicting, describe, lifecycle_rules, merge, reduced
 from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
 from .bucket_admin import PUBLIC_ACCESS_BLOCKS, BucketAdmin, Lifecycle
+from .lifecycle_policy import SERVICE, grants_lifecycle, with_lifecycle
 
 NO_EXPIRATION = (
     "No expired entry is ever deleted: they stay as garbage, which costs storage. What a dict returns is not affected"
@@ -60,9 +62,13 @@ def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
     if bucket.outcome is Outcome.FAILED:
         return
     is_there = bucket.outcome is not Outcome.PLANNED
-    for setting in (_public_access(admin), _encryption(admin)):
+    if admin.zone is not None:
+        yield Step("public access", Outcome.UNCHANGED, "directory buckets always block it")
+    for setting in (_public_access(admin), _encryption(admin))[admin.zone is not None :]:
         yield _run_step(setting.name, partial(_ensure, setting, is_there, dry_run, admin.has_custom_endpoint), admin)
     yield from _lifecycle_steps(admin, client.prefix, is_there, dry_run)
+    if admin.zone is not None:
+        yield _run_step("lifecycle access", partial(_allow_lifecycle, admin, is_there, dry_run), admin)
 
 
 def _run_step(name: str, step: Callable[[], Step], admin: BucketAdmin) -> Step:
@@ -162,7 +168,7 @@ def conflict_message(names: tuple[str, ...], prefix: str) -> str:
 
 
 def _install_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: bool) -> Step:
-    merged = merge(before.rules, prefix)
+    merged = merge(before.rules, prefix, versions=admin.zone is None)
     foreign = len(merged.rules) - len(lifecycle_rules(prefix))
     note = (
         f"{foreign} other rule{'s' if foreign != 1 else ''} of the bucket stay{'s' if foreign == 1 else ''}"
@@ -194,8 +200,8 @@ def _install_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: 
 def _put_accepted(admin: BucketAdmin, desired: Lifecycle, prefix: str) -> tuple[Lifecycle, str]:
     """Install the rules, or those that the store accepts; return what was installed, and what was left out.
 
-    One request holds all rules, so that a store which does not support one of them (Garage and directory buckets: those
-    for noncurrent versions) rejects all.
+    One request holds all rules, so that a store which does not support one of them (Garage: those for noncurrent
+    versions) rejects all.
     """
     try:
         admin.put_lifecycle(desired)
@@ -214,6 +220,24 @@ def _put_accepted(admin: BucketAdmin, desired: Lifecycle, prefix: str) -> tuple[
             continue
         return accepted, left_out
     raise rejection
+
+
+def _allow_lifecycle(admin: BucketAdmin, is_there: bool, dry_run: bool) -> Step:
+    """Let S3 apply the rules of a directory bucket; the statements that its policy has stay."""
+    name = "lifecycle access"
+    policy = admin.policy() if is_there else {}
+    if grants_lifecycle(policy):
+        return Step(name, Outcome.UNCHANGED, f"the bucket policy lets {SERVICE} delete")
+    if dry_run:
+        return Step(name, Outcome.PLANNED, f"let {SERVICE} delete, by the bucket policy")
+    arn = admin.directory_bucket_arn()
+    if arn is None:
+        needed = json.dumps(with_lifecycle({}, f"arn:aws:s3express:REGION:ACCOUNT:bucket/{admin.bucket}"))
+        return Step(name, Outcome.WARNING, f"the account is not known: set this bucket policy yourself: {needed}")
+    admin.put_policy(with_lifecycle(policy, arn))
+    if not _reads_back(lambda: grants_lifecycle(admin.policy())):
+        return Step(name, Outcome.FAILED, "the bucket policy read back does not have the statement that was written")
+    return Step(name, Outcome.CHANGED, f"the bucket policy lets {SERVICE} delete")
 
 
 def _changes(before: Lifecycle, merged: RulePlan) -> tuple[str, ...]:

@@ -43,13 +43,15 @@ def housekeeping_id(prefix: str) -> str:
     return f"{_id_prefix(prefix)}housekeeping"
 
 
-def lifecycle_rules(prefix: str) -> tuple[Rule, ...]:
-    """Return all rules that a prefix needs: those that sweep, and the housekeeping of a versioned bucket."""
-    housekeeping = {
-        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
-        "Expiration": {"ExpiredObjectDeleteMarker": True},
-    }
+def lifecycle_rules(prefix: str, *, versions: bool = True) -> tuple[Rule, ...]:
+    """Return all rules that a prefix needs: those that sweep, and the housekeeping.
+
+    Directory buckets have no `versions`, and accept no rules for them.
+    """
+    housekeeping: dict[str, Any] = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+    if versions:
+        housekeeping["NoncurrentVersionExpiration"] = {"NoncurrentDays": 1}
+        housekeeping["Expiration"] = {"ExpiredObjectDeleteMarker": True}
     return (
         *(_enabled(rule.id, rule.prefix, {"Expiration": {"Days": rule.days}}) for rule in sweep_rules(prefix)),
         _enabled(housekeeping_id(prefix), f"{prefix}/", housekeeping),
@@ -70,14 +72,14 @@ class RulePlan:
         return not (self.added or self.changed or self.removed)
 
 
-def merge(existing: Sequence[Rule], prefix: str) -> RulePlan:
+def merge(existing: Sequence[Rule], prefix: str, *, versions: bool = True) -> RulePlan:
     """Replace the bucket's managed rules for `prefix` by the current ones; all others stay unchanged.
 
     Raises:
         InvalidError: the result has more rules than S3 allows.
     """
     old = {rule["ID"]: rule for rule in existing if is_managed(rule, prefix)}
-    new = {rule["ID"]: rule for rule in lifecycle_rules(prefix)}
+    new = {rule["ID"]: rule for rule in lifecycle_rules(prefix, versions=versions)}
     merged = RulePlan(
         rules=_joined([rule for rule in existing if not is_managed(rule, prefix)], new.values()),
         added=tuple(name for name in new if name not in old),
@@ -97,10 +99,12 @@ def are_equal(some: Iterable[Rule], others: Iterable[Rule]) -> bool:
     return _meanings(some) == _meanings(others)
 
 
-def missing(existing: Iterable[Rule], prefix: str) -> tuple[str, ...]:
+def missing(existing: Iterable[Rule], prefix: str, *, versions: bool = True) -> tuple[str, ...]:
     """Return the ids of the rules that a prefix needs and no rule in the bucket satisfies, under any id."""
     return tuple(
-        rule["ID"] for rule in lifecycle_rules(prefix) if not any(_satisfies(other, rule) for other in existing)
+        rule["ID"]
+        for rule in lifecycle_rules(prefix, versions=versions)
+        if not any(_satisfies(other, rule) for other in existing)
     )
 
 

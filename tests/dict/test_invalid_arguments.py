@@ -266,7 +266,7 @@ async def test_foreign_name_among_the_entries_is_an_integrity_error(harness: Har
     foreign = path.rpartition("/")[0] + "/.DS_Store"
     await store.put(foreign, b"a file system passed by, leaving this")
     for read in (lambda: collect(d.keys()), d.len, lambda: collect(d.items())):
-        with pytest.raises(IntegrityError, match=r"'\.DS_Store'"):
+        with pytest.raises(IntegrityError, match=r"\.DS_Store'"):
             await read()
     assert await d.get("k") == 1
     await store.delete(foreign)

@@ -552,7 +552,11 @@ def _head_bucket(call: _Call) -> Response:
     zone = _zone(call.bucket_name)
     # API_HeadBucket: the response headers of directory buckets.
     return Response(
-        headers={"x-amz-bucket-location-type": "AvailabilityZone", "x-amz-bucket-location-name": zone or ""}
+        headers={
+            "x-amz-bucket-arn": f"arn:aws:s3express:us-east-1:123456789012:bucket/{call.bucket_name}",
+            "x-amz-bucket-location-type": "AvailabilityZone",
+            "x-amz-bucket-location-name": zone or "",
+        }
     )
 
 

@@ -51,6 +51,10 @@ _STATUS_BY_CODE = {
     **dict.fromkeys(("ServiceUnavailable", "SlowDown", "SlowDownWrite"), 503),
 }
 """DeleteObjects reports a code without a status for each object that it could not delete."""
+_SESSION_METHODS = frozenset(
+    {"get_object", "head_object", "put_object", "delete_object", "delete_objects", "copy_object", "list_objects_v2"}
+)
+"""What is sent in a session of a directory bucket. A bucket and its settings take credentials of IAM."""
 _SIZE = re.compile(r"[0-9]{1,19}")
 
 
@@ -97,7 +101,7 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             while await retry.next_attempt():
                 slot = await self.reserve_slot(request.method)
                 try:
-                    if self._connection.must_open_session():
+                    if request.method in _SESSION_METHODS and self._connection.must_open_session():
                         await self._run(self._connection.session_credentials)
                     response = await execute()
                     slot.accepted()

@@ -26,7 +26,6 @@ _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85
 _SERVICE = "s3express"
 _MAX_RESPONSE = 1 << 16
 _MAX_LIFETIME = 300.0
-_IDLE_HINT = ". A directory bucket without a request for 90 days responds 503 for some minutes to the first"
 
 
 def create_session(connection: Connection, timeout: float) -> SessionCredentials:
@@ -94,8 +93,6 @@ def _failure(connection: Connection, request: S3Request, status: int, headers: A
         failure = UnavailableError(f"{request} failed: {failure}")
     if isinstance(failure, UnavailableError):
         failure.maybe_applied = False
-        if status == 503:
-            failure.args = (f"{failure.args[0]}{_IDLE_HINT}",)
     return failure
 
 

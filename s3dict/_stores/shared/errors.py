@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..._retry import RequestTimeoutError, ThrottledError, UnexpectedResponseError
 from ...errors import Error, InvalidError, NotFoundError, UnavailableError, UnsupportedStoreError
 from .messages import ExpectedFailure, S3Request
+from .validation import zone_of
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -42,6 +43,7 @@ _TLS_REASONS = (
         f"the server's certificate is not trusted: {_TRUST_HINT}",
     ),
 )
+_IDLE_HINT = ". A directory bucket without a request for 90 days responds 503 for some minutes to the first"
 _REASONS_403 = {
     "InvalidObjectState": "the object is archived: restore it, and exclude the prefix from the transition to an "
     "archive (lifecycle rule or Intelligent-Tiering configuration)",
@@ -139,7 +141,8 @@ def error_for_status(
         return ThrottledError(f"The store throttled the request. {response_text}", retry_after=retry_after)
     if status >= 500 or status == 408 or code in _INCOMPLETE_REQUEST_CODES:
         at = f" at {request.endpoint}" if request.endpoint else ""
-        return UnavailableError(f"The store{at} failed to respond. {response_text}")
+        is_idle = status == 503 and zone_of(request.bucket) is not None
+        return UnavailableError(f"The store{at} failed to respond. {response_text}{_IDLE_HINT if is_idle else ''}")
     return Error(f"The store rejected the request. {response_text}")
 
 
