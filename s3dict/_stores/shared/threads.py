@@ -48,15 +48,19 @@ def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
 def iterate_blocking(generator: AsyncGenerator[R, None]) -> Iterator[R]:
     """Iterate over an asynchronous generator over a blocking store, as `run_blocking` runs a coroutine."""
 
-    async def step() -> R:
-        return await generator.__anext__()
-
     try:
         while True:
+            # Without a coroutine around it, which would cost as much as all else that a key of a listing takes here.
+            step: Any = generator.__anext__()
             try:
-                item = run_blocking(step())
+                step.send(None)
+            except StopIteration as stop:
+                item: R = stop.value
             except StopAsyncIteration:
                 return
+            else:
+                step.close()
+                raise RuntimeError("a blocking store suspended")
             yield item
     finally:
         # Also when the caller breaks out of its loop: requests in flight end here, not at some garbage collection.
