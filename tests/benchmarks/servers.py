@@ -50,6 +50,16 @@ def running_servers() -> Iterator[Servers]:
 
 
 @contextmanager
+def running_stub() -> Iterator[tuple[Server, Server]]:
+    """The stub that answers at once, and the same with a delay."""
+    with stub_ports() as ports:
+        yield (
+            Server("stub", f"http://127.0.0.1:{ports['at_once']}", _BUCKET),
+            Server(f"stub + {1000 * DELAY:.0f} ms", f"http://127.0.0.1:{ports['delayed']}", _BUCKET),
+        )
+
+
+@contextmanager
 def _seaweedfs() -> Iterator[LocalServer]:
     with (
         tempfile.TemporaryDirectory(prefix="s3dict-benchmarks-") as directory,

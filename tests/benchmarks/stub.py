@@ -5,6 +5,8 @@
 It listens on two ports of 127.0.0.1, which it prints as JSON: one answers at once, the other after the delay. Both
 serve the same objects. It ends when its input does.
 
+``POST /bucket?fill=N&prefix=P`` makes entries of s3dict there.
+
 It knows what the peers ask for: PUT, GET with Range, HEAD and DELETE with their conditions, ListObjectsV2,
 DeleteObjects and multipart uploads. It checks no signature, and keys hold nothing that XML must escape.
 """
@@ -102,6 +104,23 @@ class Bucket:
         return self.ordered[start : min(end, start + limit)], start + limit < end
 
 
+def fill(bucket: Bucket, prefix: str, n: int) -> None:
+    """Put n entries of s3dict: text as keys, and small numbers as values."""
+    import pickle
+
+    from s3dict._format.entry import WRITE_ID_BYTES, EntrySigner, pack
+    from s3dict._format.keys import KeyCodec
+
+    def no_handle(dict_id: str) -> str:
+        raise NotImplementedError
+
+    keys, signer = KeyCodec(True, no_handle), EntrySigner("")
+    for number in range(n):
+        key = keys.encode(f"key-{number:09d}")
+        body = pack(number.to_bytes(WRITE_ID_BYTES), key.data, "cloudpickle", [pickle.dumps(number)], signer)
+        bucket.put(prefix + key.object_name, body)
+
+
 def respond(bucket: Bucket, request: Request) -> Response:
     if not request.key:
         return _respond_bucket(bucket, request)
@@ -147,10 +166,16 @@ def _is_refused(request: Request, stored: Stored | None) -> bool:
 
 
 def _respond_bucket(bucket: Bucket, request: Request) -> Response:
+    if "fill" in request.query:
+        fill(bucket, request.query["prefix"], int(request.query["fill"]))
+        return Response(b"200 OK")
     if request.method == b"POST":
-        for key in _KEYS.findall(request.body):
+        keys = _KEYS.findall(request.body)
+        for key in keys:
             bucket.delete(key.decode())
-        return _xml(b"<DeleteResult></DeleteResult>")
+        # obstore rejects a result without elements.
+        deleted = b"".join([b"<Deleted><Key>%s</Key></Deleted>" % key for key in keys])
+        return _xml(b"<DeleteResult>%s</DeleteResult>" % deleted)
     return _list(bucket, request.query) if request.method == b"GET" else Response(b"200 OK")
 
 
