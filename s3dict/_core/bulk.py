@@ -197,6 +197,7 @@ async def _discard_batch(entries: Entries, keys: list[Any], removed: dict[Any, A
 
     async def peek(key: Any) -> tuple[Any, Version | Error | None]:
         try:
+            await entries.revalidate()
             return key, await entries.peek(key)
         except Error as error:
             return key, error

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict
+from s3dict._lock import unpickle_held
 from s3dict.errors import InvalidError
 
 pytestmark = [
@@ -39,20 +40,44 @@ def in_child(function: Callable[[], object]) -> int:
 
 
 def test_child_that_leaves_a_lock_leaves_it_to_its_parent(handle: Handle) -> None:
-    lock = handle.lock("job", lease=30)
-    with lock as held:
-        assert in_child(lambda: lock.__exit__(None, None, None)) == 0
-        assert held.lost is False
+    """The bucket in memory is copied by the fork, so the child itself looks at what it has done."""
+
+    def leave() -> None:
+        lock.__exit__(None, None, None)
         [stored] = [o for path, o in _objects(handle.client).items() if "/locks/" in path]
         assert held._state.owner.encode() in stored.body
+
+    lock = handle.lock("job", lease=30)
+    with lock as held:
+        assert in_child(leave) == 0
+        assert held.lost is False
+
+
+def test_child_that_leaves_a_lock_that_was_handed_over_leaves_it_to_its_parent(handle: Handle) -> None:
+    def leave() -> None:
+        held.__exit__(None, None, None)
+        [stored] = [o for path, o in _objects(handle.client).items() if "/locks/" in path]
+        assert held._state.owner.encode() in stored.body
+
+    acquired = handle.lock("job", lease=30).acquire()
+    assert acquired is not None
+    acquired.detach()
+    with unpickle_held(handle.lock("job"), acquired._state.owner, acquired.token) as held:
+        assert in_child(leave) == 0
+        assert held.lost is False
 
 
 def test_child_that_leaves_an_ephemeral_dict_leaves_it_to_its_parent(client: Client) -> None:
     Dict.from_name("d", create_if_missing=True, client=client).hydrate()
+
+    def leave() -> None:
+        context.__exit__(None, None, None)
+        assert scratch["step"] == 1
+
     context = Dict.ephemeral(client=client)
     with context as scratch:
         scratch["step"] = 1
-        assert in_child(lambda: context.__exit__(None, None, None)) == 0
+        assert in_child(leave) == 0
         assert scratch["step"] == 1
 
 

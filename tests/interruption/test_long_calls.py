@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from s3dict import Client, Dict
 from s3dict._stores.memory import memory_bucket
 from s3dict.errors import LockLostError, LockTimeoutError, NotFoundError
+
+from .gates import Gate
 
 Handle = Dict[Any, Any]
 
@@ -44,6 +47,57 @@ def test_lock_of_a_deleted_dict_is_not_acquired(handle: Handle, client: Client) 
         pass
     with pytest.raises(LockLostError):
         holder.__exit__(None, None, None)
+
+
+def test_wait_for_a_computation_in_a_deleted_dict_fails(handle: Handle, client: Client) -> None:
+    other: Handle = Dict.from_name("d", client=client)
+    other.hydrate()
+    computing, deleted = threading.Event(), threading.Event()
+
+    def compute() -> None:
+        computing.set()
+        deleted.wait(20)
+
+    def run() -> None:
+        with suppress(NotFoundError):
+            handle.get_or_compute("k", compute, lease=600)
+
+    def delete() -> None:
+        _delete(client)
+        deleted.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    computing.wait(20)
+    timer = threading.Timer(0.05, delete)
+    timer.start()
+    with pytest.raises(NotFoundError):
+        other.get_or_compute("k", lambda: "never called", lease=600)
+    thread.join()
+    timer.join()
+
+
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [("delete", lambda d, keys: d.pop_many(keys)), ("get", lambda d, keys: d.discard_many(keys))],
+    ids=["pop_many", "discard_many"],
+)
+def test_bulk_removal_from_a_deleted_dict_fails(
+    handle: Handle, client: Client, method: Any, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle.update({number: number for number in range(300)})
+    gate = Gate(monkeypatch, method, "/entries/", "after")
+
+    def delete() -> None:
+        gate.reached.wait(20)
+        _delete(client)
+        gate.open()
+
+    thread = threading.Thread(target=delete)
+    thread.start()
+    with pytest.raises(NotFoundError):
+        call(handle, range(300))
+    thread.join()
 
 
 def test_iteration_of_a_deleted_dict_fails(handle: Handle, client: Client) -> None:

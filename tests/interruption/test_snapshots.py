@@ -74,6 +74,15 @@ def test_lock_is_lost_after_a_stop_that_is_longer_than_its_lease(client: Client,
         assert held.lost is True
 
 
+def test_lease_is_counted_shorter_than_a_faster_clock_of_the_store_counts_it(client: Client, clocks: Clocks) -> None:
+    handle: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
+    with pytest.raises(LockLostError), handle.lock("job", lease=10_000) as held:
+        clocks.run(9_985)
+        assert held.lost is False
+        clocks.run(10)
+        assert held.lost is True
+
+
 def test_dict_is_looked_up_again_after_a_stop(client: Client, clocks: Clocks) -> None:
     handle: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
     handle["k"] = 1

@@ -6,10 +6,8 @@ import pytest
 
 __all__ = ["pytest_addoption"]
 
-SHORT, FULL = 60, 4000
+SHORT, FULL = 80, 4000
 """Seeds for each workload."""
-PLANTED = 240
-"""Seeds after which a planted mistake must have been found."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -75,7 +75,7 @@ PLANTS = {
         "_core.locks:Lease.lost",
         "if self.remaining <= 0:\n        self._lost = True\n    return self._lost",
         "return self.remaining <= 0",
-        "locks, stalled holders",
+        "locks, late renewals",
     ),
     "all writes of a lock share a write id": Plant(
         "_core.locks:Lease._write", ", write_id=_new_id())", ")", "a long lease, lost renewals"
@@ -202,7 +202,10 @@ PLANTS = {
         "_core.bulk:remove_many", "removed[key] = entry\n", "pass\n", "cancelled bulk pops"
     ),
     "a computation of unknown outcome is returned": Plant(
-        "_core.compute:_Computation._create", "retry.record(error)", "return value", "computation, losses"
+        "_core.compute:_Computation._create",
+        "retry.record(error)",
+        "return value",
+        "computation, a value that is not stored",
     ),
     "a computation overwrites": Plant(
         "_core.compute:_Computation._compute",
@@ -211,10 +214,16 @@ PLANTS = {
         "computation",
     ),
     "the creation of a dict is repeated with its id": Plant(
-        "_core.catalog:_create_at", ", may_be_deleted=True", "", "life cycle, losses"
+        "_core.catalog:_create_at", ", may_be_deleted=True", "", "life cycle, a manifest whose response is lost"
+    ),
+    "a creation of unknown outcome is not looked up": Plant(
+        "_core.catalog:create", "retry.record(error)", "raise", "life cycle, losses"
     ),
     "the creator of a dict does not know its own": Plant(
-        "_core.catalog:create", "loaded.manifest.dict_id in dict_ids", "False", "creation"
+        "_core.catalog:create",
+        "loaded.manifest.dict_id in dict_ids",
+        "False",
+        "creation, an outcome that cannot be read",
     ),
     "the manifest of an ephemeral dict is deleted in passing": Plant(
         "_core.catalog:ephemeral",

@@ -8,7 +8,7 @@ from . import history
 from .choices import Option, Replay, Seeded, all_schedules, shrunk
 from .explore import SimulationError
 from .history import ABSENT, UNKNOWN, Operation, Step, is_linearizable, is_linearizable_by_search
-from .options import FULL, PLANTED, SHORT
+from .options import FULL, SHORT
 from .plants import PLANTS, planted
 from .programs import add, create, discard, get, pop, put
 from .workloads import PAIRS, RANDOM
@@ -32,7 +32,7 @@ def test_seeded_schedules_keep_every_promise(name: str, request: pytest.FixtureR
 def test_planted_mistake_is_found(name: str) -> None:
     plant = PLANTS[name]
     with planted(plant):
-        assert RANDOM[plant.found_by].finds_problem(range(PLANTED))
+        assert RANDOM[plant.found_by].finds_problem(range(SHORT))
 
 
 @pytest.mark.parametrize("oracle", ["is_linearizable", "is_linearizable_by_search"])
@@ -49,7 +49,7 @@ def test_each_oracle_finds_the_mistake(name: str, oracle: str, monkeypatch: pyte
     plant = PLANTS[name]
     monkeypatch.setattr(history, oracle, lambda _: True)
     with planted(plant):
-        assert RANDOM[plant.found_by].finds_problem(range(PLANTED))
+        assert RANDOM[plant.found_by].finds_problem(range(SHORT))
 
 
 def test_failing_schedule_is_shrunk_and_replayed() -> None:

@@ -69,6 +69,8 @@ PAIRS = {workload.name: workload for workload in _pairs()}
 _THREE = ((create(1), pop()), (add(10), get()), (pop(), setdefault(5)))
 _WRITERS = ((add(1), get()), (add(10),), (put(100),))
 
+_MANIFEST = r"(GET|PUT) .*[.]json$"
+
 _RANDOM = [
     Workload("three clients, losses", partial(OneKey, _THREE), Setting(faults=LOSSES, budget=3)),
     Workload("three clients, losses, tombstones", partial(OneKey, _THREE), Setting(TOMBSTONES, LOSSES, 3)),
@@ -124,6 +126,11 @@ _RANDOM = [
         Setting(faults=("stall",), budget=2, pause_seconds=2.5, fault_weight=1.0),
     ),
     Workload(
+        "locks, late renewals",
+        partial(Locks, 1, 1, 2.0, 4.5),
+        Setting(faults=("stall",), budget=2, pause_seconds=1.6, fault_weight=1.0, fault_on="PUT .*/locks/"),
+    ),
+    Workload(
         "locks, killed holders and late requests",
         partial(Locks, 2, 2, 2.0, 1.5),
         Setting(faults=("pause", "kill", "delay request"), budget=2, split=True, fault_weight=0.3),
@@ -171,7 +178,7 @@ _RANDOM = [
     Workload(
         "three clients, losses, and steps of the store's clock",
         partial(OneKey, _THREE, 7),
-        Setting(faults=("lose request", "lose response", "clock step", "clock back"), budget=3),
+        Setting(faults=("lose request", "lose response", "clock step", "clock back"), budget=3, fault_weight=0.6),
     ),
     Workload(
         "an expired entry that the lifecycle deletes",
@@ -255,7 +262,7 @@ _RANDOM = [
     Workload(
         "lock that is handed over, slow responses",
         partial(HandedOver, 3.0),
-        Setting(faults=("stall", "pause"), budget=2, split=True, pause_seconds=3.5, fault_weight=0.5),
+        Setting(faults=("stall", "pause"), budget=2, split=True, pause_seconds=5.5, fault_weight=0.5),
     ),
     Workload("counter", Additions, Setting()),
     Workload("counter, losses", Additions, Setting(faults=LOSSES, budget=3)),
@@ -272,17 +279,32 @@ _RANDOM = [
         Setting(faults=("cancel",), budget=3, split=True, fault_weight=0.7),
     ),
     Workload("computation", partial(Computation, 3), Setting()),
+    Workload(
+        "computation, a value that is not stored",
+        Computation,
+        Setting(faults=("lose request",), budget=2, fault_weight=0.6, fault_on="PUT .*/entries/"),
+    ),
     Workload("computation, losses", Computation, Setting(faults=LOSSES, budget=2, fault_weight=0.3)),
     Workload("life cycle", LifeCycle, Setting()),
     Workload("life cycle, losses", LifeCycle, Setting(faults=(*LOSSES, "delay request"), budget=2, fault_weight=0.3)),
+    Workload(
+        "life cycle, a manifest whose response is lost",
+        LifeCycle,
+        Setting(faults=("lose response",), budget=1, fault_weight=1.0, fault_on=_MANIFEST),
+    ),
     Workload("life cycle, losses, tombstones", LifeCycle, Setting(TOMBSTONES, LOSSES, 2, fault_weight=0.3)),
     Workload("creation", Creation, Setting(faults=LOSSES, budget=2, fault_weight=1.0)),
+    Workload(
+        "creation, an outcome that cannot be read",
+        Creation,
+        Setting(faults=("lose request", "lose response"), budget=3, fault_weight=2.0, fault_on=_MANIFEST),
+    ),
     Workload("keys beside writers", Listing, Setting(SMALL_PAGES)),
     Workload("items beside writers", partial(Listing, 7, True), Setting(SMALL_PAGES, ("lose request",), 2)),
     Workload(
         "items beside writers, expired entries and the lifecycle",
         partial(Listing, 5, True, expired=3),
-        Setting(SMALL_PAGES, ("lifecycle",), 3, fault_weight=0.3),
+        Setting(SMALL_PAGES, ("lifecycle",), 3, fault_weight=0.1),
     ),
     Workload("update of repeated keys", Update, Setting()),
     Workload(

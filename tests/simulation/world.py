@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -65,6 +66,8 @@ class Setting:
     split_reads: bool = False
     pause_seconds: float = 3.0
     fault_weight: float = 0.15
+    fault_on: str = ""
+    """A pattern of the requests that faults hit, such as `PUT .*/locks/`."""
     overwrites_fail: bool = False
     """Whether faults hit unconditional puts, which may be applied again while their call runs."""
     skew_seconds: float = 0.0
@@ -258,6 +261,8 @@ class World:
 
     def _add_request_faults(self, request: Request, add: Callable[[Fault, str, Callable[[], None]], None]) -> None:
         if request.writes and not request.conditional and not self.setting.overwrites_fail:
+            return
+        if not re.match(self.setting.fault_on, f"{request.kind.upper()} {request.path}"):
             return
         if request.applied:
             add("lose response", f"{request}: the response is lost", lambda: self._fail(request))
