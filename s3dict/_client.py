@@ -323,7 +323,7 @@ class Client:
             return MemoryStore(
                 memory_bucket(self.bucket), self._settings.concurrency, retries=self._retries, observer=self._observer
             )
-        if driver == "obstore":
+        if driver == "obstore" and self._obstore_accepts_server():
             from ._stores.obstore.blocking import ObstoreStore
 
             return ObstoreStore(self._obstore_clients(stores), partial(self._boto_store, stores))
@@ -335,7 +335,7 @@ class Client:
             from ._stores.memory import AsyncMemoryStore, memory_bucket
 
             return AsyncMemoryStore(memory_bucket(self.bucket), retries=self._retries, observer=self._observer)
-        if driver == "obstore":
+        if driver == "obstore" and self._obstore_accepts_server():
             from ._stores.obstore.aio import AsyncObstoreStore
 
             return AsyncObstoreStore(self._obstore_clients(stores), partial(self._threaded_boto_store, stores))
@@ -344,6 +344,20 @@ class Client:
 
             return AioBotoStore(self._connection())
         return self._threaded_boto_store(stores)
+
+    def _obstore_accepts_server(self) -> bool:
+        """Return False, and log it, where the server has a certificate that obstore does not accept."""
+        settings = self._connection().settings
+        if not settings.trust.holds_certificate_of(settings.bucket_url):
+            return True
+        from ._stores.shared.request_log import logger
+
+        logger().warning(
+            "The certificate of %s is a certificate authority itself (CA:TRUE), which obstore does not accept: boto3 "
+            "is used instead",
+            settings.where,
+        )
+        return False
 
     def _obstore_clients(self, stores: _ProcessResources) -> ObstoreClients:
         if stores.obstore_clients is None:

@@ -17,7 +17,6 @@ from ..errors import (
     Error,
     InvalidError,
     NotFoundError,
-    PermissionDeniedError,
     UnavailableError,
 )
 
@@ -87,12 +86,10 @@ class BucketAdmin(BotoStore):
         try:
             self._client()
             found = self._connection.boto_credentials()
-            key = found.get_frozen_credentials().access_key if found else None
+            key = found.get_frozen_credentials().access_key
         except Exception as error:
             translate_exception(error, S3Request("find_credentials", self.bucket, "", {}))
             raise
-        if not found or not key:
-            raise PermissionDeniedError("boto3 finds no credentials")
         return f"access key ...{key[-_KEY_CHARACTERS_SHOWN:]}, found by boto3 in: {found.method}"
 
     def identity(self) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import pickle
 import subprocess
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import boto3
 import pytest
@@ -23,85 +21,28 @@ from s3dict._stores.shared.proxies import proxy_for
 from s3dict._stores.shared.threads import run_blocking
 from s3dict.errors import Error, InvalidError, PermissionDeniedError, UnavailableError
 
+from ..support.connections import (
+    REQUESTS,
+    WAYS,
+    clean_environment,
+    copy,
+    delete_many,
+    get,
+    list_page,
+    perform,
+    put,
+    sent,
+    server,
+    signed_for,
+)
 from ..support.recording_server import Recorded, RecordingServer, Response, error, not_found, recording_server
-from ..support.retries import quick
 
-DRIVERS: tuple[Literal["boto3", "obstore"], ...] = ("boto3", "obstore")
-WAYS: list[tuple[Any, bool]] = [(driver, aio) for driver in DRIVERS for aio in (False, True)]
+__all__ = ["clean_environment", "server"]
+
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/k"
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "S3DICT_")) or name.lower().endswith(("_proxy", "_ca_bundle")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID0EXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-
-
-@pytest.fixture
-def server() -> Iterator[RecordingServer]:
-    with recording_server() as server:
-        yield server
-
-
-def perform(client: Client, aio: bool, request: Callable[[Any], Any]) -> Any:
-    """Send one request through the client's store, and return its result or error."""
-
-    quick(client)
-
-    async def send() -> Any:
-        try:
-            return await request(client._store(aio=aio))
-        except Error as failure:
-            return failure
-
-    return asyncio.run(send()) if aio else run_blocking(send())
-
-
-def get(store: Any) -> Any:
-    return store.get("s3dict/k")
-
-
-def put(store: Any) -> Any:
-    return store.put("s3dict/k", b"v")
-
-
-def copy(store: Any) -> Any:
-    return store.copy("s3dict/k", source_if_match='"e"', if_match='"e"')
-
-
-def delete_if(store: Any) -> Any:
-    return store.delete("s3dict/k", if_match='"e"')
-
-
-def delete_many(store: Any) -> Any:
-    return store.delete_many(["s3dict/k"])
-
-
-def list_page(store: Any) -> Any:
-    return store.list_page("s3dict/")
-
-
-REQUESTS = (get, put, copy, delete_if, delete_many, list_page)
-
-
-def signed_for(recorded: Recorded) -> str:
-    return recorded.headers["authorization"].partition("Credential=")[2].split(",")[0]
-
-
-def sent(server: RecordingServer, aio: bool, driver: Any, request: Any, **options: Any) -> Recorded:
-    """Return the signed request that was recorded."""
-    server.requests.clear()
-    client = Client("bucket", driver=driver, timeout=timedelta(seconds=3), **options)
-    perform(client, aio, request)
-    return next(recorded for recorded in server.requests if "authorization" in recorded.headers)
-
-
+WAYS_AND_THREADS = [*WAYS, ("threads", True)]
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "argument": ({"endpoint_url": "URL"}, {}, ""),
     "environment": ({}, {"AWS_ENDPOINT_URL": "URL"}, ""),
@@ -135,8 +76,175 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "headers": ({"endpoint_url": "URL", "headers": {"X-Tigris-Consistent": "true"}}, {}, ""),
     "sse": ({"endpoint_url": "URL", "sse": "aws:kms", "kms_key_id": KEY}, {}, ""),
     "sse of the environment": ({"endpoint_url": "URL"}, {"AWS_SERVER_SIDE_ENCRYPTION": "AES256"}, ""),
+    "empty variables": (
+        {},
+        {"AWS_ENDPOINT_URL_S3": "", "AWS_ENDPOINT_URL": "URL", "AWS_DEFAULT_REGION": "", "HTTP_PROXY": " "},
+        "",
+    ),
+    "profile over empty variables": ({}, {"AWS_ENDPOINT_URL": ""}, "[default]\nendpoint_url=URL\n"),
+    "comment with accents": ({"endpoint_url": "URL"}, {}, "[default]\n# größe\nregion=eu-west-1\n"),
+    "slashes of the endpoint": ({"endpoint_url": "URL/a//b//"}, {}, ""),
+    "upper case": ({"endpoint_url": "HTTP://Store.INVALID"}, {"HTTP_PROXY": "URL"}, ""),
+    "port that is the default": ({"endpoint_url": "http://store.invalid:80"}, {"HTTP_PROXY": "URL"}, ""),
+    "virtual at an address": ({"endpoint_url": "URL", "addressing_style": "virtual"}, {}, ""),
+    "proxy without scheme": ({"endpoint_url": "http://store.invalid"}, {"HTTP_PROXY": "HOST"}, ""),
+    "password of the proxy": (
+        {"endpoint_url": "http://store.invalid"},
+        {"HTTP_PROXY": "http://u:p%40%23@HOST"},
+        "",
+    ),
+    "token of the proxy": ({"endpoint_url": "http://store.invalid"}, {"HTTP_PROXY": "http://token@HOST"}, ""),
+    "line break after the proxy": ({"endpoint_url": "http://store.invalid"}, {"HTTP_PROXY": "URL/\n"}, ""),
+    "port without proxy": ({"endpoint_url": "URL"}, {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": "HOST"}, ""),
+    "services of another service": (
+        {"endpoint_url": "URL"},
+        {},
+        "[default]\nservices=local\n[services local]\nsts =\n  endpoint_url = http://127.0.0.1:1\n",
+    ),
+    "FIPS and dual-stack at an endpoint": (
+        {"endpoint_url": "URL"},
+        {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"},
+        "",
+    ),
 }
 COMPARED = ("host", "x-amz-security-token", "x-amz-request-payer", "x-amz-expected-bucket-owner", "x-tigris-consistent")
+COMPARED += ("proxy-authorization",)
+HONOURED = {
+    *("profile", "region", "data_path", "config_file", "ca_bundle", "credentials_file", "use_dualstack_endpoint"),
+    *("use_fips_endpoint", "ignore_configured_endpoint_urls", "user_agent_appid", "request_checksum_calculation"),
+    *("addressing_style", "use_accelerate_endpoint", "use_arn_region", "us_east_1_regional_endpoint"),
+    *("s3_disable_multiregion_access_points", "sts_regional_endpoints", "metadata_service_timeout"),
+    *("metadata_service_num_attempts", "ec2_metadata_service_endpoint", "ec2_metadata_service_endpoint_mode"),
+    *("ec2_metadata_v1_disabled", "imds_use_ipv6"),
+}
+"""Variables of botocore that decide where a request goes, how it is signed and whom it trusts, or where credentials are
+found: all that a test here or in `test_credentials` sets, or that botocore's own credential chain reads."""
+WITHOUT_EFFECT = {
+    "AWS_RETRY_MODE": "adaptive",  # s3dict decides what may be repeated
+    "AWS_MAX_ATTEMPTS": "9",
+    "AWS_DEFAULTS_MODE": "standard",  # timeouts and retries are set, and the endpoint of us-east-1 is regional
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_supported",  # entries have a checksum of their own
+    "AWS_AUTH_SCHEME_PREFERENCE": "sigv4a",  # S3 has it for Multi-Region Access Points, which are rejected
+    "AWS_SIGV4A_SIGNING_REGION_SET": "*",
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "required",  # no S3 endpoint contains the account
+    "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # no request of S3 has a prefix in its host
+    "AWS_ENDPOINT_DISCOVERY_ENABLED": "true",  # S3 has none
+    "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES": "1",  # no request of S3 is compressed
+    "AWS_DISABLE_REQUEST_COMPRESSION": "true",
+    "AWS_CSM_ENABLED": "false",  # metrics, which boto3 reports over UDP
+    "AWS_CSM_HOST": "127.0.0.1",
+    "AWS_CSM_PORT": "9",
+    "AWS_CSM_CLIENT_ID": "s3dict",
+}
+WITHOUT_VARIABLE = {
+    "api_versions",  # S3 has one
+    "parameter_validation",  # is off
+    "payload_signing_enabled",  # bodies are signed, or have a checksum
+}
+"""Settings of botocore for which there is no variable."""
+
+
+def test_every_setting_of_botocore_is_known() -> None:
+    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES, DEFAULT_S3_CONFIG_VARS
+
+    known = {**BOTOCORE_DEFAUT_SESSION_VARIABLES, **DEFAULT_S3_CONFIG_VARS}
+    ignored = {name for name, (_, variable, *_) in known.items() if str(variable) in WITHOUT_EFFECT}
+    assert set(known) <= HONOURED | WITHOUT_VARIABLE | ignored
+
+
+def test_settings_without_effect_change_no_request(server: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+    for variables in ({}, WITHOUT_EFFECT):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        for driver, aio in WAYS:
+            server.requests.clear()
+            perform(Client("bucket", endpoint_url=server.url, driver=driver), aio, get_put_and_copy)
+            seen.add(tuple(wire(recorded) for recorded in server.requests if "authorization" in recorded.headers))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_app_id_is_part_of_the_user_agent(
+    driver: Any, aio: bool, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SDK_UA_APP_ID", "team0")
+    assert "app/team0" in sent(server, aio, driver, get, endpoint_url=server.url).headers["user-agent"]
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://bücher.example", "xn--"),
+        ("http://my_host:9000", "host is invalid"),
+        ("http://host/a%20b", "path is invalid"),
+        ("http://host/é", "path is invalid"),
+        ("http://-host", "host is invalid"),
+    ],
+)
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_endpoint_that_one_driver_does_not_accept_is_refused_by_all(
+    url: str, problem: str, driver: Any, aio: bool
+) -> None:
+    failure = perform(Client("bucket", endpoint_url=url, driver=driver), aio, get)
+    assert isinstance(failure, InvalidError)
+    assert problem in str(failure)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://user:PASSWORD0@127.0.0.1:1", "http://[bad:1", "http://host:port"])
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_proxy_that_cannot_be_used_is_named(
+    proxy: str, driver: Any, aio: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    failure = perform(Client("bucket", endpoint_url="http://store.invalid", driver=driver), aio, get)
+    assert isinstance(failure, InvalidError)
+    assert "Invalid HTTP_PROXY" in str(failure)
+    assert "PASSWORD0" not in str(failure)
+
+
+@pytest.mark.parametrize("proxy", ["http://token@HOST", "http://u:p@HOST"])
+def test_clock_authenticates_to_the_proxy_and_does_not_take_its_time(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with recording_server(lambda _: (407, {"Proxy-Authenticate": "Basic"}, b"")) as refusing:
+        monkeypatch.setenv("HTTP_PROXY", proxy.replace("HOST", refusing.url.removeprefix("http://")))
+        client = Client("bucket", endpoint_url="http://store.invalid", driver="obstore")
+        failure = perform(client, False, put)
+        assert isinstance(failure, UnavailableError)
+        assert "407" in str(failure)
+        assert all("proxy-authorization" in request.headers for request in refusing.requests)
+        clock: Any = client._store(aio=False)
+        with pytest.raises(UnavailableError, match="407"):
+            clock._clients.clock.time_at(0.0)
+
+
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_server_at_an_ipv6_address_is_reached(driver: Any, aio: bool) -> None:
+    with recording_server(host="::1") as server:
+        assert perform(Client("bucket", endpoint_url=server.url, driver=driver), aio, get) is None
+        assert {request.headers["host"] for request in server.requests} == {server.url.removeprefix("http://")}
+
+
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_arn_at_an_address_is_refused(driver: Any, aio: bool, server: RecordingServer) -> None:
+    arn = "arn:aws:s3:us-west-2:123456789012:accesspoint/team"
+    failure = perform(Client(arn, endpoint_url=server.url, driver=driver), aio, get)
+    assert isinstance(failure, InvalidError)
+    assert "host name" in str(failure)
+
+
+@pytest.mark.parametrize("name", ["PanicException", "RustPanic"])
+def test_panic_is_an_error(name: str, server: RecordingServer) -> None:
+    panic = type(name, (BaseException,), {})("unwrap on None")
+
+    async def fail(_: Any, __: Any) -> Any:
+        raise panic
+
+    store: Any = Client("bucket", endpoint_url=server.url, driver="obstore")._store(aio=False)
+    store._get = fail
+    with pytest.raises(UnavailableError, match="unwrap on None"):
+        run_blocking(store.get("s3dict/k"))
 
 
 async def get_put_and_copy(store: Any) -> None:
@@ -161,12 +269,16 @@ def test_every_driver_sends_the_same(
     for key, value in options.items():
         place[key] = value.replace("URL", server.url) if isinstance(value, str) else value
     for variable, value in variables.items():
-        monkeypatch.setenv(variable, value.replace("URL", server.url))
+        monkeypatch.setenv(variable, value.replace("URL", server.url).replace("HOST", server.url[len("http://") :]))
     (tmp_path / "config").write_text(config.replace("URL", server.url))
     seen = set()
-    for driver, aio in WAYS:
+    for driver, aio in WAYS_AND_THREADS:
         server.requests.clear()
-        perform(Client("bucket", driver=driver, timeout=timedelta(seconds=3), **place), aio, get_put_and_copy)
+        with monkeypatch.context() as patch:
+            if driver == "threads":
+                patch.setattr("s3dict._client.is_installed", lambda package: package != "aioboto3")
+            used = "boto3" if driver == "threads" else driver
+            perform(Client("bucket", driver=used, timeout=timedelta(seconds=3), **place), aio, get_put_and_copy)
         seen.add(tuple(wire(recorded) for recorded in server.requests if "authorization" in recorded.headers))
     assert len(seen) == 1, seen
     assert len(seen.pop()) == 3
@@ -228,6 +340,20 @@ AWS_CASES: list[tuple[str, dict[str, str], str]] = [
     ("with.dots", {"AWS_DEFAULT_REGION": "eu-west-1"}, ""),
     ("bucket", {}, "[default]\nregion=eu-west-1\ns3 =\n  use_accelerate_endpoint = true\n"),
     ("bucket", {}, "[default]\nregion=eu-west-1\ns3 =\n  addressing_style = path\n"),
+    ("bucket", {}, "[default]\nregion=eu-west-1\ns3 =\n  use_dualstack_endpoint = true\n"),
+    ("bucket", {"AWS_DEFAULT_REGION": "aws-global"}, ""),
+    ("Bucket", {"AWS_DEFAULT_REGION": "eu-west-1"}, ""),
+    ("arn:aws:s3:us-west-2:123456789012:accesspoint/team", {"AWS_DEFAULT_REGION": "eu-west-1"}, ""),
+    (
+        "bucket",
+        {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_USE_DUALSTACK_ENDPOINT": "true", "AWS_USE_FIPS_ENDPOINT": "true"},
+        "",
+    ),
+    (
+        "bucket",
+        {"AWS_DEFAULT_PROFILE": "p", "AWS_PROFILE": "q"},
+        "[profile p]\nregion=eu-west-1\n[profile q]\nregion=eu-west-2\n",
+    ),
     ("bucket", {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, ""),
     ("arn:aws:s3:us-west-2:123456789012:accesspoint/team", {"AWS_DEFAULT_REGION": "us-west-2"}, ""),
     ("team-abcdefghijklmnopqrstuvwxyz-s3alias", {"AWS_DEFAULT_REGION": "eu-west-1"}, ""),
@@ -397,7 +523,7 @@ def test_redirect_is_refused_and_named(status: int, driver: Any, aio: bool, monk
             for request in REQUESTS:
                 failure = perform(Client("bucket", endpoint_url=server.url, driver=driver), aio, request)
                 assert isinstance(failure, InvalidError), (request, failure)
-                assert f"redirects to {target}" in str(failure) or (status == 303 and "redirects (303)" in str(failure))
+                assert f"redirects to {target}" in str(failure)
         assert other.requests == []
     gc.collect()
 
@@ -479,7 +605,7 @@ def test_rotated_credentials_are_found_again(
     with recording_server(respond) as server:
         client = Client("bucket", endpoint_url=server.url, driver=driver)
         assert client._connection().settings.credentials is None
-        client._connection().boto_credentials()
+        client._connection().boto_credentials().get_frozen_credentials()
         credentials.write_text("[default]\naws_access_key_id=AKIDNEW\naws_secret_access_key=s\n")
         assert perform(client, aio, get) is None
         signed = [signed_for(r).partition("/")[0] for r in server.requests if "authorization" in r.headers]
@@ -580,6 +706,40 @@ def test_every_driver_trusts_the_same(
             assert "certificate is not trusted" in str(result)
 
 
+@pytest.fixture(scope="module")
+def own_authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A server's certificate (s.pem, s.key) that is its own authority, as ``openssl req -x509`` makes it."""
+    directory = tmp_path_factory.mktemp("own_authority")
+    command = "req -x509 -newkey rsa:2048 -nodes -keyout s.key -out s.pem -days 9 -subj /CN=s3"
+    openssl(directory, f"{command} -addext subjectAltName=IP:127.0.0.1")
+    return directory
+
+
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_certificate_that_is_its_own_authority_is_accepted(
+    driver: Any, aio: bool, own_authority: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(own_authority / "s.pem"))
+    with recording_server(certificate=(str(own_authority / "s.pem"), str(own_authority / "s.key"))) as server:
+        client = Client("bucket", endpoint_url=server.url, driver=driver)
+        assert [perform(client, aio, request) for request in (get, get)][-1] is None
+    assert len([record for record in caplog.records if "CA:TRUE" in record.message]) == (driver == "obstore") * (
+        1 + aio
+    )
+
+
+@pytest.mark.parametrize("aio", [False, True])
+def test_certificate_that_only_the_system_trusts_is_named(
+    aio: bool, own_authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(own_authority / "s.pem"))
+    with recording_server(certificate=(str(own_authority / "s.pem"), str(own_authority / "s.key"))) as server:
+        failure = perform(Client("bucket", endpoint_url=server.url, driver="obstore"), aio, get)
+    assert isinstance(failure, UnavailableError)
+    assert "CA:TRUE" in str(failure)
+    assert "s3dict dev" in str(failure)
+
+
 @pytest.mark.parametrize(("driver", "aio"), WAYS)
 def test_https_to_a_plain_port_is_named(driver: Any, aio: bool, server: RecordingServer) -> None:
     url = server.url.replace("http:", "https:")
@@ -587,6 +747,7 @@ def test_https_to_a_plain_port_is_named(driver: Any, aio: bool, server: Recordin
     assert isinstance(failure, UnavailableError)
     assert not failure.maybe_applied
     assert "does not speak TLS" in str(failure)
+    assert "s3dict dev" in str(failure)
 
 
 @pytest.mark.parametrize("content", ["not a certificate", None])

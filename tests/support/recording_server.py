@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +38,9 @@ def not_found(_: Recorded) -> Response:
 
 @contextmanager
 def recording_server(
-    respond: Callable[[Recorded], Response] = not_found, certificate: tuple[str, str] | None = None
+    respond: Callable[[Recorded], Response] = not_found,
+    certificate: tuple[str, str] | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[RecordingServer]:
     """Start a server; with TLS if there is a certificate (the files of certificate and key)."""
     recorded: list[Recorded] = []
@@ -64,11 +67,12 @@ def recording_server(
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             pass
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server((host, 0), Handler) as server:
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
@@ -77,7 +81,7 @@ def recording_server(
         thread.start()
         scheme = "http" if certificate is None else "https"
         try:
-            yield RecordingServer(f"{scheme}://127.0.0.1:{server.server_port}", recorded)
+            yield RecordingServer(f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.server_port}", recorded)
         finally:
             server.shutdown()
             thread.join()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from aiobotocore.httpsession import AIOHTTPSession
     from types_aiobotocore_s3.client import S3Client
 
+    from .credentials import BotoCredentials
+
 R = TypeVar("R")
 
 CHUNK_BYTES = 1 << 20
@@ -90,7 +92,7 @@ class _Connected:
         self.generator: AsyncGenerator[S3Client, None] | None = None
 
 
-async def _open(connection: Connection, credentials: Any) -> AsyncGenerator[S3Client, None]:
+async def _open(connection: Connection, credentials: BotoCredentials) -> AsyncGenerator[S3Client, None]:
     """Yield a client that sends each request once, and close it when this generator is closed."""
     import aioboto3
     from aiobotocore.config import AioConfig
@@ -176,20 +178,18 @@ class _DirectSession:
 class BotoCredentialProvider:
     """Lets an asyncio session use the credentials of a boto3 session, which renews them."""
 
-    def __init__(self, credentials: Any) -> None:
+    def __init__(self, credentials: BotoCredentials) -> None:
         self._credentials = credentials
 
     async def load_credentials(self) -> Any:
         from aiobotocore.credentials import AioCredentials
 
         credentials = self._credentials
-        if credentials is None:
-            return None
         frozen = await asyncio.to_thread(credentials.get_frozen_credentials)
 
         class SharedCredentials(AioCredentials):
             async def get_frozen_credentials(self) -> Any:  # type: ignore[override] # that of aiobotocore is async
-                if not hasattr(credentials, "refresh_needed") or not credentials.refresh_needed():
+                if not credentials.refresh_needed():
                     return credentials.get_frozen_credentials()
                 return await asyncio.to_thread(credentials.get_frozen_credentials)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..shared.connection import Connection
 from ..shared.messages import S3Request, S3Response
+from ..shared.proxies import proxy_headers
 from ..shared.threads import ThreadRuntime
 from .requests import S3Requests
 from .session import (
@@ -65,7 +67,7 @@ class BotoStore(S3Requests):
         prepare_client(client, connection)
         if connection.zone is not None:
             use_identity_cache(client, IdentityCache(connection))
-        _trust_system_store(client)
+        _set_up_connections(client)
         return client
 
     async def _close(self) -> None:
@@ -76,12 +78,29 @@ class BotoStore(S3Requests):
             client.close()
 
 
-def _trust_system_store(client: Any) -> None:
+def _set_up_connections(client: Any) -> None:
+    """Let connections trust the system's certificates, authenticate to every proxy, and follow no redirect."""
     session = client._endpoint.http_session
     context = session._manager.connection_pool_kw["ssl_context"]
     trust_system_store(context, session._verify)
     # The managers for proxies are made later.
     session._get_ssl_context = lambda: context
+    session._proxy_config.proxy_headers_for = proxy_headers
+    session._pool_classes_by_scheme = {
+        scheme: _without_redirects(pool) for scheme, pool in session._pool_classes_by_scheme.items()
+    }
+    session._manager.pool_classes_by_scheme = session._pool_classes_by_scheme
+
+
+@cache
+def _without_redirects(pool: Any) -> Any:
+    """Return a class of connection pools that returns a 303, which urllib3 would prepare to follow."""
+
+    class Pool(pool):  # type: ignore[misc] # any class
+        def urlopen(self, *arguments: Any, **options: Any) -> Any:
+            return super().urlopen(*arguments, **options, redirect=False)
+
+    return Pool
 
 
 def _read(method: str, fields: Any) -> bytes:

@@ -126,9 +126,6 @@ def _botocore_error(error: Exception, request: S3Request) -> Error:
 
     from ..shared.redaction import redacted
 
-    if isinstance(getattr(error, "kwargs", {}).get("error"), TypeError) and "bytes found" in str(error):
-        # urllib3 prepares to follow a 303, which botocore then does not let it do; it fails on signed headers.
-        return InvalidError(f"{request}: the endpoint {request.endpoint} redirects (303), which is not followed")
     connection_broke = isinstance(error, (HTTPClientError, BotoConnectionError, IncompleteReadError))
     if type(error).__name__ == "ResponseParserError":
         return not_s3_error(request, redacted(str(error)))

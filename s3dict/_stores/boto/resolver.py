@@ -16,6 +16,7 @@ from ..shared.connection import (
 )
 from ..shared.proxies import proxy_for
 from ..shared.trust import resolve_trust
+from ..shared.validation import is_ip_address
 
 if TYPE_CHECKING:
     import boto3
@@ -46,7 +47,7 @@ def _resolve(arguments: ConnectionArguments, session: boto3.Session) -> Connecti
     endpoint, source = _endpoint(arguments, core)
     region = arguments.region_name or session.region_name or os.environ.get("AWS_REGION")
     region = region or default_region(endpoint, arguments.bucket)
-    check_settings(endpoint, source, region, arguments.bucket)
+    endpoint = check_settings(endpoint, source, region, arguments.bucket)
     s3 = dict(core.get_config_variable("s3") or {})
     style = arguments.addressing_style or s3.get("addressing_style") or ("path" if endpoint else "auto")
     configured = arguments.checksums or core.get_config_variable("request_checksum_calculation")
@@ -57,7 +58,7 @@ def _resolve(arguments: ConnectionArguments, session: boto3.Session) -> Connecti
     draft = ConnectionSettings(
         bucket_url="",
         virtual_hosted=False,
-        endpoint_url=endpoint.rstrip("/") if endpoint else None,
+        endpoint_url=endpoint,
         source=source if endpoint else "AWS",
         region=region,
         addressing_style=style,
@@ -69,6 +70,7 @@ def _resolve(arguments: ConnectionArguments, session: boto3.Session) -> Connecti
         use_dualstack=bool(core.get_config_variable("use_dualstack_endpoint")),
         use_accelerate=_flag(s3.get("use_accelerate_endpoint")),
         us_east_1_regional=str(s3.get("us_east_1_regional_endpoint") or "regional"),
+        app_id=core.get_config_variable("user_agent_appid"),
     )
     return _with_bucket_url(draft, arguments.bucket, core)
 
@@ -114,6 +116,8 @@ def _with_bucket_url(draft: ConnectionSettings, bucket: str, core: Any) -> Conne
     parts = urlsplit(url)
     base_path = urlsplit(draft.endpoint_url).path.rstrip("/") if draft.endpoint_url else ""
     path = parts.path.rstrip("/")
+    if bucket.startswith("arn:") and draft.endpoint_url and is_ip_address(urlsplit(draft.endpoint_url).netloc):
+        raise InvalidError(f"An access point's ARN needs an endpoint with a host name, unlike {draft.where}")
     bucket_url = f"{parts.scheme}://{parts.netloc}{path}"
     return replace(
         draft,

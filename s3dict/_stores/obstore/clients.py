@@ -147,8 +147,9 @@ class ObstoreClients(HasTimeoutVariants):
         Raises:
             InvalidError: the endpoint redirects.
         """
+        is_needed = not reading or self.connection.arguments.headers or _has_token(self.connection)
         self._checked_for_reads = True
-        if reading and not (self.connection.arguments.headers or _has_token(self.connection)):
+        if not is_needed:
             return
         try:
             response = self.clock.check()
@@ -187,8 +188,8 @@ class ObstoreClients(HasTimeoutVariants):
 
 
 def _has_token(connection: Connection) -> bool:
-    credentials: Any = connection.settings.credentials or connection.boto_credentials()
-    return bool(getattr(credentials, "token", None))
+    static = connection.settings.credentials
+    return bool(static.token if static is not None else connection.boto_credentials().get_frozen_credentials().token)
 
 
 def _store_options(connection: Connection, session: SessionCredentials | None) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def _client_options(connection: Connection, seconds: float, session: SessionCred
         # A request over a connection that the server has just closed fails, and then the outcome of a conditional write
         # is unknown. A process that was suspended, as by Lambda, resumes with such connections.
         "pool_idle_timeout": timedelta(seconds=IDLE_SECONDS),
-        "user_agent": f"s3dict obstore/{obstore.__version__}",
+        "user_agent": f"s3dict obstore/{obstore.__version__}" + (f" app/{settings.app_id}" if settings.app_id else ""),
         "default_headers": headers,
         **_proxy_options(settings),
     }

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...errors import PermissionDeniedError
 from ..shared.connection import Connection
-from ..shared.validation import check_plain
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -26,9 +24,6 @@ def credential_provider(connection: Connection) -> CredentialProvider:
 
     obstore's own `Boto3CredentialProvider` reports an expiry of its own instead of the real one, so that a token that
     lasts for less than its `ttl` would be used after it has expired.
-
-    Raises:
-        PermissionDeniedError: there are no credentials.
     """
     static = connection.settings.credentials
     if static is not None:
@@ -39,25 +34,18 @@ def credential_provider(connection: Connection) -> CredentialProvider:
             "expires_at": None,
         }
         return lambda: fixed
-    credentials: Any = connection.boto_credentials()
-    if credentials is None:
-        raise PermissionDeniedError(
-            "There are no usable credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
-        )
+    credentials = connection.boto_credentials()
 
     def provide() -> S3Credential:
         # botocore renews what is about to expire, fifteen minutes before.
-        frozen: Any = credentials.get_frozen_credentials()
-        for name, value in (("access key", frozen.access_key), ("secret key", frozen.secret_key)):
-            check_plain(f"The {name} of boto3's credentials ({credentials.method})", value)
-        check_plain(f"The session token of boto3's credentials ({credentials.method})", frozen.token or "")
+        frozen = credentials.get_frozen_credentials()
         call_again_at = datetime.now(UTC) + CREDENTIAL_TTL
-        expiry: datetime | None = getattr(credentials, "_expiry_time", None)
+        expiry = credentials.expiry
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            "expires_at": call_again_at if expiry is None else min(call_again_at, expiry),
+            "expires_at": call_again_at if expiry is None else min(call_again_at, expiry.astimezone(UTC)),
         }
 
     return provide

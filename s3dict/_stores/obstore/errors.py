@@ -41,6 +41,8 @@ def translate_obstore_exception(error: Exception, request: S3Request) -> Expecte
     """Return what the exception means if the protocol expects that; otherwise raise an `Error` from it."""
     if isinstance(error, Error):
         raise error
+    if is_panic(error):
+        raise panic_error(error, request)
     if not isinstance(error, (BaseError, FileNotFoundError)):
         # From boto3, which provides credentials.
         from ..boto.errors import translate_exception
@@ -53,6 +55,18 @@ def translate_obstore_exception(error: Exception, request: S3Request) -> Expecte
 
     # The rest of the message repeats the body of the response, in which AWS repeats the session token.
     raise result from sanitised(error, text=_summary_without_body(error))
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether the exception stands for a panic in Rust: a bug of obstore, or an input that it does not check."""
+    return type(error).__name__ in ("PanicException", "RustPanic")
+
+
+def panic_error(error: BaseException, request: S3Request) -> UnavailableError:
+    """Return the error for a panic. Nothing says whether the request was sent before."""
+    from ..shared.redaction import redacted
+
+    return UnavailableError(f"{request}: obstore failed: {redacted(str(error))}: use driver='boto3', or report it")
 
 
 def log_status(error: Exception) -> log.Status:

@@ -43,7 +43,14 @@ from ..shared.messages import (
 )
 from ..shared.rate_control import HasPacedView
 from ..shared.timeouts import HasTimeoutVariants
-from .errors import BareRedirectError, UnrecognisedResponseError, log_status, translate_obstore_exception
+from .errors import (
+    BareRedirectError,
+    UnrecognisedResponseError,
+    is_panic,
+    log_status,
+    panic_error,
+    translate_obstore_exception,
+)
 
 if TYPE_CHECKING:
     import obstore
@@ -305,10 +312,8 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         """
         connection = self._clients.connection
         generation, session = connection.generation, connection.current_session()
-        if self._clients.must_check_redirects(reading=method in _READS):
-            await self._run(lambda: self._clients.refuse_redirects(reading=method in _READS))
         try:
-            return await self._send_with_retries(method, path, call, parameters, no_retry, bytes_sent)
+            return await self._send_checked(method, path, call, parameters, no_retry, bytes_sent)
         except BareRedirectError:
             # Nothing was applied, so the same request may be retried; the same holds for what was denied.
             if once or not await self._run(lambda: self._clients.follow_region(generation)):
@@ -319,6 +324,19 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                 raise
             if not await self._run(lambda: connection.renew_after_denial(generation, used)):
                 raise
+        return await self._send_checked(method, path, call, parameters, no_retry, bytes_sent)
+
+    async def _send_checked(
+        self,
+        method: str,
+        path: str,
+        call: Callable[[], Awaitable[R]],
+        parameters: Mapping[str, object],
+        no_retry: bool,
+        bytes_sent: int,
+    ) -> R | ExpectedFailure:
+        if self._clients.must_check_redirects(reading=method in _READS):
+            await self._run(lambda: self._clients.refuse_redirects(reading=method in _READS))
         return await self._send_with_retries(method, path, call, parameters, no_retry, bytes_sent)
 
     async def _run(self, function: Callable[[], R]) -> R:
@@ -350,6 +368,11 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                     return response
                 except Exception as error:
                     failure = error
+                except BaseException as error:
+                    # A panic of Rust is no Exception, and would end a program that expects errors.
+                    if not is_panic(error):
+                        raise
+                    failure = panic_error(error, self._request(method, path))
                 try:
                     status = log_status(failure) if started else status
                     # Outside of the handler, so that the new error has no __context__: an exception of the driver that

@@ -33,6 +33,7 @@ from ...errors import UnavailableError, UnsupportedStoreError
 from ..base import monotonic_seconds, stopped_seconds
 from ..shared import request_log as log
 from ..shared.messages import parse_date
+from ..shared.proxies import proxy_headers
 from ..shared.trust import Trust
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ MAX_LAG = timedelta(seconds=1.5)
 """How far a reading is behind the store's clock: up to a second that its Date omits, and the time of the response."""
 REREAD_AFTER = 0.2
 """A reading that is younger, in seconds, is not repeated: many reads of an entry that expires share one."""
+PROXY_AUTHENTICATION_REQUIRED = 407
+"""It is the proxy's response, with the time of the proxy."""
 TIMEOUT = 2.0
 """The longest wait for a response, in seconds: an event loop is blocked for so long."""
 
@@ -101,7 +104,7 @@ class ServerClock:
         self._signed_url = signed_url
         self._trust = trust or Trust()
         self._proxy = proxy
-        self._more_headers = dict(headers or {})
+        self._more_headers = {**(headers or {}), **(proxy_headers(proxy) if proxy is not None else {})}
         self._timeout = min(TIMEOUT, timeout)
         self._observer = observer
         self._sync_lock = threading.RLock()
@@ -181,7 +184,7 @@ class ServerClock:
             try:
                 with open_url(Request(make_url(), headers=self._more_headers, method="HEAD")) as response:  # noqa: S310 (http or https: validated)
                     status = response.status
-                    if status < 500:
+                    if status < 500 and status != PROXY_AUTHENTICATION_REQUIRED:
                         self._status = response.status
                         return response.headers
                     failure = f"{status}"

@@ -11,20 +11,22 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ..._record import Record, field, replace
 from ..._retry import DEFAULT_POLICIES, RetryPolicies
-from ...errors import InvalidError, PermissionDeniedError
+from ...errors import Error, InvalidError, PermissionDeniedError
 from .proxies import proxy_for
 from .rate_control import RateController
 from .trust import Trust, resolve_trust
-from .validation import check_plain, validate_endpoint, zone_of
+from .validation import check_credential, check_region, is_ip_address, normalise_endpoint, zone_of
 
 if TYPE_CHECKING:
     import boto3
 
+    from ..boto.credentials import BotoCredentials
     from .events import RequestObserver
     from .sessions import SessionCredentials, Sessions
 
@@ -149,6 +151,7 @@ class ConnectionSettings(Record):
         trust: The certificates to trust.
         proxy: The proxy's URL, which may contain a password; None for a direct connection.
         credentials: Static credentials from the environment; None if botocore provides them.
+        app_id: What botocore adds to the user agent (``AWS_SDK_UA_APP_ID``).
     """
 
     bucket_url: str
@@ -166,6 +169,7 @@ class ConnectionSettings(Record):
     use_dualstack: bool = False
     use_accelerate: bool = False
     us_east_1_regional: str = "regional"
+    app_id: str | None = None
 
     @property
     def where(self) -> str:
@@ -183,6 +187,7 @@ class _Resolution:
         self.settings: ConnectionSettings | None = None
         self.sessions: Sessions | None = None
         self.session = session
+        self.credentials: BotoCredentials | None = None
         self.region: str | None = None
 
 
@@ -272,15 +277,29 @@ class Connection:
             return resolution.session
 
     def make_boto_client(self, config: Any, client_arguments: dict[str, Any]) -> Any:
-        """Return a new client. Threads must not share a session while it makes clients; they can share the clients."""
-        with self._resolution.lock:
-            return self.boto_session().client("s3", config=config, **client_arguments)
+        """Return a new client. Threads must not share a session while it makes clients; they can share the clients.
 
-    def boto_credentials(self) -> Any:
-        """Return botocore's credentials, which it renews; None if it found none."""
+        Raises:
+            PermissionDeniedError: there are no credentials.
+        """
         with self._resolution.lock:
+            credentials = self.boto_credentials()
+            # Making a client looks for them too, and its errors would be botocore's.
+            credentials.get_frozen_credentials()
+            client: Any = self.boto_session().client("s3", config=config, **client_arguments)
+            client._request_signer._credentials = credentials
+            return client
+
+    def boto_credentials(self) -> BotoCredentials:
+        """Return the credentials that botocore finds, which all stores share."""
+        resolution = self._resolution
+        with resolution.lock:
             _ = self.settings
-            return self.boto_session().get_credentials()
+            if resolution.credentials is None:
+                from ..boto.credentials import BotoCredentials
+
+                resolution.credentials = BotoCredentials(self.boto_session(), resolution.lock)
+            return resolution.credentials
 
     def renew_after_denial(self, generation: int, session: SessionCredentials | None) -> bool:
         """Replace credentials that the store does not accept. Return whether there are others now.
@@ -304,12 +323,12 @@ class Connection:
         with resolution.lock:
             if generation != resolution.generation:
                 return True
-            before = self._identity()
+            before = self.settings.region, self._last_credentials()
             if region is not None:
                 resolution.region = region
             self._forget_credentials()
             resolution.settings = None
-            if self._identity() == before:
+            if (self.settings.region, self._current_credentials()) == before:
                 return False
             resolution.generation += 1
             return True
@@ -329,15 +348,21 @@ class Connection:
                 resolution.settings = settings
             return resolution.settings
 
-    def _identity(self) -> tuple[Any, ...]:
-        settings = self.settings
-        if settings.credentials is not None:
-            return settings.region, settings.credentials
-        credentials: Any = self.boto_session().get_credentials()
-        frozen = credentials.get_frozen_credentials() if credentials is not None else None
-        return settings.region, frozen and tuple(frozen)
+    def _last_credentials(self) -> object:
+        """Return the credentials that were last used, or why there were none."""
+        static, found = self.settings.credentials, self._resolution.credentials
+        return static if static is not None or found is None else found.last_outcome
+
+    def _current_credentials(self) -> object:
+        if self.settings.credentials is not None:
+            return self.settings.credentials
+        credentials = self.boto_credentials()
+        with suppress(Error):
+            credentials.get_frozen_credentials()
+        return credentials.last_outcome
 
     def _forget_credentials(self) -> None:
+        self._resolution.credentials = None
         if self.arguments.session is None:
             self._resolution.session = None
             return
@@ -363,14 +388,14 @@ def _from_env(arguments: ConnectionArguments, environment: Mapping[str, str]) ->
     region = region or default_region(endpoint, arguments.bucket)
     if endpoint is None and (not _PLAIN_REGION.fullmatch(region) or not _HOST_LABEL.fullmatch(arguments.bucket)):
         return None
-    check_settings(endpoint, source, region, arguments.bucket)
+    endpoint = check_settings(endpoint, source, region, arguments.bucket)
     style = arguments.addressing_style or ("path" if endpoint else "auto")
     bucket_url, virtual = _bucket_url(endpoint, region, arguments.bucket, style)
     checksums = arguments.checksums or default_checksums(endpoint, arguments.bucket)
     return ConnectionSettings(
         bucket_url=bucket_url,
         virtual_hosted=virtual,
-        endpoint_url=endpoint.rstrip("/") if endpoint else None,
+        endpoint_url=endpoint,
         source=source if endpoint else "AWS",
         region=region,
         addressing_style=style,
@@ -398,19 +423,23 @@ def default_checksums(endpoint: str | None, bucket: str) -> str:
     return "when_required" if endpoint and zone_of(bucket) is None else "when_supported"
 
 
-def check_settings(endpoint: str | None, source: str, region: str, bucket: str) -> None:
-    """Raise InvalidError for an endpoint or region that cannot work, naming where it was configured."""
-    check_plain("the region", region)
+def check_settings(endpoint: str | None, source: str, region: str, bucket: str) -> str | None:
+    """Return the endpoint as it is used; None for AWS.
+
+    Raises:
+        InvalidError: the endpoint or the region cannot work; it names where the endpoint was configured.
+    """
+    check_region(region)
     if not endpoint:
-        return
-    check_plain(source, endpoint)
-    validate_endpoint(endpoint, source)
-    if zone_of(bucket) is not None and endpoint.rstrip("/").count("/") > 2:
+        return None
+    url = normalise_endpoint(endpoint, source)
+    if zone_of(bucket) is not None and url.count("/") > 2:
         raise InvalidError(f"The endpoint of {source} has a path, which directory buckets cannot be below: remove it")
-    if endpoint.rstrip("/").rpartition("/")[2] == bucket and endpoint.count("/") > 2:
+    if url.rpartition("/")[2] == bucket and url.count("/") > 2:
         raise InvalidError(
             f"The endpoint of {source} ends with the bucket's name: leave out /{bucket}, which is appended to it"
         )
+    return url
 
 
 def _static_credentials(environment: Mapping[str, str]) -> Credentials | None:
@@ -420,7 +449,7 @@ def _static_credentials(environment: Mapping[str, str]) -> Credentials | None:
         return None
     token = environment.get("AWS_SECURITY_TOKEN") or environment.get("AWS_SESSION_TOKEN") or None
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"):
-        check_plain(name, environment.get(name, ""))
+        check_credential(name, environment.get(name, ""))
     return Credentials(key, secret, token)
 
 
@@ -434,10 +463,10 @@ def _has_config_file(environment: Mapping[str, str]) -> bool:
 def _bucket_url(endpoint: str | None, region: str, bucket: str, style: str) -> tuple[str, bool]:
     zone = zone_of(bucket)
     service = "s3" if zone is None else f"s3express-{zone}"
-    scheme, _, host = (endpoint or f"https://{service}.{region}.amazonaws.com").rstrip("/").partition("://")
+    scheme, _, host = (endpoint or f"https://{service}.{region}.amazonaws.com").partition("://")
     if zone is None:
-        virtual = style == "virtual" or (endpoint is None and style == "auto")
+        virtual = (style == "virtual" and not is_ip_address(host)) or (endpoint is None and style == "auto")
     else:
         # As in botocore, whatever the style: an address cannot have the bucket's name before it.
-        virtual = re.match(r"\[|[0-9.]+(?=[:/]|$)", host) is None
+        virtual = not is_ip_address(host)
     return (f"{scheme}://{bucket}.{host}", True) if virtual else (f"{scheme}://{host}/{bucket}", False)

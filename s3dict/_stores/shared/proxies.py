@@ -10,11 +10,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from ...errors import InvalidError
+
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for requests to `url`; None for a direct connection."""
+    """Return the URL of the proxy for requests to `url`; None for a direct connection.
+
+    Raises:
+        InvalidError: the variable of the proxy does not contain the URL of one.
+    """
     scheme, _, rest = url.partition("://")
     proxy = _system_proxy(scheme) if sys.platform in ("darwin", "win32") else _env(environment, f"{scheme}_proxy")
+    proxy = (proxy or "").strip()
     if not proxy or (scheme == "http" and "REQUEST_METHOD" in environment and "http_proxy" not in environment):
         # In a CGI program, HTTP_PROXY is the header "Proxy" of the request (httpoxy).
         return None
@@ -22,8 +29,36 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     excluded = _env(environment, "no_proxy") or ""
     if any(_matches(item.strip().lower(), host, port) for item in excluded.replace(" ", ",").split(",")):
         return None
-    proxy = proxy.strip()
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return _checked(proxy if "://" in proxy else f"http://{proxy}", f"{scheme.upper()}_PROXY")
+
+
+def proxy_headers(proxy: str) -> dict[str, str]:
+    """Return the header that authenticates to the proxy, also where its user has no password.
+
+    urllib and botocore send none then, as they should for a token in place of a user.
+    """
+    from base64 import b64encode
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return {}
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Proxy-Authorization": f"Basic {b64encode(user.encode()).decode()}"}
+
+
+def _checked(proxy: str, source: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(proxy)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        # Without the URL, which may contain a password.
+        raise InvalidError(f"Invalid {source}: it is the URL of a proxy, which begins with http:// or https://")
+    return proxy
 
 
 def _env(environment: Mapping[str, str], name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..._record import Record
 from ...errors import InvalidError
@@ -40,6 +41,29 @@ class Trust(Record):
         if b"-----BEGIN CERTIFICATE-----" not in content and b"-----BEGIN TRUSTED CERTIFICATE-----" not in content:
             raise InvalidError(f"{self.source} names a file without a certificate (PEM): {self.bundle}")
         return content
+
+    def holds_certificate_of(self, url: str) -> bool:
+        """Return whether a certificate authority in the bundle is the certificate of the server at `url` itself.
+
+        ``openssl req -x509`` makes such certificates. rustls, and so obstore, accepts none, and has no option for it.
+        """
+        if self.bundle is None or not url.startswith("https:"):
+            return False
+        from ssl import PROTOCOL_TLS_CLIENT, SSLContext, SSLError
+        from urllib.parse import urlsplit
+
+        context, host = SSLContext(PROTOCOL_TLS_CLIENT), urlsplit(url).hostname
+        try:
+            context.load_verify_locations(self.bundle)
+        except SSLError:
+            return False
+        return any(host in _host_names(authority) for authority in context.get_ca_certs())
+
+
+def _host_names(certificate: Mapping[str, Any]) -> set[str]:
+    names = [value for _, value in certificate.get("subjectAltName", ())]
+    names += [value for part in certificate["subject"] for kind, value in part if kind == "commonName"]
+    return {name.lower() for name in names}
 
 
 def resolve_trust(verify: bool | str | None, environment: Mapping[str, str], profile_bundle: str | None) -> Trust:

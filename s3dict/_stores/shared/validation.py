@@ -10,6 +10,8 @@ _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:([a-z0-9-]+):[0-9]{12}:accesspoint[:/][a-z0-9-]{3,50}")
 _DIRECTORY_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?--([a-z0-9]+(?:-[a-z0-9]+){1,3})--xa?-s3")
 _DIRECTORY_SUFFIXES = ("--x-s3", "--xa-s3")
+_REGION = re.compile(r"(?![0-9]+$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+_HOST = re.compile(r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)*(?!-)[a-z0-9-]{1,63}(?<!-)\.?|\[[0-9a-f:.]+(?:%25[a-z0-9]+)?\]")
 _NOT_PLAIN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
 
 
@@ -21,6 +23,25 @@ def check_plain(name: str, value: str) -> None:
     kind = "a line break" if found[0] in "\r\n" else "a blank" if found[0] in " \xa0" else "a control character"
     where = "ends in" if found.end() == len(value) else "begins with" if found.start() == 0 else "contains"
     raise InvalidError(f"{name} {where} {kind}: remove it")
+
+
+def check_credential(name: str, value: str) -> None:
+    """Raise InvalidError, without the value, for what no credential is: text with blanks, quotes around it, or accents.
+
+    A secret key may have letters of any alphabet on other stores than AWS; the others are sent in headers.
+    """
+    check_plain(name, value)
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        raise InvalidError(f"{name} is in quotes: remove them")
+    if not value.isascii() and "secret" not in name.lower():
+        raise InvalidError(f"{name} contains a character that is not ASCII: copy it again, without formatting")
+
+
+def check_region(region: str) -> None:
+    """Raise InvalidError for a region that no driver can sign for."""
+    check_plain("the region", region)
+    if not _REGION.fullmatch(region):
+        raise InvalidError(f"Invalid region: {region!r}. It has letters, digits and hyphens, as in eu-west-1")
 
 
 def check_header(name: str, value: str) -> None:
@@ -92,3 +113,38 @@ def validate_endpoint(url: str | None, source: str = "endpoint_url") -> str | No
             f"Invalid {source}: {url_for_message!r}. It begins with http:// or https://, without query and fragment"
         )
     return url
+
+
+def is_ip_address(authority: str) -> bool:
+    """Return whether the host of a URL is an address, which no bucket's name can be put in front of."""
+    return re.match(r"\[|[0-9.]+(?:[:/]|$)", authority) is not None
+
+
+def normalise_endpoint(url: str, source: str) -> str:
+    """Return the endpoint in the one spelling that all drivers send and sign in the same way.
+
+    Scheme and host are in lower case, without the port that is the default, and slashes in the path are single.
+
+    Raises:
+        InvalidError: the URL is one that not all drivers accept.
+    """
+    from urllib.parse import urlsplit
+
+    validate_endpoint(url, source)
+    parts = urlsplit(url)
+    host, _, port = parts.netloc.lower().rpartition(":")
+    if not host or not port.isdigit():
+        host, port = parts.netloc.lower(), ""
+    if not _HOST.fullmatch(host):
+        advice = "write it as xn--..." if not host.isascii() else "it has letters, digits, hyphens and dots"
+        raise InvalidError(
+            f"Invalid endpoint: {parts.scheme}://{parts.netloc} ({source}): its host is invalid: {advice}"
+        )
+    if "%" in parts.path or not parts.path.isascii():
+        # boto3 encodes the path, and obstore sends it as it is.
+        raise InvalidError(
+            f"Invalid endpoint: {url} ({source}): its path is invalid: it has ASCII characters, and no %"
+        )
+    default = {"http": "80", "https": "443"}[parts.scheme]
+    suffix = f":{port}" if port and port != default else ""
+    return f"{parts.scheme}://{host}{suffix}{re.sub('/+', '/', parts.path).rstrip('/')}"
