@@ -39,7 +39,7 @@ from ._stores.shared.connection import Connection, ConnectionArguments
 from ._stores.shared.rate_control import RateController
 from ._stores.shared.threads import run_blocking
 from ._stores.shared.timeouts import HasTimeoutVariants
-from .errors import InvalidError
+from .errors import Error, InvalidError
 
 if TYPE_CHECKING:
     import asyncio
@@ -347,7 +347,11 @@ class Client:
 
     def _obstore_accepts_server(self) -> bool:
         """Return False, and log it, where the server has a certificate that obstore does not accept."""
-        settings = self._connection().settings
+        try:
+            settings = self._connection().settings
+        except Error:
+            # The first request reports it.
+            return True
         if not settings.trust.holds_certificate_of(settings.bucket_url):
             return True
         from ._stores.shared.request_log import logger

@@ -122,7 +122,7 @@ def _signed(connection: Connection, request: S3Request) -> tuple[dict[str, str],
     settings = connection.settings
     _, _, address = settings.bucket_url.partition("://")
     host, _, path = address.partition("/")
-    access_key, secret_key, token = _credentials(connection, request)
+    access_key, secret_key, token = _credentials(connection)
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     headers = {name.lower(): value for name, value in connection.arguments.headers}
     headers |= {"host": host, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": now}
@@ -141,20 +141,9 @@ def _signed(connection: Connection, request: S3Request) -> tuple[dict[str, str],
     return headers, f"{settings.bucket_url}{'' if path else '/'}?session"
 
 
-def _credentials(connection: Connection, request: S3Request) -> tuple[str, str, str | None]:
+def _credentials(connection: Connection) -> tuple[str, str, str | None]:
     static = connection.settings.credentials
     if static is not None:
         return static.access_key, static.secret_key, static.token
-    try:
-        found = connection.boto_credentials()
-        frozen = None if found is None else found.get_frozen_credentials()
-    except Exception as error:
-        from ..boto.errors import translate_exception
-
-        translate_exception(error, request)
-        raise
-    if frozen is None:
-        from .access_denied import missing_credentials_error
-
-        raise missing_credentials_error(request, "Unable to locate credentials")
+    frozen = connection.boto_credentials().get_frozen_credentials()
     return frozen.access_key, frozen.secret_key, frozen.token
