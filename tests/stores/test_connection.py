@@ -107,8 +107,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
         "",
     ),
 }
-COMPARED = ("host", "x-amz-security-token", "x-amz-request-payer", "x-amz-expected-bucket-owner", "x-tigris-consistent")
-COMPARED += ("proxy-authorization",)
+COMPARED = (
+    *("host", "x-amz-security-token", "x-amz-request-payer", "x-amz-expected-bucket-owner", "x-tigris-consistent"),
+    "proxy-authorization",
+)
 HONOURED = {
     *("profile", "region", "data_path", "config_file", "ca_bundle", "credentials_file", "use_dualstack_endpoint"),
     *("use_fips_endpoint", "ignore_configured_endpoint_urls", "user_agent_appid", "request_checksum_calculation"),
@@ -277,7 +279,7 @@ def test_every_driver_sends_the_same(
         with monkeypatch.context() as patch:
             if driver == "threads":
                 patch.setattr("s3dict._client.is_installed", lambda package: package != "aioboto3")
-            used = "boto3" if driver == "threads" else driver
+            used: Any = "boto3" if driver == "threads" else driver
             perform(Client("bucket", driver=used, timeout=timedelta(seconds=3), **place), aio, get_put_and_copy)
         seen.add(tuple(wire(recorded) for recorded in server.requests if "authorization" in recorded.headers))
     assert len(seen) == 1, seen

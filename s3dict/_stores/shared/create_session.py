@@ -37,7 +37,7 @@ def create_session(connection: Connection, timeout: float) -> SessionCredentials
     request = S3Request("create_session", connection.bucket, "", {}, endpoint=connection.settings.where)
     started, begin, status = log.start_timer(), time.perf_counter(), log.NO_RESPONSE
     try:
-        headers, url = _signed(connection, request)
+        headers, url = _signed(connection)
         status, response_headers, body = _send(connection, request, url, headers, timeout)
     finally:
         if started:
@@ -114,7 +114,7 @@ def _session(request: S3Request, headers: Any, body: str) -> SessionCredentials:
     return SessionCredentials(access_key, secret_key, token, min(lifetime, _MAX_LIFETIME))
 
 
-def _signed(connection: Connection, request: S3Request) -> tuple[dict[str, str], str]:
+def _signed(connection: Connection) -> tuple[dict[str, str], str]:
     """Return the headers of the request and its URL, signed with the client's own credentials (AWS signature 4)."""
     import hmac
     from hashlib import sha256
