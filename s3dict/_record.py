@@ -127,6 +127,8 @@ class Record(metaclass=_RecordType):
         return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if type(other) is not type(self):
             return NotImplemented
         return self.__getstate__() == other.__getstate__()

@@ -67,7 +67,7 @@ async def write_entries(entries: Entries, items: Iterable[tuple[Any, Any, EntryE
             return _Outcome(pair.key, failure=error)
         finally:
             in_flight.discard(pair.encoded.data)
-        return _Outcome(pair.key)
+        return _Outcome(pair.key, (), None)
 
     await _run_all(entries, put, first_occurrences())
     await _run_all(entries, put, deferred.values())
@@ -102,7 +102,7 @@ async def read_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
             live = await entries.read(key, parallel=False, allow_cached=True)
         except Exception as error:
             return _Outcome(key, failure=error)
-        return _Outcome(key) if live is None else _Outcome(key, (live.value,))
+        return _Outcome(key, () if live is None else (live.value,), None)
 
     return await _run_all(entries, read, _validated(entries, keys))
 

@@ -108,7 +108,7 @@ class EntryCodec(Record):
 
         The hash alone is not enough: a copy of an entry under its hash without the key would be read beside the entry.
         """
-        if object_name == EncodedKey(header.key, pickled=False).object_name:
+        if object_name == EncodedKey(header.key, False).object_name:
             return
         if object_name != digest(header.key) or not self._has_pickle(header.key):
             raise IntegrityError(

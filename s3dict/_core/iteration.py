@@ -12,7 +12,7 @@ from .._format.keys import KeyCodec, is_object_name, key_bytes_in, match_object_
 from .._nested import aclosing
 from .._record import replace
 from .._stores.base import ObjectMeta, Page
-from ..errors import IntegrityError, UncertainOutcomeError
+from ..errors import Error, IntegrityError, UncertainOutcomeError
 from .conditional import get_object
 from .entries import Entries
 from .listing import MAX_RANGES, delete_all, scan
@@ -246,5 +246,9 @@ async def _read_key(entries: Entries, line: ObjectMeta) -> bytes | None:
 
 
 def _key(entries: Entries, codec: KeyCodec, data: bytes) -> Any:
-    with entries.error_context():
+    try:
         return codec.decode(data)
+    except Error:
+        # Entered for errors alone: this is called for each entry.
+        with entries.error_context():
+            raise

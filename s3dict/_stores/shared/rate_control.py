@@ -56,6 +56,11 @@ class RateLimit:
         self._is_first_estimate = False
         self._next_slot = -math.inf
 
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether the store has never throttled, so that there is nothing to wait for."""
+        return math.isinf(self._rate_after_decrease)
+
     def reserve(self) -> float:
         """Reserve the next free slot; return how many seconds from now it is."""
         with self._lock:
@@ -179,6 +184,9 @@ class HasPacedView:
         if not self.is_paced:
             return _UNPACED
         limit = self._rates.reads if method in _READS else self._rates.writes
+        if limit.is_unlimited:
+            # Sent before any decrease, whenever that is.
+            return Slot(limit, -math.inf)
         seconds = limit.reserve()
         if seconds > 0:
             await self.runtime.sleep(seconds)

@@ -295,9 +295,10 @@ class _WorkerGroup(Generic[T, R]):
     """
 
     def __init__(self, work: Callable[[T], R], limit: int, pool: Callable[[], ThreadPoolExecutor]) -> None:
-        from queue import SimpleQueue
+        from queue import Empty, SimpleQueue
 
         self.submitted = 0
+        self._nothing_done = Empty
         self._work = work
         self._limit = limit
         self._pool = pool
