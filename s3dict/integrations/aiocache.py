@@ -53,6 +53,11 @@ class S3DictCache(BaseCache):  # type: ignore[misc]
         self._max_ttl = max_ttl
         self._dict = open_dict(name, ttl=max_ttl, **kwargs)
 
+    def _build_key(self, key: Any, namespace: str | None = None) -> str:
+        """Return the namespace and the key, with a colon between: one namespace may begin as another does."""
+        space = self.namespace if namespace is None else namespace
+        return str(super()._build_key(key, f"{space}:" if space else ""))
+
     async def _get(self, key: str, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
         return _live(await self._dict.get.aio(key))
 
@@ -108,10 +113,10 @@ class S3DictCache(BaseCache):  # type: ignore[misc]
         def expire(stored: _Stored) -> _Stored:
             if _has_expired(stored):
                 raise _ExpiredError
-            return _stored(stored[1], ttl or None)
+            return _stored(stored[1], ttl)
 
         try:
-            await self._dict.modify.aio(key, expire, ttl=self._seconds(ttl or None))
+            await self._dict.modify.aio(key, expire, ttl=self._seconds(ttl))
         except (KeyError, _ExpiredError):
             return False
         return True
@@ -145,7 +150,7 @@ class S3DictCache(BaseCache):  # type: ignore[misc]
             await self._dict.pop.aio(key, None, if_version=entry.version)
 
     def _seconds(self, ttl: float | None) -> int | None:
-        return as_ttl(ttl, self._max_ttl)
+        return as_ttl(ttl or None, self._max_ttl)
 
 
 class _ExpiredError(Exception):
@@ -153,7 +158,8 @@ class _ExpiredError(Exception):
 
 
 def _stored(value: Any, ttl: float | None) -> _Stored:
-    return None if ttl is None else time.time() + ttl, value
+    """Return the value with its expiry; a ttl of 0 is none, as in aiocache's caches in memory and memcached."""
+    return time.time() + ttl if ttl else None, value
 
 
 def _has_expired(stored: _Stored) -> bool:

@@ -93,23 +93,23 @@ class S3DictCache(BaseCache):
     async def ahas_key(self, key: Any, version: int | None = None) -> bool:
         return await self._dict.contains.aio(self.make_and_validate_key(key, version=version))
 
-    def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+    def incr(self, key: Any, delta: int = 1, version: int | None = None) -> Any:
         name = self.make_and_validate_key(key, version=version)
         try:
             changed = self._dict.modify(name, _adding(delta))
         except KeyError:
             raise ValueError(f"Key {key!r} not found") from None
-        return int(pickle.loads(changed))
+        return pickle.loads(changed)
 
-    async def aincr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+    async def aincr(self, key: Any, delta: int = 1, version: int | None = None) -> Any:
         name = self.make_and_validate_key(key, version=version)
         try:
             changed = await self._dict.modify.aio(name, _adding(delta))
         except KeyError:
             raise ValueError(f"Key {key!r} not found") from None
-        return int(pickle.loads(changed))
+        return pickle.loads(changed)
 
-    async def adecr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+    async def adecr(self, key: Any, delta: int = 1, version: int | None = None) -> Any:
         return await self.aincr(key, -delta, version)
 
     def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:

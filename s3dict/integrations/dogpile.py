@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from dogpile.cache.api import NO_VALUE, BytesBackend, CacheMutex, SerializedReturnType
 
-from .. import Client, Lock
+from .. import Client, Lock, LockLostError
 from ._options import DEFAULT_TTL, as_ttl, open_dict
 
 __all__ = ["S3DictBackend"]
@@ -82,7 +83,9 @@ class _Mutex(CacheMutex):
         return self._lock.acquire(blocking=wait) is not None
 
     def release(self) -> None:
-        self._lock.release()
+        # The value has been created and stored: a lock that was lost meant that another caller may create it too.
+        with suppress(LockLostError):
+            self._lock.release()
 
     def locked(self) -> bool:
         return self._lock.locked()

@@ -62,6 +62,35 @@ def test_incr_of_a_missing_key_is_a_value_error(cache: S3DictCache) -> None:
         cache.incr("missing")
 
 
+@pytest.mark.backends("memory")
+def test_incr_of_a_float_and_of_a_large_number_is_exact(cache: S3DictCache) -> None:
+    cache.set_many({"float": 1.5, "large": 2**70})
+    assert [cache.incr("float"), cache.incr("large"), asyncio.run(cache.aincr("float", 2))] == [2.5, 2**70 + 1, 4.5]
+
+
+@pytest.mark.backends("memory")
+def test_incr_keeps_the_timeout(client: Client) -> None:
+    cache, clock = cache_of(client), Clock(client)
+    cache.set("n", 1, timeout=60)
+    clock.advance(timedelta(seconds=40))
+    assert cache.incr("n") == 2
+    clock.advance(timedelta(seconds=22))
+    assert cache.get("n") is None
+
+
+@pytest.mark.backends("memory")
+def test_nothing_is_many_too(cache: S3DictCache) -> None:
+    cache.delete_many([])
+    assert [cache.set_many({}), cache.get_many([])] == [[], {}]
+
+
+@pytest.mark.backends("memory")
+def test_timeout_below_a_second_is_a_second_and_a_negative_one_has_passed(cache: S3DictCache) -> None:
+    cache.set("short", 1, timeout=0.5)
+    cache.set("past", 1, timeout=-1)
+    assert [cache.get("short"), cache.get("past"), cache.add("past", 2, timeout=-1)] == [1, None, True]
+
+
 def test_cache_deletes(cache: S3DictCache) -> None:
     cache.set_many({"a": 1, "b": 2, "c": 3, "d": 4})
     assert [cache.delete("a"), cache.delete("a")] == [True, False]

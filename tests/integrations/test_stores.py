@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Any
 
 import joblib
 import pytest
 from dogpile.cache import make_region, register_backend
 
-from s3dict import Client, InvalidError
+from s3dict import Client, Dict, InvalidError
 from s3dict.integrations import joblib as joblib_adapter
 from s3dict.integrations.aiocache import S3DictCache
 from s3dict.integrations.langgraph import S3DictSaver
@@ -31,9 +32,11 @@ def test_aiocache_compares_and_sets_by_version(client: Client) -> None:
         assert [await cache.get("a"), await cache.increment("a", 5), await cache.exists("b")] == [2, 7, False]
         with pytest.raises(ValueError, match="already exists"):
             await cache.add("a", 4)
-        await cache.set("other", 1, namespace="m")
+        await cache.multi_set([("other", 1)], namespace="m")
+        await cache.set("other", 1, namespace="nm", ttl=0)
         await cache.clear(namespace="n")
-        assert [await cache.get("a"), await cache.get("other", namespace="m")] == [None, 1]
+        assert await cache.get("a") is None
+        assert [await cache.get("other", namespace=name) for name in ("m", "nm")] == [1, 1]
 
     asyncio.run(use())
 
@@ -54,6 +57,42 @@ def test_dogpile_creates_a_value_once(client: Client) -> None:
     assert region.get_multi(["b", "k"]) == [2, 7]
 
 
+@pytest.mark.backends("memory")
+def test_dogpile_returns_a_value_although_its_lock_was_lost(client: Client) -> None:
+    region = make_region().configure(
+        "s3dict-test", arguments={"name": "cache", "client": client, "distributed_lock": True}
+    )
+
+    def create() -> int:
+        Dict.from_name("cache", client=client).lock("dogpile k").force_release()
+        return 7
+
+    assert region.get_or_create("k", create) == 7
+    assert region.get("k") == 7
+
+
+@pytest.mark.backends("memory")
+def test_dogpile_mutex_is_released_by_another_thread(client: Client) -> None:
+    """An asynchronous creator releases the mutex that its caller has acquired."""
+    created = Event()
+
+    def runner(region: Any, key: str, creator: Any, mutex: Any) -> None:
+        def create() -> None:
+            region.set(key, creator())
+            mutex.release()
+            created.set()
+
+        Thread(target=create).start()
+
+    arguments = {"name": "cache", "client": client, "distributed_lock": True}
+    region = make_region(async_creation_runner=runner).configure("s3dict-test", 3600, arguments=arguments)
+    region.set("k", 1)
+    region.invalidate(hard=False)
+    assert region.get_or_create("k", lambda: 2) == 1
+    assert created.wait(60)
+    assert [region.key_is_locked("k"), region.get("k", ignore_expiration=True)] == [False, 2]
+
+
 def test_joblib_computes_once_and_clears(client: Client, tmp_path: Any) -> None:
     joblib_adapter.register()
     options = {"client": client}
@@ -72,6 +111,29 @@ def test_joblib_computes_once_and_clears(client: Client, tmp_path: Any) -> None:
     assert calls == [2, 3, 2]
     with pytest.raises(InvalidError, match="ttl"):
         memory.reduce_size(1)
+
+
+@pytest.mark.backends("memory")
+def test_langgraph_keeps_what_concurrent_writers_save(client: Client) -> None:
+    from langgraph.checkpoint.base import empty_checkpoint
+
+    saver = S3DictSaver("agents", client=client)
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    last: Any = {"configurable": {**config["configurable"], "checkpoint_id": f"{7:032}"}}
+
+    def save(number: int) -> None:
+        saver.put_writes(last, [("x", number)], f"task {number}")  # before the checkpoint may exist
+        saver.put(config, {**empty_checkpoint(), "id": f"{number:032}"}, {"step": number}, {})
+
+    threads = [Thread(target=save, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = saver.get_tuple(config)
+    assert found is not None
+    assert (found.checkpoint["id"], len(list(saver.list(config)))) == (f"{7:032}", 8)
+    assert sorted(write[2] for write in found.pending_writes or ()) == list(range(8))
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "asyncio"])
