@@ -48,7 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "unprobed: creates the first dict under its prefix, which probes the store")
     config.addinivalue_line("markers", "removes_by_delete: counts requests or faults of DELETE If-Match")
     config.addinivalue_line("markers", "certain_outcomes: expects every outcome to be known, though many contend")
-    config.addinivalue_line("markers", "puts_whole_objects: kills whoever puts, which some servers take for the end")
+    config.addinivalue_line(
+        "markers", "puts_whole_objects: kills the process that puts, which some servers take for the end"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -158,7 +160,7 @@ def here(driver: Driver) -> Driver:
 
 @pytest.fixture
 def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that move the store's clock and not ours, as no real clock does: obstore's driver asks it each time."""
+    """For tests that move the store's clock alone, as no real clock does: obstore's driver asks it each time."""
     monkeypatch.setattr("s3dict._stores.obstore.server_clock.RESYNC_AFTER", 0)
     monkeypatch.setattr("s3dict._stores.obstore.server_clock.MAX_SIGNATURE_SKEW", timedelta(days=3650))
 
@@ -230,5 +232,5 @@ def harness(client: Client, mode: Mode) -> Harness:
 
 @pytest.fixture
 def d(harness: Harness) -> Any:
-    """An empty dict named "d"; its methods are awaited in either way."""
+    """An empty dict named "d"; its methods are awaited in either mode."""
     return harness.in_mode(Dict.from_name("d", create_if_missing=True, client=harness.client))

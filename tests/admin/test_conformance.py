@@ -77,7 +77,7 @@ def test_conformance_reports_exactly_the_deviations_of_a_server(
 
 
 class Gap(AsyncMemoryStore):
-    """Looks first, and writes afterwards, as long as requests come one by one nobody can tell."""
+    """Looks first, and writes afterwards, as long as requests come one by one it works."""
 
     async def put(
         self, path: str, body: Body, *, if_match: str | None = None, if_none_match: bool = False

@@ -1,4 +1,4 @@
-"""Puts that are damaged on purpose: what says nothing about the store is not taken for its word."""
+"""Puts that are damaged on purpose: what proves nothing about the store is not taken for its word."""
 
 from __future__ import annotations
 

@@ -130,9 +130,9 @@ def test_second_run_writes_nothing_and_says_so(proxy: Proxy, name: str) -> None:
 
 def test_dry_run_of_a_missing_bucket_shows_all_and_writes_nothing(proxy: Proxy, name: str) -> None:
     with proxy.recording() as requests:
-        done, told = init(name, proxy.url, "--dry-run"), init(name, proxy.url, "--dry-run", "--json")
+        done, reported = init(name, proxy.url, "--dry-run"), init(name, proxy.url, "--dry-run", "--json")
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "Nothing was changed: this was a dry run.")
-    assert set(outcomes(told).values()) == {"planned"}
+    assert set(outcomes(reported).values()) == {"planned"}
     assert done.stdout.count("    + s3dict.s3dict.") == len(OURS)
     assert (writes(requests), {request.status for request in requests}) == ([], {404})
 
@@ -217,7 +217,9 @@ def test_foreign_rule_deleting_live_entries_is_a_warning(moto: Endpoint, s3: Any
 
 
 def test_bucket_of_another_account_is_a_clear_error(proxy: Proxy, name: str) -> None:
-    proxy.rewrite = lambda request, told: refusal(409, "BucketAlreadyExists") if request.method == "PUT" else told
+    proxy.rewrite = lambda request, response: (
+        refusal(409, "BucketAlreadyExists") if request.method == "PUT" else response
+    )
     done = init(name, proxy.url)
     assert (done.exit_code, done.stdout.count("\n")) == (1, 1)
     assert f"✗ bucket: The bucket '{name}' belongs to another account: names are shared by all accounts" in done.stdout
@@ -232,8 +234,8 @@ def test_unreadable_bucket_is_a_clear_error(proxy: Proxy, bucket: str) -> None:
 
 
 def test_concurrent_creation_of_the_bucket_succeeds(proxy: Proxy, name: str) -> None:
-    def rewrite(request: Request, told: Any) -> Any:
-        return refusal(409, "BucketAlreadyOwnedByYou") if (request.method, request.query) == ("PUT", "") else told
+    def rewrite(request: Request, response: Any) -> Any:
+        return refusal(409, "BucketAlreadyOwnedByYou") if (request.method, request.query) == ("PUT", "") else response
 
     proxy.rewrite = rewrite
     done = init(name, proxy.url, "--json")
@@ -252,17 +254,17 @@ def test_server_without_lifecycle_rules_fails_with_the_consequence(name: str) ->
 
 
 def test_setting_accepted_but_not_stored_is_unsupported(proxy: Proxy, bucket: str) -> None:
-    def rewrite(request: Request, told: Any) -> Any:
+    def rewrite(request: Request, response: Any) -> Any:
         forgets = (request.method, request.query) == ("GET", "publicAccessBlock")
-        return refusal(404, "NoSuchPublicAccessBlockConfiguration") if forgets else told
+        return refusal(404, "NoSuchPublicAccessBlockConfiguration") if forgets else response
 
     proxy.rewrite = rewrite
     assert outcomes(init(bucket, proxy.url, "--json"))["public access"] == "unsupported"
 
 
 def test_unknown_rejection_is_unsupported_and_denial_is_an_error(proxy: Proxy, bucket: str) -> None:
-    def rewrite(request: Request, told: Any) -> Any:
-        return refusal(400, "InvalidArgument") if request.query == "encryption" else told
+    def rewrite(request: Request, response: Any) -> Any:
+        return refusal(400, "InvalidArgument") if request.query == "encryption" else response
 
     proxy.rewrite = rewrite
     proxy.faults = [Fault("denied", when=about("publicAccessBlock"))]
@@ -290,9 +292,9 @@ def test_rules_written_concurrently_are_detected(
 def test_eventually_consistent_rules_are_awaited(proxy: Proxy, bucket: str) -> None:
     late = iter([True, True, True])  # the first look is before the write
 
-    def rewrite(request: Request, told: Any) -> Any:
+    def rewrite(request: Request, response: Any) -> Any:
         looks = request.operation == "GetBucketLifecycleConfiguration"
-        return refusal(404, "NoSuchLifecycleConfiguration") if looks and next(late, False) else told
+        return refusal(404, "NoSuchLifecycleConfiguration") if looks and next(late, False) else response
 
     proxy.rewrite = rewrite
     assert outcomes(init(bucket, proxy.url, "--json"))["sweep rules"] == "changed"

@@ -99,12 +99,12 @@ def test_concurrent_write_is_kept(client: Client, monkeypatch: pytest.MonkeyPatc
     new = opened(client, NEW)
 
     def overtaken(*arguments: Any) -> bytes:
-        new["a"] = "written meanwhile"
+        new["a"] = "written concurrently"
         return pack(*arguments)
 
     monkeypatch.setattr("s3dict._admin.rekey.pack", overtaken)
     assert states(opened(client, NEW, OLD)) == {"'a'": (KeyState.NEWEST, False)}
-    assert new["a"] == "written meanwhile"
+    assert new["a"] == "written concurrently"
 
 
 def test_client_without_keys_is_rejected(client: Client) -> None:

@@ -33,7 +33,7 @@ def interpreter(kind: Kind) -> Path:
     wanted = hashlib.sha256(repr((kind.requirements, sys.version)).encode()).hexdigest()[:12]
     root = _cache() / f"{kind.module}-{wanted}"
     python = root / "bin" / "python"
-    # The mark tells a finished installation from an interrupted one.
+    # The mark distinguishes a finished installation from an interrupted one.
     mark = root / "installed"
     if not (mark.exists() and python.exists()):
         shutil.rmtree(root, ignore_errors=True)

@@ -15,7 +15,7 @@ from .workers import Crew, Medians, Worker
 __all__ = ["Job", "Lab", "StoredObject", "entries_of", "folder_of"]
 
 SLOW = "botocore"
-"""What stands on it takes milliseconds an entry: it is given fewer of them, and the rest is assumed to take as long."""
+"""What depends on it takes milliseconds an entry: it gets fewer of them, and the rest is assumed to take as long."""
 
 StoredObject = dict[str, Medians]
 """Medians by the names of peers."""
@@ -23,7 +23,7 @@ StoredObject = dict[str, Medians]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What all peers of a row are told to do, and what it is called in the results."""
+    """What all peers of a row do, and what it is called in the results."""
 
     row: str
     what: str

@@ -295,7 +295,7 @@ async def _serve(delay: float) -> None:
     delayed = await loop.create_server(lambda: Connection(answer, delay), "127.0.0.1", 0, backlog=1024)
     ports = [server.sockets[0].getsockname()[1] for server in (at_once, delayed)]
     print(json.dumps({"at_once": ports[0], "delayed": ports[1]}), flush=True)
-    # Whoever started this holds its input open: it ends when they do, in whatever way.
+    # The process that started this holds its input open: it ends when they do, in whatever way.
     await asyncio.to_thread(sys.stdin.read)
 
 

@@ -130,7 +130,7 @@ class Crew:
 
 def _environment(server: Server) -> dict[str, str]:
     """Credentials, and nothing that would make one client look for more of them than another."""
-    # And bytecode is written, as it is for whoever installs a package: a cold start is not to compile what it imports.
+    # And bytecode is written, as it is for a user who installs a package: a cold start does not compile its imports.
     dropped = ("AWS_", "S3DICT_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return kept | {

@@ -61,13 +61,13 @@ class Environment:
         return body
 
     def listing(self, under: str) -> Mapping[str, tuple[datetime, int]]:
-        """What lies in the bucket: when it was written, by Ceph's own clock, and how large it is."""
+        """What the bucket contains: when it was written, by Ceph's own clock, and how large it is."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET, Prefix=self._prefix + under)
         lines = (line for page in pages for line in page.get("Contents", ()))
         return {line["Key"].removeprefix(self._prefix): (line["LastModified"], line["Size"]) for line in lines}
 
     def wait_until_left(self, number: int, under: str) -> None:
-        """Waits for the passes of the lifecycle, when what lies there is old enough for them."""
+        """Waits for the passes of the lifecycle, when the objects are old enough for them."""
         calendar = Calendar()
         while number != (left := len(self.listing(under))):
             assert calendar.now() < _PATIENCE_DAYS, f"{left} objects are left under {under}"

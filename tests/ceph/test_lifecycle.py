@@ -172,10 +172,10 @@ def test_entries_are_renewed_or_swept_over_six_weeks(
     six_weeks[scenario].result()
 
 
-def visits_by_key(diaries: list[JournalFile]) -> dict[int, list[Visit]]:
+def visits_by_key(journals: list[JournalFile]) -> dict[int, list[Visit]]:
     visits: dict[int, list[Visit]] = {}
-    for diary in diaries:
-        for key, noted in diary.visits.items():
+    for journal in journals:
+        for key, noted in journal.visits.items():
             visits.setdefault(key, []).extend(noted)
     return visits
 
@@ -185,25 +185,25 @@ def faults(visits: Mapping[int, list[Visit]]) -> list[str]:
 
 
 def story(visits: Mapping[int, list[Visit]]) -> str:
-    """All visits of the keys with a fault, for whoever has to find out why."""
+    """All visits of the keys with a fault, to find out why."""
     noted = (noted for noted in visits.values() if any(violations(noted, RULES)))
     return "\n\n".join("\n".join(map(str, sorted(visits, key=lambda visit: visit.start))) for visits in noted)
 
 
 def kept_by_reading(visits: Mapping[int, list[Visit]]) -> int:
-    """How many values were seen later than the sweep would have come, had nobody read them."""
+    """How many values were seen later than the sweep would have come, had no process read them."""
     written: dict[object, float] = {visit.made: visit.end for noted in visits.values() for visit in noted if visit.made}
     sights = [(visit.saw, visit.start) for noted in visits.values() for visit in noted if isinstance(visit.saw, str)]
     return len({value for value, day in sights if day > written.get(value, day) + SWEEP + 1})
 
 
-def figures(place: Environment, name: str, diaries: list[JournalFile]) -> dict[str, int]:
-    visits = visits_by_key(diaries)
+def figures(place: Environment, name: str, journals: list[JournalFile]) -> dict[str, int]:
+    visits = visits_by_key(journals)
     return {
         "visits": sum(map(len, visits.values())),
-        "renewals": sum(diary.renewed for diary in diaries),
-        "failed renewals": sum(diary.failed_renewals for diary in diaries),
-        "failed calls": sum(diary.failed_calls for diary in diaries),
+        "renewals": sum(journal.renewed for journal in journals),
+        "failed renewals": sum(journal.failed_renewals for journal in journals),
+        "failed calls": sum(journal.failed_calls for journal in journals),
         "values kept by reading": kept_by_reading(visits),
         "objects swept": place.swept(data(name)),
         "violations": len(faults(visits)),
@@ -220,15 +220,15 @@ def test_nothing_is_lost_and_nothing_comes_back_among_readers_writers_and_the_sw
     place: Environment, workers: Workers
 ) -> None:
     d = place.dict("shared")
-    diaries: list[JournalFile] = workers.run(PROCESSES, live, d, keys=900, days=16, renewal=Renewal.PROPER)
-    counts = figures(place, "shared", diaries)
+    journals: list[JournalFile] = workers.run(PROCESSES, live, d, keys=900, days=16, renewal=Renewal.PROPER)
+    counts = figures(place, "shared", journals)
     print(counts)
-    assert faults(visits_by_key(diaries)) == [], story(visits_by_key(diaries))
+    assert faults(visits_by_key(journals)) == [], story(visits_by_key(journals))
     assert all(counts[name] > 0 for name in ("renewals", "values kept by reading", "objects swept"))
 
 
 def test_workload_detects_missing_renewals(place: Environment, workers: Workers) -> None:
     d = place.dict("not-renewed")
-    diaries: list[JournalFile] = workers.run(PROCESSES, live, d, keys=300, days=10, renewal=Renewal.NONE)
-    print(figures(place, "not-renewed", diaries))
-    assert {fault.split()[2].rstrip(":") for fault in faults(visits_by_key(diaries))} == {"lost"}
+    journals: list[JournalFile] = workers.run(PROCESSES, live, d, keys=300, days=10, renewal=Renewal.NONE)
+    print(figures(place, "not-renewed", journals))
+    assert {fault.split()[2].rstrip(":") for fault in faults(visits_by_key(journals))} == {"lost"}

@@ -41,7 +41,7 @@ class Visit:
     renews: bool = False
     """Whether it counts as reading what it saw."""
     certain: bool = True
-    """False when nobody knows whether, or when, what it made or renewed took place."""
+    """False when it is unknown whether, or when, what it made or renewed took place."""
 
     @property
     def settled(self) -> float:
@@ -128,9 +128,9 @@ class _Key:
         )
 
     def _misses(self, gap: Visit, written: Visit, reads: Sequence[Visit], visit: Visit) -> bool:
-        """Whether the entry was seen to be absent before the visit, though nobody wrote it anew.
+        """Whether the entry was seen to be absent before the visit, though no process wrote it again.
 
-        A read that is under way at that moment may have seen it just before, and renew it just after.
+        A read that is in flight at that moment may have seen it just before, and renew it just after.
         """
         is_between = gap.saw is ABSENT and gap.start > written.settled and gap.end < visit.start
         return is_between and not any(read.start <= gap.end and read.end >= gap.start for read in reads)

@@ -51,33 +51,33 @@ class JournalFile:
         self.visits.setdefault(key, []).append(visit)
 
 
-async def abandon(seat: Worker, d: Any, *, entries: int) -> None:
+async def abandon(worker: Worker, d: Any, *, entries: int) -> None:
     """Opens an ephemeral dict, writes down its id, and is gone without a word."""
-    async with seat.entered(Dict.ephemeral(client=d.wrapped.client)) as opened:
+    async with worker.entered(Dict.ephemeral(client=d.wrapped.client)) as opened:
         opened.update({n: n for n in range(entries)})
         await d.put("abandoned", opened.object_id)
-        seat.die()
+        worker.die()
 
 
-async def live(seat: Worker, d: Any, *, keys: int, days: float, renewal: Renewal) -> JournalFile:
+async def live(worker: Worker, d: Any, *, keys: int, days: float, renewal: Renewal) -> JournalFile:
     """Visits keys at random. All processes share them; every other one is written once, and then only read."""
-    diary = JournalFile()
-    visitor = _Visitor(d, diary, random.Random(seat.number), (f"{seat.number}-{n}" for n in count()))
-    with _renewing(renewal, diary):
-        for key in range(seat.number, keys, PROCESSES):
+    journal = JournalFile()
+    visitor = _Visitor(d, journal, random.Random(worker.number), (f"{worker.number}-{n}" for n in count()))
+    with _renewing(renewal, journal):
+        for key in range(worker.number, keys, PROCESSES):
             await visitor.write(key, _put)
-        seat.meet()
+        worker.barrier()
         until = _today() + days
         while _today() < until:
             await visitor.visit(keys)
-            await seat.work(_PAUSE_SECONDS)
-    return diary
+            await worker.work(_PAUSE_SECONDS)
+    return journal
 
 
 @dataclass(frozen=True, slots=True)
 class _Visitor:
     d: Any
-    diary: JournalFile
+    journal: JournalFile
     chance: random.Random
     values: Iterator[str]
 
@@ -90,26 +90,26 @@ class _Visitor:
             await self.read(key, self.chance.choice(_READS))
 
     async def read(self, key: int, read: _Read) -> None:
-        start, failed_before = _today(), self.diary.failed_renewals
+        start, failed_before = _today(), self.journal.failed_renewals
         try:
             sights = await read(self.d, key)
         except UnavailableError:
-            self.diary.failed_calls += 1
+            self.journal.failed_calls += 1
             return
-        certain = failed_before == self.diary.failed_renewals
+        certain = failed_before == self.journal.failed_renewals
         for seen, saw in sights.items():
-            self.diary.note(seen, Visit(start, _today(), saw=saw, renews=True, certain=certain))
+            self.journal.note(seen, Visit(start, _today(), saw=saw, renews=True, certain=certain))
 
     async def write(self, key: int, write: _Write) -> None:
         start, value = _today(), next(self.values)
         try:
             saw, made = await write(self.d, key, value)
         except (ConflictError, UnavailableError, UncertainOutcomeError):
-            self.diary.failed_calls += 1
+            self.journal.failed_calls += 1
             intended = ABSENT if write is _pop else value
-            self.diary.note(key, Visit(start, _today(), made=intended, certain=False))
+            self.journal.note(key, Visit(start, _today(), made=intended, certain=False))
         else:
-            self.diary.note(key, Visit(start, _today(), saw=saw, made=made))
+            self.journal.note(key, Visit(start, _today(), saw=saw, made=made))
 
 
 async def _get(d: Any, key: int) -> Mapping[int, State]:
@@ -159,7 +159,7 @@ _WRITES: tuple[_Write, ...] = (_put, _create, _pop, _modify)
 
 
 @contextmanager
-def _renewing(how: Renewal, diary: JournalFile) -> Iterator[None]:
+def _renewing(how: Renewal, journal: JournalFile) -> Iterator[None]:
     """Counts the renewals of this process, or does something else in their place."""
     proper = Expiry._renew
 
@@ -173,9 +173,9 @@ def _renewing(how: Renewal, diary: JournalFile) -> Iterator[None]:
         try:
             answer = await (proper if how is Renewal.PROPER else copied)(self, path, found, now)
         except Error:
-            diary.failed_renewals += 1
+            journal.failed_renewals += 1
             raise
-        diary.renewed += isinstance(answer, PutResult)
+        journal.renewed += isinstance(answer, PutResult)
         return answer
 
     # Fifteen seconds, in which no renewal is tried after one has failed, would be days here.

@@ -21,7 +21,7 @@ from s3dict._admin.garbage import find_garbage, remove_garbage
 
 from ..races.workers import KILLED, Worker
 from ..support.modes import Harness
-from .journal import JournalFile, check_diaries, value_of
+from .journal import JournalFile, check_journals, value_of
 from .results import Result
 from .runner import Lab
 from .workloads import DRIVERS, reach
@@ -45,10 +45,10 @@ _SURPRISES = (AlreadyExistsError, NotFoundError, KeyError, LockLostError, LockTi
 class _Doomed:
     """One process's doings until it is killed."""
 
-    seat: Worker
+    worker: Worker
     harness: Harness
     d: Any
-    diary: JournalFile
+    journal: JournalFile
     names: tuple[str, ...]
     random: random.Random
 
@@ -73,15 +73,15 @@ class _Doomed:
 
     async def hold(self) -> None:
         lock = self.d.wrapped.lock(f"lock {self.random.randrange(LOCKS)}", lease=LEASE, timeout=0.1)
-        async with self.seat.entered(lock):
-            await self.seat.work(self.random.uniform(0, 0.05))
+        async with self.worker.entered(lock):
+            await self.worker.work(self.random.uniform(0, 0.05))
 
     async def ephemeral(self) -> None:
         async with self.harness.ephemeral() as scratch:
             await scratch.update((number, number) for number in range(5))
 
     async def write(self) -> None:
-        await self.diary.write(self.d)
+        await self.journal.write(self.d)
 
 
 _ACTIONS: tuple[Callable[[_Doomed], Awaitable[None]], ...] = (
@@ -97,13 +97,13 @@ _ACTIONS: tuple[Callable[[_Doomed], Awaitable[None]], ...] = (
 )
 
 
-async def live_until_killed(seat: Worker, d: Any, *, directory: Path, seed: str, names: tuple[str, ...]) -> None:
-    handle = reach(d.wrapped, DRIVERS[seat.number % len(DRIVERS)], 60.0)
-    harness = Harness(handle._state.client, seat.mode)
-    chance, own = random.Random(f"{seed}/{seat.number}"), harness.in_mode(handle)
-    doomed = _Doomed(seat, harness, own, JournalFile(directory, f"{seed}.p{seat.number}"), names, chance)
-    log = (directory / f"actions-{seat.number}").open("ab", buffering=0)
-    seat.meet()
+async def live_until_killed(worker: Worker, d: Any, *, directory: Path, seed: str, names: tuple[str, ...]) -> None:
+    handle = reach(d.wrapped, DRIVERS[worker.number % len(DRIVERS)], 60.0)
+    harness = Harness(handle._state.client, worker.mode)
+    chance, own = random.Random(f"{seed}/{worker.number}"), harness.in_mode(handle)
+    doomed = _Doomed(worker, harness, own, JournalFile(directory, f"{seed}.p{worker.number}"), names, chance)
+    log = (directory / f"actions-{worker.number}").open("ab", buffering=0)
+    worker.barrier()
     threading.Thread(target=_kill_later, args=(chance.uniform(0.05, _LATEST_DEATH_SECONDS),), daemon=True).start()
     while True:
         log.write(b".")
@@ -127,10 +127,12 @@ def clients_killed(lab: Lab) -> Result:
             )
             d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client).hydrate()
             directory, names = lab.folder("killed"), tuple(f"n{n}" for n in range(NAMES))
-            told = lab.workers.run(DOOMED, live_until_killed, d, directory=directory, seed=f"r{number}", names=names)
-            kills += told.count(KILLED)
+            outcomes = lab.workers.run(
+                DOOMED, live_until_killed, d, directory=directory, seed=f"r{number}", names=names
+            )
+            kills += outcomes.count(KILLED)
             operations += sum(path.stat().st_size for path in directory.glob("actions-*"))
-            violations += check_diaries(directory, d).violations
+            violations += check_journals(directory, d).violations
             violations += (said for name in names for said in check_dict(client, name))
             left.append((client, d))
         for client, d in left:
@@ -155,7 +157,7 @@ def check_dict(client: Client, name: str) -> Iterator[str]:
 
 
 def check_locks(d: Dict[Any, Any], timeout: float = _MUST_BE_FREE_SECONDS) -> list[str]:
-    """Each lock is free as soon as its lease is over."""
+    """Each lock is free as soon as its lease has expired."""
 
     def take(number: int) -> str | None:
         try:

@@ -26,7 +26,7 @@ __all__ = ["NotPossibleError", "disk_full"]
 
 SMALL, ENOUGH = "24m", "512m"
 _STEP = 40
-"""The numbers of the diary's large values are multiples of it: they fill the disk soonest."""
+"""The numbers of the journal's large values are multiples of it: they fill the disk soonest."""
 _MOST = 1000
 
 
@@ -121,7 +121,7 @@ def disk_full(lab: Lab) -> Result:
     violations = tuple(said for writer in writers for said in writer.violations)
     operations = sum(writer.operations for writer in writers)
     return Result(
-        "disk full, then larger", "SeaweedFS", time.monotonic() - began, operations, {"disk filled": 1}, violations
+        "disk full, then enlarged", "SeaweedFS", time.monotonic() - began, operations, {"disk filled": 1}, violations
     )
 
 

@@ -1,9 +1,9 @@
 """A process's own entries, and a file that says which of them were acknowledged, whatever becomes of the process.
 
-diary = Diary(directory, "p1")
-await diary.write(d)
+journal = JournalFile(directory, "p1")
+await journal.write(d)
 ...
-assert () == check_diaries(directory, d).violations
+assert () == check_journals(directory, d).violations
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 from s3dict import ConflictError, UnavailableError, UncertainOutcomeError
 
-__all__ = ["Findings", "JournalFile", "check_diaries", "value_of"]
+__all__ = ["Findings", "JournalFile", "check_journals", "value_of"]
 
-_SUFFIX = ".diary"
+_SUFFIX = ".journal"
 _FAILURES = (ConflictError, UnavailableError, UncertainOutcomeError)
 _LARGE = 3 << 20
 _ONE_IN = 40
@@ -34,7 +34,7 @@ def value_of(process: str, number: int) -> bytes:
 
 
 class JournalFile:
-    """Puts entries that nobody else touches: a line before each put, and one when it has been acknowledged."""
+    """Puts entries that no other process touches: a line before each put, and one when it has been acknowledged."""
 
     def __init__(self, directory: Path, process: str) -> None:
         self._process = process
@@ -56,14 +56,14 @@ class JournalFile:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the diaries say beside what is there."""
+    """What the journals say beside what is there."""
 
     acknowledged: int
     begun: int
     violations: tuple[str, ...]
 
 
-def check_diaries(directory: Path, d: Any) -> Findings:
+def check_journals(directory: Path, d: Any) -> Findings:
     """Every acknowledged entry is there, and each entry that is there is whole."""
     acknowledged = begun = 0
     violations: list[str] = []

@@ -14,7 +14,7 @@ from ..support.proxy import Fault, Proxy, Request
 from .results import Result
 from .runner import Lab, Rounds
 
-__all__ = ["EVERYTHING", "PROFILES", "Profile", "network", "silence"]
+__all__ = ["EVERYTHING", "PROFILES", "Profile", "network", "no_response"]
 
 ROUND_SECONDS = 4.0
 SILENCE_SECONDS = 30.0
@@ -55,9 +55,9 @@ PROFILES = {
             (Fault("internal-error-after", probability=0.01), Fault("lost-response", probability=0.02)),
             limiter=_one_write_of_a_key,
         ),
-        Profile("answers lost", (Fault("lost-response", probability=0.05), Fault("lost-request", probability=0.02))),
+        Profile("responses lost", (Fault("lost-response", probability=0.05), Fault("lost-request", probability=0.02))),
         Profile(
-            "answers late, or stuck",
+            "responses delayed or stalled",
             (
                 Fault("delay", probability=0.1, seconds=0.3),
                 Fault("stalled-response", probability=0.01, seconds=60.0),
@@ -92,26 +92,26 @@ def _struck(requests: Sequence[Request]) -> list[str]:
     return [request.fault for request in requests if request.fault]
 
 
-def silence(lab: Lab) -> Result:
+def no_response(lab: Lab) -> Result:
     """Every request is kept, and then dropped, for half a minute: calls end in time, and later ones succeed."""
     seconds = SILENCE_SECONDS if lab.full else SHORT_SILENCE_SECONDS
     timeout = seconds / 4
     with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
-        began, silences = time.monotonic(), 0
+        began, interruptions = time.monotonic(), 0
         through = client_at(proxy.url, direct)
         rounds = Rounds(lab, direct, timeout)
-        while not silences or time.monotonic() - began < lab.seconds:
-            falling = threading.Timer(seconds / 4, _fall_silent, (proxy, seconds))
+        while not interruptions or time.monotonic() - began < lab.seconds:
+            falling = threading.Timer(seconds / 4, _stop_responding, (proxy, seconds))
             falling.start()
             worked = rounds.work(through, 1.5 * seconds)
             falling.join()
-            silences += 1
+            interruptions += 1
             rounds.check(*worked)
         _check_bound(rounds, timeout)
-        return rounds.result(f"{seconds:g} s of nothing", "SeaweedFS", began, {"silences": silences})
+        return rounds.result(f"{seconds:g} s without responses", "SeaweedFS", began, {"interruptions": interruptions})
 
 
-def _fall_silent(proxy: Proxy, seconds: float) -> None:
+def _stop_responding(proxy: Proxy, seconds: float) -> None:
     proxy.faults = [Fault("lost-request", seconds=seconds)]
     time.sleep(seconds)
     proxy.faults = ()

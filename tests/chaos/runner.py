@@ -20,7 +20,7 @@ from ..races.workers import Workers
 from ..support.history import Recorder, load_history
 from ..support.linearizability import ABSENT, Get, NotLinearizableError, Operation, assert_linearizable
 from ..support.modes import Endpoint
-from .journal import check_diaries
+from .journal import check_journals
 from .results import Result
 from .workloads import COUNTER, Counted, Progress, run
 
@@ -85,24 +85,24 @@ class Rounds:
         self.d = Dict.from_name("d", create_if_missing=True, client=self.client).hydrate()
 
     def work(self, through: Client, seconds: float, **options: Any) -> tuple[Progress, list[Counted]]:
-        """Lets the processes work through that client's endpoint for so many seconds; the options are a course's."""
+        """Lets the processes work through that client's endpoint for some seconds, with these options of Progress."""
         number = next(_numbers)
         keys = f"a{number}", f"b{number}"
-        course = Progress(self.lab.folder("round"), f"r{number}", seconds, keys, self.timeout, **options)
+        progress = Progress(self.lab.folder("round"), f"r{number}", seconds, keys, self.timeout, **options)
         handle: Dict[Any, Any] = Dict.from_id(self.d.object_id, through)
-        counted = self.lab.workers.run(PROCESSES, run, handle, course=course)
+        counted = self.lab.workers.run(PROCESSES, run, handle, progress=progress)
         self.slowest = max(self.slowest, *(each.slowest for each in counted))
-        return course, counted
+        return progress, counted
 
-    def check(self, course: Progress, counted: Sequence[Counted]) -> None:
-        """When all is well again: whether what is there is what the round's processes have been told."""
-        with Recorder(course.directory, "at the end") as recorder:
-            for key in course.keys:
+    def check(self, progress: Progress, counted: Sequence[Counted]) -> None:
+        """When all is well again: whether what is there is what the round's processes have received."""
+        with Recorder(progress.directory, "at the end") as recorder:
+            for key in progress.keys:
                 with recorder.operation(key, Get()) as reading:
                     reading.result = self.d.get(key, ABSENT)
-        history = [understood(operation) for operation in load_history(course.directory)]
+        history = [understood(operation) for operation in load_history(progress.directory)]
         self._explain(history)
-        findings = check_diaries(course.directory, self.d)
+        findings = check_journals(progress.directory, self.d)
         self.violations += findings.violations
         self.violations += self.check_count(counted)
         self.operations += len(history) + findings.begun + sum(each.certain + each.uncertain for each in counted)

@@ -8,7 +8,7 @@ from functools import partial
 from .clients import clients_killed
 from .disk import disk_full
 from .kills import radosgw_killed, seaweed_killed
-from .network import PROFILES, network, silence
+from .network import PROFILES, network, no_response
 from .results import Result
 from .runner import Lab
 from .skew import clock_skew
@@ -24,7 +24,7 @@ SCENARIOS: dict[str, Callable[[Lab], Result]] = {
     ON_CEPH: radosgw_killed,
     "clients killed": clients_killed,
     **{name: partial(network, profile=profile) for name, profile in PROFILES.items()},
-    "nothing": silence,
+    "no responses": no_response,
     "disk full": disk_full,
     "clocks wrong": clock_skew,
     SOAK: soak,

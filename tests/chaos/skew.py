@@ -37,7 +37,7 @@ def clock_skew(lab: Lab) -> Result:
         rounds = Rounds(lab, client)
         while not jumps or time.monotonic() - began < lab.seconds:
             with _jumping(TimeTravel(proxy)) as jumped:
-                # No locks: a lease is over by the server's clock, whatever that shows.
+                # No locks: a lease expires by the server's clock, whatever that shows.
                 worked = rounds.work(
                     client, min(ROUND_SECONDS, lab.seconds), skew=ACCEPTED.total_seconds(), locks=False
                 )
@@ -69,7 +69,7 @@ def _jumping(clock: TimeTravel) -> Iterator[list[timedelta]]:
 
 
 def _check_refusals(rounds: Rounds) -> int:
-    """A client whose clock is too far off is told so, and what is there stays."""
+    """A client whose clock is too far off gets an error that says so, and what is there stays."""
     d: Dict[Any, Any] = rounds.d
     d["k"] = "right"
     uses: list[Callable[[], object]] = [

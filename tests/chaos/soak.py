@@ -249,7 +249,7 @@ def _run(load: Load, processes: int) -> list[Report]:
 
 
 def _keep(lab: Lab, reports: Sequence[Report]) -> None:
-    """All samples, for whoever wants to draw them."""
+    """All samples, to draw them."""
     lines = [{"process": n, **asdict(sample)} for n, each in enumerate(reports) for sample in each.samples]
     (lab.directory / "soak.json").write_text(json.dumps(lines))
 

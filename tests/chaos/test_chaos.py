@@ -23,9 +23,9 @@ from ..support.linearizability import Put
 from ..support.modes import AnyMode, Mode
 from .clients import check_dict, check_locks, clients_killed
 from .disk import NotPossibleError, disk_full
-from .journal import Findings, JournalFile, check_diaries, value_of
+from .journal import Findings, JournalFile, check_journals, value_of
 from .kills import radosgw_killed, seaweed_killed
-from .network import EVERYTHING, PROFILES, network, silence
+from .network import EVERYTHING, PROFILES, network, no_response
 from .results import Result
 from .runner import Lab, Rounds
 from .skew import clock_skew
@@ -37,7 +37,7 @@ SCENARIOS: dict[str, Callable[[Lab], Result]] = {
     "clients are killed": clients_killed,
     "the network fails": partial(network, profile=EVERYTHING),
     "the store throttles": partial(network, profile=PROFILES["throttled"]),
-    "the store falls silent": silence,
+    "the store does not respond": no_response,
     "clocks are wrong": clock_skew,
     "mixed load": partial(soak, processes=2, tasks=4),
 }
@@ -83,10 +83,10 @@ def d(client: Client) -> Dict[Any, Any]:
 
 def test_unexplainable_history_is_reported(lab: Lab, client: Client, tmp_path: Path) -> None:
     """That the checker finds planted bugs is for the tests of histories; here, that it is asked, of what is there."""
-    rounds, course = Rounds(lab, client), Progress(tmp_path, "r", 0, ("a",), 60)
+    rounds, progress = Rounds(lab, client), Progress(tmp_path, "r", 0, ("a",), 60)
     with Recorder(tmp_path, "p") as recorder, recorder.operation("a", Put("acknowledged")) as running:
         running.result = True
-    rounds.check(course, [])
+    rounds.check(progress, [])
     assert len(rounds.violations) == 1
     assert "no order of these operations explains" in rounds.violations[0]
 
@@ -99,17 +99,17 @@ def test_wrong_counter_is_reported(lab: Lab, d: Dict[Any, Any], client: Client) 
 
 
 def test_lost_or_torn_entry_is_reported(d: Dict[Any, Any], client: Client, tmp_path: Path) -> None:
-    diary = JournalFile(tmp_path, "p")
+    journal = JournalFile(tmp_path, "p")
     for _ in range(3):
-        run_blocking(diary.write(AnyMode(d, Mode.SYNC)))
+        run_blocking(journal.write(AnyMode(d, Mode.SYNC)))
     with faults(client, "unreachable", operation="put"):
-        run_blocking(diary.write(AnyMode(d, Mode.SYNC)))
-    diary.close()
-    assert check_diaries(tmp_path, d) == Findings(acknowledged=3, begun=4, violations=())
+        run_blocking(journal.write(AnyMode(d, Mode.SYNC)))
+    journal.close()
+    assert check_journals(tmp_path, d) == Findings(acknowledged=3, begun=4, violations=())
     del d["p", 1]
     d["p", 2] = b"half"
     lost, torn = "the acknowledged entry 1 of p is lost", "the entry 2 of p is torn"
-    assert check_diaries(tmp_path, d).violations == (lost, torn)
+    assert check_journals(tmp_path, d).violations == (lost, torn)
 
 
 def test_torn_or_unusable_dict_is_reported(d: Dict[Any, Any], client: Client) -> None:

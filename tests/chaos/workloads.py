@@ -1,7 +1,7 @@
 """What the processes do while things break: anything, on keys that they share and keys of their own, and under a lock.
 
 All that they see of shared keys is recorded for the checker of histories; what was acknowledged of their own entries is
-in diaries; how often they counted under the lock is what they return.
+in journals; how often they counted under the lock is what they return.
 """
 
 from __future__ import annotations
@@ -90,39 +90,39 @@ def skewed(seconds: float) -> Iterator[None]:
         yield
 
 
-async def run(seat: Worker, d: Any, *, course: Progress) -> Counted:
-    """Works for so many seconds with one and the same client, whatever happens to the store meanwhile."""
-    handle: Any = reach(d.wrapped, DRIVERS[seat.number % len(DRIVERS)], course.timeout)
-    own = AnyMode(handle, seat.mode)
-    counted, chance = Counted(), random.Random(f"{course.seed}/{seat.number}/chance")
-    name = f"p{seat.number}"
-    skew = course.skew if seat.number % 4 else -course.skew
-    with skewed(skew), Recorder(course.directory, name, uncertain=UNCERTAIN) as recorder:
-        chosen = random.Random(f"{course.seed}/{seat.number}")
-        life = Life(seat, own, recorder, chosen, keys=course.keys, plain_puts=course.plain_puts)
-        diary = JournalFile(course.directory, f"{course.seed}.{name}")
-        seat.meet()
-        ends = time.monotonic() + course.seconds
+async def run(worker: Worker, d: Any, *, progress: Progress) -> Counted:
+    """Works for so many seconds with one and the same client, whatever happens to the store in the meantime."""
+    handle: Any = reach(d.wrapped, DRIVERS[worker.number % len(DRIVERS)], progress.timeout)
+    own = AnyMode(handle, worker.mode)
+    counted, chance = Counted(), random.Random(f"{progress.seed}/{worker.number}/chance")
+    name = f"p{worker.number}"
+    skew = progress.skew if worker.number % 4 else -progress.skew
+    with skewed(skew), Recorder(progress.directory, name, uncertain=UNCERTAIN) as recorder:
+        chosen = random.Random(f"{progress.seed}/{worker.number}")
+        life = Life(worker, own, recorder, chosen, keys=progress.keys, plain_puts=progress.plain_puts)
+        journal = JournalFile(progress.directory, f"{progress.seed}.{name}")
+        worker.barrier()
+        ends = time.monotonic() + progress.seconds
         while (began := time.monotonic()) < ends:
-            await _act(chance.uniform(0, 1 if course.locks else _WITHOUT_LOCKS), life, diary, counted)
+            await _act(chance.uniform(0, 1 if progress.locks else _WITHOUT_LOCKS), life, journal, counted)
             counted.slowest = max(counted.slowest, time.monotonic() - began)
-        diary.close()
+        journal.close()
     return counted
 
 
-async def _act(chance: float, life: Life, diary: JournalFile, counted: Counted) -> None:
+async def _act(chance: float, life: Life, journal: JournalFile, counted: Counted) -> None:
     if chance < 0.6:
         await life.act()
     elif chance < _WITHOUT_LOCKS:
-        await diary.write(life.d)
+        await journal.write(life.d)
     else:
-        await _count(life.seat, life.d, counted)
+        await _count(life.worker, life.d, counted)
 
 
-async def _count(seat: Worker, d: Any, counted: Counted) -> None:
+async def _count(worker: Worker, d: Any, counted: Counted) -> None:
     """One more under the lock: a get and a put, which two at a time would spoil."""
     try:
-        async with seat.entered(d.wrapped.lock(COUNTER, lease=_LEASE, timeout=_LOCK_PATIENCE)):
+        async with worker.entered(d.wrapped.lock(COUNTER, lease=_LEASE, timeout=_LOCK_PATIENCE)):
             counted.uncertain += 1
             await d.put(COUNTER, 1 + await d.get(COUNTER, 0))
             counted.uncertain -= 1

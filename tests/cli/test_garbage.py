@@ -36,8 +36,8 @@ def interrupt_delete(name: str, client: Client, monkeypatch: pytest.MonkeyPatch,
     async def die(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as meanwhile, pytest.raises(KeyboardInterrupt):
-        meanwhile.setattr(catalog, "delete_data", die)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(catalog, "delete_data", die)
         Dict.objects.delete(name, client=client, environment_name=environment)
 
 

@@ -24,7 +24,7 @@ LAST_EXPORT = "AWS_DEFAULT_REGION"
 
 @contextmanager
 def dev(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    # Whoever runs the tests in the background has them ignore Ctrl-C, and a child would inherit that.
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and a child would inherit that.
     heed = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     command = [sys.executable, "-c", heed, *COMMAND, "dev", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -48,7 +48,7 @@ class Colour(enum.StrEnum):
 
 
 class Touch:
-    """Whoever unpickles it makes a file."""
+    """Unpickling it makes a file."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -202,14 +202,14 @@ def test_malformed_line_is_reported_with_its_position(d: Dict[Any, Any], line: s
 
 
 @pytest.mark.parametrize(
-    ("cut", "told"),
+    ("cut", "message"),
     [(-1, "in pickle number 2"), (120, "in pickle number 1"), (20, "before its first entry"), (10, "begin")],
 )
-def test_truncated_pickles_are_an_error(d: Dict[Any, Any], cut: int, told: str) -> None:
+def test_truncated_pickles_are_an_error(d: Dict[Any, Any], cut: int, message: str) -> None:
     d.update(a="a" * 100, b="b" * 100)
     data = answer("export", "d", "--format", "pickle").raw
     done = answer("import", "d", "-", "--format", "pickle", stdin=data[:cut])
-    assert (done.exit_code, told in str(done.error)) == (1, True)
+    assert (done.exit_code, message in str(done.error)) == (1, True)
 
 
 def test_pickles_require_a_confirmation(d: Dict[Any, Any], file: Path, tmp_path: Path) -> None:
@@ -255,8 +255,8 @@ def test_interrupted_import_resumes_at_its_checkpoint(
     entries = {f"k{n}": n for n in range(9)}
     d.update(entries)
     answer("export", "d", str(file), "--format", form)
-    with monkeypatch.context() as meanwhile:
-        fail_after(5, meanwhile)
+    with monkeypatch.context() as patch:
+        fail_after(5, patch)
         done = answer("import", "other", str(file), "--format", form)
     assert (done.exit_code, other.len()) == (1, 5)
     assert re.search(r"--resume continues after the first \d+ bytes", str(done.error))
@@ -272,11 +272,11 @@ def test_interrupted_import_resumes_at_its_checkpoint(
 @pytest.mark.usefixtures("small_batches")
 def test_without_resume_an_import_begins_again(d: Dict[Any, Any], file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_lines(file, {f"k{n}": n for n in range(9)})
-    with monkeypatch.context() as meanwhile:
-        fail_after(5, meanwhile)
+    with monkeypatch.context() as patch:
+        fail_after(5, patch)
         answer("import", "d", str(file))
-    with monkeypatch.context() as meanwhile:
-        fail_after(1, meanwhile)
+    with monkeypatch.context() as patch:
+        fail_after(1, patch)
         answer("import", "d", str(file))
     assert answer("import", "d", str(file), "--resume", "--json").json["entries"] == 9
     assert answer("import", "d", str(file), "--resume", "--json").json["entries"] == 9
@@ -296,8 +296,8 @@ def test_import_is_not_resumed_with_another_file_dict_or_format(
 ) -> None:
     entries = {f"k{n}": n for n in range(9)}
     write_lines(file, entries)
-    with monkeypatch.context() as meanwhile:
-        fail_after(5, meanwhile)
+    with monkeypatch.context() as patch:
+        fail_after(5, patch)
         answer("import", "d", str(file))
     wrong = [answer("import", "other", str(file), "--resume")]
     write_lines(file, {"new": 1, **entries})

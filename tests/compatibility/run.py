@@ -19,11 +19,11 @@ from ..support.modes import Driver, Endpoint
 from ..support.servers import ACCESS_KEY, SECRET_KEY, SERVERS, running
 from .results import Result
 from .suites import run_races, run_suite
-from .verdicts import Worker, looked_at, merged, refusal, seats
+from .verdicts import Worker, looked_at, merged, refusal, workers
 
 __all__ = ["NAMES", "seen", "tried"]
 
-# The directory bucket is no store of its own, but what AWS documents.
+# The directory bucket is not a store of its own, but what AWS documents.
 NAMES = ("memory", *(name for name in SERVERS if name != "directory"))
 """In the order of the table."""
 
@@ -38,8 +38,8 @@ def tried(name: str, *, full: bool) -> Result:
     Raises RuntimeError, saying why, where it cannot be had.
     """
     with _at(name) as endpoint:
-        looking = seats(name, endpoint, _DRIVERS)
-        result = seen(name, {seat: _look(seat, thoroughly=full and seat is looking[0]) for seat in looking})
+        looking = workers(name, endpoint, _DRIVERS)
+        result = seen(name, {worker: _look(worker, thoroughly=full and worker is looking[0]) for worker in looking})
     if not full or result.refusal is not None:
         return result
     if name == "memory":
@@ -49,7 +49,7 @@ def tried(name: str, *, full: bool) -> Result:
 
 def seen(name: str, looks: Mapping[Worker, Sequence[CheckResult]]) -> Result:
     """What came of the looks, and of the first use."""
-    sights = merged({str(seat): findings for seat, findings in looks.items()})
+    sights = merged({str(worker): findings for worker, findings in looks.items()})
     title, release = _known(name)
     today = datetime.now(UTC).date().isoformat()
     return Result(title, release, today, machine(), _agreed(looks), sights, suite=None, races=None)
@@ -67,15 +67,15 @@ def _at(name: str) -> Iterator[Endpoint | None]:
 
 def _agreed(looking: Iterable[Worker]) -> str | None:
     """Why the library does not take the store, on which all ways to it agree; None if it does."""
-    said = {str(seat): refusal(seat) for seat in looking}
+    said = {str(worker): refusal(worker) for worker in looking}
     assert len({why is None for why in said.values()}) == 1, f"taken in one way and not in another: {said}"
     return next(iter(said.values()))
 
 
-def _look(seat: Worker, *, thoroughly: bool) -> Sequence[CheckResult]:
+def _look(worker: Worker, *, thoroughly: bool) -> Sequence[CheckResult]:
     if thoroughly:
-        return looked_at(seat, rounds=_FULL_ROUNDS)
-    return looked_at(seat, rounds=_SHORT_ROUNDS, exclude=[_LONG])
+        return looked_at(worker, rounds=_FULL_ROUNDS)
+    return looked_at(worker, rounds=_SHORT_ROUNDS, exclude=[_LONG])
 
 
 def _known(name: str) -> tuple[str, str]:

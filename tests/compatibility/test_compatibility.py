@@ -13,16 +13,16 @@ from .results import Result
 from .run import seen
 from .suites import Counts
 from .table import UNTRIED, markdown
-from .verdicts import looked_at, seats
+from .verdicts import looked_at, workers
 
 SLOW = ("listing in pages", "dates", "a and a/b at once")
 IGNORED_BY_MOTO = ["COPY If-Match, source", "COPY If-Match, destination"]
 KEPT_BY_MOTO = ["Content-MD5", "x-amz-checksum-sha256", "whole puts"]
 
 
-def shortly(name: str, endpoint: Endpoint | None, seat: int) -> Result:
+def shortly(name: str, endpoint: Endpoint | None, worker: int) -> Result:
     """As one of the ways to the server sees it."""
-    chosen = seats(name, endpoint, ("boto3",))[seat]
+    chosen = workers(name, endpoint, ("boto3",))[worker]
     return seen(name, {chosen: looked_at(chosen, rounds=1, exclude=SLOW)})
 
 

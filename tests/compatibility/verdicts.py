@@ -19,7 +19,7 @@ from s3dict._stores.shared.threads import run_blocking
 from ..support.modes import Driver, Endpoint, Mode
 from ..support.servers import SERVERS
 
-__all__ = ["Observation", "Worker", "looked_at", "merged", "refusal", "seats"]
+__all__ = ["Observation", "Worker", "looked_at", "merged", "refusal", "workers"]
 
 R = TypeVar("R")
 _WORST_FIRST = (Outcome.NO, Outcome.UNCLEAR, Outcome.SKIPPED, Outcome.YES)
@@ -49,7 +49,7 @@ class Observation:
     is_fatal: bool
 
 
-def seats(name: str, endpoint: Endpoint | None, drivers: Sequence[Driver] = ("boto3", "obstore")) -> list[Worker]:
+def workers(name: str, endpoint: Endpoint | None, drivers: Sequence[Driver] = ("boto3", "obstore")) -> list[Worker]:
     """One for each driver and way, each with an empty place of its own. In memory, without an endpoint, one a way."""
     prefix = f"matrix-{os.getpid()}"
     if endpoint is None:
@@ -71,32 +71,32 @@ def seats(name: str, endpoint: Endpoint | None, drivers: Sequence[Driver] = ("bo
     ]
 
 
-def refusal(seat: Worker) -> str | None:
+def refusal(worker: Worker) -> str | None:
     """What the library says at the first use of a store that it does not take; None of one that it takes."""
 
     async def first_use() -> None:
-        d: Dict[str, int] = Dict.from_name("first", create_if_missing=True, client=seat.client)
-        if seat.mode is Mode.SYNC:
+        d: Dict[str, int] = Dict.from_name("first", create_if_missing=True, client=worker.client)
+        if worker.mode is Mode.SYNC:
             d.put("k", 1)
         else:
             await d.put.aio("k", 1)
 
     try:
-        seat.run(first_use())
+        worker.run(first_use())
     except UnsupportedStoreError as error:
         return str(error)
     return None
 
 
-def looked_at(seat: Worker, *, rounds: int, exclude: Iterable[str] = ()) -> tuple[CheckResult, ...]:
-    """As `s3dict doctor --deep` does, in the seat's own way."""
+def looked_at(worker: Worker, *, rounds: int, exclude: Iterable[str] = ()) -> tuple[CheckResult, ...]:
+    """As `s3dict doctor --deep` does, in the worker's own way."""
 
     async def look() -> tuple[CheckResult, ...]:
-        client, folder = seat.client, new_ulid(datetime.now(UTC))
-        store, path = client._store(aio=seat.mode is Mode.ASYNCIO), client._layout.scratch(folder)
+        client, folder = worker.client, new_ulid(datetime.now(UTC))
+        store, path = client._store(aio=worker.mode is Mode.ASYNCIO), client._layout.scratch(folder)
         return await run_suite(store, path, CorruptPuts.of(client), rounds=rounds, exclude=tuple(exclude))
 
-    return seat.run(look())
+    return worker.run(look())
 
 
 def merged(looks: Mapping[str, Sequence[CheckResult]]) -> dict[str, Observation]:

@@ -29,7 +29,7 @@ class Suspending:
 
 
 class Counter:
-    """Something with methods of both kinds, and a twin that shares its log."""
+    """Something with methods of both kinds, and an async variant that shares its log."""
 
     def __init__(self, mode: str = "blocking", log: list[str] | None = None) -> None:
         self.mode = mode
@@ -86,7 +86,7 @@ def counter() -> Counter:
 
 @pytest.fixture
 def complaints(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What the interpreter could only print, because it happened where nobody could catch it."""
+    """What the interpreter could only print, because it happened where no caller could catch it."""
     heard: list[str] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: heard.append(repr(unraisable.exc_value)))
     yield heard

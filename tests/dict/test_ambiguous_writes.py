@@ -1,4 +1,4 @@
-"""Requests that are lost, answers that are lost, servers that say 500, 503 and 409: who is told what.
+"""Requests that are lost, answers that are lost, servers that say 500, 503 and 409: what each caller gets.
 
 The proxy loses them on purpose, between the library and a real SeaweedFS.
 """
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.backends("seaweedfs", "seaweedfs-rust")
 
 @pytest.fixture
 def direct(client: Client) -> Client:
-    """The same place without the proxy: what other processes do meanwhile."""
+    """The same place without the proxy: what other processes do concurrently."""
     return client
 
 
@@ -70,7 +70,7 @@ async def test_create_applies_once_whatever_is_lost(d: Any, other: Any, proxy: P
 
 @pytest.mark.parametrize("kind", ["lost-request", "internal-error"])
 async def test_create_with_unknown_outcome_is_not_retried(d: Any, other: Any, proxy: Proxy, kind: FaultKind) -> None:
-    """It may have taken effect and have been taken out since; to send it again would bring it back."""
+    """It may have taken effect and have been taken out since; to repeat it would bring it back."""
     await d.hydrate()
     proxy.script(fault(kind))
     with pytest.raises(UncertainOutcomeError, match=r"connection broke|500 InternalError"):
@@ -248,7 +248,7 @@ async def test_response_truncated_anywhere_is_retried(d: Any, proxy: Proxy) -> N
 
 
 async def test_truncated_bulk_delete_response_is_retried(d: Any, proxy: Proxy) -> None:
-    """What it did not delete would be told after that."""
+    """What it did not delete would be reported after that."""
     for tenth in range(10):
         await d.put("k", "value")
         proxy.script(Fault("cut-response", "DeleteObjects", cut=tenth / 10))
@@ -288,7 +288,7 @@ async def test_unreachable_store_is_unavailable_and_not_uncertain(d: Any, mode: 
 
 
 class _interfering:  # noqa: N801 (used as a context manager)
-    """Lets something happen between our first sending and our second: when the proxy first strikes."""
+    """Lets something happen between the first attempt and the second: when the proxy first strikes."""
 
     def __init__(self, proxy: Proxy, act: Callable[[], Any]) -> None:
         self._proxy = proxy

@@ -1,4 +1,4 @@
-"""The atomic operations, when nothing goes wrong: on every back end, in both ways."""
+"""The atomic operations, when nothing goes wrong: on every back end, in both modes."""
 
 from __future__ import annotations
 

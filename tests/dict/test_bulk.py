@@ -1,4 +1,4 @@
-"""Bulk operations: as many requests under way as allowed and no more, a window in memory, and nothing left behind."""
+"""Bulk operations: as many requests in flight as allowed and no more, a window in memory, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ENTRIES = 60
 
 @dataclass
 class Traffic:
-    """The requests for entries that are under way."""
+    """The requests for entries that are in flight."""
 
-    under_way: int = 0
+    in_flight: int = 0
     most: int = 0
     begun: int = 0
     fails: Callable[[int], bool] = lambda _: False
@@ -36,15 +36,15 @@ class Traffic:
     def begin(self) -> None:
         with self.guard:
             self.begun += 1
-            self.under_way += 1
-            self.most = max(self.most, self.under_way)
+            self.in_flight += 1
+            self.most = max(self.most, self.in_flight)
             if self.fails(self.begun):
-                self.under_way -= 1
+                self.in_flight -= 1
                 raise PermissionDeniedError("planted")
 
     def end(self) -> None:
         with self.guard:
-            self.under_way -= 1
+            self.in_flight -= 1
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ async def test_requests_in_flight_reach_exactly_the_concurrency(d: Any, traffic:
     traffic.most = 0
     await BULK[operation](d)
     assert traffic.most == CONCURRENCY
-    assert traffic.under_way == 0
+    assert traffic.in_flight == 0
 
 
 async def test_update_takes_pairs_only_as_fast_as_they_are_written(d: Any, traffic: Traffic) -> None:
@@ -114,7 +114,7 @@ async def test_update_takes_pairs_only_as_fast_as_they_are_written(d: Any, traff
     def counted() -> Iterator[tuple[int, str]]:
         nonlocal taken
         for pair in pairs():
-            assert taken - (traffic.begun - traffic.under_way) <= CONCURRENCY + CONCURRENCY // 4
+            assert taken - (traffic.begun - traffic.in_flight) <= CONCURRENCY + CONCURRENCY // 4
             taken += 1
             yield pair
 
@@ -129,8 +129,8 @@ async def test_failure_leaves_no_request_in_flight(d: Any, traffic: Traffic, ope
     traffic.fails = lambda begun: begun == already + 10
     with pytest.raises(PermissionDeniedError) as caught:
         await BULK[operation](d)
-    assert traffic.under_way == 0
-    # What was under way was waited for, and the few taken ahead; each of `pop_many` makes two requests.
+    assert traffic.in_flight == 0
+    # What was in flight was waited for, and the few taken ahead; each of `pop_many` makes two requests.
     assert traffic.begun <= already + 10 + 2 * (CONCURRENCY + CONCURRENCY // 4)
     if operation in ("update", "get_many", "pop_many"):
         assert len(caught.value.failed_keys) == 1
@@ -154,7 +154,7 @@ async def test_breaking_out_of_an_iteration_ends_requests_in_flight(
             break
         await entries.aclose()
         assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert traffic.under_way == 0
+    assert traffic.in_flight == 0
     assert traffic.begun <= already + 2 * CONCURRENCY
 
 
@@ -168,7 +168,7 @@ async def test_bulk_operation_that_is_cancelled_leaves_no_task(d: Any, traffic: 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert traffic.under_way == 0
+    assert traffic.in_flight == 0
 
 
 @pytest.mark.parametrize("mode", [Mode.SYNC])

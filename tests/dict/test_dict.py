@@ -36,10 +36,10 @@ async def test_put_value_is_returned_by_get(d: Any) -> None:
 
 
 async def test_missing_key_returns_the_default(d: Any) -> None:
-    assert await d.get("nobody") is None
-    assert await d.get("nobody", 7) == 7
-    assert await d.get("nobody", default=7) == 7
-    assert await d.contains("nobody") is False
+    assert await d.get("missing") is None
+    assert await d.get("missing", 7) == 7
+    assert await d.get("missing", default=7) == 7
+    assert await d.contains("missing") is False
 
 
 async def test_none_can_be_stored(d: Any) -> None:
@@ -133,8 +133,8 @@ async def test_failed_update_names_its_keys(d: Any) -> None:
     with pytest.raises(SerializationError, match="'bad'") as caught:
         await d.update({"bad": (n for n in range(1))})
     assert caught.value.failed_keys == ("bad",)
-    await d.update({"bad": "mended"})
-    assert await d.get("bad") == "mended"
+    await d.update({"bad": "replaced"})
+    assert await d.get("bad") == "replaced"
 
 
 async def test_update_propagates_exceptions_of_its_iterable(d: Any) -> None:

@@ -1,4 +1,4 @@
-"""Expiry: what nobody read or wrote for the ttl is absent everywhere, and what is read lives on.
+"""Expiry: what no process read or wrote for the ttl is absent everywhere, and what is read lives on.
 
 Time moves by what the store reports: the memory store has a clock, and a proxy rewrites the times of moto and
 SeaweedFS. What neither can show is a lifecycle that really deletes: `tests/ceph` has that.
@@ -196,7 +196,7 @@ async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, pro
         assert await d.get("k") == value
     copies = d.wrapped._state.loaded.manifest.capabilities.conditional_copy
     assert [request.operation for request in asked(sent)] == ["GetObject", "CopyObject" if copies else "PutObject"]
-    # A body that is sent again may arrive after the end, under an ETag on which nobody else can have acted.
+    # A body that is repeated may arrive after the end, under an ETag on which no other process can have acted.
     assert (before == (await d.entry("k")).version) == copies
     advance(WEEK)
     assert await d.get("k") == value
@@ -470,7 +470,7 @@ def found_by_modify(d: Any, _: int) -> bool:
     return modified == "found"
 
 
-# Each tells whether it found the entry; those that write did write when they did not.
+# Each returns whether it found the entry; those that write did write when they did not.
 LOOKS: dict[str, Callable[[Any, int], bool]] = {
     "get": lambda d, _: d.get("k") is not None,
     "contains": lambda d, _: d.contains("k"),

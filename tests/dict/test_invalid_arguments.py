@@ -249,14 +249,14 @@ async def test_foreign_object_in_an_entrys_place_is_an_integrity_error(harness: 
     [path] = [path for path in await paths(harness) if "/entries/" in path]
     whole = await store.get(path)
     assert whole is not None
-    for body in (b"", b"not ours", b'{"json": "object, of some length"}', whole.body[:40], whole.body[:-1]):  # type: ignore[union-attr]
+    for body in (b"", b"foreign", b'{"json": "object, of some length"}', whole.body[:40], whole.body[:-1]):  # type: ignore[union-attr]
         await store.put(path, body)
         for read in (lambda: d.get("k"), lambda: collect(d.items()), lambda: collect(d.values()), lambda: d.pop("k")):
             with pytest.raises(IntegrityError, match="Dict 'd'"):
                 await read()
         assert (await store.get(path)).body == body  # type: ignore[union-attr]
-    await d.put("k", "mended")
-    assert await d.get("k") == "mended"
+    await d.put("k", "replaced")
+    assert await d.get("k") == "replaced"
 
 
 async def test_foreign_name_among_the_entries_is_an_integrity_error(harness: Harness, d: Any) -> None:
@@ -327,7 +327,7 @@ class TestWithoutAWorkingStore:
         await self._fails(Harness(elsewhere, mode), NotFoundError, "The bucket 'no-such-bucket' does not exist")
 
     async def test_wrong_credentials_are_denied(self, client: Client, mode: Mode) -> None:
-        session = boto3.Session(aws_access_key_id="nobody", aws_secret_access_key="hunter2", region_name="us-east-1")
+        session = boto3.Session(aws_access_key_id="unknown", aws_secret_access_key="hunter2", region_name="us-east-1")
         denied = Client(client.bucket, endpoint_url=client.endpoint_url, session=session, driver=client.driver)
         with pytest.raises(PermissionDeniedError) as caught:
             await Harness(denied, mode).named("d").get("k")

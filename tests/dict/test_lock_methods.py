@@ -22,7 +22,7 @@ GET, PUT = "GetObject", "PutObject"
 
 @pytest.fixture
 def lock(harness: Harness, d: Any) -> Any:
-    """The lock "job", whose methods are called in either way."""
+    """The lock "job", whose methods are called in either mode."""
     return harness.in_mode(d.wrapped.lock("job"))
 
 

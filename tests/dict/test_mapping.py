@@ -209,7 +209,7 @@ class TestLibraries:
         mapping = new_mapping()
 
         def make() -> Callable[..., int]:
-            """The function, decorated anew, as another process would."""
+            """The function, decorated again, as another process would."""
 
             @cachetools.cached(cache=mapping, key=cachetools.keys.hashkey)
             def add(a: int, b: int = 0) -> int:
@@ -221,7 +221,7 @@ class TestLibraries:
 
         for add in (make(), make()):
             assert (add(1, 2), add(1, b=2)) == (3, 3)
-        assert calls == [(1, 2), (1, 2)]  # hashkey tells f(1, 2) from f(1, b=2)
+        assert calls == [(1, 2), (1, 2)]  # hashkey distinguishes f(1, 2) from f(1, b=2)
         assert len(mapping) == 2
 
     def test_zict_buffers_to_a_mapping(self) -> None:

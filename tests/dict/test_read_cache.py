@@ -151,7 +151,7 @@ async def test_cached_entry_expires_and_is_renewed_like_any_other(
     await d.put("k", 1)
     await d.get("k")
     for _ in range(4):
-        # The other's renewals leave the ETag as it is, and a 304 tells no age.
+        # The other's renewals leave the ETag as it is, and a 304 does not contain an age.
         wait(timedelta(days=5))
         assert await others.get("k") == 1
     assert await d.get("k") == 1

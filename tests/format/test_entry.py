@@ -47,7 +47,7 @@ SIGNED = EntrySigner("di-1", (NEW_KEY,))
 
 GOLDEN = bytes.fromhex(
     "93533344 01 00 000102030405060708090a0b0c0d0e0f 00000039"  # magic, version, renewals, write id, header length
-    "625c7d89"  # CRC-32 of what stands before it
+    "625c7d89"  # CRC-32 of the bytes before it
     "82 5835 a5"  # [header, signature], of which the header is a map in a byte string
     "636b6579 4665616c696365"
     "65636f646563 646a736f6e"

@@ -1,4 +1,4 @@
-"""What lies in buckets must stay readable: known keys have known bytes, in every process and every Python."""
+"""What is stored in buckets must stay readable: known keys have known bytes, in every process and every Python."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class Colour(Enum):
 
 @dataclass(frozen=True)
 class Loud:
-    """Whoever loads its pickle, hears it."""
+    """Loading its pickle is noticed."""
 
     heard: str
 

@@ -24,7 +24,7 @@ heard: list[str] = []
 
 
 class Loud:
-    """Whoever loads its pickle, hears it."""
+    """Loading its pickle is noticed."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _hear, ("loaded",)
@@ -35,7 +35,7 @@ def _hear(text: str) -> None:
 
 
 def there_and_back(codec: Codec, value: Any) -> Any:
-    """As an entry does it: what is read are views of one answer's bytes, which nobody may write to."""
+    """As an entry does it: what is read are views of one answer's bytes, which are read-only."""
     return codec.loads([memoryview(bytes(segment)) for segment in codec.dumps(value)])
 
 
@@ -154,7 +154,7 @@ def test_modules_come_back_as_themselves() -> None:
 
 @pytest.fixture
 def script() -> Iterator[ModuleType]:
-    """A module as a script or notebook is one: whoever unpickles has another of that name, without its classes."""
+    """A module as a script or notebook is one: a reader has another of that name, without its classes."""
     real = sys.modules["__main__"]
     module = ModuleType("__main__")
     code = (

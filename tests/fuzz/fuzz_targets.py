@@ -1,8 +1,8 @@
 """What reads bytes that anybody may have written to the bucket, and what it must never make of them.
 
 Each target takes any bytes at all. It raises `ViolationError`, or lets another exception through, where the library
-does not keep its word: everything but the error that the design names, a value that nobody put, a pickle that nobody
-signed.
+does not keep its word: everything but the error that the design names, a value that no process put, a pickle without a
+valid signature.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def check_signed_entry(data: bytes) -> None:
     """With signing keys: what is accepted is what was signed, whole."""
     with suppress(IntegrityError):
         entry = unpack(framed(data), SIGNED)
-        require(entry is None or _contents(entry) in _SIGNED_CONTENTS, "an entry that nobody signed")
+        require(entry is None or _contents(entry) in _SIGNED_CONTENTS, "an entry without a valid signature")
 
 
 def check_beginning(data: bytes) -> None:
@@ -147,7 +147,7 @@ def check_beginning(data: bytes) -> None:
         if not prelude.is_tombstone:
             header = read_header(body, prelude, SIGNED)
             signed = {content[1] for content in _SIGNED_CONTENTS}
-            require(header.key in signed, "a key that nobody signed")
+            require(header.key in signed, "a key without a valid signature")
 
 
 def entries_of(codec: str, *signing_keys: str) -> Entries:
@@ -181,7 +181,7 @@ def check_signed_value(data: bytes) -> None:
 
     with mock.patch("pickle.loads", loads), suppress(IntegrityError):
         _LIVE[True].decode_live(found(framed(data)), _KEY, "k")
-    require(_PICKLES.issuperset(unpickled), "a pickle that nobody signed was loaded")
+    require(_PICKLES.issuperset(unpickled), "a pickle without a valid signature was loaded")
 
 
 _JSON = entries_of("json")
@@ -202,7 +202,7 @@ _PLAIN = KeyCodec(False, lambda dict_id: Dict.from_id(dict_id, _CLIENT))
 
 
 def check_key(data: bytes) -> None:
-    """A key in a name, which nobody signs: nothing is unpickled, and only its one spelling is accepted."""
+    """A key in a name, which is not signed: nothing is unpickled, and only its one spelling is accepted."""
     try:
         key = _PLAIN.decode(data)
     except IntegrityError:

@@ -1,4 +1,4 @@
-"""Objects whose names are not ours, wherever the library lists: not counted, not stumbled over, not deleted."""
+"""Objects with foreign names, wherever the library lists: not counted, not an obstacle, not deleted."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Bucket:
             self._put(path)
         shown = self.paths()
         for folded in shown - before - asked:
-            # The store has taken one name for another, which may be one of ours.
+            # The store has taken one name for another, which may be one that s3dict wrote.
             self._delete(folded)
         return shown & asked
 
     def _put(self, path: str) -> None:
-        body = b"not ours, and longer than a tombstone"
+        body = b"foreign, and longer than a tombstone"
         if self._s3 is None:
             memory_bucket(self._client.bucket).write(path, body)
             return

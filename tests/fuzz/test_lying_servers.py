@@ -1,4 +1,4 @@
-"""Answers that no S3 gives: each is an error of ours that says so, none is believed, and nothing goes on for ever."""
+"""Responses that no S3 server sends: each is an error that says so, and no operation goes on without end."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ BELIEVED = {
     "date without a zone": page(f"{KEY}<LastModified>2026-01-02T03:04:05</LastModified><ETag>x</ETag><Size>1</Size>"),
     "the same twice": page(*[f"{KEY}{DATED}<Size>1</Size>"] * 2),
     "another folder": page(f"<Key>elsewhere/a</Key>{DATED}<Size>1</Size>"),
-    "another folder, for ever": page(*[f"<Key>elsewhere/a</Key>{DATED}<Size>1</Size>"] * 1000, more="true"),
-    "nothing, for ever": page(more="true"),
+    "another folder, without end": page(*[f"<Key>elsewhere/a</Key>{DATED}<Size>1</Size>"] * 1000, more="true"),
+    "nothing, without end": page(more="true"),
 }
 
 

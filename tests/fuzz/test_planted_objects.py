@@ -1,4 +1,4 @@
-"""Hostile bytes in the place of an entry, a manifest, `store.json` or a lock, on every back end and in both ways."""
+"""Hostile bytes in the place of an entry, a manifest, `store.json` or a lock, on every back end and in both modes."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ async def test_no_hostile_bytes_in_an_entrys_place_are_a_value(harness: Harness,
             with pytest.raises(IntegrityError, match="Dict 'd'"):
                 await read(d)
         assert (await store.get(path)).body == body
-    await d.put("k", "mended")
-    assert await d.get("k") == "mended"
+    await d.put("k", "replaced")
+    assert await d.get("k") == "replaced"
 
 
 async def test_foreign_object_fails_single_key_reads_and_is_listed(harness: Harness, d: Any) -> None:
@@ -141,7 +141,7 @@ def test_data_under_an_unreadable_manifest_is_not_garbage(configured: Client) ->
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True)
     d["k"] = 1
     bucket = memory_bucket(configured.bucket)
-    bucket.write(f"{configured.prefix}/manifests/main/d.json", b"not ours")
+    bucket.write(f"{configured.prefix}/manifests/main/d.json", b"foreign")
     assert find_garbage(configured) == []
 
 

@@ -1,4 +1,4 @@
-"""With signing keys nothing is unpickled that none of them signed for this very dict and key; json and bytes never do.
+"""With signing keys nothing is unpickled that none of them signed for this dict and key; json and bytes never do.
 
 Tests plant a pickle that would write a file, by whatever way leads to a reader, and see that the file is not there.
 """
@@ -30,7 +30,7 @@ SETTINGS = DictSettings("scores", None, "cloudpickle")
 
 
 class Planted:
-    """Whoever unpickles it, writes the file."""
+    """Unpickling it writes the file."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -348,7 +348,7 @@ def test_dict_that_unpickles_nothing_loads_no_planted_key(
 
 
 class TestOfAManifestThatIsAltered:
-    """Manifests are not signed: whoever may write one can have it say another codec."""
+    """Manifests are not signed: a process that may write one can have it say another codec."""
 
     @pytest.fixture
     def altered(self, configured: Client, bucket: MemoryBucket, trace: Path) -> Callable[[Dict[Any, Any]], None]:

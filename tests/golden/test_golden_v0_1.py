@@ -1,7 +1,7 @@
 """What 0.1 stored, exported and pickled is read by the code of today, and what is written today 0.1 can read.
 
 The golden files were written by `write_v0_1.py`; what is in them stands in `contents_v0_1.py`. They are not to be
-written anew: a difference is one that users will meet in their buckets.
+written again: a difference is one that users will find in their buckets.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whatever several processes do to one dict at once, and whatever goes wrong on the way, one order explains it.
 
-The promise is about requests that overlap, of which some are lost and some are sent again: no single process can
+The promise is about requests that overlap, of which some are lost and some are repeated: no single process can
 see it broken, and no mock can break it. So processes of both ways do anything at random, through a proxy that makes
 requests fail, and a checker looks for the order.
 """

@@ -1,6 +1,6 @@
 """What histories have shown to go wrong, each in its shortest form: the proxy holds the requests where they met.
 
-In all of them a request takes effect, its answer is lost, others act, and the request is sent again.
+In all of them a request takes effect, its answer is lost, others act, and the request is repeated.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def test_increment_that_was_drained_does_not_count_twice(
 
 @pytest.mark.removes_by_delete
 def test_removal_takes_out_one_entry(d: Dict[str, Any], direct: Dict[str, Any], proxy: Proxy) -> None:
-    """A plain put that is sent again must not give its entry the ETag that the first sending gave it."""
+    """A plain put that is repeated must not give its entry the ETag that the first attempt gave it."""
     proxy.script(Fault("lost-response", "PutObject"))
     proxy.script(Fault("delay", "PutObject", seconds=1.0))
     proxy.script(Fault("lost-response", "DeleteObject"))

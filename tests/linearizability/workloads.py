@@ -71,7 +71,7 @@ def understood(operation: Operation) -> Operation:
 class Life:
     """One process's doings; versions that it has seen, it uses once more later."""
 
-    seat: Worker
+    worker: Worker
     d: Any
     recorder: Recorder
     random: random.Random
@@ -86,7 +86,7 @@ class Life:
         await action(self, self.random.choice(self.keys))
 
     def value(self) -> PutResult:
-        return PutResult(f"{self.seat.number}.{next(self.numbers)}")
+        return PutResult(f"{self.worker.number}.{next(self.numbers)}")
 
     async def record(self, key: str, call: Call, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What was answered, or what would have been, or UNKNOWN."""
@@ -161,11 +161,11 @@ _ACTIONS = (
 )
 
 
-async def live(seat: Worker, d: Any, *, directory: Path, seed: str, operations: int, bug: str | None = None) -> None:
+async def live(worker: Worker, d: Any, *, directory: Path, seed: str, operations: int, bug: str | None = None) -> None:
     """Does that many operations and records them, perhaps with a bug planted in this process's s3dict."""
-    with BUGS[bug](), Recorder(directory, f"p{seat.number}", uncertain=UNCERTAIN) as recorder:
-        life = Life(seat, d, recorder, random.Random(f"{seed}/{seat.number}"))
-        seat.meet()
+    with BUGS[bug](), Recorder(directory, f"p{worker.number}", uncertain=UNCERTAIN) as recorder:
+        life = Life(worker, d, recorder, random.Random(f"{seed}/{worker.number}"))
+        worker.barrier()
         for _ in range(operations):
             await life.act()
 
@@ -189,7 +189,7 @@ def _dropping(method: str, **dropped: Any) -> Iterator[None]:
 
 @contextmanager
 def _own_refusal_is_a_loss() -> Iterator[None]:
-    """A 412 to a request that was sent again is taken for somebody else's doing."""
+    """A 412 to a request that was repeated is taken for another process's doing."""
 
     async def verdict(store: Any, path: str, *_: Any, **__: Any) -> Rejected:
         return Rejected(await get_object(store, path))

@@ -1,4 +1,4 @@
-"""A program that ends while requests are under way ends well: its output arrives, and its exit status is its own."""
+"""A program that ends while requests are in flight ends well: its output arrives, and its exit status is its own."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ async def _forbid_conditional_delete(client: Client) -> None:
 
 @contextmanager
 def faulty(proxy: Proxy) -> Iterator[Counter[FaultKind]]:
-    """Requests through the proxy fail inside the block; after it, tells how many did, of each kind.
+    """Requests through the proxy fail inside the block; after it, reports how many did, of each kind.
 
     The first conditional writes get one fault of each kind, so that none is missing in a short run.
     """

@@ -1,4 +1,4 @@
-"""Many processes ask for a value that nobody has computed: one computes it, or another if that one fails."""
+"""Many processes ask for a value that no process has computed: one computes it, or another if that one fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ask = Callable[[Failure, int], list[Any]]
 
 @pytest.fixture
 def ask(place: Environment, workers: Workers, tmp_path: Path) -> Ask:
-    """What each of the callers was told, round by round."""
+    """What each of the callers received, round by round."""
 
     def ask(fate: Failure, rounds: int) -> list[Any]:
         return workers.run(CALLERS, compute, place.make(), directory=tmp_path, rounds=rounds, fate=fate)
@@ -29,29 +29,29 @@ def ask(place: Environment, workers: Workers, tmp_path: Path) -> Ask:
 
 def test_one_worker_computes_for_all(scale: RunSize, ask: Ask, tmp_path: Path) -> None:
     rounds = scale.of(50, 5)
-    told = ask(Failure.WELL, rounds)
+    returned = ask(Failure.WELL, rounds)
     for number in range(rounds):
-        assert len({answers[number] for answers in told}) == 1
+        assert len({answers[number] for answers in returned}) == 1
         assert len(_computers(tmp_path, number)) == 1
 
 
 def test_killed_computer_is_replaced(ask: Ask, tmp_path: Path) -> None:
-    told = ask(Failure.KILLED, 1)
+    returned = ask(Failure.KILLED, 1)
     computers = _computers(tmp_path, 0)
     assert len(computers) == 2
-    assert [number for number, answers in enumerate(told) if answers is KILLED] == [computers[0]]
-    assert len({answers[0] for answers in told if answers is not KILLED}) == 1
+    assert [number for number, answers in enumerate(returned) if answers is KILLED] == [computers[0]]
+    assert len({answers[0] for answers in returned if answers is not KILLED}) == 1
 
 
 def test_exception_reaches_its_caller_and_another_computes(scale: RunSize, ask: Ask, tmp_path: Path) -> None:
     rounds = scale.of(50, 5)
-    told = ask(Failure.RAISES, rounds)
+    returned = ask(Failure.RAISES, rounds)
     for number in range(rounds):
         computers = _computers(tmp_path, number)
         assert len(computers) == 2
-        raised = [caller for caller, answers in enumerate(told) if answers[number] == "ZeroDivisionError"]
+        raised = [caller for caller, answers in enumerate(returned) if answers[number] == "ZeroDivisionError"]
         assert [computers[0]] == raised
-        assert len({answers[number] for answers in told}) == 2
+        assert len({answers[number] for answers in returned}) == 2
 
 
 def _computers(directory: Path, number: int) -> list[int]:

@@ -17,10 +17,10 @@ def test_holders_never_overlap(place: Environment, scale: RunSize, workers: Work
     d, fives = place.make(), scale.of(2, 1)
     for wave in range(scale.of(10, 1)):
         path = tmp_path / f"ledger-{wave}"
-        told = workers.run(5 * fives, hold, d, path=path, times=3)
-        killed = [number for number, each in enumerate(told) if each is KILLED]
+        outcomes = workers.run(5 * fives, hold, d, path=path, times=3)
+        killed = [number for number, each in enumerate(outcomes) if each is KILLED]
         assert [number for number in range(5 * fives) if number % 5 == DYING] == killed
-        _check(Log(path).lines(), [each for each in told if each is not KILLED], killed=len(killed))
+        _check(Log(path).lines(), [each for each in outcomes if each is not KILLED], killed=len(killed))
 
 
 def _check(lines: list[tuple[int, str, float]], holdings: list[LockInterval], *, killed: int) -> None:

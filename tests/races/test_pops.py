@@ -37,7 +37,7 @@ def test_each_entry_is_popped_once(
 def test_no_entry_is_popped_twice_or_lost_when_requests_fail(
     place: Environment, scale: RunSize, workers: Workers
 ) -> None:
-    """Where nobody can tell who took an entry, all who may have hold its value."""
+    """Where it is unknown who took an entry, all who may have hold its value."""
     entries = _entries(scale.of(200, 20))
     place.make().update(entries)
     with Proxy(place.endpoint.url, seed=5) as proxy:

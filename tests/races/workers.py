@@ -77,8 +77,8 @@ class Worker:
     mode: Mode
     connection: Connection
 
-    def meet(self) -> None:
-        """Waits for all workers of this run that have not returned yet. A job has nothing else under way then."""
+    def barrier(self) -> None:
+        """Waits for all workers of this run that have not returned yet. A job has nothing else in flight then."""
         self.connection.send(_Word.HERE)
         self.connection.recv()
 
@@ -102,9 +102,9 @@ class Worker:
                 yield entered
 
     def die(self) -> NoReturn:
-        """Ends this process as a power cut would: nothing is cleaned up, and nobody is told."""
+        """Ends this process as a power cut would: nothing is cleaned up, and no process is notified."""
         os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError("nobody survives SIGKILL")
+        raise AssertionError("no process survives SIGKILL")
 
 
 class Workers:
@@ -146,9 +146,9 @@ class Workers:
             raise
         finally:
             self._bury()
-        traces = [f"worker {n}: {told.trace}" for n, told in enumerate(outcomes) if isinstance(told, _Raised)]
+        traces = [f"worker {n}: {outcome.trace}" for n, outcome in enumerate(outcomes) if isinstance(outcome, _Raised)]
         assert not traces, "\n".join(traces)
-        return [told.result if isinstance(told, _Returned) else told for told in outcomes]
+        return [outcome.result if isinstance(outcome, _Returned) else outcome for outcome in outcomes]
 
     def _worker(self, number: int) -> _Worker:
         if number not in self._workers:
@@ -193,7 +193,7 @@ class _Worker:
 
 
 def _collect(workers: list[_Worker]) -> list[Any]:
-    """What came of the task in each worker; arranges the meetings meanwhile."""
+    """What came of the task in each worker; arranges the barriers in between."""
     outcomes: dict[int, Any] = {}
     waiting: set[int] = set()
     busy = {worker.connection: number for number, worker in enumerate(workers)}
@@ -203,15 +203,15 @@ def _collect(workers: list[_Worker]) -> list[Any]:
         for connection in ready:
             assert isinstance(connection, Connection)
             number = busy[connection]
-            told = workers[number].receive()
-            if told is _Word.HERE:
+            outcome = workers[number].receive()
+            if outcome is _Word.HERE:
                 waiting.add(number)
             else:
-                outcomes[number] = told
+                outcomes[number] = outcome
                 del busy[connection]
         if waiting and waiting == set(busy.values()):
             waiting.clear()
-            for connection in random.sample(list(busy), len(busy)):  # nobody shall always be first
+            for connection in random.sample(list(busy), len(busy)):  # no worker shall always be first
                 connection.send(_Word.GO)
     return [outcomes[number] for number in range(len(workers))]
 
@@ -219,19 +219,19 @@ def _collect(workers: list[_Worker]) -> list[Any]:
 def _serve(number: int, connection: Connection) -> None:
     """A worker's life: task after task, until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test process, whose end we notice
-    seat = Worker(number, Mode.ASYNCIO if number % 2 else Mode.SYNC, connection)
+    worker = Worker(number, Mode.ASYNCIO if number % 2 else Mode.SYNC, connection)
     while True:
         try:
             task = connection.recv()
         except (EOFError, ConnectionError):
             return
-        connection.send(_perform(seat, task))
+        connection.send(_perform(worker, task))
 
 
-def _perform(seat: Worker, task: _Task) -> _Returned | _Raised:
+def _perform(worker: Worker, task: _Task) -> _Returned | _Raised:
     os.environ.update(task.environment)
-    coroutine: Any = task.job(seat, AnyMode(task.handle, seat.mode), **task.arguments)
+    coroutine: Any = task.job(worker, AnyMode(task.handle, worker.mode), **task.arguments)
     try:
-        return _Returned(run_blocking(coroutine) if seat.mode is Mode.SYNC else asyncio.run(coroutine))
+        return _Returned(run_blocking(coroutine) if worker.mode is Mode.SYNC else asyncio.run(coroutine))
     except BaseException:
         return _Raised(traceback.format_exc())

@@ -34,12 +34,12 @@ class Failure(Enum):
     RAISES = "it raises an exception"
 
 
-async def claim(seat: Worker, d: Any, *, rounds: int) -> list[bool]:
-    """Round by round, everybody puts his number on a key that is not there. Which rounds were won?"""
+async def claim(worker: Worker, d: Any, *, rounds: int) -> list[bool]:
+    """Round by round, every worker puts its number on a key that is not there. Which rounds were won?"""
     won = []
     for number in range(rounds):
-        seat.meet()
-        won.append(await d.put(("round", number), seat.number, skip_if_exists=True))
+        worker.barrier()
+        won.append(await d.put(("round", number), worker.number, skip_if_exists=True))
     return won
 
 
@@ -51,9 +51,9 @@ class Increments:
     uncertain: int
 
 
-async def increment(seat: Worker, d: Any, *, times: int) -> Increments:
+async def increment(worker: Worker, d: Any, *, times: int) -> Increments:
     uncertain = 0
-    seat.meet()
+    worker.barrier()
     for _ in range(times):
         try:
             await d.modify("n", lambda n: n + 1, 0)
@@ -71,11 +71,11 @@ class Popped:
     unavailable: int = 0
 
 
-async def pop_all(seat: Worker, d: Any, *, entries: int, seed: int) -> Popped:
-    """Everybody pops every key, each in an order of his own, so that some are ahead on some keys."""
+async def pop_all(worker: Worker, d: Any, *, entries: int, seed: int) -> Popped:
+    """Every worker pops every key, each in an order of his own, so that some are ahead on some keys."""
     loot = Popped()
-    seat.meet()
-    for key in _shuffled(entries, f"{seed}/{seat.number // 2}"):
+    worker.barrier()
+    for key in _shuffled(entries, f"{seed}/{worker.number // 2}"):
         try:
             value = await d.pop(key, None)
         except UncertainOutcomeError as error:
@@ -87,10 +87,10 @@ async def pop_all(seat: Worker, d: Any, *, entries: int, seed: int) -> Popped:
     return loot
 
 
-async def pop_in_batches(seat: Worker, d: Any, *, entries: int, seed: int, batch: int) -> Popped:
+async def pop_in_batches(worker: Worker, d: Any, *, entries: int, seed: int, batch: int) -> Popped:
     loot = Popped()
-    seat.meet()
-    keys = _shuffled(entries, f"{seed}/{seat.number // 2}")
+    worker.barrier()
+    keys = _shuffled(entries, f"{seed}/{worker.number // 2}")
     for start in range(0, entries, batch):
         loot.certain.extend((await d.pop_many(keys[start : start + batch])).items())
     return loot
@@ -131,41 +131,41 @@ class LockInterval:
     lost: int = 0
 
 
-async def hold(seat: Worker, d: Any, *, path: Path, times: int) -> LockInterval:
-    """Takes the lock again and again. Of five, one is killed inside, and one stays for longer than the lease once."""
+async def hold(worker: Worker, d: Any, *, path: Path, times: int) -> LockInterval:
+    """Takes the lock repeatedly. Of five, one is killed inside, and one stays for longer than the lease once."""
     ledger, holding = Log(path), LockInterval()
-    seat.meet()
+    worker.barrier()
     for turn in range(times):
         try:
-            async with seat.entered(d.lock("the lock", lease=LEASE)) as held:
+            async with worker.entered(d.lock("the lock", lease=LEASE)) as held:
                 holding.tokens.append(held.token)
                 holding.fenced += not ledger.write(held.token, "enter")
-                stays = turn == 0 and seat.number % 5 == STAYING
-                await seat.work(1.5 * LEASE if stays else random.uniform(0, 0.02))
-                if turn == seat.number % times and seat.number % 5 == DYING:
+                stays = turn == 0 and worker.number % 5 == STAYING
+                await worker.work(1.5 * LEASE if stays else random.uniform(0, 0.02))
+                if turn == worker.number % times and worker.number % 5 == DYING:
                     ledger.write(held.token, "die")
-                    seat.die()
+                    worker.die()
                 holding.fenced += not ledger.write(held.token, "exit")
         except LockLostError:
             holding.lost += 1
     return holding
 
 
-async def compute(seat: Worker, d: Any, *, directory: Path, rounds: int, fate: Failure) -> list[Any]:
-    """Round by round, everybody asks for the same value; gives it, or the exception's name."""
+async def compute(worker: Worker, d: Any, *, directory: Path, rounds: int, fate: Failure) -> list[Any]:
+    """Round by round, every worker asks for the same value; gives it, or the exception's name."""
     results: list[Any] = []
-    function = _answer_of(seat, _Computation(seat, directory, fate))
+    function = _answer_of(worker, _Computation(worker, directory, fate))
     memoized: Any = memoize(d.wrapped, lease=LEASE)(function)
     for number in range(rounds):
-        seat.meet()
+        worker.barrier()
         try:
             # Two in four call a memoized function, the others ask for the very key of that call: all wait for one.
-            if seat.number % 4 < 2:
+            if worker.number % 4 < 2:
                 asked = d.get_or_compute(memoized.key(number), partial(function, number), LEASE)
                 results.append(await asked)
             else:
                 answer = memoized(number)
-                results.append(answer if seat.mode is Mode.SYNC else await answer)
+                results.append(answer if worker.mode is Mode.SYNC else await answer)
         except ZeroDivisionError as error:
             results.append(type(error).__name__)
     return results
@@ -173,35 +173,35 @@ async def compute(seat: Worker, d: Any, *, directory: Path, rounds: int, fate: F
 
 @dataclass(frozen=True, slots=True)
 class _Computation:
-    seat: Worker
+    worker: Worker
     directory: Path
     fate: Failure
 
     def begin(self, number: int) -> float:
-        """Notes who computes, and lets the first meet its fate; gives how long it takes otherwise."""
+        """Notes who computes, and lets the first fail as planned; gives how long it takes otherwise."""
         with (self.directory / f"round-{number}").open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             is_first = not file.read()
-            file.write(f"{self.seat.number}\n")
+            file.write(f"{self.worker.number}\n")
         if is_first and self.fate is Failure.KILLED:
-            self.seat.die()
+            self.worker.die()
         if is_first and self.fate is Failure.RAISES:
             raise ZeroDivisionError
         return 0.05
 
 
-def _answer_of(seat: Worker, computation: _Computation) -> Any:
-    """The function that everybody asks for: it has one name, and one key a round, in all workers."""
+def _answer_of(worker: Worker, computation: _Computation) -> Any:
+    """The function that every worker asks for: it has one name, and one key a round, in all workers."""
 
     async def answer_aio(number: int) -> tuple[int, int]:
-        await seat.work(computation.begin(number))
+        await worker.work(computation.begin(number))
         return number, os.getpid()
 
     def answer(number: int) -> tuple[int, int]:
         time.sleep(computation.begin(number))
         return number, os.getpid()
 
-    function: Any = answer if seat.mode is Mode.SYNC else answer_aio
+    function: Any = answer if worker.mode is Mode.SYNC else answer_aio
     function.__qualname__ = "answer"
     return function

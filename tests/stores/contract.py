@@ -34,7 +34,7 @@ _SECONDS = timedelta(seconds=60)
 
 
 def _test(body: Callable[[Any, ObjectStore], Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """One text for both kinds of store: the body, run to its end in the way of the subclass."""
+    """One implementation for both kinds of store: the body, run to its end in the way of the subclass."""
 
     def test(self: StoreContract, make_store: Callable[[], ObjectStore]) -> None:
         async def call() -> None:
@@ -241,15 +241,15 @@ class StoreContract:
 
     @_test
     async def test_map_calls_for_every_item_and_never_more_at_once_than_allowed(self, store: ObjectStore) -> None:
-        under_way: set[int] = set()
+        in_flight: set[int] = set()
         most = 0
 
         async def double(number: int) -> int:
             nonlocal most
-            under_way.add(number)
-            most = max(most, len(under_way))
+            in_flight.add(number)
+            most = max(most, len(in_flight))
             await store.runtime.sleep(0.001)
-            under_way.discard(number)
+            in_flight.discard(number)
             return 2 * number
 
         assert sorted([result async for result in store.runtime.map(double, range(40), 4)]) == [
@@ -275,22 +275,22 @@ class StoreContract:
 
     @_test
     async def test_map_ends_with_the_first_exception_and_nothing_in_flight(self, store: ObjectStore) -> None:
-        under_way: set[int] = set()
+        in_flight: set[int] = set()
 
         async def fail_at_five(number: int) -> int:
-            under_way.add(number)
+            in_flight.add(number)
             try:
                 await store.runtime.sleep(0.001)
                 if number == 5:
                     raise LookupError("five")
                 return number
             finally:
-                under_way.discard(number)
+                in_flight.discard(number)
 
         with pytest.raises(LookupError, match="five"):
             async for _ in store.runtime.map(fail_at_five, range(1000), 4):
                 pass
-        assert under_way == set()
+        assert in_flight == set()
 
     @_test
     async def test_lock_for_admits_one_caller_at_a_time(self, store: ObjectStore) -> None:

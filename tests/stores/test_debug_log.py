@@ -1,4 +1,4 @@
-"""Debug logging: a line for each request, which names no key and no value; and nothing where nobody listens."""
+"""Debug logging: a line for each request, which names no key and no value; and nothing without a listener."""
 
 from __future__ import annotations
 

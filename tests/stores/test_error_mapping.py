@@ -66,7 +66,7 @@ def test_expected_failure_is_a_response(status: int, code: str) -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"CopyObjectResult": {}}])
 def test_copy_response_without_etag_is_unexpected(fields: dict[str, Any]) -> None:
-    """`rclone serve s3` gives one: the copy is there, but under which ETag nobody knows."""
+    """`rclone serve s3` gives one: the copy is there, but under an unknown ETag."""
 
     class Telling(S3Requests):
         async def send(self, request: S3Request) -> S3Response | ExpectedFailure:

@@ -1,4 +1,4 @@
-"""What is special about the driver in Rust: its errors, its way to the bucket, and what goes through boto3 instead."""
+"""The obstore driver: its errors, its connection to the bucket, and what it leaves to boto3."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def test_response_text_is_not_in_the_cause_of_an_error() -> None:
 
 
 async def test_no_secret_is_in_an_error(mode: Mode, seaweedfs: Endpoint) -> None:
-    session = boto3.Session(aws_access_key_id="nobody", aws_secret_access_key="hunter2", aws_session_token="tok3n")
+    session = boto3.Session(aws_access_key_id="unknown", aws_secret_access_key="hunter2", aws_session_token="tok3n")
     client = Client(seaweedfs.bucket, endpoint_url=seaweedfs.url, session=session, driver="obstore")
     with pytest.raises(PermissionDeniedError) as caught:
         await Harness(client, mode).named("d").get("k")

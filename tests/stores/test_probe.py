@@ -279,7 +279,7 @@ def test_first_creations_at_once_agree() -> None:
 
 
 class TestRealServers:
-    """What real servers do, as told by the probe."""
+    """What real servers do, as the probe reports."""
 
     @pytest.mark.parametrize("backend", ["moto", "seaweedfs"])
     def test_supported_stores_pass_the_probe(self, backend: str, request: pytest.FixtureRequest) -> None:

@@ -50,7 +50,7 @@ Hostility = Callable[[Mapping[str, str]], tuple[str, str]]
 
 
 def sent(headers: Mapping[str, str]) -> str:
-    """Everything secret that the server was told, and the same as others would write it."""
+    """Everything secret that the server received, and the same as others would write it."""
     server_time = [
         headers.get(name, "") for name in ("HTTP_AUTHORIZATION", "HTTP_X_AMZ_SECURITY_TOKEN", "QUERY_STRING")
     ]

@@ -1,4 +1,4 @@
-"""The store's clock, as it is told apart from the answers: never ahead of the true one, and seldom asked."""
+"""The store's clock, read by a request of its own: never ahead of the true one, and seldom requested."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_server_clock_syncs_once_a_minute(clock: ServerClock, proxy: Proxy, monk
 def test_server_clock_resyncs_after_local_clock_divergence(
     clock: ServerClock, proxy: Proxy, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The machine slept, and its steady clock with it; or somebody set the wall clock."""
+    """The machine slept, and its steady clock with it; or the wall clock was set."""
     clock.time_at(monotonic_seconds())
     real = time.time
     if name == "wall":

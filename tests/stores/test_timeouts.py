@@ -1,4 +1,4 @@
-"""A store that says nothing: each request waits for the client's `timeout`, and a call for a few of them."""
+"""A store that does not respond: each request waits for the client's `timeout`, and a call for a few of them."""
 
 from __future__ import annotations
 

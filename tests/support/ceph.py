@@ -117,7 +117,7 @@ class CephGateway:
         self._daemons.close()
 
     def kill(self) -> None:
-        """Ends the gateway alone with SIGKILL; what lies behind it goes on."""
+        """Ends the gateway alone with SIGKILL; the servers behind it go on."""
         self._gateway.end(signal.SIGKILL)
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""A small S3 server in memory that can be told to misbehave, flaw by flaw, as real servers do.
+"""A small S3 server in memory that can be made to misbehave, flaw by flaw, as real servers do.
 
     with MisbehavingServer(Flaw.PUT_IGNORES_IF_MATCH) as server:
         client = boto3.client("s3", endpoint_url=server.url, ...)
@@ -185,8 +185,8 @@ def _get(call: _Call) -> Response:
     if "Range" not in headers:
         return Response(found.body, headers=found.headers(), content_type=_CONTENT_TYPE)
     start, end = byte_range(headers["Range"], len(found.body))
-    told = {**found.headers(), "Content-Range": f"bytes {start}-{end - 1}/{len(found.body)}"}
-    return Response(found.body[start:end], 206, told, content_type=_CONTENT_TYPE)
+    ranged = {**found.headers(), "Content-Range": f"bytes {start}-{end - 1}/{len(found.body)}"}
+    return Response(found.body[start:end], 206, ranged, content_type=_CONTENT_TYPE)
 
 
 def _put(call: _Call) -> Response:

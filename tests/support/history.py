@@ -1,4 +1,4 @@
-"""Records what processes ask and are told, for a checker that reads all of it afterwards.
+"""Records what processes request and receive, for a checker that reads all of it afterwards.
 
     recorder = Recorder(directory, process="p1", uncertain=(UncertainOutcomeError, UnavailableError))
     with recorder.operation("key", Put(3, may_repeat=True)) as operation:
@@ -30,7 +30,7 @@ _SUFFIX = ".history"
 
 @dataclass(slots=True)
 class Running:
-    """An operation under way; whoever runs it sets what it was told."""
+    """An operation in flight; its runner sets what it received."""
 
     result: Any = UNKNOWN
 

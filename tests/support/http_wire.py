@@ -44,12 +44,12 @@ class HttpResponse:
         return replace(self, headers=_with_length(self.headers, body), body=body)
 
     def without_body(self) -> HttpResponse:
-        """The answer to HEAD: its headers tell the length of a body that is not sent."""
+        """The answer to HEAD: its headers contain the length of a body that is not sent."""
         return replace(self, body=b"")
 
 
 async def read_request(reader: StreamReader, writer: StreamWriter) -> HttpRequest:
-    """The next request; a client that waits to be told to send the body is told."""
+    """The next request; a client that waits for 100 Continue gets it."""
     start, headers = await _read_head(reader)
     method, target, _ = start.split(" ", 2)
     if (_header(headers, "expect") or "").lower() == "100-continue":
@@ -106,7 +106,7 @@ async def _read_head(reader: StreamReader) -> tuple[str, Headers]:
 
 
 async def _read_body(reader: StreamReader, headers: Headers) -> tuple[bytes, Headers]:
-    """The body, and the headers that tell its length instead of announcing chunks."""
+    """The body, and the headers with its length instead of announcing chunks."""
     if not _is_chunked(headers):
         return await reader.readexactly(int(_header(headers, "content-length") or 0)), headers
     body = b"".join([chunk async for chunk in _chunks(reader)])

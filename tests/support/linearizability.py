@@ -12,7 +12,7 @@ Two kinds of operations are freer:
 
 - One that did not return (its outcome is uncertain, or its process was killed) takes effect once, at any time
   after its invocation, or never.
-- A put that `may_repeat`, since its request is sent again when the answer is lost, takes effect any number of
+- A put that `may_repeat`, since its request is repeated when the answer is lost, takes effect any number of
   times until it returns, at least once.
 
 Values are hashable. The more of them are unique to one write, the less escapes, and the faster the search.
@@ -189,7 +189,7 @@ class Modify(Call):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one process asked of one key, and what it was told; times are nanoseconds on one clock for all.
+    """What one process asked of one key, and what it received; times are nanoseconds on one clock for all.
 
     Without `returned_at` it may have taken effect or not, whenever. If its result is known even so (a pop
     holds the value but cannot tell who deleted it), it had that result or no effect.
@@ -282,8 +282,8 @@ def _prefix(history: list[Operation], time: int) -> list[Operation]:
 
 
 def _is_linearizable(history: list[Operation]) -> bool:
-    told = [each for each in history if each.returned_at is not None or not each.only_reads]
-    return _Search(told, optimistic=True).succeeds() or _Search(told, optimistic=False).succeeds()
+    completed = [each for each in history if each.returned_at is not None or not each.only_reads]
+    return _Search(completed, optimistic=True).succeeds() or _Search(completed, optimistic=False).succeeds()
 
 
 class _Event(NamedTuple):
@@ -416,7 +416,7 @@ class _Future:
         return not is_free_not_to or self._is_noticed(configuration, after, number)
 
     def _may_leave(self, configuration: _Configuration, number: int) -> bool:
-        """False when the value there is still to be read by others, and nobody can write it again."""
+        """False when the value there is still to be read by others, and no process can write it again."""
         value = configuration.state.value
         readers = (reader for reader in self._readers.get(value, ()) if self._ends[reader] < inf)
         if not any(reader != number and self._is_ahead(configuration, reader) for reader in readers):
@@ -501,7 +501,7 @@ def _ends(events: list[_Event], history: list[Operation]) -> list[float]:
 
 
 def _readers(history: list[Operation]) -> dict[Hashable, list[int]]:
-    """Which operations were told which value because the key held it."""
+    """Which operations received which value because the key held it."""
     readers = defaultdict[Hashable, list[int]](list)
     for number, operation in enumerate(history):
         if isinstance(operation.call, Get | Entry | Pop) and operation.result not in (ABSENT, UNKNOWN):

@@ -1,4 +1,4 @@
-"""One text for blocking and asyncio: ``await d.get("k")`` calls ``d.get("k")`` or awaits ``d.get.aio("k")``."""
+"""One test for blocking and asyncio: ``await d.get("k")`` calls ``d.get("k")`` or awaits ``d.get.aio("k")``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Endpoint:
 
 
 class AnyMode:
-    """An object of ours whose methods are all awaited, and whose iterators are all asynchronous, in either way."""
+    """An object of ours whose methods are all awaited, and whose iterators are all asynchronous, in either mode."""
 
     def __init__(self, wrapped: Any, mode: Mode) -> None:
         self.wrapped = wrapped
@@ -91,7 +91,7 @@ class Harness:
 
 @asynccontextmanager
 async def locked(lock: Lock, mode: Mode) -> AsyncIterator[Any]:
-    """The lock, held in either way."""
+    """The lock, held in either mode."""
     if mode is Mode.SYNC:
         with lock as held:
             yield AnyMode(held, mode)

@@ -51,7 +51,7 @@ _STREAM_LIMIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked and, once recorded, what it was told."""
+    """What a client asked and, once recorded, what it received."""
 
     operation: str
     """The operation's name in the S3 API, as in "PutObject"."""
@@ -124,7 +124,7 @@ class Proxy:
         self.close()
 
     def close(self) -> None:
-        """Drop every connection, whatever is under way on it."""
+        """Drop every connection, whatever is in flight on it."""
         self._loop.call_soon_threadsafe(self._closed.set)
         self._thread.join()
 
@@ -253,7 +253,7 @@ class Proxy:
         try:
             answer = await upstream.exchange(call)
         except (OSError, IncompleteReadError):
-            return None  # the server hung up; it may have done its work, so nothing is sent again from here
+            return None  # the server hung up; it may have done its work, so nothing is repeated from here
         rewritten = self.rewrite(request, answer)
         return rewritten if rewritten.body == answer.body else rewritten.with_body(rewritten.body)
 
@@ -375,5 +375,5 @@ _ERRORS = {
     "denied": _error(403, "Forbidden", "AccessDenied", "Access Denied."),
     "too-many-requests": _error(429, "Too Many Requests", "TooManyRequests", "Reduce your concurrent request rate."),
     "slow-down": _error(503, "Slow Down", "SlowDown", "Please reduce your request rate."),
-    "conflict": _error(409, "Conflict", "ConditionalRequestConflict", "A conflicting write is under way."),
+    "conflict": _error(409, "Conflict", "ConditionalRequestConflict", "A conflicting write is in flight."),
 }

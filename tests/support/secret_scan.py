@@ -23,7 +23,7 @@ def forms(secret: str) -> set[str]:
     """The secret as it may be written down: plain, in an URL, in hex, and in Base64 wherever it begins there."""
     data = secret.encode()
     shifted = [encode(b"\0" * shift + data) for shift in range(3) for encode in (b64encode, urlsafe_b64encode)]
-    # The first and last characters depend on what stands beside it.
+    # The first and last characters depend on the neighbouring text.
     inner = {text.decode().rstrip("=")[4:-2] for text in shifted}
     return {secret, quote(secret, safe=""), repr(data)[2:-1], data.hex(), data.hex().upper()} | inner
 
@@ -60,7 +60,7 @@ class Evidence:
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """Adds all that our own code logs meanwhile, through whichever logger."""
+        """Adds all that our own code logs during the block, through whichever logger."""
         root, collector = logging.getLogger(), _Collector(self)
         talkative = [logging.getLogger(name) for name in ("boto3", "botocore", "aiobotocore", "urllib3", "asyncio")]
         levels = {logger: logger.level for logger in (root, *talkative)}

@@ -65,7 +65,7 @@ def _node() -> Path:
 
 def _made(name: str, install: Callable[[Path], None]) -> Path:
     root = _cache() / name
-    # The lock serves test runs that begin at once; the mark tells a finished installation from an interrupted one.
+    # The lock is for test runs that begin at once; the mark is missing where an installation was interrupted.
     mark = root / "installed"
     root.parent.mkdir(parents=True, exist_ok=True)
     with _locked(root.with_name(f"{name}.lock")):

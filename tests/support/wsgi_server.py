@@ -64,7 +64,7 @@ class _Server(ThreadingHTTPServer):
     def hang_up(self) -> None:
         """Wake the threads that wait for a next request on their connection."""
         for connection in tuple(self._connections):
-            with suppress(OSError):  # closed by its own thread meanwhile
+            with suppress(OSError):  # closed by its own thread already
                 connection.shutdown(socket.SHUT_RDWR)
 
     def get_request(self) -> tuple[socket.socket, Any]:

@@ -14,7 +14,7 @@ Connect = Callable[..., Any]
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Makes boto3 clients, which send each request once unless told otherwise; closed after the test."""
+    """Makes boto3 clients, which send each request once unless configured otherwise; closed after the test."""
     with ExitStack() as clients:
 
         def connect(
@@ -37,7 +37,7 @@ def connect() -> Iterator[Connect]:
 
 
 def answer_of(error: ClientError) -> tuple[int, str, int]:
-    """Status, code, and how often the request was sent again."""
+    """Status, code, and how often the request was repeated."""
     answer: Any = error.response
-    told = answer["ResponseMetadata"]
-    return told["HTTPStatusCode"], answer["Error"]["Code"], told["RetryAttempts"]
+    metadata = answer["ResponseMetadata"]
+    return metadata["HTTPStatusCode"], answer["Error"]["Code"], metadata["RetryAttempts"]

@@ -86,7 +86,7 @@ class TestOneAfterTheOther:
             pytest.param(in_turn((Put("a"), True), (Entry(), ABSENT)), id="lost write, entry"),
             pytest.param(in_turn((Put("a"), True), (Pop(), "a"), (Pop(), "a")), id="popped twice"),
             pytest.param(in_turn((Put("a"), True), (Pop(), "a"), (Get(), "a")), id="risen from the dead"),
-            pytest.param(in_turn((Put("a", skip_if_exists=True), False)), id="loser to nobody"),
+            pytest.param(in_turn((Put("a", skip_if_exists=True), False)), id="loser without a winner"),
             pytest.param(in_turn((INCREMENT, 1), (INCREMENT, 1)), id="lost update"),
             pytest.param(in_turn((INCREMENT, 1), (INCREMENT, 2), (Get(), 1)), id="lost update, read"),
             pytest.param(in_turn((Put(1), True), (INCREMENT, ABSENT)), id="nothing to modify, though there was"),
@@ -241,8 +241,8 @@ def small_histories(number: int) -> Iterator[list[Operation]]:
         random = Random(seed)
         values = random.choice([None, 2])
         history = Simulation(seed, processes=2, operations=8, uncertain=0.1, repeated=0, values=values).run()
-        told = [each for each in history if each.returned_at is not None]
-        for one, other in zip(told, random.sample(told, len(told)), strict=True):
+        completed = [each for each in history if each.returned_at is not None]
+        for one, other in zip(completed, random.sample(completed, len(completed)), strict=True):
             if type(one.call) is type(other.call) and random.random() < 0.5:
                 history[history.index(one)] = replace(one, result=other.result)
         yield [without_repetition(each) for each in history]

@@ -71,6 +71,8 @@ def test_servers_share_their_buckets_until_the_last_is_closed(connect: Connect) 
         with MotoServer() as second:
             connect(second.url).head_bucket(Bucket="bucket")
         connect(first.url).head_bucket(Bucket="bucket")
+    with MotoServer() as third, pytest.raises(ClientError, match="404"):
+        connect(third.url).head_bucket(Bucket="bucket")
 
 
 def test_closing_does_not_wait_for_idle_clients(connect: Connect) -> None:

@@ -94,7 +94,7 @@ class Authorizer(AtomicServer):
         ]
         if not denied:
             return self._application({**environ, "wsgi.input": BytesIO(body)}, start_response)
-        assert denied == keys, "nobody here mixes keys of several environments"
+        assert denied == keys, "no call here mixes keys of several environments"
         errors = "".join(f"<Error><Key>{escape(key)}</Key><Code>AccessDenied</Code></Error>" for key in denied)
         start_response("200 OK", [("Content-Type", "application/xml")])
         return [f"<DeleteResult>{errors}</DeleteResult>".encode()]

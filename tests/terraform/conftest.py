@@ -26,7 +26,7 @@ _ACCOUNT = "123456789012"
 
 @pytest.fixture
 def owner(moto: Endpoint) -> Iterator[Any]:
-    """Somebody whom no policy holds, with a new bucket."""
+    """A principal without a policy, with a new bucket."""
     client: Any = boto3.client("s3", endpoint_url=moto.url)
     client.create_bucket(Bucket=BUCKET)
     yield client
@@ -78,8 +78,8 @@ def _user(backend: IAMBackend, policy: str) -> boto3.Session:
 
 
 def _as_moto_reads(document: dict[str, Any]) -> dict[str, Any]:
-    """Without conditions, which moto takes for denials, and with DeleteObject on the bucket for whoever has it on keys:
-    that is what moto asks for a DeleteObjects."""
+    """Without conditions, which moto takes for denials, and with DeleteObject on the bucket if it is allowed on keys:
+    moto requires that for a DeleteObjects."""
     statements = [{k: v for k, v in statement.items() if k != "Condition"} for statement in document["Statement"]]
     for statement in statements:
         if "s3:DeleteObject" in statement["Action"]:

@@ -1,7 +1,7 @@
 """The library under the module's policies, and the policies themselves.
 
 The policies are those of `terraform/tests/rendered/`, which `terraform test` compares with the module, so that these
-tests need no Terraform. The matrix is run twice. moto's IAM is somebody else's reading of actions and resources; but it
+tests need no Terraform. The matrix is run twice. moto's IAM interprets actions and resources independently; but it
 takes every condition for a denial, so they are removed for it, and it does not authorise the keys of a DeleteObjects.
 The authorizer beside this file knows both, and answers 403 to a GET of a missing key that the caller may not list; it
 is our own reading of AWS's documents.

@@ -82,7 +82,7 @@ class TestFaults:
             for use in uses:
                 with pytest.raises(UnavailableError):
                     use()
-        assert fault.hits > 4  # a put is sent again
+        assert fault.hits > 4  # a put is repeated
         assert d["a"] == (2 if kind == "lost-response" else 1)
 
     def test_faults_apply_to_asyncio(self, d: Dict[str, int]) -> None:

@@ -1,6 +1,6 @@
 """Ways of keeping a dict in a bucket, one file each; ``peer`` is what they have in common.
 
-A file names itself, what it stands on and what to install for it, in literals that are read without importing it:
+A file names itself, what it depends on and what to install for it, in literals that are read without importing it:
 
     NAME = "s3fs"
     STANDS_ON = "botocore"  # or "obstore"

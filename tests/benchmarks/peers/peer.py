@@ -116,7 +116,7 @@ def _memory(field: str) -> int | None:
 
 
 class TaskRuntime:
-    """What a process can be told to do: the methods without an underscore, which take and give what JSON can say."""
+    """The commands of a process: the methods without an underscore, which take and give what JSON can say."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
