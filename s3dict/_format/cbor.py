@@ -6,17 +6,21 @@ that cbor2 knows, some of which compile a pattern or parse an e-mail.
 
 from __future__ import annotations
 
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any
+import struct
+from typing import TYPE_CHECKING, Any
 
 import cbor2
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+    from fractions import Fraction
 
 MAX_DECIMAL_PLACES = 10_000
 MAX_MANTISSA_BITS = 3 * MAX_DECIMAL_PLACES
 MAX_RATIONAL_BITS = 7 * MAX_DECIMAL_PLACES
 """Of a numerator or denominator: enough for any Decimal with as many places before and after its point."""
 SET = 258
+_ARRAY, _TAG = 4, 6
 
 
 def _reject(*_: object) -> Any:
@@ -31,6 +35,8 @@ def _decimal(parts: tuple[int, int], _: bool) -> Decimal:
     exponent, mantissa = parts
     if mantissa.bit_length() > MAX_MANTISSA_BITS or not -MAX_DECIMAL_PLACES <= exponent < 0:
         raise ValueError("a decimal with more digits than s3dict writes, or without decimal places")
+    from decimal import Decimal
+
     sign, digits, _unscaled = Decimal(mantissa).as_tuple()
     return Decimal((sign, digits, exponent))
 
@@ -40,6 +46,8 @@ def _rational(parts: tuple[int, int], _: bool) -> Fraction:
     numerator, denominator = parts
     if max(numerator.bit_length(), denominator.bit_length()) > MAX_RATIONAL_BITS:
         raise ValueError("a fraction with more bits than s3dict writes")
+    from fractions import Fraction
+
     return Fraction(numerator, denominator)
 
 
@@ -77,3 +85,23 @@ def loads_untagged(data: bytes, depth: int) -> Any:
         allow_duplicate_keys=False,
         strict_hashable_types=True,
     )
+
+
+def array(items: list[bytes]) -> bytes:
+    """Encode an array of encoded items."""
+    return _head(_ARRAY, len(items)) + b"".join(items)
+
+
+def tagged(tag: int, item: bytes) -> bytes:
+    """Encode a tag of an encoded item."""
+    return _head(_TAG, tag) + item
+
+
+def _head(major: int, argument: int) -> bytes:
+    """RFC 8949 section 3: the initial byte and its argument, in the fewest bytes."""
+    if argument < 24:
+        return bytes([major << 5 | argument])
+    for code, form, limit in ((24, ">BB", 1 << 8), (25, ">BH", 1 << 16), (26, ">BI", 1 << 32)):
+        if argument < limit:
+            return struct.pack(form, major << 5 | code, argument)
+    return struct.pack(">BQ", major << 5 | 27, argument)

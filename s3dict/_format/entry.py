@@ -22,18 +22,17 @@ that a large array need not be copied out of the body: NumPy wants its items ali
 
 from __future__ import annotations
 
-import hmac
 import struct
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from hashlib import blake2b
 
 import cbor2
 
 from .._record import Record, field, replace
 from ..errors import IntegrityError
+from .c_modules import blake2b
 from .cbor import loads_untagged
 from .values import MAX_SEGMENTS, Segment
 
@@ -180,15 +179,24 @@ class EntrySigner(Record):
         """Raise IntegrityError unless one of the keys signed exactly this header and expiry in exactly this dict."""
         if not self.keys:
             return
+        from hmac import compare_digest
+
         # Without an early exit: the time taken must not reveal which key matched.
         matches = [
-            hmac.compare_digest(self._signature(key, prelude.write_id, header, prelude.expiry), signature)
+            compare_digest(self._signature(key, prelude.write_id, header, prelude.expiry), signature)
             for key in self.keys
         ]
         if not any(matches):
             raise IntegrityError(
                 "The entry is unsigned, signed with none of the signing keys, or was altered or moved after signing"
             )
+
+    def verify_payload(self, segments: Sequence[Segment], header: Header) -> None:
+        """Raise IntegrityError unless these segments have the digest in the verified header."""
+        from hmac import compare_digest
+
+        if not compare_digest(self.digest(segments), header.digest):
+            raise IntegrityError("The entry's payload is not the one that was signed")
 
     def _signature(self, key: bytes, write_id: bytes, header: bytes, expiry: EntryExpiry | None) -> bytes:
         secret = key if len(key) <= blake2b.MAX_KEY_SIZE else blake2b(key).digest()
@@ -286,8 +294,8 @@ def unpack(data: Data, signer: EntrySigner) -> EntryBody | None:
     segments = _slice(memoryview(data), prelude.size + prelude.header_length, header.segments)
     if _crc32(segments) != header.crc32:
         raise IntegrityError("The entry's checksum does not match: its bytes were altered")
-    if signer.keys and not hmac.compare_digest(signer.digest(segments), header.digest):
-        raise IntegrityError("The entry's payload is not the one that was signed")
+    if signer.keys:
+        signer.verify_payload(segments, header)
     expiry = prelude.expiry
     if expiry is not None and header.compute_ms:
         expiry = replace(expiry, compute_ms=header.compute_ms)

@@ -11,28 +11,20 @@ A key of any other type is pickled, and equal objects of such a type may well pi
 
 from __future__ import annotations
 
-import math
-import numbers
 import re
-import struct
 import sys
 from binascii import a2b_base64, b2a_base64
-from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import UTC, date, datetime
-from decimal import Context, Decimal
 from enum import Enum
-from fractions import Fraction
-from hashlib import blake2b
 from typing import Any, cast
 
 import cbor2
 
 from .._record import Record
 from ..errors import DeserializationError, IntegrityError, InvalidError, RequestSizeError, SerializationError
-from .cbor import MAX_DECIMAL_PLACES, MAX_MANTISSA_BITS, MAX_RATIONAL_BITS, SET, loads
-from .main_keys import dataclass_content, decode_dataclass, decode_member, member_content
-from .main_objects import MAIN_MODULES
+from .c_modules import blake2b
+from .cbor import SET, array, loads, tagged
 
 MAX_KEY_BYTES = 1 << 20
 MAX_SEGMENT_BYTES = 250
@@ -42,7 +34,7 @@ MAX_HASH_COLLISIONS = 100
 """How many members of one set may have the same hash: the time to build the set grows with the square of that."""
 
 # Registered tags (IANA "CBOR tags"), and six private ones from the first-come range.
-_DATETIME, _DECIMAL, _RATIONAL, _UUID, _DATE, _COMPLEX = 0, 4, 30, 37, 1004, 43000
+_DATETIME, _UUID, _DATE = 0, 37, 1004
 _PICKLE, _HANDLE, _NAIVE_DATETIME, _SURROGATES = 0x53330001, 0x53330002, 0x53330003, 0x53330004
 _MAIN_ENUM, _MAIN_DATACLASS = 0x53330005, 0x53330006
 
@@ -50,9 +42,6 @@ _PICKLE_HEAD = b"\xda" + _PICKLE.to_bytes(4, "big")
 
 _SEGMENT = re.compile(rf"([0-9a-f]{{32}})(?:\.([A-Za-z0-9_-]{{,{MAX_SEGMENT_BYTES - 33}}}))?")
 _TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), str.maketrans("-_", "+/")
-_ARRAY, _TAG = 4, 6
-_INFINITIES = (math.inf, -math.inf)
-_EXACT = Context(prec=3 * MAX_DECIMAL_PLACES, traps=[])
 
 
 class EncodedKey(Record):
@@ -204,6 +193,8 @@ class KeyCodec(Record):
     def _decode_main(self, tag: cbor2.CBORTag) -> Any:
         if not self.uses_pickle:
             raise IntegrityError("The key is of a class of __main__, which this Dict never contains")
+        from .main_keys import decode_dataclass, decode_member
+
         name, *content = self._decode_item(tag.value)
         return decode_member(name, *content) if tag.tag == _MAIN_ENUM else decode_dataclass(name, content)
 
@@ -234,11 +225,11 @@ class _Encoder:
         if kind is int or kind is bytes or key is None:
             return cbor2.dumps(key)
         if kind is tuple:
-            return _array(self._members(cast("tuple[object, ...]", key)))
+            return array(self._members(cast("tuple[object, ...]", key)))
         if kind is frozenset:
             members = cast("frozenset[object]", key)
             _check_collisions(members)
-            return _tagged(SET, _array(sorted(self._members(members))))
+            return tagged(SET, array(sorted(self._members(members))))
         return _encode_scalar(key) or self._encode_subclass(key)
 
     def _members(self, container: Iterable[object]) -> list[bytes]:
@@ -254,18 +245,24 @@ class _Encoder:
         if plain is not key:
             return self.encode(plain)
         self.pickled.append(key)
+        from .main_objects import MAIN_MODULES
+
         if type(key).__module__ in MAIN_MODULES:
             return self._encode_main(key)
         return _encode_pickle(key)
 
     def _encode_main(self, key: Any) -> bytes:
+        from .main_keys import dataclass_content, member_content
+
         is_member = isinstance(key, Enum)
         content = member_content(key) if is_member else dataclass_content(key)
-        return _tagged(_MAIN_ENUM if is_member else _MAIN_DATACLASS, self.encode(content))
+        return tagged(_MAIN_ENUM if is_member else _MAIN_DATACLASS, self.encode(content))
 
 
 def _check_collisions(members: Collection[object]) -> None:
     """Reject too many equal hashes: numbers can be chosen to collide, strings and byte strings have seeded hashes."""
+    from collections import Counter
+
     if len(members) > MAX_HASH_COLLISIONS and max(Counter(map(hash, members)).values()) > MAX_HASH_COLLISIONS:
         raise InvalidError(
             f"A set with more than {MAX_HASH_COLLISIONS} members of the same hash is not supported in a key"
@@ -307,7 +304,7 @@ def _encode_str(text: str) -> bytes:
     try:
         return cbor2.dumps(text)
     except UnicodeEncodeError:
-        return _tagged(_SURROGATES, cbor2.dumps(text.encode("utf-8", "surrogatepass")))
+        return tagged(_SURROGATES, cbor2.dumps(text.encode("utf-8", "surrogatepass")))
 
 
 def _encode_scalar(key: object) -> bytes | None:
@@ -315,18 +312,18 @@ def _encode_scalar(key: object) -> bytes | None:
         raise InvalidError("NaN cannot be a key: it does not equal itself, so it could never be found again")
     # A handle of a Dict is stored as its id.
     if hasattr(type(key), "__s3dict_id__"):
-        return _tagged(_HANDLE, cbor2.dumps(cast(Any, key).__s3dict_id__()))
-    if isinstance(key, numbers.Number):
-        return _encode_number(key)
+        return tagged(_HANDLE, cbor2.dumps(cast(Any, key).__s3dict_id__()))
     kind = type(key)
     if kind is datetime:
         return _encode_datetime(cast(datetime, key))
     if kind is date:
-        return _tagged(_DATE, cbor2.dumps(cast(date, key).isoformat()))
+        return tagged(_DATE, cbor2.dumps(cast(date, key).isoformat()))
     uuid = sys.modules.get("uuid")
     if uuid is not None and kind is uuid.UUID:
-        return _tagged(_UUID, cbor2.dumps(cast(Any, key).bytes))
-    return None
+        return tagged(_UUID, cbor2.dumps(cast(Any, key).bytes))
+    from .numeric_keys import encode_number
+
+    return encode_number(key)
 
 
 def _differs_from_itself(key: object) -> bool:
@@ -342,114 +339,9 @@ def _differs_from_itself(key: object) -> bool:
 
 def _encode_datetime(moment: datetime) -> bytes:
     if moment.utcoffset() is None:
-        return _tagged(_NAIVE_DATETIME, cbor2.dumps(moment.replace(tzinfo=None).isoformat()))
+        return tagged(_NAIVE_DATETIME, cbor2.dumps(moment.replace(tzinfo=None).isoformat()))
     # `fold` distinguishes two readings of one wall clock, but not in comparisons within one zone, nor in hashes.
-    return _tagged(_DATETIME, cbor2.dumps(moment.replace(fold=0).astimezone(UTC).isoformat()))
-
-
-def _encode_number(key: Any) -> bytes | None:
-    """Encode a number in its canonical form: an int if it is whole, else the narrowest of float, decimal, fraction."""
-    if isinstance(key, complex) and key.imag:
-        return _tagged(_COMPLEX, _array([_encode_float(key.real), _encode_float(key.imag)]))
-    real = key.real if isinstance(key, complex) else key
-    if real in _INFINITIES:
-        return _encode_float(float(real))
-    return _encode_real(real, key)
-
-
-def _encode_real(real: Any, key: Any) -> bytes | None:
-    if type(real) is Decimal and (written := _encode_by_digits(real)):
-        return written
-    exact = _as_fraction(real)
-    if exact is None or hash(exact) != hash(key):
-        return None
-    if exact.denominator == 1:
-        return cbor2.dumps(exact.numerator)
-    if max(exact.numerator.bit_length(), exact.denominator.bit_length()) > MAX_RATIONAL_BITS:
-        raise InvalidError(f"A fraction of numbers over {MAX_RATIONAL_BITS} bits is not supported as a key")
-    if _fits_float(exact):
-        return _encode_float(float(exact))
-    return _encode_decimal(exact) or _encode_fraction(exact)
-
-
-def _encode_by_digits(number: Decimal) -> bytes | None:
-    """Encode a decimal without a fraction in between, which for 1E-9999 would be a thousand times as large.
-
-    Returns None for what is written as a float or a fraction.
-    """
-    _check_places(number)
-    normalised = _EXACT.normalize(number)
-    places = -_exponent(normalised)
-    if places <= 0:
-        return cbor2.dumps(int(normalised))
-    mantissa = int(normalised.scaleb(places, _EXACT))
-    if mantissa.bit_length() > MAX_MANTISSA_BITS or Decimal(float(normalised)) == normalised:
-        return None
-    return _tagged(_DECIMAL, _array([cbor2.dumps(-places), cbor2.dumps(mantissa)]))
-
-
-def _check_places(number: Decimal) -> None:
-    if max(abs(number.adjusted()), -_exponent(number)) > MAX_DECIMAL_PLACES:
-        raise InvalidError(f"A Decimal key of more than {MAX_DECIMAL_PLACES} places is not supported")
-
-
-def _exponent(number: Decimal) -> int:
-    return cast(int, number.as_tuple().exponent)
-
-
-def _as_fraction(real: Any) -> Fraction | None:
-    if isinstance(real, Decimal):
-        _check_places(real)
-        return Fraction(real)
-    if isinstance(real, numbers.Rational):
-        return _fraction(real)
-    # Of other types, NumPy's long double among them, only what a float can represent as well.
-    return Fraction(float(real)) if isinstance(real, numbers.Real) and float(real) == real else None
-
-
-def _fraction(real: numbers.Rational) -> Fraction | None:
-    try:
-        return Fraction(int(real.numerator), int(real.denominator))
-    except TypeError:
-        # NumPy registers timedelta64 as an integer, although it has a unit.
-        return None
-
-
-def _fits_float(exact: Fraction) -> bool:
-    try:
-        return Fraction(float(exact)) == exact
-    except OverflowError:
-        return False
-
-
-def _encode_decimal(exact: Fraction) -> bytes | None:
-    """Encode RFC 8949 section 3.4.4, a mantissa times a power of ten; None for a fraction without finite decimals."""
-    places = _decimal_places(exact.denominator)
-    if places is None:
-        return None
-    mantissa = exact.numerator * 10**places // exact.denominator
-    if mantissa.bit_length() > MAX_MANTISSA_BITS:
-        # Such a Decimal is rejected as a key, so it is read as a Fraction.
-        return None
-    return _tagged(_DECIMAL, _array([cbor2.dumps(-places), cbor2.dumps(mantissa)]))
-
-
-def _decimal_places(denominator: int) -> int | None:
-    """Return how many decimals a fraction in lowest terms has; None if they are infinite or too many for a key."""
-    twos = (denominator & -denominator).bit_length() - 1
-    rest = denominator >> twos
-    # At most one power of five has so many bits: dividing by five repeatedly would take seconds.
-    fives = math.ceil((rest.bit_length() - 1) / math.log2(5))
-    places = max(twos, fives)
-    return places if places <= MAX_DECIMAL_PLACES and rest == 5**fives else None
-
-
-def _encode_fraction(exact: Fraction) -> bytes:
-    return _tagged(_RATIONAL, _array([cbor2.dumps(exact.numerator), cbor2.dumps(exact.denominator)]))
-
-
-def _encode_float(number: float) -> bytes:
-    return cbor2.dumps(number + 0.0, canonical=True)
+    return tagged(_DATETIME, cbor2.dumps(moment.replace(fold=0).astimezone(UTC).isoformat()))
 
 
 def _encode_pickle(key: object) -> bytes:
@@ -461,25 +353,7 @@ def _encode_pickle(key: object) -> bytes:
         raise
     except Exception as error:
         raise SerializationError(f"A key of type {type(key).__name__!r} cannot be pickled: {error}") from error
-    return _tagged(_PICKLE, cbor2.dumps(data))
-
-
-def _array(items: list[bytes]) -> bytes:
-    return _head(_ARRAY, len(items)) + b"".join(items)
-
-
-def _tagged(tag: int, item: bytes) -> bytes:
-    return _head(_TAG, tag) + item
-
-
-def _head(major: int, argument: int) -> bytes:
-    """RFC 8949 section 3: the initial byte and its argument, in the fewest bytes."""
-    if argument < 24:
-        return bytes([major << 5 | argument])
-    for code, form, limit in ((24, ">BB", 1 << 8), (25, ">BH", 1 << 16), (26, ">BI", 1 << 32)):
-        if argument < limit:
-            return struct.pack(form, major << 5 | code, argument)
-    return struct.pack(">BQ", major << 5 | 27, argument)
+    return tagged(_PICKLE, cbor2.dumps(data))
 
 
 def _to_base64(data: bytes) -> str:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from functools import cached_property, partialmethod
-from hashlib import blake2b
 from inspect import unwrap
 from types import CodeType, FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from .c_modules import blake2b
 
 MAIN_MODULES = ("__main__", "__mp_main__")
 """The script, and the name under which a child of `multiprocessing` imports it."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..errors import InvalidError
+from .c_modules import PickleBuffer, dumps, loads
 
 Segment = bytes | bytearray | memoryview
 
@@ -43,15 +44,13 @@ class CloudpickleCodec:
     uses_pickle = True
 
     def dumps(self, value: Any) -> list[Segment]:
-        import pickle
-
         if type(value) in BUILTIN_TYPES:
-            return [pickle.dumps(value, protocol=5)]
+            return [dumps(value, protocol=5)]
         from .pickling import dump_value
 
-        buffers: list[pickle.PickleBuffer] = []
+        buffers: list[PickleBuffer] = []
 
-        def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        def keep_in_band(buffer: PickleBuffer) -> bool:
             if len(buffers) < MAX_SEGMENTS - 1:
                 buffers.append(buffer)
                 return False
@@ -60,9 +59,7 @@ class CloudpickleCodec:
         return [dump_value(value, keep_in_band), *(buffer.raw() for buffer in buffers)]
 
     def loads(self, segments: Sequence[memoryview]) -> Any:
-        import pickle
-
-        return pickle.loads(segments[0], buffers=[_writable(segment) for segment in segments[1:]])
+        return loads(segments[0], buffers=[_writable(segment) for segment in segments[1:]])
 
 
 def _writable(segment: memoryview) -> memoryview | bytearray:

@@ -27,7 +27,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from s3dict._format import cbor, keys
+from s3dict._format import cbor, numeric_keys
 from s3dict._format.cbor import MAX_DECIMAL_PLACES, MAX_RATIONAL_BITS
 from s3dict._format.keys import (
     MAX_DEPTH,
@@ -459,7 +459,7 @@ def test_decimal_of_more_places_is_invalid(decimal: str) -> None:
 
 
 def test_decimal_comes_back_without_a_fraction_of_a_thousand_times_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "Fraction", None)
+    monkeypatch.setattr(numeric_keys, "Fraction", None)
     key = (Decimal(f"1E-{MAX_DECIMAL_PLACES}"), Decimal("3E+7"), Decimal("-1.50") ** 99)
     assert same_key(key, there_and_back(key))
 

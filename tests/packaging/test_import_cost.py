@@ -19,7 +19,8 @@ from ..support.modes import Endpoint
 ROOT = Path(__file__).parents[2]
 HEAVY = {
     *("boto3", "botocore", "aioboto3", "aiobotocore", "aiohttp", "obstore", "rich", "typer", "cloudpickle", "numpy"),
-    *("asyncio", "concurrent.futures", "logging", "pickle", "http", "ssl"),
+    *("asyncio", "concurrent.futures", "logging", "pickle", "http", "ssl", "urllib.parse", "ipaddress", "email"),
+    *("dataclasses", "inspect", "decimal", "fractions", "hashlib", "hmac"),
 }
 ASYNCIO_DRIVER = {"aioboto3", "aiobotocore", "aiohttp"}
 BLOCKING_DRIVER = {"boto3", "botocore"}
@@ -99,7 +100,7 @@ def test_memory_driver_loads_no_other() -> None:
 
 def test_plain_values_are_put_without_cloudpickle() -> None:
     loaded = loaded_after(f"{MEMORY}d['k'] = 'v'; assert d['k'] == 'v'")
-    assert "pickle" in loaded
+    assert "_pickle" in loaded
     assert "cloudpickle" not in loaded
 
 
@@ -133,7 +134,7 @@ def test_cold_start_over_obstore_loads_nothing_that_is_slow(
 ) -> None:
     loaded = loaded_after("from s3dict import Dict; assert Dict.from_name('d').get('k') == 'v'", **stored, **around)
     assert "obstore" in loaded
-    assert (loaded - bare) & HEAVY <= {"obstore", "pickle"}
+    assert (loaded - bare) & HEAVY <= {"obstore"}
 
 
 def test_cold_start_in_asyncio_loads_no_driver_but_obstore(stored: dict[str, str], bare: set[str]) -> None:
@@ -144,9 +145,9 @@ def test_cold_start_in_asyncio_loads_no_driver_but_obstore(stored: dict[str, str
         assert "v" == asyncio.run(Dict.from_name("d").get.aio("k"))
     """
     loaded = loaded_after(textwrap.dedent(code), **stored)
-    own = {"asyncio", "logging", "ssl", "concurrent.futures"}
+    own = {"asyncio", "logging", "ssl", "concurrent.futures", "inspect"}
     assert "obstore" in loaded
-    assert (loaded - bare) & HEAVY <= {"obstore", "pickle"} | own
+    assert (loaded - bare) & HEAVY <= {"obstore"} | own
 
 
 def test_debug_logging_that_is_off_loads_nothing(stored: dict[str, str], bare: set[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import re
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -637,6 +638,49 @@ def test_provider_reports_the_real_expiry(monkeypatch: pytest.MonkeyPatch) -> No
     core._credentials = RefreshableCredentials.create_from_metadata(refresh(), refresh, "test")
     provide = credential_provider(Connection(ConnectionArguments("bucket", session=session)))
     assert provide()["expires_at"] == expiry
+
+
+@pytest.mark.parametrize(
+    ("variables", "options"),
+    [
+        ({}, {"access_key_id": "a", "secret_access_key": "s"}),
+        (
+            {"AWS_SESSION_TOKEN": "t"},
+            {"access_key_id": "a", "secret_access_key": "s", "session_token": "t"},
+        ),
+        # obstore would read these variables where it gets no token, even if boto3 finds none in them.
+        ({"AWS_SESSION_TOKEN": ""}, None),
+        ({"Aws_Session_Token": "t"}, None),
+    ],
+)
+def test_static_credentials_are_passed_to_obstore_unless_it_could_add_a_token(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], options: dict[str, str] | None
+) -> None:
+    from s3dict._stores.obstore.credentials import credential_options
+
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", **variables}.items():
+        monkeypatch.setenv(name, value)
+    found = credential_options(Connection(ConnectionArguments("bucket", region_name="eu-west-1")), None)
+    if options is None:
+        assert found["credential_provider"]()["token"] is None
+    else:
+        assert found == options
+
+
+@pytest.mark.parametrize("host", ["h", "127.0.0.1", "a-b.c", "-a", "a-", "a..b", ".", "h.", "H", "x" * 64])
+@pytest.mark.parametrize("port", ["", ":80", ":443", ":9000", ":59999", ":65535", ":65536", ":0", ":01", ":"])
+@pytest.mark.parametrize("scheme", ["http", "https", "HTTP"])
+def test_normal_endpoints_are_those_that_the_parser_leaves_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, host: str, port: str
+) -> None:
+    from s3dict._stores.shared import validation
+
+    url = f"{scheme}://{host}{port}"
+    is_normal = validation._NORMAL_ENDPOINT.fullmatch(url) is not None
+    monkeypatch.setattr(validation, "_NORMAL_ENDPOINT", re.compile("(?!)"))
+    if is_normal:
+        assert validation.normalise_endpoint(url, "endpoint_url") == url
 
 
 def openssl(directory: Path, command: str) -> None:

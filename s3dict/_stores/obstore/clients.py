@@ -20,7 +20,7 @@ from ..shared.connection import Connection, ConnectionSettings
 from ..shared.errors import redirect_error
 from ..shared.messages import S3Request
 from ..shared.timeouts import CONNECT_SECONDS, HasTimeoutVariants
-from .credentials import credential_provider, session_provider
+from .credentials import credential_options
 from .errors import translate_obstore_exception
 from .server_clock import ServerClock
 
@@ -203,7 +203,7 @@ def _store_options(connection: Connection, session: SessionCredentials | None) -
         "endpoint": endpoint,
         "aws_endpoint_url_s3": endpoint,
         "virtual_hosted_style_request": settings.virtual_hosted,
-        "credential_provider": credential_provider(connection) if session is None else session_provider(session),
+        **credential_options(connection, session),
         # Only the caller knows whether a request may be retried.
         "retry_config": {"max_retries": 0},
         # As boto3 does, whatever obstore's own variables contain.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..shared.connection import Connection
 
@@ -17,6 +18,26 @@ if TYPE_CHECKING:
 
 CREDENTIAL_TTL = timedelta(minutes=10)
 """obstore calls a provider again five minutes before the expiry that it reported."""
+
+
+_TOKEN_VARIABLES = frozenset({"AWS_SESSION_TOKEN", "AWS_TOKEN"})
+"""Where obstore finds a session token, in upper or lower case, if it is passed keys without one."""
+
+
+def credential_options(connection: Connection, session: SessionCredentials | None) -> dict[str, Any]:
+    """Return the options of an `S3Store` that decide the credentials.
+
+    Raises:
+        PermissionDeniedError: there are no credentials.
+    """
+    if session is not None:
+        return {"credential_provider": _session_provider(session)}
+    static = connection.settings.credentials
+    if static is None or not (static.token or _TOKEN_VARIABLES.isdisjoint(map(str.upper, os.environ))):
+        return {"credential_provider": credential_provider(connection)}
+    # For a provider, obstore loads `inspect`: that takes longer than the rest of a first request.
+    keys = {"access_key_id": static.access_key, "secret_access_key": static.secret_key}
+    return keys if static.token is None else {**keys, "session_token": static.token}
 
 
 def credential_provider(connection: Connection) -> CredentialProvider:
@@ -51,7 +72,7 @@ def credential_provider(connection: Connection) -> CredentialProvider:
     return provide
 
 
-def session_provider(session: SessionCredentials) -> CredentialProvider:
+def _session_provider(session: SessionCredentials) -> CredentialProvider:
     """Return what obstore calls for the credentials of a directory bucket. Their token goes into another header."""
     fixed: S3Credential = {
         "access_key_id": session.access_key,

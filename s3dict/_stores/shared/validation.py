@@ -12,6 +12,12 @@ _DIRECTORY_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?--([a-z0-9]+(?:
 _DIRECTORY_SUFFIXES = ("--x-s3", "--xa-s3")
 _REGION = re.compile(r"(?![0-9]+$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _HOST = re.compile(r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)*(?!-)[a-z0-9-]{1,63}(?<!-)\.?|\[[0-9a-f:.]+(?:%25[a-z0-9]+)?\]")
+_NORMAL_ENDPOINT = re.compile(
+    r"https?://(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)*(?!-)[a-z0-9-]{1,63}(?<!-)"
+    r"(?!:(?:80|443)$)(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?"
+)
+"""Valid endpoints in the spelling of `normalise_endpoint`, for which `urllib` need not be loaded: that takes longer
+than a request."""
 _NOT_PLAIN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
 
 
@@ -95,8 +101,8 @@ def _validate_arn(arn: str) -> str:
 
 def validate_endpoint(url: str | None, source: str = "endpoint_url") -> str | None:
     """Return a valid URL. Raises InvalidError for any other, without the parts that may be secret."""
-    if url is None:
-        return None
+    if url is None or _NORMAL_ENDPOINT.fullmatch(url):
+        return url
     if "@" in url:
         raise InvalidError(f"{source} must not hold credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     check_plain(source, url)
@@ -128,6 +134,8 @@ def normalise_endpoint(url: str, source: str) -> str:
     Raises:
         InvalidError: the URL is one that not all drivers accept.
     """
+    if _NORMAL_ENDPOINT.fullmatch(url):
+        return url
     from urllib.parse import urlsplit
 
     validate_endpoint(url, source)
