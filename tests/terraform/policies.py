@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BUCKET", "MODULE", "Ask", "Grant", "Policy", "rendered"]
+__all__ = ["BUCKET", "DIRECTORY_BUCKET", "MODULE", "Ask", "Grant", "Policy", "rendered"]
 
 MODULE = Path(__file__).parents[2] / "terraform"
+DIRECTORY_BUCKET = MODULE / "directory-bucket"
 BUCKET = "s3dict-example"
 """What the rendered policies are for, with the prefix `s3dict` and the environments `prod` and `dev`."""
 
 _ARN = "arn:aws:s3:::"
 
 
-def rendered(name: str) -> Any:
+def rendered(name: str, module: Path = MODULE) -> Any:
     """What Terraform makes of the module, checked in: `terraform test` compares it with the module."""
-    return json.loads((MODULE / "tests" / "rendered" / f"{name}.json").read_text())
+    return json.loads((module / "tests" / "rendered" / f"{name}.json").read_text())
 
 
 @dataclass(frozen=True, slots=True)
