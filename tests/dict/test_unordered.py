@@ -23,8 +23,8 @@ from s3dict._stores.shared.threads import run_blocking
 from ..support.modes import Harness, collect
 from ..support.retries import quick_policies
 
-pytestmark = pytest.mark.backends("memory-unordered")
-
+IN_MEMORY = pytest.mark.parametrize("backend", ["memory-unordered"])
+"""For tests that look into the bucket."""
 FOLDERS = 256
 
 
@@ -47,6 +47,7 @@ def fill(bucket: MemoryBucket, folder: str, count: int) -> None:
         bucket.write(f"{folder}{hashed(number)[:2]}/{hashed(number)}", b"not a tombstone, which has 30 bytes")
 
 
+@pytest.mark.backends("memory-unordered")
 async def test_five_thousand_entries_are_listed_once_each_in_one_order(d: Any) -> None:
     await d.update(contents(5000))
     items = await collect(d.items())
@@ -58,11 +59,13 @@ async def test_five_thousand_entries_are_listed_once_each_in_one_order(d: Any) -
     assert await d.len() == 0
 
 
+@pytest.mark.backends("memory-unordered")
 async def test_values_of_two_pages_agree_with_keys(d: Any) -> None:
     await d.update(contents(1200))
     assert dict(zip(await collect(d.keys()), await collect(d.values()), strict=True)) == contents(1200)
 
 
+@IN_MEMORY
 @pytest.mark.parametrize(("count", "expected"), [(0, 1), (999, 1), (1000, 1), (1001, 2 + FOLDERS), (5000, 2 + FOLDERS)])
 def test_listing_takes_a_request_up_to_a_thousand_entries_and_then_one_a_folder(
     client: Client, count: int, expected: int
@@ -198,6 +201,7 @@ def test_order_that_ends_after_the_first_page_is_an_error() -> None:
         scanned(OrderedAtFirst(bucket), ordered=True)
 
 
+@IN_MEMORY
 async def test_dict_of_a_store_that_was_taken_for_ordered_is_exact(harness: Harness, bucket: MemoryBucket) -> None:
     first = harness.named("first", create_if_missing=True)
     await first.hydrate()
@@ -213,6 +217,7 @@ async def test_dict_of_a_store_that_was_taken_for_ordered_is_exact(harness: Harn
     assert await d.len() == 0
 
 
+@IN_MEMORY
 async def test_dicts_and_environments_of_a_thousand_are_listed(harness: Harness, bucket: MemoryBucket) -> None:
     for environment in ("main", "other"):
         await harness.objects.create("a_000000", client=harness.client, environment_name=environment)
@@ -226,6 +231,7 @@ async def test_dicts_and_environments_of_a_thousand_are_listed(harness: Harness,
     assert Counter(environment for environment, _ in dicts_of(harness.client)) == {"main": 1100, "other": 1}
 
 
+@IN_MEMORY
 async def test_thousand_locks_are_listed(d: Any, bucket: MemoryBucket) -> None:
     with d.wrapped.lock("l"):
         [path] = [path for path in bucket.objects if "/locks/" in path]
@@ -246,6 +252,7 @@ def orphan(client: Client, name: str, count: int, *, in_folders: bool = True) ->
     return str(d.object_id)
 
 
+@IN_MEMORY
 @pytest.mark.parametrize("in_folders", [True, False])
 def test_garbage_among_thousands_is_found_and_removed(client: Client, bucket: MemoryBucket, in_folders: bool) -> None:
     kept: Dict[Any, Any] = Dict.from_name("kept", create_if_missing=True, client=client)
@@ -262,6 +269,7 @@ def test_garbage_among_thousands_is_found_and_removed(client: Client, bucket: Me
     assert set(bucket.objects) == before
 
 
+@IN_MEMORY
 def test_gc_walks_folders_and_skips_what_dicts_contain(client: Client, bucket: MemoryBucket) -> None:
     d: Dict[Any, Any] = Dict.from_name("large", create_if_missing=True, client=client).hydrate()
     fill(bucket, run_blocking(d._open()).paths.entries, 20_000)
@@ -276,6 +284,7 @@ def test_gc_walks_folders_and_skips_what_dicts_contain(client: Client, bucket: M
     assert len(listings) == 7 + 4
 
 
+@IN_MEMORY
 def test_folder_of_an_unfinished_upload_is_not_garbage(client: Client, bucket: MemoryBucket) -> None:
     orphan(client, "gone", 1500)
     foreign = f"{client.prefix}/sweep-8d/named/main/x/01ARZ3NDEKTSV4RRFFQ69G5FAV/upload"
