@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from .servers import running_servers
 
 _RESULTS = Path(__file__).parent / "results" / "results.json"
 _README = Path(__file__).parent / "README.md"
+_SHORT_TURNS = 3
 _WIDTH = 140
 """Of the table, where it is not a terminal that it is written to."""
 
@@ -31,17 +33,20 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     about = {"Machine": machine(), "Begun": moment(), **used_versions()}
     about |= {"Quick": "nothing is exact"} if arguments.quick else {}
+    about |= (
+        {"Short": f"at most {_SHORT_TURNS} turns of each; the plots of growth are of an earlier run"}
+        if arguments.short
+        else {}
+    )
     lines: list[Line] = []
     with running_servers() as servers:
-        lab = Lab(servers, arguments.quick, arguments.release)
-        for row in arguments.only or (*ROWS, "growth"):
+        lab = Lab(servers, arguments.quick, _max_turns(arguments), arguments.release)
+        for row in arguments.only or (*ROWS, *(() if arguments.short else ("growth",))):
             with console.status(f"{row}…"):
-                if row == "growth":
-                    measure_growth(lab)
-                else:
-                    lines += ROWS[row](lab)
-            # Here already: an interrupted run leaves what it has found.
-            write_json(arguments.json, lines, lab.figures, about | {"Ended": moment()})
+                for found in _lines_of(row, lab):
+                    lines += found
+                    # Here already: an interrupted run leaves what it has found.
+                    write_json(arguments.json, lines, lab.figures, about | {"Ended": moment()})
             console.print(f"{time.monotonic() - began:4.0f} s: {row} is done")
     about |= {"Ended": moment()}
     print_table(lines, about, console)
@@ -49,6 +54,18 @@ def main() -> int:
         replace_block(_README, "benchmarks", markdown(lines, about))
     draw(lab.figures, arguments.json.parent)
     return int(any(line.verdict == "missed" for line in lines))
+
+
+def _lines_of(row: str, lab: Lab) -> Iterator[list[Line]]:
+    if row == "growth":
+        measure_growth(lab)
+        yield []
+    else:
+        yield from ([line] for line in ROWS[row](lab))
+
+
+def _max_turns(arguments: argparse.Namespace) -> int | None:
+    return 1 if arguments.quick else _SHORT_TURNS if arguments.short else None
 
 
 def _parse() -> argparse.Namespace:
@@ -62,6 +79,7 @@ def _parse() -> argparse.Namespace:
         metavar="PATH",
         help="also measure beside an earlier release: a checkout with its virtual environment in .venv",
     )
+    parser.add_argument("--short", action="store_true", help="fewer turns, and no growth: half of the time")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, once, to see that it runs")
     parser.add_argument(
         "--json",

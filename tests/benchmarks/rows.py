@@ -113,7 +113,7 @@ def _release_single(lab: Lab, crew: Crew, pair: list[Kind], target: list[Compari
 
 
 def _release_bulk(lab: Lab, crew: Crew, pair: list[Kind], target: list[Comparison]) -> Iterator[Line]:
-    server, n = lab.servers.stub, lab.entries(5000)
+    server, n = lab.servers.stub, lab.entries(500 if pair[0].stands_on == SLOW else 5000)
     for method, task in (("update", "put_all"), ("len", "count"), ("keys", "keys"), ("items", "read_all")):
         size = None if task in ("count", "keys") else KIB
         job = Job("release", f"CPU of {method} of {n:,}", task, folder_of("release-bulk"), size)
@@ -176,7 +176,7 @@ def memory(lab: Lab) -> Iterator[Line]:
     """
     for ours in (OURS, OURS_ASYNCIO):
         turns: dict[str, list[Measured]] = {}
-        for _ in range(1 if lab.quick else 2):
+        for _ in range(min(2, lab.max_turns or 2)):
             for n, passes in ((lab.entries(10_000), 10), (lab.entries(100_000), 1)):
                 job = Job("memory", "peak memory of items", "read_all", entries_of(lab.filled_dict(n)), KIB, passes)
                 # Each time in a process of its own: what one has grown to, it seldom gives back.

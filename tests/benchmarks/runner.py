@@ -42,6 +42,7 @@ class Job:
 class Lab:
     servers: Servers
     quick: bool
+    max_turns: int | None = None
     release: Path | None = None
     """A checkout of an earlier release, with its environment in ``.venv``."""
     figures: list[Figure] = field(default_factory=list)
@@ -92,7 +93,8 @@ class Lab:
         slow_repetitions: int | None = None,
     ) -> dict[Kind, list[Measured]]:
         slow = slow_repetitions or repetitions
-        times = {kind: 1 if self.quick else slow if kind.stands_on == SLOW else repetitions for kind in n_of}
+        wanted = {kind: slow if kind.stands_on == SLOW else repetitions for kind in n_of}
+        times = {kind: min(turns, self.max_turns or turns) for kind, turns in wanted.items()}
         return crew.in_turn(times, lambda worker: job.work(worker, n_of[worker.kind]))
 
     def _kept(self, crew: Crew, job: Job, found: StoredObject, n: int | None) -> StoredObject:
