@@ -647,9 +647,10 @@ class Dict(Generic[K, V]):
             """
             from ._core.iteration import iterate_keys
 
-            async with aclosing(iterate_keys(await self._open())) as keys:
-                async for key in keys:
-                    yield key
+            async with aclosing(iterate_keys(await self._open())) as pages:
+                async for page in pages:
+                    for key in page:
+                        yield key
 
     @dual_iterator
     async def values(self) -> AsyncGenerator[V, None]:

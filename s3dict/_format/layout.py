@@ -209,9 +209,11 @@ class DataPaths(Record):
 
     def object_name(self, path: str) -> str:
         """Return the object name of an entry's path, or what follows `entries` if it is not the path of an entry."""
-        relative = path[len(self.entries) :]
+        relative = path[len(self.root) + len("entries/") :]
+        if not self.fanout:
+            return relative
         folder, _, name = relative.partition("/")
-        return name if self.fanout and name and folder == name[: self.fanout] else relative
+        return name if name and folder == name[: self.fanout] else relative
 
     @property
     def locks(self) -> str:

@@ -173,6 +173,14 @@ class ObjectMeta(Record):
     size: int
     last_modified: datetime
 
+    def __init__(self, path: str, etag: str, size: int, last_modified: datetime) -> None:
+        # Without the loop of `Record`, since a listing makes a million of them.
+        set_path, set_etag, set_size, set_last_modified = self._setters
+        set_path(self, path)
+        set_etag(self, etag)
+        set_size(self, size)
+        set_last_modified(self, last_modified)
+
 
 class Page(Record):
     """A part of a listing: as a rule up to a thousand objects.
