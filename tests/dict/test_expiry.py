@@ -197,14 +197,12 @@ async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, pro
         assert await d.get("k") == value
     copies = d.wrapped._state.loaded.manifest.capabilities.conditional_copy
     assert [request.operation for request in asked(sent)] == ["GetObject", "CopyObject" if copies else "PutObject"]
+    # A body that is repeated may arrive after the end, under an ETag on which no other process can have acted.
+    after = (await d.entry("k")).version
+    if zone_of(d.wrapped.client.bucket) is not None:
         # There a copy gets an ETag of its own. Versions are compared by the write id then.
         before, after = before.partition(".")[0], after.partition(".")[0]
-    # A body that is repeated may arrive after the end, under an ETag on which no other process can have acted.
-    # A body that is sent again may arrive after the end, under an ETag on which nobody else can have acted.
-    after = (await d.entry("k")).version
-    assert (before == (await d.entry("k")).version) == copies
     assert (before == after) == copies
-    if zone_of(d.wrapped.client.bucket) is not None:
     advance(WEEK)
     assert await d.get("k") == value
 
