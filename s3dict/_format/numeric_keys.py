@@ -24,7 +24,11 @@ def encode_number(key: object) -> bytes | None:
 
     Returns None for what is not a number, and for a number without such a form.
     """
-    return _encode_number(key) if isinstance(key, numbers.Number) else None
+    try:
+        return _encode_number(key) if isinstance(key, numbers.Number) else None
+    except TypeError:
+        # A metaclass may make its classes unhashable, which the abstract class asks for.
+        return None
 
 
 def _encode_number(key: Any) -> bytes | None:
