@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from ._client import Client
-from ._dict import Dict
-from .errors import (
-    AlreadyExistsError,
-    ConflictError,
-    DeserializationError,
-    Error,
-    IntegrityError,
-    InvalidError,
-    LockLostError,
-    LockTimeoutError,
-    NotFoundError,
-    PermissionDeniedError,
-    RequestSizeError,
-    SerializationError,
-    UnavailableError,
-    UncertainOutcomeError,
-    UnsupportedStoreError,
-)
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from . import errors as errors
+    from ._client import Client
     from ._counter import Counter
+    from ._dict import Dict
     from ._info import DictInfo, DictStats, Entry
     from ._lock import HeldLock, Lock, LockHolder, Semaphore
     from ._memoize import code_hash, memoize
     from ._memoized import CacheInfo
     from ._stores.shared.events import RequestEvent
+    from .errors import (
+        AlreadyExistsError,
+        ConflictError,
+        DeserializationError,
+        Error,
+        IntegrityError,
+        InvalidError,
+        LockLostError,
+        LockTimeoutError,
+        NotFoundError,
+        PermissionDeniedError,
+        RequestSizeError,
+        SerializationError,
+        UnavailableError,
+        UncertainOutcomeError,
+        UnsupportedStoreError,
+    )
 
 __version__ = "0.1.0"
 
@@ -71,15 +72,12 @@ __all__ = [
 # Pickles of 0.1 refer to modules that are found there.
 __path__.append(f"{__path__[0]}/_legacy")
 
-# What is public is pickled, and shown, as what users import: private modules can move.
-for _public in (Client, Dict, Dict.from_name, Dict.from_id):
-    _public.__module__ = __name__
-
-
-# Loaded on first use, with the modules they need: each import adds to a cold start.
-_LAZY = {
+# Loaded on first use, with the modules they need: each import adds to a cold start. The other names are errors.
+_MODULES = {
     "CacheInfo": "_memoized",
+    "Client": "_client",
     "Counter": "_counter",
+    "Dict": "_dict",
     "DictInfo": "_info",
     "DictStats": "_info",
     "Entry": "_info",
@@ -94,11 +92,14 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    if name == "errors":
+        return import_module(".errors", __name__)
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_MODULES.get(name, 'errors')}", __name__), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -534,3 +534,7 @@ def _cached_env_client(_fingerprint: int) -> Client:
     client = Client.__new__(Client)
     client._init(settings_from_env(), signing_keys_from_env(), None, headers_from_env(), None, "S3DICT_ENDPOINT_URL")
     return client
+
+
+# Pickled, and shown, as what users import.
+Client.__module__ = "s3dict"

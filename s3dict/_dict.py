@@ -1020,3 +1020,7 @@ def unpickle_ephemeral(client: Client | None) -> EphemeralDict[Dict[Any, Any]]:
 
 
 Dict.objects = DictManager(_new_handle)
+
+# Pickled, and shown, as what users import.
+for _public in (Dict, Dict.from_name, Dict.from_id):
+    _public.__module__ = "s3dict"

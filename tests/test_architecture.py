@@ -165,7 +165,8 @@ def test_imports_are_found_at_every_level() -> None:
     assert "s3dict._mapping" not in imports_at_top_level("s3dict._dict", typing=False)
     assert "s3dict._stores.memory" in all_imports("s3dict._client")
     assert "s3dict._stores.memory" not in imports_at_top_level("s3dict._client", typing=True)
-    assert "s3dict._client" in imports_at_top_level("s3dict", typing=False)
+    assert "s3dict._client" in imports_at_top_level("s3dict._dict", typing=False)
+    assert imports_at_top_level("s3dict", typing=False) == {"__future__"}
 
 
 @pytest.mark.parametrize("module", SOURCES)

@@ -80,9 +80,20 @@ def bare() -> set[str]:
 
 
 def test_importing_the_package_loads_no_driver_and_nothing_else_that_is_slow(bare: set[str]) -> None:
-    loaded = loaded_after("import s3dict")
+    assert {name for name in loaded_after("import s3dict") if name.startswith("s3dict.")} == set()
+    loaded = loaded_after("from s3dict import Client, Dict")
     assert "s3dict._dict" in loaded
     assert (loaded - bare) & HEAVY == set()
+
+
+def test_public_names_are_attributes_before_anything_is_loaded() -> None:
+    code = "import s3dict; assert s3dict.errors.InvalidError is s3dict.InvalidError"
+    for statement in (
+        code,
+        "from s3dict import *; Dict, InvalidError, memoize",
+        "import s3dict; s3dict.Dict.from_name",
+    ):
+        assert "s3dict.errors" in loaded_after(statement)
 
 
 def test_making_clients_and_handles_loads_no_driver(bare: set[str]) -> None:
