@@ -45,9 +45,9 @@ class Step:
 
 
 def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
-    """Makes the client's bucket if it is missing, blocks public access, encrypts, and installs the lifecycle rules.
+    """Create the client's bucket if it is missing, block public access, encrypt, and install the lifecycle rules.
 
-    Each step is done when it is asked for. To do it all again changes nothing. 4 requests if there is nothing to do.
+    Each step is done when it is requested. Repeating them changes nothing. 4 requests if there is nothing to do.
 
     Args:
         client: Names the bucket and the prefix.
@@ -79,7 +79,7 @@ def _run_step(name: str, step: Callable[[], Step], admin: BucketAdmin) -> Step:
     except (PermissionDeniedError, UnavailableError) as error:
         return Step(name, Outcome.FAILED, str(error))
     except Error as error:
-        # Stores other than AWS have many words for what they do not offer.
+        # Stores other than AWS report an unsupported feature by various codes.
         optional = admin.has_custom_endpoint and name != "bucket"
         return Step(name, Outcome.UNSUPPORTED if optional else Outcome.FAILED, str(error))
 
@@ -113,7 +113,7 @@ class _Setting:
 
 
 def _public_access(admin: BucketAdmin) -> _Setting:
-    # Ceph 16 refuses each and every PutObject once BlockPublicAcls is on. What such an ACL would open, IgnorePublicAcls
+    # Ceph 16 rejects every PutObject once BlockPublicAcls is on. What such an ACL would open, IgnorePublicAcls
     # closes, so elsewhere than on AWS that one stays as it is.
     needed = [name for name in PUBLIC_ACCESS_BLOCKS if name != "BlockPublicAcls" or not admin.has_custom_endpoint]
     desired = "all public access is blocked"

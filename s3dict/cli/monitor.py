@@ -19,7 +19,7 @@ from .options import Environment, Name, describe_dict, environment_of, location_
 from .output import Column, encodable, file_size, plural, print_result, print_table, rendered_table, timestamp
 
 if TYPE_CHECKING:
-    from .._admin.usage import EntryState, Usage
+    from .._admin.usage import EntryState, LockUsage, Usage
 
 app = typer.Typer()
 _PANEL = "Monitoring"
@@ -200,11 +200,17 @@ def _rate(earlier: tuple[int, float] | None, entries: int, now: float) -> float 
 
 
 def _row(name: str, usage: Usage, rate: float | None) -> tuple[str, ...]:
-    holders = [f"{lock.owner[:8]} since {lock.renewed_at:%H:%M:%SZ}" for lock in usage.locks[:_HOLDERS_SHOWN]]
+    holders = [_holder(lock) for lock in usage.locks[:_HOLDERS_SHOWN]]
     if len(usage.locks) > _HOLDERS_SHOWN:
         holders.append(f"and {len(usage.locks) - _HOLDERS_SHOWN} more")
     change = "" if rate is None else f"{rate:+,.1f}"
     return name, f"{usage.entries:,}", change, file_size(usage.size), str(len(usage.locks)), ", ".join(holders)
+
+
+def _holder(lock: LockUsage) -> str:
+    """Return the lock's name and who holds it; of a lock of release 0.1, which lacks both, its hash and owner id."""
+    name, holder = lock.details.name or lock.name_hash[:8], lock.details.holder or lock.owner[:8]
+    return f"{name}: {holder} since {lock.acquired_at or lock.renewed_at:%H:%M:%SZ}"
 
 
 def _snapshot(usages: dict[str, Usage]) -> dict[str, Any]:
@@ -215,6 +221,8 @@ def _snapshot(usages: dict[str, Usage]) -> dict[str, Any]:
             "bytes": usage.size,
             "locks": [
                 {
+                    "name": lock.details.name,
+                    "holder": lock.details.holder,
                     "name_hash": lock.name_hash,
                     "owner": lock.owner,
                     "lease_seconds": lock.lease_seconds,

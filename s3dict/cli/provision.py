@@ -7,15 +7,17 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import asdict
 from enum import Enum
+from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .._config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX, timeout_from_env
 from .options import AsJson
-from .output import encodable
+from .output import encodable, plural, spinner
 from .progress import check_progress
 
 if TYPE_CHECKING:
@@ -66,8 +68,8 @@ def init(
     from .._admin.provision import provision
 
     client = _client(bucket, prefix, endpoint_url, region)
-    steps = []
-    for step in provision(client, dry_run=dry_run):
+    steps: list[Step] = []
+    for step in _with_progress(provision(client, dry_run=dry_run)):
         steps.append(step)
         if not as_json:
             _print_step(step)
@@ -78,6 +80,16 @@ def init(
     elif ok:
         print(_conclusion(outcomes))
     raise typer.Exit(0 if ok else 1)
+
+
+def _with_progress(steps: Iterator[Step]) -> Iterator[Step]:
+    """Show on a terminal that a step is in progress, and how many are done."""
+    for number in count():
+        with spinner(f"Configuring the bucket, {plural(number, 'step')} done"):
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
 
 
 @app.command(rich_help_panel=_PANEL)

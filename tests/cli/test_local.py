@@ -100,6 +100,31 @@ def test_dev_serves_until_a_signal_and_keeps_its_data(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
+@pytest.mark.slow
+def test_shell_evaluates_what_a_detached_server_prints(tmp_path: Path) -> None:
+    """One line sets the shell up, `doctor` has nothing to fix, and the server goes on until it is stopped."""
+    arguments = f"--dir {tmp_path / 'dev'} --port {free_port(tmp_path)}"
+    start = f"{shlex.join(COMMAND)} dev --detach {arguments}"
+    shell = f'eval "$({start} --env-file {tmp_path / "dev.env"})" && {shlex.join(COMMAND)} doctor && env'
+    try:
+        first = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+        assert (first.returncode, "✗" in first.stdout) == (0, False)
+        assert "replace the AWS credentials of the shell" in " ".join(first.stderr.split())
+        exports = dict(line.split("=", 1) for line in first.stdout.splitlines() if line.startswith(("AWS_", "S3DICT_")))
+        assert (tmp_path / "dev.env").stat().st_mode & 0o777 == 0o600
+        assert exports["AWS_SECRET_ACCESS_KEY"] in (tmp_path / "dev.env").read_text(encoding="utf-8")
+        with s3_client(exports) as s3:
+            s3.put_object(Bucket="s3dict", Key="key", Body=b"value")
+        again = subprocess.run(shlex.split(start), capture_output=True, text=True, check=False)
+        assert (again.returncode, "running already" in again.stderr) == (0, True)
+        assert exports["AWS_SECRET_ACCESS_KEY"] in again.stdout
+    finally:
+        stopped = run("dev", "--stop", "--dir", str(tmp_path / "dev"))
+    assert (stopped.returncode, stopped.stderr) == (0, "Stopped.\n")
+    absent = run("dev", "--stop", "--dir", str(tmp_path / "dev"))
+    assert (absent.returncode, "No detached server" in absent.stderr) == (1, True)
+
+
 def test_dev_reports_a_taken_port_on_one_line(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "one") as server:
         port = server.endpoint_url.rpartition(":")[2]
