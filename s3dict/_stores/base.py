@@ -239,6 +239,11 @@ class MonotonicClock:
 
     def __call__(self) -> float:
         """Return the seconds; only differences mean anything."""
+        last_monotonic, last_wall, stopped = self._last
+        monotonic = self._monotonic()
+        if abs(self._wall() - last_wall - (monotonic - last_monotonic)) <= MIN_STOP_SECONDS:
+            # As a rule, and without a further call: this is read several times for each request.
+            return monotonic + stopped
         monotonic, stopped, gained = self._read()
         if gained:
             # Read again: this thread may have waited for the processor between the two clocks.
