@@ -14,10 +14,11 @@ import threading
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 from weakref import WeakSet
 
+from ._nested import QuietGenerator
 from ._stores.shared.threads import iterate_blocking, run_blocking
 from .errors import BlockingCallWarning, InvalidError
 
@@ -170,7 +171,32 @@ class DualIterator(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompat
     @property
     def aio(self) -> Callable[P, AsyncGenerator[R, None]]:
         """The asynchronous generator function."""
-        return MethodType(self._descriptor.body, self.__self__._async_view)
+        return MethodType(_IteratorFunction(self._descriptor.body), self.__self__._async_view)
+
+
+class _IteratorFunction:
+    """An asynchronous generator function, which `inspect` recognises by its code."""
+
+    __defaults__ = None
+    __kwdefaults__ = None
+
+    def __init__(self, body: Callable[..., AsyncGenerator[Any, None]]) -> None:
+        functools.update_wrapper(self, body)
+        self._body: Any = body
+
+    @property
+    def __code__(self) -> CodeType:
+        code: CodeType = self._body.__code__
+        return code
+
+    def __call__(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        return QuietGenerator(self._body(*args, **kwargs))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _IteratorFunction) and self._body is other._body
+
+    def __hash__(self) -> int:
+        return hash(self._body)
 
 
 _unfinished: WeakSet[Any] = WeakSet()
@@ -273,6 +299,11 @@ class dual_iterator(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decora
 
     def _bound(self, instance: HasAsyncView) -> DualIterator[P, R]:
         return DualIterator(self, instance)
+
+    def _get(self, instance: HasAsyncView | None) -> Any:
+        if instance is not None and instance._aio:
+            return MethodType(_IteratorFunction(self.body), instance)
+        return super()._get(instance)
 
     def _asynchronous(self) -> Any:
         async def aio(instance: HasAsyncView, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:

@@ -1,11 +1,11 @@
-"""Asynchronous generators that are used by others."""
+"""Asynchronous generators that are used by others, and those that users get."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -40,3 +40,56 @@ class aclosing(AsyncIterator[T], Generic[T]):  # noqa: N801 (in place of that of
             return self._generator.__anext__()
         finally:
             sys.set_asyncgen_hooks(*hooks)
+
+
+class QuietGenerator(AsyncGenerator[T, None], Generic[T]):
+    """An asynchronous generator that may be left unfinished in a loop that is closed at once.
+
+    The loop closes a generator to which nothing refers any more by a task. If that never gets to run, because the loop
+    is closed before, Python would report "Task was destroyed but it is pending".
+    """
+
+    def __init__(self, generator: AsyncGenerator[T, None]) -> None:
+        self._generator = generator
+        self._started = False
+
+    def __anext__(self) -> Coroutine[Any, Any, T]:
+        return self._start(self._generator.__anext__)
+
+    def asend(self, value: None) -> Coroutine[Any, Any, T]:
+        return self._start(lambda: self._generator.asend(value))
+
+    def athrow(self, *error: Any) -> Coroutine[Any, Any, T]:
+        return self._generator.athrow(*error)
+
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        return self._generator.aclose()
+
+    def _start(self, step: Callable[[], Coroutine[Any, Any, T]]) -> Coroutine[Any, Any, T]:
+        # Nothing is imported for it: where a loop is running, asyncio is loaded.
+        asyncio = sys.modules.get("asyncio")
+        loop = None if asyncio is None or self._started else asyncio._get_running_loop()
+        if loop is None:
+            return step()
+        # As in `aclosing`.
+        self._started = True
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(finalizer=_closer(loop))
+        try:
+            return step()
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+
+
+def _closer(loop: Any) -> Callable[[AsyncGenerator[Any, Any]], None]:
+    """Return what closes a generator in this event loop when nothing refers to it any more."""
+
+    def close(generator: AsyncGenerator[Any, Any]) -> None:
+        task: Any = loop.create_task(generator.aclose())
+        task._log_destroy_pending = False
+
+    def finalize(generator: AsyncGenerator[Any, Any]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(close, generator)
+
+    return finalize

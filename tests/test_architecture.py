@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "s3dict._pickle": set(),
     # What pickles of 0.1 refer to: no other module imports it.
     "s3dict._legacy.*": {*FACE, "s3dict._legacy.*", "s3dict._pickle", "s3dict._format.layout"},
-    "s3dict._aio": {THREADS, "s3dict.errors"},
+    "s3dict._aio": {THREADS, "s3dict._nested", "s3dict.errors"},
     "s3dict._config": {"s3dict.errors", "s3dict._format.layout", "s3dict._stores.shared.validation"},
     "s3dict._client": {
         *("s3dict._config", "s3dict._core.read_cache", "s3dict.errors", "s3dict._format.*", "s3dict._retry"),

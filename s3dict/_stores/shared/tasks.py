@@ -118,7 +118,9 @@ class TaskRuntime:
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-    await wait_through_cancellation(tasks)
+    if asyncio._get_running_loop() is not None:
+        # Otherwise this generator was left unfinished, and its loop is closed: no task runs any more.
+        await wait_through_cancellation(tasks)
 
 
 async def wait_through_cancellation(
