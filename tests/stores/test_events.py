@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict, InvalidError, RequestEvent, UnavailableError
+from s3dict._stores.shared.events import RequestObserver
 from s3dict.testing import faults
 
 from ..support.modes import Harness, Mode
@@ -43,6 +44,17 @@ def observing_client(client: Client, events: list[RequestEvent], endpoint_url: s
         driver=client.driver,
         on_request=events.append,
     )
+
+
+async def test_nothing_is_observed_without_a_callable(d: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a request is observed")
+
+    for name in ("__init__", "watching", "report"):
+        monkeypatch.setattr(RequestObserver, name, fail)
+    await d.put("k", 1)
+    await d.get("k")
+    await d.len()
 
 
 async def test_each_request_is_an_event_with_its_status_and_sizes(observed: Any, events: list[RequestEvent]) -> None:
