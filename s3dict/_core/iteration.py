@@ -35,10 +35,11 @@ async def iterate_keys(entries: Entries) -> AsyncGenerator[list[Any], None]:
 
     # Anybody who may write to the bucket can choose object names, and no signature covers them: nothing is unpickled.
     plain, runtime = replace(entries.codec.keys, uses_pickle=False), entries.store.runtime
+    object_name = entries.paths.object_name
     async with aclosing(entry_pages(entries)) as pages:
         async for page in pages:
             with entries.error_context():
-                named = [key_bytes_in(entries.object_name(line.path)) for line in page]
+                named = [key_bytes_in(object_name(line.path)) for line in page]
                 keys = [None if data is None else plain.decode(data) for data in named]
             unnamed = [line for line, data in zip(page, named, strict=True) if data is None]
             if not unnamed:
@@ -86,12 +87,12 @@ async def count(entries: Entries, on_counted: Callable[[int], None] = lambda _: 
 
     `on_counted` is called with the number on each page.
     """
-    total = 0
+    total, object_name = 0, entries.paths.object_name
     async with aclosing(entry_pages(entries)) as pages:
         async for page in pages:
             with entries.error_context():
                 for line in page:
-                    match_object_name(entries.object_name(line.path))
+                    match_object_name(object_name(line.path))
             total += len(page)
             on_counted(len(page))
     return total
