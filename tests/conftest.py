@@ -30,6 +30,7 @@ from .simulation.options import pytest_addoption as add_simulation
 from .support.backends import add_servers, pytest_collection_modifyitems, pytest_generate_tests, server_of
 from .support.modes import Driver, Endpoint, Harness, Mode
 from .support.proxy import Proxy
+from .support.retries import throttled_policies, with_retries
 from .support.servers import ACCESS_KEY, SECRET_KEY, running
 
 __all__ = ["SECRET_KEY", "pytest_collection_modifyitems", "pytest_generate_tests"]
@@ -213,7 +214,8 @@ def client(backend: str, request: pytest.FixtureRequest) -> Client:
         patch = request.getfixturevalue("monkeypatch")
         patch.setattr("s3dict._client.is_installed", lambda package: package != "aioboto3")
     driver = here("obstore" if backend.endswith("-rust") else "boto3")
-    return Client(endpoint.bucket, prefix=prefix, endpoint_url=endpoint.url, driver=driver)
+    made = Client(endpoint.bucket, prefix=prefix, endpoint_url=endpoint.url, driver=driver)
+    return with_retries(made, throttled_policies()) if server_of(backend) == "limited" else made
 
 
 @pytest.fixture

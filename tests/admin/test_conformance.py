@@ -23,10 +23,12 @@ from s3dict._stores.shared.threads import run_blocking
 
 from ..support.commands import Answer, answer
 from ..support.faulty_server import Deviation, MisbehavingServer
+from ..support.limiter import KeyLimiter
 from ..support.modes import Endpoint
 from ..support.proxy import Fault, Proxy
 from ..support.retries import quick
 
+SECONDS_PER_WRITE = 0.02
 SLOW = ("listing in pages", "dates")
 S = TypeVar("S", bound=AsyncMemoryStore)
 _numbers = itertools.count()
@@ -262,3 +264,23 @@ def test_store_without_order_has_all_features() -> None:
     assert [finding.detail for finding in findings if finding.feature.name == "listing"] == [
         "without order: dicts have folders of entries"
     ]
+
+
+@pytest.mark.parametrize("driver", ["boto3", "obstore"])
+def test_store_with_one_write_per_second_and_key_is_examined(driver: Any, server: MisbehavingServer) -> None:
+    expected = verdicts(look(quick(Client("b", endpoint_url=server.url, driver=driver)), exclude=SLOW))
+    server.limiter = limiter = KeyLimiter(SECONDS_PER_WRITE)
+    client = quick(Client("b", prefix="limited", endpoint_url=server.url, driver=driver))
+    found = look(client, exclude=SLOW)
+    assert verdicts(found) == expected
+    assert limiter.refused
+    details = {finding.feature.name: finding.detail for finding in found}
+    assert "throttled at write 2" in details["quick writes of one key"]
+
+
+def test_throttled_write_that_is_applied_is_found(server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("quick writes of one key",)
+    monkeypatch.setattr(suite, "FEATURES", [feature for feature in FEATURES if feature.name in names])
+    server.flaws.add(Deviation.THROTTLED_IS_APPLIED)
+    (found,) = look(quick(Client("b", endpoint_url=server.url, driver="boto3")))
+    assert (found.verdict, found.detail) == (Outcome.NO, "a throttled write was applied")

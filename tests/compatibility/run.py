@@ -23,8 +23,8 @@ from .verdicts import Worker, looked_at, merged, refusal, workers
 
 __all__ = ["NAMES", "seen", "tried"]
 
-# The directory bucket is not a store of its own, but what AWS documents.
-NAMES = ("memory", *(name for name in SERVERS if name != "directory"))
+# Two are not stores of their own: the directory bucket is what AWS documents, the other one has R2's limits.
+NAMES = ("memory", *(name for name in SERVERS if name not in ("directory", "limited")))
 """In the order of the table."""
 
 _DRIVERS: tuple[Driver, ...] = ("boto3", "obstore") if importlib.util.find_spec("obstore") else ("boto3",)

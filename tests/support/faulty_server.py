@@ -55,6 +55,7 @@ class Deviation(Enum):
     COPY_IGNORES_IF_MATCH = "CopyObject ignores the conditions on its destination (moto, Ceph, MiniStack)"
     COPY_REFUSED = "CopyObject is answered 501"
     COPY_WITHOUT_ETAG = "CopyObject is answered without an ETag (rclone serve s3)"
+    THROTTLED_IS_APPLIED = "every other PUT is answered 429, and applied"
     PUT_REFUSES_CONDITIONS = "PUT with a condition is answered 501 (Backblaze B2)"
     LIST_HAS_NO_ORDER = "listings are not in the order of the names, although StartAfter is heeded (Storj)"
     LIST_IGNORES_START_AFTER = "a listing begins with the first name whatever StartAfter says"
@@ -202,7 +203,10 @@ def _put(call: _Call) -> Response:
         if refusal.status == 412 and _gets_500(call):
             raise RefusedError(500, "InternalError", "We encountered an internal error") from refusal
         raise
-    return Response(headers={"ETag": call.write(call.request.get_data()).etag})
+    written = call.write(call.request.get_data())
+    if call.suffers(Deviation.THROTTLED_IS_APPLIED) and next(call.store.losers) % 2:
+        raise RefusedError(429, "TooManyRequests", "Reduce your request rate")
+    return Response(headers={"ETag": written.etag})
 
 
 def _gets_500(call: _Call) -> bool:

@@ -23,6 +23,14 @@ def quick_policies(*, writes: int | None = None, requests: int | None = None) ->
     )
 
 
+def throttled_policies() -> RetryPolicies:
+    """Return the usual policies for the back end `limited`, whose seconds are shorter."""
+    backoff: Any = {"throttle_backoff": 0.04}
+    return RetryPolicies(
+        requests=replace(DEFAULT_POLICIES.requests, **backoff), writes=replace(DEFAULT_POLICIES.writes, **backoff)
+    )
+
+
 def with_retries(client: Client, policies: RetryPolicies) -> Client:
     """Return the client, which has sent no request yet and now retries by those policies."""
     client._retries = policies

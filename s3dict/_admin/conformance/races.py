@@ -65,7 +65,7 @@ async def _replacements(sandbox: Sandbox) -> str:
 
 
 def _putting(sandbox: Sandbox, name: str, round_number: int, over: str | None) -> Attempt:
-    return lambda contender: sandbox.put_if_match(name, _body(contender, round_number), over)
+    return lambda contender: sandbox.impatient.put_if_match(name, _body(contender, round_number), over)
 
 
 async def _removals(sandbox: Sandbox) -> str:
@@ -77,7 +77,7 @@ async def _removals(sandbox: Sandbox) -> str:
 
 
 def _deleting(sandbox: Sandbox, name: str, over: str) -> Attempt:
-    return lambda _: sandbox.delete_if_match(name, over)
+    return lambda _: sandbox.impatient.delete_if_match(name, over)
 
 
 async def _replacements_and_removals(sandbox: Sandbox) -> str:
@@ -103,7 +103,7 @@ async def _whole_objects(sandbox: Sandbox) -> str:
 
     async def write_or_read(contender: int) -> bytes | None:
         if contender < WRITERS:
-            await sandbox.put("whole", _body(contender, 1))
+            await sandbox.is_throttled("whole", _body(contender, 1))
             return None
         return await sandbox.body("whole") or b""
 
