@@ -264,12 +264,12 @@ async def delete_all(
     """
     pending: list[str] = []
     failures: list[DeleteFailure] = []
-    store = store.paced()
+    retries, store = store.retries.requests, store.paced()
 
     async def delete_batch() -> None:
         batch = pending[:PAGE_SIZE]
         del pending[:PAGE_SIZE]
-        failed = await store.delete_many(batch)
+        failed = await _delete_many(store, batch, RetryState(retries, store.runtime))
         failures.extend(failed)
         on_deleted(len(batch) - len(failed))
 
@@ -284,3 +284,22 @@ async def delete_all(
         raise error._for_many(
             f"{len(failures)} objects could not be deleted, {failures[0].path!r} among them: {error}"
         ) from error
+
+
+async def _delete_many(store: ObjectStore, paths: Sequence[str], retry: RetryState) -> list[DeleteFailure]:
+    """Delete the objects, and return those that could not be deleted.
+
+    A response may say of single objects that they were throttled, or could not be deleted just now: they are deleted
+    again.
+    """
+    final: list[DeleteFailure] = []
+    repeatable: list[DeleteFailure] = []
+    while await retry.next_attempt():
+        failed = await store.delete_many(paths)
+        repeatable = [failure for failure in failed if isinstance(failure.error, UnavailableError)]
+        final += [failure for failure in failed if failure not in repeatable]
+        if not repeatable:
+            break
+        retry.record(repeatable[0].error)
+        paths = [failure.path for failure in repeatable]
+    return final + repeatable

@@ -10,11 +10,16 @@ import boto3
 import pytest
 
 from s3dict import Client, Dict, UnavailableError
+from s3dict._core.listing import delete_all
+from s3dict._retry import ThrottledError
+from s3dict._stores.shared.threads import run_blocking
 
+from ..support.connections import WAYS, get, perform, put
 from ..support.faulty_server import MisbehavingServer
 from ..support.limiter import KeyLimiter, RateLimiter
 from ..support.modes import Driver, Harness, Mode, locked
-from ..support.retries import quick
+from ..support.recording_server import Recorded, Response, error, not_found, recording_server
+from ..support.retries import quick, throttled_policies, with_retries
 
 SECONDS_PER_WRITE = 0.05
 """For one key: a second on Cloudflare R2 and Google Cloud Storage."""
@@ -88,3 +93,64 @@ async def test_store_that_always_throttles_is_unavailable_within_the_budget(serv
     assert not caught.value.maybe_applied
     with pytest.raises(UnavailableError, match="throttled"):
         await d.modify("k", lambda n: n + 1)
+
+
+THROTTLED: dict[str, Response] = {
+    "Google Cloud Storage": error(429, "SlowDown", "Changing object too quickly, please slow down"),
+    "Cloudflare R2": error(429, "TooManyRequests", "Reduce your concurrent request rate for the same object"),
+    "Cloudflare's front": (429, {"Content-Type": "text/html"}, b"<html>error code: 971</html>"),
+    "Ceph": error(503, "SlowDown", **{"Retry-After": "0"}),
+    "a date that has passed": error(503, "SlowDown", **{"Retry-After": "Fri, 27 Nov 2020 10:00:00 GMT"}),
+    "no number": error(429, "SlowDown", **{"Retry-After": "soon"}),
+    "an account's limit": error(403, "RequestLimitExceeded"),
+    "bandwidth": error(509, "BandwidthLimitExceeded"),
+}
+AMBIGUOUS: dict[str, Response] = {
+    "Backblaze B2": error(503, "ServiceUnavailable", "c001_v0001113_t0035 is too busy"),
+    "Wasabi": error(503, "TemporarilyUnavailable"),
+    "a gateway": (503, {"Retry-After": "0"}, b""),
+}
+
+
+@pytest.mark.parametrize("name", [*THROTTLED, *AMBIGUOUS])
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_only_what_says_so_counts_as_throttled(name: str, driver: Any, aio: bool) -> None:
+    refusal = {**THROTTLED, **AMBIGUOUS}[name]
+    gets: list[str] = []
+
+    def respond(request: Recorded) -> Response:
+        if request.method == "GET":
+            gets.append(request.path)
+        return not_found(request) if len(gets) > 2 else refusal
+
+    with recording_server(respond) as server:
+        client = Client("bucket", endpoint_url=server.url, driver=driver)
+        failure = perform(client, aio, put)
+        assert isinstance(failure, UnavailableError)
+        assert failure.maybe_applied == (name in AMBIGUOUS)
+        assert isinstance(failure, ThrottledError) == (name in THROTTLED)
+        assert perform(client, aio, get) is None
+    assert len(gets) >= 3
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
+def test_objects_whose_deletion_is_throttled_are_deleted_again(code: str, driver: Driver) -> None:
+    """A response of 200 says it of single objects. https://github.com/awslabs/aws-sdk-rust/issues/873"""
+    deletions: list[str] = []
+    listing = b"<ListBucketResult><IsTruncated>false</IsTruncated>%s</ListBucketResult>"
+    item = b'<Contents><Key>p/k</Key><Size>1</Size><ETag>"e"</ETag>%s</Contents>'
+    item %= b"<LastModified>2026-11-27T10:00:00Z</LastModified>"
+
+    def respond(request: Recorded) -> Response:
+        if request.method == "GET":
+            return 200, {}, listing % item
+        if request.method != "POST":
+            return not_found(request)
+        deletions.append(request.path)
+        failed = f"<Error><Key>p/k</Key><Code>{code}</Code><Message>m</Message></Error>" if len(deletions) < 2 else ""
+        return 200, {}, f"<DeleteResult>{failed}</DeleteResult>".encode()
+
+    with recording_server(respond) as server:
+        client = with_retries(Client("bucket", endpoint_url=server.url, driver=driver), throttled_policies())
+        run_blocking(delete_all(client._store(aio=False), "p/"))
+    assert len(deletions) in (2, 3)

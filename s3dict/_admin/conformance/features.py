@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ..._stores.base import PAGE_SIZE, DeleteResult, NotModified
 from ...errors import Error, PermissionDeniedError, UnavailableError
-from .harness import MISMATCHED_ETAG, ConformanceError, Feature, Sandbox, SkippedError, expect
+from .harness import MISMATCHED_ETAG, Feature, Sandbox, SkippedError, expect
 
 _LONGEST_NAME = 1024
 _LONGEST_SEGMENT = 250

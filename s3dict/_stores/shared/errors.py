@@ -121,9 +121,11 @@ def error_for_status(
 
     if code in _REASONS_403:
         return Error(f"{request}: {status} {code}: {_REASONS_403[code]}")
+    response_text = f"{request}: {status} {code} {redacted(message)}".rstrip()
+    if status == 429 or code in _THROTTLING_CODES:
+        return ThrottledError(f"The store throttled the request. {response_text}", retry_after=retry_after)
     if status in (401, 403) or code in CREDENTIAL_ERRORS:
         return access_denied_error(request, status, code, message)
-    response_text = f"{request}: {status} {code} {redacted(message)}".rstrip()
     if code == "NoSuchBucket":
         return NotFoundError(
             f"The bucket {request.bucket!r} does not exist at the endpoint {request.endpoint}: create it, or fix "
@@ -137,8 +139,6 @@ def error_for_status(
             f"The bucket {request.bucket!r} is in another region or behind another endpoint than {request.endpoint}: "
             f"set S3DICT_REGION or the endpoint. {response_text}"
         )
-    if status == 429 or code in _THROTTLING_CODES:
-        return ThrottledError(f"The store throttled the request. {response_text}", retry_after=retry_after)
     if status >= 500 or status == 408 or code in _INCOMPLETE_REQUEST_CODES:
         at = f" at {request.endpoint}" if request.endpoint else ""
         is_idle = status == 503 and zone_of(request.bucket) is not None
