@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backends(name, ...): where the test runs unless --servers says otherwise")
+    config.addinivalue_line("markers", "memory_only: looks into the store in memory, and runs on no other")
     config.addinivalue_line("markers", 'slow: left out by -m "not slow", the quick subset')
     config.addinivalue_line("markers", "unprobed: creates the first dict under its prefix, which probes the store")
     config.addinivalue_line("markers", "removes_by_delete: counts requests or faults of DELETE If-Match")

@@ -18,7 +18,7 @@ from s3dict.testing import faults
 from ..support.modes import Endpoint, Harness, client_at
 from ..support.proxy import Proxy
 
-in_memory = pytest.mark.backends("memory")
+in_memory = pytest.mark.memory_only
 on_servers = pytest.mark.backends("moto", "seaweedfs", "seaweedfs-rust")
 
 

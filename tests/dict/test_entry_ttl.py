@@ -31,7 +31,7 @@ PAST = TTL + 2 * SECOND
 """One second is the resolution of the clocks; another passes while the test runs."""
 
 on_servers = pytest.mark.backends("moto", "seaweedfs", "seaweedfs-rust")
-in_memory = pytest.mark.backends("memory")
+in_memory = pytest.mark.memory_only
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from s3dict._core.entries import Entries
 from s3dict._stores.base import ServerTime, StoredObject
 from s3dict._stores.memory import MemoryStore, memory_bucket
 from s3dict._stores.shared.threads import run_blocking
+from s3dict._stores.shared.validation import zone_of
 
 from ..support.modes import Harness, client_at, collect
 from ..support.proxy import Fault, FaultKind, Proxy, Request
@@ -197,7 +198,11 @@ async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, pro
     copies = d.wrapped._state.loaded.manifest.capabilities.conditional_copy
     assert [request.operation for request in asked(sent)] == ["GetObject", "CopyObject" if copies else "PutObject"]
     # A body that is repeated may arrive after the end, under an ETag on which no other process can have acted.
-    assert (before == (await d.entry("k")).version) == copies
+    after = (await d.entry("k")).version
+    if zone_of(d.wrapped.client.bucket) is not None:
+        # There a copy gets an ETag of its own. Versions are compared by the write id then.
+        before, after = before.partition(".")[0], after.partition(".")[0]
+    assert (before == after) == copies
     advance(WEEK)
     assert await d.get("k") == value
 

@@ -141,6 +141,22 @@ def test_session_that_is_not_accepted_is_replaced(way: str, over: str, server: D
         assert len(opened) == 1
 
 
+def test_session_that_was_replaced_meanwhile_is_replaced_too(
+    way: str, server: DirectoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(way, endpoint_url=server.url)
+    current = Connection.current_session
+    stale = SessionCredentials("a", "s", "t", 300.0)
+
+    async def replace_session(_: Any) -> None:
+        server.expire_sessions()
+        seen = iter([stale])
+        monkeypatch.setattr(Connection, "current_session", lambda connection: next(seen, None) or current(connection))
+
+    *_, found = perform(client, way, put, get, replace_session, get)
+    assert isinstance(found, StoredObject)
+
+
 @pytest.mark.parametrize(("later", "sessions"), [(200, 1), (250, 2)])
 def test_session_is_renewed_when_a_fifth_of_it_is_left(
     way: str, later: int, sessions: int, server: DirectoryServer, monkeypatch: pytest.MonkeyPatch

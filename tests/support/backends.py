@@ -49,6 +49,8 @@ def _is_given(metafunc: pytest.Metafunc, argument: str) -> bool:
 def _chosen(metafunc: pytest.Metafunc, usual: Sequence[str]) -> Sequence[str]:
     marker = metafunc.definition.get_closest_marker("backends")
     may = marker.args if marker else usual
+    if metafunc.definition.get_closest_marker("memory_only"):
+        may = ("memory",)
     chosen = _names(metafunc.config)
     # A marker without memory is for what takes a server. What is for memory alone is deselected below.
     return [name for name in chosen if not name.startswith("memory") or "memory" in may] or may
@@ -79,7 +81,9 @@ def server_of(backend: str) -> str:
 
 
 def _can_run(item: pytest.Item) -> bool:
-    """Return whether the test is for its back end: threads run boto3 in asyncio alone."""
+    """Return whether the test is for its back end: some look into memory, and threads run boto3 in asyncio alone."""
+    if item.get_closest_marker("memory_only") and not (_place(item) or "memory").startswith("memory"):
+        return False
     if not (_place(item) or "").endswith("-threads"):
         return True
     parameters = getattr(getattr(item, "callspec", None), "params", {})

@@ -147,6 +147,14 @@ class DirectoryServer(AtomicServer):
     def create_bucket(self, name: str) -> None:
         self.buckets[name] = _Bucket()
 
+    def put(self, bucket: str, key: str, body: bytes) -> str:
+        """Write an object without a request, and return its ETag."""
+        # User Guide, s3-express-differences: "Entity tags (ETags) for directory buckets are random alphanumeric strings
+        # unique to the object and not MD5 checksums."
+        written = _Object(body, f'"{secrets.token_hex(16)}"', self.now())
+        self.buckets[bucket].objects[key] = written
+        return written.etag
+
     def now(self) -> float:
         return time.time() + self.clock
 
@@ -209,10 +217,9 @@ class _Call:
             raise precondition_failed()
 
     def write(self, body: bytes) -> _Object:
-        # User Guide, s3-express-differences: "Entity tags (ETags) for directory buckets are random alphanumeric strings
-        # unique to the object and not MD5 checksums."
-        written = self.objects[self.key] = _Object(body, f'"{secrets.token_hex(16)}"', self.server.now())
-        return written
+        assert self.bucket is not None
+        self.server.put(self.bucket_name, self.key, body)
+        return self.objects[self.key]
 
 
 def _call_of(server: DirectoryServer, environ: WSGIEnvironment) -> _Call:

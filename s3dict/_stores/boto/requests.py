@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from ..._retry import SINGLE_ATTEMPT, RetryState
@@ -27,7 +28,7 @@ from ..base import (
     StoredObject,
 )
 from ..shared import request_log as log
-from ..shared.connection import Connection
+from ..shared.connection import MAX_RENEWALS, Connection
 from ..shared.errors import error_for_status, safe_error_code
 from ..shared.messages import (
     ExpectedFailure,
@@ -79,14 +80,16 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             Error: no attempt got a response, or the response is an unexpected failure.
         """
         connection = self._connection
-        generation, session = connection.generation, connection.current_session()
-        try:
-            return await self._send_with_retries(request)
-        except PermissionDeniedError as error:
-            # What was denied was not applied, so the same request may be retried.
-            used = session or connection.current_session()
-            if error.action is not None or not await self._run(lambda: connection.renew_after_denial(generation, used)):
-                raise
+        for _ in range(MAX_RENEWALS):
+            generation, session = connection.generation, connection.current_session()
+            try:
+                return await self._send_with_retries(request)
+            except PermissionDeniedError as error:
+                # What was denied was not applied, so the same request may be retried.
+                used = session or connection.current_session()
+                renew = partial(connection.renew_after_denial, generation, used)
+                if error.action is not None or not await self._run(renew):
+                    raise
         return await self._send_with_retries(request)
 
     async def _run(self, function: Callable[[], R]) -> R:

@@ -12,6 +12,7 @@ see `server_clock`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..._retry import SINGLE_ATTEMPT, RetryState
@@ -33,6 +34,7 @@ from ..base import (
     monotonic_seconds,
 )
 from ..shared import request_log as log
+from ..shared.connection import MAX_RENEWALS
 from ..shared.messages import (
     ExpectedFailure,
     S3Request,
@@ -311,19 +313,19 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             Error: no attempt got a response, or the response is an unexpected failure.
         """
         connection = self._clients.connection
-        generation, session = connection.generation, connection.current_session()
-        try:
-            return await self._send_checked(method, path, call, parameters, no_retry, bytes_sent)
-        except BareRedirectError:
-            # Nothing was applied, so the same request may be retried; the same holds for what was denied.
-            if once or not await self._run(lambda: self._clients.follow_region(generation)):
-                raise
-        except PermissionDeniedError as error:
-            used = session or connection.current_session()
-            if once or error.action is not None:
-                raise
-            if not await self._run(lambda: connection.renew_after_denial(generation, used)):
-                raise
+        for _ in range(MAX_RENEWALS):
+            generation, session = connection.generation, connection.current_session()
+            try:
+                return await self._send_checked(method, path, call, parameters, no_retry, bytes_sent)
+            except BareRedirectError:
+                # Nothing was applied, so the same request may be retried; the same holds for what was denied.
+                if once or not await self._run(partial(self._clients.follow_region, generation)):
+                    raise
+            except PermissionDeniedError as error:
+                used = session or connection.current_session()
+                renew = partial(connection.renew_after_denial, generation, used)
+                if once or error.action is not None or not await self._run(renew):
+                    raise
         return await self._send_checked(method, path, call, parameters, no_retry, bytes_sent)
 
     async def _send_checked(

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 
 DEFAULT_REGION = "us-east-1"
+MAX_RENEWALS = 2
+"""How often credentials that are not accepted are replaced for one request.
+
+A request that waited for a thread may be signed with a session that another request has opened, so that the first
+replacement may be of a session that it did not use.
+"""
 _PLAIN_REGION = re.compile(r"(?!us-gov|us-iso|eu-iso)(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]")
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _FAST_VARIABLES = frozenset(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Error, UnavailableError
+from ...errors import Error, UnavailableError, UnsupportedStoreError
 from . import request_log as log
 from .errors import classify_status, connect_error, not_s3_error, redirect_error, tls_error
 from .messages import ExpectedFailure, S3Request, parse_date, parse_retry_after, xml_text
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _SERVICE = "s3express"
 _MAX_RESPONSE = 1 << 16
-_MAX_LIFETIME = 300.0
+_LIFETIME = 300.0
+"""What AWS documents; used where the response does not say less."""
 
 
 def create_session(connection: Connection, timeout: float) -> SessionCredentials:
@@ -105,13 +106,13 @@ def _session(request: S3Request, headers: Any, body: str) -> SessionCredentials:
     try:
         ends = datetime.fromisoformat(xml_text("Expiration", body).replace("Z", "+00:00"))
         lifetime = (ends - parse_date(headers.get("Date"))).total_seconds()
-    except (ValueError, TypeError):
-        lifetime = 0.0
-    if not (access_key and secret_key and token and lifetime > 0):
+    except (ValueError, TypeError, UnsupportedStoreError):
+        lifetime = _LIFETIME
+    if not (access_key and secret_key and token):
         failure = not_s3_error(request, "its response to CreateSession has no session")
         failure.maybe_applied = False
         raise failure
-    return SessionCredentials(access_key, secret_key, token, min(lifetime, _MAX_LIFETIME))
+    return SessionCredentials(access_key, secret_key, token, lifetime if 0 < lifetime < _LIFETIME else _LIFETIME)
 
 
 def _signed(connection: Connection) -> tuple[dict[str, str], str]:
