@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from s3dict import Client, Dict
-from s3dict._stores.base import PutResult, StoredObject, monotonic_seconds
+from s3dict._stores.base import PreconditionFailed, PutResult, StoredObject, monotonic_seconds
 from s3dict._stores.boto.resolver import resolve_with_botocore
 from s3dict._stores.shared.connection import Connection, ConnectionSettings
 from s3dict._stores.shared.sessions import SessionCredentials, Sessions
@@ -395,3 +395,14 @@ def test_general_purpose_buckets_load_nothing_of_sessions() -> None:
     connection = Client("bucket")._connection()
     assert (connection.zone, connection.must_open_session(), connection.current_session()) == (None, False, None)
     assert connection._resolution.sessions is None
+
+
+def test_condition_that_fails_in_a_response_with_status_200_is_no_error(way: str, server: DirectoryServer) -> None:
+    # API_CopyObject: "If the error occurs during the copy operation, the error response is embedded in the 200 OK
+    # response"; apache/opendal#8135 saw it for conditions in directory buckets.
+    def fail_copy(call: Any) -> None:
+        if "x-amz-copy-source" in call.headers:
+            raise RefusedError(200, "PreconditionFailed", "At least one of the pre-conditions did not hold")
+
+    server.before = fail_copy
+    assert perform(client_of(way, endpoint_url=server.url), way, copy) == [PreconditionFailed()]

@@ -15,7 +15,7 @@ from s3dict import Client
 from s3dict._stores.shared.threads import run_blocking
 from s3dict.errors import Error
 
-from .recording_server import Recorded, RecordingServer, recording_server
+from .recording_server import Recorded, RecordingServer, Response, not_found, recording_server
 from .retries import quick
 
 DRIVERS: tuple[Literal["boto3", "obstore"], ...] = ("boto3", "obstore")
@@ -36,8 +36,17 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[RecordingServer]:
-    with recording_server() as server:
+    with recording_server(open_session) as server:
         yield server
+
+
+def open_session(recorded: Recorded) -> Response:
+    """Open a session of a directory bucket; there is nothing else."""
+    if not recorded.path.endswith("?session"):
+        return not_found(recorded)
+    names = {"AccessKeyId": "ASIA0EXAMPLE", "SecretAccessKey": "s", "SessionToken": "SESSION0"}
+    fields = {**names, "Expiration": "2100-01-01T00:00:00Z"}
+    return 200, {}, "".join(f"<{name}>{text}</{name}>" for name, text in fields.items()).encode()
 
 
 def perform(client: Client, aio: bool, request: Callable[[Any], Any]) -> Any:

@@ -382,8 +382,9 @@ def _create_session(call: _Call) -> Response:
     assert call.bucket is not None
     principal = server.principals[parse_authorization(call.headers["authorization"]).access_key]
     assert principal.mode is not None
-    # API_CreateSession: without a mode, the one with the maximum privilege that is allowed.
-    mode = call.headers.get("x-amz-create-session-mode", principal.mode)
+    # API_CreateSession: "By default, a ReadWrite session is created", also for those who may only read
+    # (awslabs/mountpoint-s3#1076).
+    mode = call.headers.get("x-amz-create-session-mode", "ReadWrite")
     if mode == "ReadWrite" and principal.mode == "ReadOnly":
         raise _denied(call)
     token = secrets.token_urlsafe(48)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Error, UnavailableError, UnsupportedStoreError
+from ...errors import Error, PermissionDeniedError, UnavailableError, UnsupportedStoreError
 from . import request_log as log
 from .errors import classify_status, connect_error, not_s3_error, redirect_error, tls_error
 from .messages import ExpectedFailure, S3Request, parse_date, parse_retry_after, xml_text
@@ -30,15 +30,24 @@ _LIFETIME = 300.0
 
 
 def create_session(connection: Connection, timeout: float) -> SessionCredentials:
-    """Open a session with the maximum privilege that the policies allow.
+    """Open a session that may write, or, if the policies do not allow that, one that may read.
 
     Raises:
         Error: it was not opened. What a session is needed for has not been sent.
     """
+    try:
+        return _create_session(connection, timeout, "ReadWrite")
+    except PermissionDeniedError as error:
+        if error.action is None:
+            raise
+    return _create_session(connection, timeout, "ReadOnly")
+
+
+def _create_session(connection: Connection, timeout: float, mode: str) -> SessionCredentials:
     request = S3Request("create_session", connection.bucket, "", {}, endpoint=connection.settings.where)
     started, begin, status = log.start_timer(), time.perf_counter(), log.NO_RESPONSE
     try:
-        headers, url = _signed(connection)
+        headers, url = _signed(connection, mode)
         status, response_headers, body = _send(connection, request, url, headers, timeout)
     finally:
         if started:
@@ -115,7 +124,7 @@ def _session(request: S3Request, headers: Any, body: str) -> SessionCredentials:
     return SessionCredentials(access_key, secret_key, token, lifetime if 0 < lifetime < _LIFETIME else _LIFETIME)
 
 
-def _signed(connection: Connection) -> tuple[dict[str, str], str]:
+def _signed(connection: Connection, mode: str) -> tuple[dict[str, str], str]:
     """Return the headers of the request and its URL, signed with the client's own credentials (AWS signature 4)."""
     import hmac
     from hashlib import sha256
@@ -127,6 +136,7 @@ def _signed(connection: Connection) -> tuple[dict[str, str], str]:
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     headers = {name.lower(): value for name, value in connection.arguments.headers}
     headers |= {"host": host, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": now}
+    headers["x-amz-create-session-mode"] = mode
     if token:
         headers["x-amz-security-token"] = token
     names = ";".join(sorted(headers))

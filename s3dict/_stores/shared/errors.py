@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAX_CODE_LENGTH = 48
 
 _CONFLICT_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+_STATUS_OF_CODE = {"PreconditionFailed": 412, **dict.fromkeys(_CONFLICT_CODES, 409)}
 _THROTTLING_CODES = frozenset(
     {"SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException", "ThrottledException"}
     | {"RequestThrottled", "RequestThrottledException", "RequestLimitExceeded", "BandwidthLimitExceeded"}
@@ -63,6 +64,9 @@ def classify_status(
         return not_s3_error(request, f"it responded {status} without an error of S3")
     if status == 407:
         return UnavailableError(f"{request}: the proxy requires authentication (407)", maybe_applied=False)
+    if status == 500 and code in _STATUS_OF_CODE:
+        # The status of an error document in a response with status 200, as to a copy.
+        status = _STATUS_OF_CODE[code]
     missing = status == 404 and code != "NoSuchBucket"
     if status in (304, 412, 416) or missing or (status == 409 and code in _CONFLICT_CODES):
         return ExpectedFailure(status, code)
