@@ -176,7 +176,7 @@ def memory(lab: Lab) -> Iterator[Line]:
     """
     for ours in (OURS, OURS_ASYNCIO):
         turns: dict[str, list[Measured]] = {}
-        for _ in range(min(2, lab.max_turns or 2)):
+        for _ in range(1 if lab.max_turns else 2):
             for n, passes in ((lab.entries(10_000), 10), (lab.entries(100_000), 1)):
                 job = Job("memory", "peak memory of items", "read_all", entries_of(lab.filled_dict(n)), KIB, passes)
                 # Each time in a process of its own: what one has grown to, it seldom gives back.

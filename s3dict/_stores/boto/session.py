@@ -152,8 +152,8 @@ def _replace_checksum_by_md5(params: Any, **_: Any) -> None:
         return
     params.get("context", {}).pop("checksum", None)
     body = params["body"]
-    # botocore has put the bytes into a BytesIO, unless they are large and sent in chunks.
-    content = body.getbuffer() if hasattr(body, "getbuffer") else getattr(body, "whole", body)
+    # botocore has put the bytes into a BytesIO, whose `getbuffer` would copy them, unless they are sent in chunks.
+    content = body.getvalue() if hasattr(body, "getvalue") else getattr(body, "whole", body)
     digest = md5(content, usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = b64encode(digest).decode()
 
