@@ -8,6 +8,7 @@ store is for asyncio: a coroutine function for `inspect`, frameworks and type ch
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import sys
 import threading
@@ -20,7 +21,7 @@ from weakref import WeakSet
 
 from ._nested import QuietGenerator
 from ._stores.shared.threads import iterate_blocking, run_blocking
-from .errors import BlockingCallWarning, InvalidError
+from .errors import BlockingCallWarning, Error, InvalidError
 
 if TYPE_CHECKING:
     from inspect import Signature
@@ -33,6 +34,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 K_contra = TypeVar("K_contra", contravariant=True)
 V_co = TypeVar("V_co", covariant=True)
+
+_PACKAGE = __file__.removesuffix("_aio.py")
+_CONTEXTLIB = contextlib.__file__
 
 
 class HasAsyncView(Protocol):
@@ -78,10 +82,24 @@ def _in_ipython() -> bool:
 
 def _stacklevel_of_caller() -> int:
     """Return the stacklevel with which `report_blocking_call` refers to the line of the user."""
-    package, frame, level = __file__.removesuffix("_aio.py"), sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
     return level
+
+
+def is_traceback_internal(error: BaseException) -> bool:
+    """Return whether all frames of the traceback are of s3dict, in which a user does not look for a mistake.
+
+    False where one is the user's, such as that of a function that was passed to the call, and in Python's development
+    mode (``python -X dev``).
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        if not traceback.tb_frame.f_code.co_filename.startswith((_PACKAGE, _CONTEXTLIB)):
+            return False
+        traceback = traceback.tb_next
+    return not sys.flags.dev_mode
 
 
 def require_plain(function: Callable[..., T], method: str) -> Callable[..., T]:
@@ -150,7 +168,12 @@ class DualMethod(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatib
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         report_blocking_call()
-        result: R = run_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
+        try:
+            result: R = run_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
+        except (Error, KeyError) as error:
+            if is_traceback_internal(error):
+                raise error.with_traceback(None)  # noqa: B904 (it is the same exception)
+            raise
         return result
 
     @property

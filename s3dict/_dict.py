@@ -29,7 +29,7 @@ from ._nested import aclosing
 from ._pickle import restore
 from ._sentinel import UNSET, Unset
 from ._stores.base import ObjectStore
-from .errors import InvalidError, NotHydratedError
+from .errors import Error, InvalidError, NotHydratedError
 
 if TYPE_CHECKING:
     from ._core.compute import Refresh
@@ -799,6 +799,33 @@ class Dict(Generic[K, V]):
     def __iter__(self) -> Iterator[K]:
         """`keys`. Blocks."""
         return self.keys()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Mapping):
+            import warnings
+
+            warnings.warn(
+                "A Dict never equals a dict: compare `d.as_mapping() == {...}`, which reads the entries, or "
+                "`d.object_id` of two handles",
+                stacklevel=2,
+            )
+        return NotImplemented
+
+    __hash__ = object.__hash__
+
+    def _ipython_key_completions_(self) -> list[K]:
+        """Return the keys that notebooks complete after ``d["``: none of a dict of more than a thousand. 1 request."""
+        try:
+            return self._short_keys()
+        except Error:
+            # It is called while the user types.
+            return []
+
+    @dual_method
+    async def _short_keys(self) -> list[K]:
+        from ._core.iteration import keys_of_one_page
+
+        return await keys_of_one_page(await self._open())
 
     def __repr__(self) -> str:
         ref = self._state.ref

@@ -49,6 +49,7 @@ class SharedDict(Protocol[K, V]):
     def values(self) -> Callable[[], Iterator[V]]: ...
     @property
     def items(self) -> Callable[[], Iterator[tuple[K, V]]]: ...
+    def _ipython_key_completions_(self) -> list[K]: ...
 
 
 class DictMapping(MutableMapping[K, V]):
@@ -114,6 +115,9 @@ class DictMapping(MutableMapping[K, V]):
         return count == len(expected)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _ipython_key_completions_(self) -> list[K]:
+        return self._dict._ipython_key_completions_()
 
     def __or__(self, other: Mapping[K2, V2]) -> dict[K | K2, V | V2]:
         """Return a ``dict`` of the entries and those of `other`, which take precedence. Stores nothing."""

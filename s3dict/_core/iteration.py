@@ -56,6 +56,17 @@ async def iterate_keys(entries: Entries) -> AsyncGenerator[list[Any], None]:
                         yield [_key(entries, entries.codec.keys, read)]
 
 
+async def keys_of_one_page(entries: Entries) -> list[Any]:
+    """Return the keys that the names of the objects contain; nothing where they do not fit in a page. 1 request."""
+    page = await entries.store.list_page(entries.paths.entries)
+    if page.is_truncated:
+        return []
+    plain = replace(entries.codec.keys, uses_pickle=False)
+    lines = (line for line in _unexpired(entries, page) if _is_entry_object(entries, line))
+    named = (key_bytes_in(entries.object_name(line.path)) for line in lines)
+    return [plain.decode(data) for data in named if data is not None]
+
+
 async def iterate_items(entries: Entries) -> AsyncGenerator[tuple[Any, Any], None]:
     """Yield the keys with their values, in the order of `iterate_keys`. Requests: a listing, and 1 each."""
     async with aclosing(entry_bodies(entries.paced())) as bodies:

@@ -24,7 +24,12 @@ def encode_number(key: object) -> bytes | None:
 
     Returns None for what is not a number, and for a number without such a form.
     """
-    return _encode_number(key) if isinstance(key, numbers.Number) else None
+    try:
+        is_number = isinstance(key, numbers.Number)
+    except TypeError:
+        # A metaclass may make its classes unhashable.
+        return None
+    return _encode_number(key) if is_number else None
 
 
 def _encode_number(key: Any) -> bytes | None:

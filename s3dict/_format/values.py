@@ -37,6 +37,14 @@ class Codec(Protocol):
     def loads(self, segments: Sequence[memoryview]) -> Any: ...
 
 
+def _is_builtin(value: object) -> bool:
+    try:
+        return type(value) in BUILTIN_TYPES
+    except TypeError:
+        # A metaclass may make its classes unhashable.
+        return False
+
+
 class CloudpickleCodec:
     """Any value that cloudpickle accepts: lambdas, classes of a notebook, arrays."""
 
@@ -44,7 +52,7 @@ class CloudpickleCodec:
     uses_pickle = True
 
     def dumps(self, value: Any) -> list[Segment]:
-        if type(value) in BUILTIN_TYPES:
+        if _is_builtin(value):
             return [dumps(value, protocol=5)]
         from .pickling import dump_value
 

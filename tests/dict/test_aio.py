@@ -232,6 +232,7 @@ def test_error_comes_out_as_it_is_with_a_short_traceback(counter: Counter) -> No
     with pytest.raises(KeyError, match="planted") as caught:
         counter.fail()
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    # The body is in this file, as a function that a user passes.
     assert frames(caught.value)[1:] == ["__call__", "run_blocking", "fail"]
 
 

@@ -6,7 +6,9 @@ import asyncio
 import functools
 import inspect
 import pydoc
+import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,7 @@ from uuid import uuid4
 
 import pytest
 
-from s3dict import Client, Dict, InvalidError, LockTimeoutError, NotFoundError, _aio, memoize
+from s3dict import Client, Dict, Error, InvalidError, LockTimeoutError, NotFoundError, SerializationError, _aio, memoize
 from s3dict.errors import BlockingCallWarning, NotHydratedError
 
 METHODS = ["get", "put", "pop", "contains", "len", "entry", "update", "modify", "get_or_compute", "hydrate", "clear"]
@@ -33,8 +35,6 @@ def d() -> Dict[Any, Any]:
 @pytest.fixture
 def unwarned(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has not warned of a blocking call yet."""
-    import threading
-
     monkeypatch.setattr(_aio, "_reported", threading.Lock())
 
 
@@ -292,6 +292,57 @@ class TestMistakes:
         assert bool(d) is True
         assert list(d) == []
 
+    def test_comparison_with_a_dict_names_the_right_call(self, d: Dict[Any, Any]) -> None:
+        d["a"] = 1
+        uses: list[Callable[[], bool]] = [lambda: d == {"a": 1}, lambda: d != {}, lambda: {"a": 1} in [d]]
+        for compared in uses:
+            with pytest.warns(UserWarning, match=r"d\.as_mapping\(\) == ") as caught:
+                compared()
+            assert caught[0].filename == __file__
+        assert d.as_mapping() == {"a": 1}
+        same = d
+        assert (d == same, d == handle(), d == None, d == [("a", 1)], d in {d}) == (True, False, False, False, True)  # noqa: E711
+
+    @pytest.mark.parametrize(
+        "operation",
+        [
+            lambda d: d["missing"],
+            lambda d: d.pop("missing"),
+            lambda d: d.put("k", 1, ttl=-1),
+            lambda d: d.put("k", threading.Lock()),
+            lambda d: d.modify("missing", str),
+            lambda d: d.lock("l").release(),
+            lambda d: Dict.from_name("nowhere", client=d.client).get("k"),
+            lambda d: Dict.objects.delete("nowhere", client=d.client),
+        ],
+    )
+    def test_traceback_has_few_frames_of_the_package(
+        self, d: Dict[Any, Any], operation: Callable[[Dict[Any, Any]], Any]
+    ) -> None:
+        with pytest.raises((Error, KeyError)) as caught:
+            operation(d)
+        assert len([entry for entry in caught.traceback if "/s3dict/" in str(entry.path)]) <= 2
+
+    def test_traceback_keeps_the_frames_of_a_function_that_was_passed(self, d: Dict[Any, Any]) -> None:
+        def fail(value: Any) -> Any:
+            raise KeyError("mine")
+
+        with pytest.raises(KeyError) as caught:
+            d.modify("k", fail, 0)
+        assert caught.traceback[-1].name == "fail"
+
+    def test_development_mode_keeps_all_frames(self, d: Dict[Any, Any]) -> None:
+        program = (
+            "import traceback; from s3dict import Client, Dict\n"
+            "d = Dict.from_name('d', create_if_missing=True, client=Client('b', driver='memory'))\n"
+            "try: d['missing']\nexcept KeyError as error: print(len(traceback.extract_tb(error.__traceback__)))"
+        )
+        frames = [
+            int(subprocess.run([sys.executable, *mode, "-c", program], check=True, capture_output=True).stdout)
+            for mode in ((), ("-X", "dev"))
+        ]
+        assert frames[0] == 3 < frames[1]
+
     @pytest.mark.parametrize("keys", ["alice", b"alice", ""])
     def test_one_key_in_place_of_several_is_rejected(self, d: Dict[Any, Any], keys: Any) -> None:
         for method in (d.get_many, d.pop_many):
@@ -443,6 +494,50 @@ class TestReprs:
         assert d.object_id in html
         assert "/s3dict</td>" in html
         assert "<script>" not in Dict.from_id("<script>")._repr_html_()
+
+
+class TestCompletion:
+    def test_keys_are_completed_with_one_request(self, d: Dict[Any, Any]) -> None:
+        d.update({"alice": 1, "bob": 2, 3: 4})
+        d.put("long" * 100, 5)
+        del d["bob"]
+        assert sorted(map(str, d._ipython_key_completions_())) == ["3", "alice"]
+        assert d.as_mapping()._ipython_key_completions_() == d._ipython_key_completions_()
+
+    def test_large_dict_completes_nothing(self, d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        d.update((f"k{n}", n) for n in range(5))
+        monkeypatch.setattr("s3dict._stores.memory.PAGE_SIZE", 4)
+        assert d._ipython_key_completions_() == []
+
+    def test_failure_completes_nothing(self) -> None:
+        nowhere = Dict.from_name("nowhere", client=Client(f"idioms-{uuid4()}", driver="memory"))
+        assert nowhere._ipython_key_completions_() == []
+
+    def test_ipython_completes_keys(self, d: Dict[Any, Any]) -> None:
+        completer = pytest.importorskip("IPython.core.completer")
+        d["alice"] = 1
+        with completer.provisionalcompleter():
+            found = list(completer.IPCompleter(namespace={"d": d}, use_jedi=False).completions('d["al', 5))
+        assert [completion.text for completion in found] == ["alice"]
+
+
+class TestClassesThatAreNotHashable:
+    """Python's own pickle cannot store them either."""
+
+    class Meta(type):
+        def __eq__(cls, other: object) -> bool:
+            return cls is other
+
+        __hash__ = None  # type: ignore[assignment]
+
+    class Odd(metaclass=Meta):
+        pass
+
+    def test_error_names_the_class(self, d: Dict[Any, Any]) -> None:
+        with pytest.raises(SerializationError, match="key 'k' of Dict 'd': unhashable type: 'Meta'"):
+            d["k"] = self.Odd()
+        with pytest.raises(SerializationError, match="A key of type 'Odd' cannot be pickled"):
+            d[self.Odd()] = 1
 
 
 class TestMappingOperators:
