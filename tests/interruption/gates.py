@@ -26,7 +26,7 @@ class Gate:
     def __init__(
         self,
         monkeypatch: pytest.MonkeyPatch,
-        method: Literal["get", "put", "delete"],
+        method: Literal["get", "put", "delete", "delete_many", "list_page"],
         part: str,
         side: Literal["before", "after"] = "before",
     ) -> None:
@@ -38,8 +38,8 @@ class Gate:
         self._side = side
         original: Callable[..., Awaitable[Any]] = getattr(memory._MemoryRequests, method)
 
-        async def gated(store: Any, path: str, *args: Any, **options: Any) -> Any:
-            if part not in path:
+        async def gated(store: Any, path: Any, *args: Any, **options: Any) -> Any:
+            if part not in str(path):
                 return await original(store, path, *args, **options)
             self.requests += 1
             if self.reached.is_set():

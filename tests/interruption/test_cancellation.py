@@ -227,6 +227,68 @@ async def test_cancelled_modify_is_applied_once_at_most(
     assert gate.requests == 1
 
 
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_cancelled_setdefault_is_applied_once_at_most(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, side: Side
+) -> None:
+    gate = Gate(monkeypatch, "put", "/entries/", side)
+    await interrupt(lambda: handle.setdefault.aio("k", "default"), gate, "cancelled twice")
+    assert await handle.get.aio("k") == ("default" if side == "after" else None)
+    assert gate.requests == 1
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_cancelled_touch_is_applied_once_at_most(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, side: Side
+) -> None:
+    await handle.put.aio("k", "kept")
+    gate = Gate(monkeypatch, "put", "/entries/", side)
+    await interrupt(lambda: handle.touch.aio("k", 3600), gate, "cancelled twice")
+    entry = await handle.entry.aio("k")
+    assert entry is not None
+    assert entry.value == "kept"
+    assert (entry.expires_at is not None) is (side == "after")
+    assert gate.requests == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("method", "side"), [("list_page", "after"), ("delete_many", "before"), ("delete_many", "after")]
+)
+async def test_cancelled_clear_removes_some_entries_and_sends_nothing_afterwards(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, method: Any, side: Side, way: Way
+) -> None:
+    await handle.update.aio((number, number) for number in range(50))
+    gate = Gate(monkeypatch, method, "/entries/", side)
+    deletions = Gate(monkeypatch, "delete_many", "/entries/")
+    deletions.reached.set()
+    await interrupt(handle.clear.aio, gate, way)
+    sent = deletions.requests
+    left = await handle.len.aio()
+    assert sent <= 1
+    assert left == (0 if (method, side) == ("delete_many", "after") else 50) or sent == 1
+    await asyncio.sleep(0.01)
+    assert deletions.requests == sent
+    assert {key: value async for key, value in handle.items.aio()} == await handle.get_many.aio(range(50))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("method", "part", "side"),
+    [("delete", ".json", "before"), ("delete", ".json", "after"), ("delete_many", "/entries/", "before")],
+)
+async def test_cancelled_deletion_of_a_dict_whose_request_was_sent_has_happened(
+    handle: Handle, client: Client, monkeypatch: pytest.MonkeyPatch, method: Any, part: str, side: Side, way: Way
+) -> None:
+    await handle.put.aio("k", 1)
+    gate = Gate(monkeypatch, method, part, side)
+    await interrupt(lambda: Dict.objects.delete.aio("d", client=client), gate, way)
+    with pytest.raises(NotFoundError):
+        await Dict.from_name("d", client=client).hydrate.aio()
+    with pytest.raises(NotFoundError):
+        await Dict.from_id(handle.object_id, client=client).hydrate.aio()
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_cancelled_read_ends_without_its_response(
     handle: Handle, monkeypatch: pytest.MonkeyPatch, way: Way

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from s3dict import Client, Dict
 from s3dict._lock import unpickle_held
 from s3dict.errors import InvalidError
+
+from ..support.modes import Endpoint
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on Windows"),
@@ -148,3 +152,81 @@ def _objects(client: Client) -> dict[str, Any]:
     from s3dict._stores.memory import memory_bucket
 
     return memory_bucket(client.bucket).objects
+
+
+@pytest.fixture
+def served(seaweedfs: Endpoint, driver: Any) -> Handle:
+    """A Dict on a real server, which has been used over connections of this process."""
+    client = Client(seaweedfs.bucket, prefix=f"forks-{uuid4().hex}", endpoint_url=seaweedfs.url, driver=driver)
+    served: Handle = Dict.from_name("d", create_if_missing=True, client=client)
+    served.update({"k": 1, **{str(number): number for number in range(20)}})
+    return served
+
+
+def test_child_of_a_served_dict_works_over_connections_of_its_own(served: Handle) -> None:
+    def use() -> None:
+        assert served["k"] == 1
+        served.update({number: number for number in range(20)})
+        assert asyncio.run(served.get.aio("k")) == 1
+        with served.lock("job", timeout=10):
+            served["from"] = "the child"
+
+    assert in_child(use) == 0
+    assert served["from"] == "the child"
+
+
+def test_child_of_a_call_does_not_go_on_over_the_connections_of_its_parent(served: Handle) -> None:
+    """Both would read each other's responses from one socket; and the threads of obstore are not in the child."""
+    codes: list[int] = []
+
+    def fork_and_add(number: int) -> int:
+        pid = os.fork()
+        if not pid:
+            children.append(pid)
+        else:
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        return number + 1
+
+    children: list[int] = []
+    try:
+        served.modify("k", fork_and_add)
+    except InvalidError as error:
+        os._exit(0 if children and "begun in the parent process" in str(error) else 1)
+    finally:
+        if children:
+            os._exit(2)
+    assert codes == [0]
+    assert served["k"] == 2
+
+
+def test_child_of_a_task_does_not_go_on_over_the_connections_of_its_parent(served: Handle) -> None:
+    codes: list[int] = []
+
+    def fork_and_add(number: int) -> int:
+        pid = os.fork()
+        if not pid:
+            children.append(pid)
+        else:
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        return number + 1
+
+    async def modify() -> None:
+        try:
+            await served.modify.aio("k", fork_and_add)
+        except InvalidError:
+            os._exit(0 if children else 1)
+        finally:
+            if children:
+                os._exit(2)
+
+    children: list[int] = []
+    asyncio.run(modify())
+    assert codes == [0]
+    assert served["k"] == 2
+
+
+def test_child_that_leaves_the_lock_of_a_served_dict_leaves_it_to_its_parent(served: Handle) -> None:
+    lock = served.lock("job", lease=30)
+    with lock as held:
+        assert in_child(lambda: lock.__exit__(None, None, None)) == 0
+        assert held.renew() is True

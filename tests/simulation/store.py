@@ -257,18 +257,19 @@ class SimulatedStore:
         start_after: str = "",
         end_before: str | None = None,
     ) -> Page:
-        assert token is None
         assert not folders
+        after = start_after if token is None else str(token)
 
         def effect() -> Page:
             paths = sorted(self._bucket.objects)
-            start = max(bisect_left(paths, prefix), bisect_right(paths, start_after))
+            start = max(bisect_left(paths, prefix), bisect_right(paths, after))
             end = len(paths) if end_before is None else bisect_left(paths, end_before)
             found = [path for path in paths[start:end] if path.startswith(prefix)]
             size = self._bucket.features.page_size
             objects = [(path, self._bucket.objects[path]) for path in found[:size]]
             listed = tuple(ObjectMeta(path, o.etag, len(o.body), o.last_modified) for path, o in objects)
-            return Page(listed, len(found) > size, ServerTime(self._bucket.date(self._now)))
+            is_truncated, date = len(found) > size, ServerTime(self._bucket.date(self._now))
+            return Page(listed, is_truncated, date, listed[-1].path if is_truncated else None)
 
         return await self._send("list", prefix, effect)  # type: ignore[no-any-return]
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cache, partial
 from itertools import count
@@ -359,8 +359,10 @@ class World:
 @cache
 def _bucket_with_dict(features: Features) -> Bucket:
     """Return a bucket that contains an empty Dict "d"."""
-    world = World(Replay(), Setting(features), Bucket(features))
+    # With long pages: the probe expects its few objects on one.
+    world = World(Replay(), Setting(features), Bucket(replace(features, page_size=1000)))
     world.handle("setup")
+    world.bucket.features = features
     return world.bucket
 
 

@@ -12,6 +12,7 @@ wait here nor report: a 429 of one object does not concern the others.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from typing import Self
 from ..._retry import RetryPolicies, ThrottledError
 from ...errors import Error
 from ..base import Runtime, monotonic_seconds
+from .forks import check_process
 
 WINDOW = 1.0
 """Stores count requests by the second, so nothing shorter shows a rate that they accept."""
@@ -161,7 +163,7 @@ _READS = frozenset({"get_object", "head_object", "list_objects_v2"})
 
 
 class HasPacedView:
-    """Gives a store `paced`, and the slots of its requests."""
+    """Gives a store `paced`, and the slots of its requests, in the process that made it."""
 
     runtime: Runtime
 
@@ -169,6 +171,7 @@ class HasPacedView:
         self.retries = retries
         self.is_paced = False
         self._rates = rates
+        self._pid = os.getpid()
 
     def paced(self) -> Self:
         """Return this store, with the same connections, for requests that the rate controller paces."""
@@ -180,7 +183,12 @@ class HasPacedView:
         return view
 
     async def reserve_slot(self, method: str) -> Slot:
-        """Wait for the next slot for a request of that botocore method, unless this store is not paced."""
+        """Wait for the next slot for a request of that botocore method, unless this store is not paced.
+
+        Raises:
+            InvalidError: This is a forked child, which shares the connections of the store with its parent.
+        """
+        check_process(self._pid)
         if not self.is_paced:
             return _UNPACED
         limit = self._rates.reads if method in _READS else self._rates.writes

@@ -13,9 +13,9 @@ from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from ...errors import InvalidError
 from ..base import monotonic_seconds
 from . import request_log as log
+from .forks import check_process
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -255,8 +255,7 @@ class _Section(Generic[R]):
             self._finished.acquire(timeout=FORK_CHECK_SECONDS)
 
     def _result(self) -> R:
-        if not self._outcomes:
-            raise InvalidError(_FORKED)
+        check_process(self._pid)
         return _result_of(*self._outcomes.pop())
 
 
@@ -279,12 +278,6 @@ def _take(ticket: list[None]) -> bool:
     except IndexError:
         return False
     return True
-
-
-_FORKED = (
-    "This call was begun in the parent process, before it forked: its threads and connections do not exist here. "
-    "Make the call in the child"
-)
 
 
 class _WorkerGroup(Generic[T, R]):
@@ -311,7 +304,7 @@ class _WorkerGroup(Generic[T, R]):
         self._working = 0
 
     def submit(self, item: T) -> None:
-        self._check_process()
+        check_process(self._pid)
         self.submitted += 1
         with self._guard:
             self._waiting.append(item)
@@ -330,7 +323,7 @@ class _WorkerGroup(Generic[T, R]):
         from queue import Empty
 
         while True:
-            self._check_process()
+            check_process(self._pid)
             with suppress(Empty):
                 return _result_of(*self._done.get(timeout=FORK_CHECK_SECONDS))
 
@@ -346,10 +339,6 @@ class _WorkerGroup(Generic[T, R]):
             while not self._done.empty():
                 # Exceptions that no caller gets: their tracebacks refer to this group.
                 self._done.get()
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise InvalidError(_FORKED)
 
     def _start_thread(self) -> Future[None] | None:
         """Return a new thread of the pool; None where this thread has to do the work itself."""
