@@ -27,6 +27,7 @@ from .conformance.corrupt_puts import CorruptPuts
 from .conformance.suite import CheckResult, Outcome
 from .lifecycle_policy import SERVICE, grants_lifecycle
 from .provision import NO_EXPIRATION, conflict_message
+from .repeats import repeated_methods
 
 MAX_SKEW = 60.0
 """How far off the clock may be before it is worth a word."""
@@ -74,7 +75,7 @@ def diagnose(
     """Checks all that a dict needs of the client's bucket. Each check is made when it is asked for.
 
     It writes scratch objects under ``<prefix>/sweep-1d/probe/``, which it removes, and corrects a record of the
-    store's capabilities that says less than the store supports. About 30 requests. What a check
+    store's capabilities that says less than the store supports. About 40 requests. What a check
     cannot see for lack of permission is a warning; what nothing works without stops the checks that follow.
 
     Args:
@@ -215,8 +216,22 @@ def _conditions(context: _Context) -> Check:
         advice = f"{_advice(error)}; s3dict doctor --read-only if these are only to read"
         return Check(_CONDITIONS, Status.FAILED, f"not allowed to write: {error}", advice)
     except UnsupportedStoreError as error:
-        return Check(_CONDITIONS, Status.FAILED, str(error), "use another store, or a newer version of this one")
-    return _compare(context, stored, recorded, seen)
+        failed = Check(_CONDITIONS, Status.FAILED, str(error), "use another store, or a newer version of this one")
+        return _repeats(context, None) or failed
+    return _repeats(context, seen) or _compare(context, stored, recorded, seen)
+
+
+def _repeats(context: _Context, seen: Capabilities | None) -> Check | None:
+    methods = run_blocking(repeated_methods(context.store, context.new_path, seen))
+    if not methods:
+        return None
+    return Check(
+        _CONDITIONS,
+        Status.FAILED,
+        f"{' and '.join(methods)} requests that were sent once were applied more than once: a proxy on the way repeats "
+        "them, and no write is atomic then",
+        "turn its retries off for PUT and DELETE (nginx: proxy_next_upstream off)",
+    )
 
 
 def _compare(context: _Context, found: StoredObject | None, recorded: Capabilities | None, seen: Capabilities) -> Check:

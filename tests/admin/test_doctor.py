@@ -337,3 +337,21 @@ def test_terminal_without_unicode_gets_words() -> None:
         done = answer("doctor", "--bucket", "b", "--endpoint-url", server.url, charset="ascii")
     assert "FAILED bucket: The bucket" in done.stdout
     assert done.stdout.startswith("ok driver: boto3")
+
+
+@pytest.mark.parametrize(("method", "spared"), [("PUT", 0), ("PUT", 12), ("DELETE", 8)])
+def test_proxy_that_repeats_requests_is_detected(seaweedfs: Endpoint, name: str, method: str, spared: int) -> None:
+    """Also where it begins only when the probe of the conditions is done, since it does not repeat all requests."""
+    seen = itertools.count()
+    answer("init", "--bucket", name, "--endpoint-url", seaweedfs.url)
+
+    def concerns(request: Request) -> bool:
+        is_conditional = request.if_match is not None or request.if_none_match is not None
+        return request.method == method and is_conditional and next(seen) >= spared
+
+    with Proxy(seaweedfs.url) as proxy:
+        proxy.faults = [Fault("repeated", when=concerns)]
+        done = doctor(name, proxy.url, "--json")
+    check = found(done)["conditional requests"]
+    assert (done.exit_code, check["status"]) == (1, "failed")
+    assert f"{method} requests that were sent once were applied more than once" in check["detail"]

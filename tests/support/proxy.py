@@ -41,10 +41,13 @@ FaultKind = Literal[
     "denied",  # 403 AccessDenied, and the server has not seen the request
     "slow-down",  # 503, and the server has not seen the request
     "too-many-requests",  # 429, and the server has not seen the request
+    "repeated",  # the server gets the request twice, and the client the second response
     "conflict",  # 409 ConditionalRequestConflict, and the server has not seen the request
 ]
 
-_FORWARDED = frozenset({"lost-response", "delay", "internal-error-after", "cut-response", "stalled-response"})
+_FORWARDED = frozenset(
+    {"lost-response", "delay", "repeated", "internal-error-after", "cut-response", "stalled-response"}
+)
 _IN_PART = frozenset({"cut-response", "stalled-response"})
 _STREAM_LIMIT = 1 << 20
 
@@ -246,8 +249,10 @@ class Proxy:
         await asyncio.sleep(fault.seconds if fault.kind != "stalled-response" else 0)
         if fault.kind == "cut-request":
             await upstream.exchange_in_part(call, self._cut(fault))
+        if fault.kind == "repeated":
+            await self._forward(call, request, upstream)
         forwarded = fault.kind in _FORWARDED and await self._forward(call, request, upstream)
-        return (forwarded or None) if fault.kind in ("delay", *_IN_PART) else _ERRORS.get(fault.kind)
+        return (forwarded or None) if fault.kind in ("delay", "repeated", *_IN_PART) else _ERRORS.get(fault.kind)
 
     def _cut(self, fault: Fault) -> float:
         return self._cuts.random() if fault.cut is None else fault.cut
