@@ -339,7 +339,7 @@ def test_terminal_without_unicode_gets_words() -> None:
     assert done.stdout.startswith("ok driver: boto3")
 
 
-@pytest.mark.parametrize(("method", "spared"), [("PUT", 0), ("PUT", 12), ("DELETE", 8)])
+@pytest.mark.parametrize(("method", "spared"), [("PUT", 0), ("PUT", 8), ("DELETE", 4)])
 def test_proxy_that_repeats_requests_is_detected(seaweedfs: Endpoint, name: str, method: str, spared: int) -> None:
     """Also where it begins only when the probe of the conditions is done, since it does not repeat all requests."""
     seen = itertools.count()
