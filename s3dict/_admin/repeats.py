@@ -17,8 +17,8 @@ async def repeated_methods(
 ) -> tuple[str, ...]:
     """Return which of PUT and DELETE were applied more than once, although each was sent once.
 
-    A conditional request has the proof in its response: 412, although the request was applied and no other client knows the
-    object's name. A proxy that repeats only after a failure, as most do, is found only if one happens.
+    A conditional request has the proof in its response: 412, although the request was applied and no other client knows
+    the object's name. A proxy that repeats only after a failure, as most do, is found only if one happens.
 
     Args:
         store: The store.
