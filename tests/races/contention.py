@@ -49,7 +49,7 @@ def measure(
 ) -> tuple[list[int], list[float]]:
     """Return how many requests and seconds each of the calls took, and make sure that each removed something."""
     requests: list[object] = []
-    writer: Dict[Any, Any] = Dict.from_name("contention", create_if_missing=True, client=make_client())
+    writer: Dict[Any, Any] = Dict.from_name("contention", create_if_missing=True, client=make_client()).hydrate()
     d: Dict[Any, Any] = Dict.from_name("contention", client=make_client(on_request=requests.append))
     d.hydrate()
     counts: list[int] = []
