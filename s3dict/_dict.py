@@ -705,7 +705,9 @@ class Dict(Generic[K, V]):
             name: Any text. Locks are stored apart from the entries.
             lease: Seconds or timedelta after which a holder that has stopped renewing it loses the lock: 2 seconds or
                 more.
-            timeout: Seconds or timedelta to wait for it, 0 to try once; None waits indefinitely.
+            timeout: Seconds or timedelta to wait for it, 0 to try once; None waits indefinitely. The request that
+                acquires a lock that was found free is retried for up to 2 seconds, also if the timeout is shorter: one
+                lost response must not make a free lock look held.
             reentrant: Whether the thread or task that holds the lock may acquire it again, and releases it as often.
             owner: How `Lock.holder` and ``s3dict locks`` show this holder; None is user and host.
 

@@ -213,6 +213,18 @@ PLANTS = {
         "current = None",
         "computation",
     ),
+    "a value that is computed again replaces what was put since": Plant(
+        "_core.compute:_Computation._replace",
+        "value, current, expiry)",
+        "value, (await self.entries.read_for_update(self.key)) or current, expiry)",
+        "stale value beside a writer",
+    ),
+    "a value is computed again by each caller": Plant(
+        "_core.compute:_Computation._compute",
+        "found is None or current.version.write_id != found.version.write_id",
+        "False",
+        "stale value beside a writer",
+    ),
     "the creation of a dict is repeated with its id": Plant(
         "_core.catalog:_create_at", ", may_be_deleted=True", "", "life cycle, a manifest whose response is lost"
     ),

@@ -611,6 +611,53 @@ class Computation:
 
 
 @dataclass
+class Refreshed:
+    """Callers that find a stale value, beside a writer: one computes it again, and what was put since stays."""
+
+    callers: int = 3
+    _calls: int = 0
+    _computing: int = 0
+    _results: list[Any] = field(default_factory=list)
+    _violations: list[str] = field(default_factory=list)
+    _reader: Handle | None = None
+
+    def prepare(self, world: World) -> None:
+        self._reader = world.handle("reader")
+        world.now(self._reader.put.aio(KEY, "stale", ttl=60))
+        world.loop.now += 55
+        for name in "ABC"[: self.callers]:
+            world.start(name, partial(self._run, world.handle(name)))
+        world.start("W", partial(self._write, world.handle("W")))
+
+    async def _run(self, d: Handle) -> None:
+        async def compute() -> int:
+            self._calls += 1
+            self._computing += 1
+            if self._computing > 1:
+                self._violations.append("two compute together")
+            mine = self._calls
+            await asyncio.sleep(0.05)
+            self._computing -= 1
+            return mine
+
+        with suppress(UnavailableError, UncertainOutcomeError):
+            self._results.append(await d.get_or_compute.aio(KEY, compute, ttl=60, stale=20))
+
+    async def _write(self, d: Handle) -> None:
+        await asyncio.sleep(0.02)
+        await d.put.aio(KEY, "written", ttl=60)
+
+    def check(self, world: World) -> None:
+        assert self._reader is not None
+        assert not self._violations, self._violations
+        stored = world.now(self._reader.get.aio(KEY))
+        assert stored == "written", f"the value that was put is gone: {stored!r}"
+        assert {*self._results} <= {"stale", "written", *range(1, self._calls + 1)}, self._results
+        if not world.setting.faults:
+            assert self._calls <= 1, f"computed {self._calls} times"
+
+
+@dataclass
 class LifeCycle:
     """Processes that open, create, use and delete one dict: a deleted id never returns, and what was put stays."""
 

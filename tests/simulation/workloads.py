@@ -25,6 +25,7 @@ from .programs import (
     Locks,
     Observed,
     OneKey,
+    Refreshed,
     Semaphore,
     TakenAway,
     Update,
@@ -285,6 +286,8 @@ _RANDOM = [
         Setting(faults=("lose request",), budget=2, fault_weight=0.6, fault_on="PUT .*/entries/"),
     ),
     Workload("computation, losses", Computation, Setting(faults=LOSSES, budget=2, fault_weight=0.3)),
+    Workload("stale value beside a writer", Refreshed, Setting()),
+    Workload("stale value beside a writer, losses", Refreshed, Setting(faults=LOSSES, budget=2, fault_weight=0.3)),
     Workload("life cycle", LifeCycle, Setting()),
     Workload("life cycle, losses", LifeCycle, Setting(faults=(*LOSSES, "delay request"), budget=2, fault_weight=0.3)),
     Workload(
