@@ -301,7 +301,9 @@ class dual_method(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decorato
     @overload
     def __get__(self, instance: HasAsyncView, owner: type) -> DualMethod[P, R]: ...
     def __get__(self, instance: HasAsyncView | None, owner: type) -> Any:
-        return self._get(instance)
+        if instance is None:
+            return self.function
+        return MethodType(self.body, instance) if instance._aio else DualMethod(self, instance)
 
     def _bound(self, instance: HasAsyncView) -> DualMethod[P, R]:
         return DualMethod(self, instance)

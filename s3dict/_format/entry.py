@@ -27,6 +27,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from operator import add
 
 import cbor2
 
@@ -317,7 +318,8 @@ def expected_size(data: Data, signer: EntrySigner) -> int:
 
 def read_header(data: Data, prelude: Prelude, signer: EntrySigner) -> Header:
     """Return the verified header at the beginning of an entry, of which the payload may be missing."""
-    header_block = bytes(data[prelude.size : prelude.size + prelude.header_length])
+    begin = prelude.size
+    header_block = bytes(data[begin : begin + prelude.header_length])
     if len(header_block) < prelude.header_length:
         raise IntegrityError(
             f"The entry is truncated: its header lacks {prelude.header_length - len(header_block)} bytes"
@@ -363,9 +365,11 @@ def _segment_offsets(begin: int, lengths: Sequence[int]) -> list[int]:
 
 def _slice(data: memoryview, begin: int, lengths: tuple[int, ...]) -> tuple[memoryview, ...]:
     starts = _segment_offsets(begin, lengths)
-    ends = [start + length for start, length in zip(starts, lengths, strict=True)]
+    ends = list(map(add, starts, lengths))
     if ends[-1] != len(data):
         raise IntegrityError(f"The entry should have {ends[-1]} bytes and has {len(data)}")
+    if len(starts) == 1:
+        return (data[begin:],)
     if any(any(data[end:start]) for end, start in zip(ends, starts[1:], strict=False)):
         raise IntegrityError("The entry's padding is not zero: its bytes were altered")
     return tuple(data[start:end] for start, end in zip(starts, ends, strict=True))

@@ -27,6 +27,8 @@ from .c_modules import blake2b
 from .cbor import SET, array, loads, tagged
 
 MAX_KEY_BYTES = 1 << 20
+SHORT_KEY = MAX_KEY_BYTES // 8
+"""A `str` of so many characters has fewer bytes than a key may have, in any alphabet."""
 MAX_SEGMENT_BYTES = 250
 MAX_DEPTH = 100
 HASH_BYTES = 16
@@ -124,6 +126,8 @@ class KeyCodec(Record):
             SerializationError: the key cannot be serialized in this dict.
             RequestSizeError: the key is too large.
         """
+        if type(key) is str and len(key) <= SHORT_KEY:
+            return EncodedKey(_encode_str(key), False)
         hash(key)
         encoder = _Encoder()
         try:

@@ -67,6 +67,8 @@ class CloudpickleCodec:
         return [dump_value(value, keep_in_band), *(buffer.raw() for buffer in buffers)]
 
     def loads(self, segments: Sequence[memoryview]) -> Any:
+        if len(segments) == 1:
+            return loads(segments[0])
         return loads(segments[0], buffers=[_writable(segment) for segment in segments[1:]])
 
 

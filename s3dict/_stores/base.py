@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 from .._record import Record, field
@@ -69,7 +70,7 @@ class ServerTime:
         moment: When the response arrived, in `monotonic_seconds`.
     """
 
-    __slots__ = ("_clock", "_date", "_moment")
+    __slots__ = ("_clock", "_date", "_latest", "_moment")
 
     def __init__(
         self, date: datetime | None = None, clock: ReadsServerClock | None = None, moment: float = 0.0
@@ -77,6 +78,8 @@ class ServerTime:
         self._date = date
         self._clock = clock
         self._moment = moment
+        self._latest: datetime | None = None
+        """What the clock cannot have passed at `moment`."""
 
     def date(self) -> datetime:
         """Return the time.
@@ -97,8 +100,7 @@ class ServerTime:
         """
         if self._date is not None:
             return self._date >= moment
-        assert self._clock is not None
-        return self._clock.latest_at(self._moment) >= moment and self.date() >= moment
+        return self._may_have_passed(moment) and self.date() >= moment
 
     def has_passed(self, deadline: datetime) -> bool:
         """Return whether the clock certainly showed the deadline then, or shows it now: exact to a second.
@@ -108,7 +110,13 @@ class ServerTime:
         if self._date is not None:
             return self._date >= deadline
         assert self._clock is not None
-        return self._clock.latest_at(self._moment) >= deadline and self._clock.has_passed(deadline, self._moment)
+        return self._may_have_passed(deadline) and self._clock.has_passed(deadline, self._moment)
+
+    def _may_have_passed(self, moment: datetime) -> bool:
+        if self._latest is None:
+            assert self._clock is not None
+            self._latest = self._clock.latest_at(self._moment)
+        return self._latest >= moment
 
     def is_older_than(self, last_modified: datetime, age: timedelta) -> bool:
         """Return whether an object of that Last-Modified had at least that age. Raises as `is_after` does."""
@@ -268,10 +276,7 @@ class MonotonicClock:
         return monotonic, stopped, gained if abs(gained) > MIN_STOP_SECONDS + MAX_CLOCK_DRIFT * passed else 0.0
 
 
-def _system_monotonic() -> float:
-    return time.monotonic() if _BOOT_TIME is None else time.clock_gettime(_BOOT_TIME)
-
-
+_system_monotonic = time.monotonic if _BOOT_TIME is None else partial(time.clock_gettime, _BOOT_TIME)
 _clock = MonotonicClock(_system_monotonic, lambda: time.time())  # noqa: PLW0108 (tests replace `time.time`)
 
 

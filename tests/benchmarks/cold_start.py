@@ -51,7 +51,7 @@ RATIOS = (
     ("get, s3dict, asyncio", "get, raw obstore, asyncio", 1.5),
     ("get, s3dict, asyncio", "get, raw aioboto3", 0.2),
 )
-_BUCKET, _KEY = "benchmarks", "cold/key"
+BUCKET, _KEY = "benchmarks", "cold/key"
 _ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "key",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -74,9 +74,9 @@ def main() -> None:
     with stub_ports() as ports:
         programs = _programs(f"http://127.0.0.1:{ports['at_once']}", arguments.only)
         for program in programs.values():
-            _run(program)  # bytecode is written, and a program that fails is noticed
+            run(program)  # bytecode is written, and a program that fails is noticed
         if shutil.which("valgrind"):
-            _print("instructions, millions", {name: _instructions(each) / 1e6 for name, each in programs.items()})
+            _print("instructions, millions", {name: instructions(each) / 1e6 for name, each in programs.items()})
         if arguments.repetitions:
             _print("CPU, ms", {name: 1e3 * each for name, each in _cpu(programs, arguments.repetitions).items()})
 
@@ -84,15 +84,15 @@ def main() -> None:
 def _programs(endpoint: str, part: str) -> dict[str, str]:
     put = "from s3dict import Client, Dict; Dict.from_name('cold', create_if_missing=True, client=Client({!r}, "
     put += "endpoint_url={!r})).put('key', 'v' * 1024)"
-    _run(put.format(_BUCKET, endpoint))
+    run(put.format(BUCKET, endpoint))
     store = "import obstore; store = obstore.store.S3Store({!r}, endpoint={!r}, client_options=dict(allow_http=True)); "
-    _run((store + "obstore.put(store, {!r}, b'v' * 1024)").format(_BUCKET, endpoint, _KEY))
-    place = {"endpoint": endpoint, "bucket": _BUCKET, "key": _KEY}
+    run((store + "obstore.put(store, {!r}, b'v' * 1024)").format(BUCKET, endpoint, _KEY))
+    place = {"endpoint": endpoint, "bucket": BUCKET, "key": _KEY}
     programs = IMPORTS | {name: program.format(**place) for name, program in GETS.items()}
     return {name: program for name, program in programs.items() if part in name}
 
 
-def _run(program: str, *before: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, *before: str) -> subprocess.CompletedProcess[str]:
     command = [*before, sys.executable, "-c", program]
     done = subprocess.run(command, env=_ENVIRONMENT, capture_output=True, text=True, check=False, timeout=600)
     # obstore alone in asyncio sometimes crashes as the interpreter exits, after it has printed its line.
@@ -101,8 +101,8 @@ def _run(program: str, *before: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def _instructions(program: str) -> int:
-    done = _run(program, "valgrind", "--tool=callgrind", f"--callgrind-out-file={os.devnull}")
+def instructions(program: str) -> int:
+    done = run(program, "valgrind", "--tool=callgrind", f"--callgrind-out-file={os.devnull}")
     found = re.search(r"Collected : (\d+)", done.stderr)
     assert found is not None
     return int(found[1])
@@ -113,7 +113,7 @@ def _cpu(programs: Mapping[str, str], repetitions: int) -> dict[str, float]:
     for _ in range(repetitions):
         for name, program in programs.items():
             before = _cpu_of_children()
-            _run(program)
+            run(program)
             measured[name].append(_cpu_of_children() - before)
     return {name: statistics.median(each) for name, each in measured.items()}
 

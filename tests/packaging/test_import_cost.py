@@ -61,16 +61,21 @@ else:
 """
 
 
-def loaded_after(code: str, **variables: str) -> set[str]:
-    """The modules that a fresh interpreter has after running the code with these environment variables."""
-    printing = "import json as _json, sys as _sys; print(_json.dumps(sorted(_sys.modules)))"
+def run_anew(code: str, **variables: str) -> str:
+    """What a fresh interpreter prints that runs the code with these environment variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}
     environment = {**kept, "PYTHONPATH": str(ROOT), "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     environment |= variables
-    command = [sys.executable, "-W", "error", "-c", f"{code}\n{printing}"]
+    command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout))
+    return done.stdout
+
+
+def loaded_after(code: str, **variables: str) -> set[str]:
+    """The modules that a fresh interpreter has after running the code with these environment variables."""
+    printing = "import json as _json, sys as _sys; print(_json.dumps(sorted(_sys.modules)))"
+    return set(json.loads(run_anew(f"{code}\n{printing}", **variables)))
 
 
 @pytest.fixture(scope="module")
