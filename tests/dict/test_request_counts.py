@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -84,7 +85,11 @@ async def test_first_creation_under_a_prefix_probes_the_store_once(harness: Harn
         await harness.named("first", create_if_missing=True).hydrate()
     assert operations(requests)[:2] == [GET, GET]
     assert operations(requests)[-2:] == [PUT, PUT]
-    probing = [request for request in requests if "/sweep-1d/probe/" in request.path or request.operation == BULK]
+    probing = [
+        request
+        for request in requests
+        if "/sweep-1d/probe/" in request.path + unquote(request.query) or request.operation == BULK
+    ]
     # The check that a custom endpoint does not redirect, before the first write of a process.
     assert [request for request in requests[2:-2] if request.operation != "HeadBucket"] == probing
     assert len(probing) <= 19
