@@ -15,6 +15,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -366,6 +367,108 @@ class TestMemoizedFunction:
 
         assert Owner().size == 3
         assert inspect.unwrap(wrapper)(2) == 8 == functools.partial(memoize(results)(pow), 2)(3)
+
+
+@pytest.mark.backends("memory", "moto")
+class TestReportsAboutOtherLibraries:
+    """What users of other caches have reported, over the memory store and a driver."""
+
+    @pytest.fixture
+    def stored(self, client: Client) -> Dict[Any, Any]:
+        return Dict.from_name("reports", create_if_missing=True, client=client)
+
+    def test_spellings_of_a_call_share_a_result(self, stored: Dict[Any, Any]) -> None:
+        """tkem/cachetools#339, grantjenks/python-diskcache#264, lonelyenvoy/python-memoization#6."""
+
+        @memoize(stored)
+        def area(width: int, *, height: int = 2, **options: int) -> int:
+            return width * height
+
+        calls = [
+            area(3),
+            area(width=3),
+            area(3, height=2),
+            area(height=2, width=3),
+            area(3, b=1, a=2),
+            area(3, a=2, b=1),
+        ]
+        assert (calls, area.cache_info()) == ([6] * 6, CacheInfo(4, 2))
+
+    def test_names_and_values_of_keywords_are_not_mixed_up(self, stored: Dict[Any, Any]) -> None:
+        """peterbe/django-cache-memoize#50."""
+
+        @memoize(stored)
+        def shown(*args: str, **kwargs: str) -> str:
+            return f"{args} {kwargs}"
+
+        assert shown(a="b=1") != shown(**{"a=b": "1"})
+        assert shown("a", "b") != shown("b", "a") != shown("a", b="b") != shown("ab")
+
+    def test_keys_of_results_can_be_iterated_over_and_used(self, stored: Dict[Any, Any]) -> None:
+        """grantjenks/python-diskcache#195."""
+        memoize(stored, version="1", key=lambda n, m: (n, m))(named_sum)(1, m=2)
+        memoize(stored)(named_sum)(3)
+        assert sorted(stored[key] for key in stored.keys()) == [3, 5]  # noqa: SIM118 (it is not a dict)
+
+    def test_callable_instance_is_memoized_by_its_fields(self, stored: Dict[Any, Any]) -> None:
+        """joblib/joblib#981."""
+        call = memoize(stored)(Parabola.__call__)
+        assert [call(Parabola(1, 2), 3), call(Parabola(1, 2), 3), call(Parabola(2, 2), 3)] == [11, 11, 20]
+        assert call.cache_info() == CacheInfo(1, 2)
+
+    def test_result_that_is_changed_by_its_caller_stays(self, stored: Dict[Any, Any]) -> None:
+        """praekeltfoundation/vumi#192: a store in memory that returns what it holds."""
+
+        @memoize(stored)
+        def rows() -> list[int]:
+            return made
+
+        made = [1]
+        rows().append(2)
+        rows().append(3)
+        made.append(4)
+        assert (rows(), made) == ([1], [1, 2, 4])
+
+    def test_none_is_a_result(self, stored: Dict[Any, Any]) -> None:
+        @memoize(stored)
+        def nothing(n: int) -> None:
+            return None
+
+        assert (nothing(1), nothing(1), nothing.cache_info()) == (None, None, CacheInfo(1, 1))
+
+    def test_exception_is_not_stored(self, stored: Dict[Any, Any]) -> None:
+        @memoize(stored)
+        def divide(n: int) -> float:
+            return 1 / n
+
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError) as caught:
+                divide(0)
+            assert caught.value.__cause__ is caught.value.__context__ is None
+        assert divide.cache_info() == CacheInfo(0, 2)
+
+    def test_two_notebooks_with_one_function_name(self, stored: Dict[Any, Any]) -> None:
+        """joblib/joblib#1096."""
+
+        def cell(source: str) -> Any:
+            names: dict[str, Any] = {"__name__": "__main__"}
+            exec(source, names)
+            return memoize(stored, version=code_hash)(names["f"])
+
+        assert [cell("def f(): return 'A'")(), cell("def f(): return 'B'")()] == ["A", "B"]
+
+
+def named_sum(n: int, m: int = 2) -> int:
+    return n + m
+
+
+@dataclass(frozen=True)
+class Parabola:
+    a: int
+    b: int
+
+    def __call__(self, x: int) -> int:
+        return self.a * x**2 + self.b
 
 
 shared: Dict[Any, Any] = Dict.from_name("shared", create_if_missing=True, client=Client("memoize", driver="memory"))
