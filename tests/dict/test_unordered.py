@@ -15,6 +15,7 @@ from s3dict._admin.expired import dicts_of
 from s3dict._admin.garbage import find_garbage, remove_garbage
 from s3dict._admin.usage import held_locks, list_entries
 from s3dict._core.listing import read_folder, scan
+from s3dict._core.probe import probe
 from s3dict._format.manifest import encode_store_json
 from s3dict._stores.base import PAGE_SIZE, ObjectStore, Page
 from s3dict._stores.memory import MemoryBucket, MemoryStore, memory_bucket
@@ -47,7 +48,7 @@ def fill(bucket: MemoryBucket, folder: str, count: int) -> None:
         bucket.write(f"{folder}{hashed(number)[:2]}/{hashed(number)}", b"not a tombstone, which has 30 bytes")
 
 
-@pytest.mark.backends("memory-unordered")
+@IN_MEMORY
 async def test_five_thousand_entries_are_listed_once_each_in_one_order(d: Any) -> None:
     await d.update(contents(5000))
     items = await collect(d.items())
@@ -59,7 +60,7 @@ async def test_five_thousand_entries_are_listed_once_each_in_one_order(d: Any) -
     assert await d.len() == 0
 
 
-@pytest.mark.backends("memory-unordered")
+@IN_MEMORY
 async def test_values_of_two_pages_agree_with_keys(d: Any) -> None:
     await d.update(contents(1200))
     assert dict(zip(await collect(d.keys()), await collect(d.values()), strict=True)) == contents(1200)
@@ -184,6 +185,26 @@ def test_folder_with_an_object_twice_is_listed_again() -> None:
 def test_order_is_not_believed_where_the_first_page_shows_none(count: int) -> None:
     bucket = unordered(count)
     assert scanned(MemoryStore(bucket), ordered=True) == sorted(bucket.objects)
+
+
+class PagesOfTwo(MemoryStore):
+    async def list_page(self, prefix: str, token: object = None, **options: Any) -> Page:
+        page = await super().list_page(prefix, token, **options)
+        return replace(page, objects=page.objects[:2], is_truncated=len(page.objects) > 2)
+
+
+def test_short_pages_are_in_order_where_their_names_are() -> None:
+    assert run_blocking(probe(PagesOfTwo(MemoryBucket()), "p")).ordered_listing
+
+
+class Reversed(MemoryStore):
+    async def list_page(self, prefix: str, token: object = None, **options: Any) -> Page:
+        page = await super().list_page(prefix, token, **options)
+        return replace(page, objects=page.objects[::-1])
+
+
+def test_probe_finds_another_order() -> None:
+    assert not run_blocking(probe(Reversed(MemoryBucket()), "p")).ordered_listing
 
 
 class OrderedAtFirst(MemoryStore):
