@@ -182,7 +182,9 @@ def memory(lab: Lab) -> Iterator[Line]:
                 # Each time in a process of its own: what one has grown to, it seldom gives back.
                 with Crew(lab.servers.stub) as crew:
                     measured = lab.measure(crew, job, [kind_named(ours)], repetitions=1, n=n)
-                turns.setdefault(f"{ours}: {passes} passes over {n:,}", []).extend(measured[ours].turns)
+                turns.setdefault(f"{ours}: {passes} pass{'es' if passes > 1 else ''} over {n:,}", []).extend(
+                    measured[ours].turns
+                )
         found = {name: Medians.of(all_of_it) for name, all_of_it in turns.items()}
         few, many = found
         yield from _compared(job, lab.servers.stub, found, [(many, few, at_most(1.2))], _peak_bytes)
