@@ -18,6 +18,10 @@ UNTRIED = {
     "Cloudflare R2": "needs an account",
     "MinIO": "in no package registry",
     "Garage": "in no package registry",
+    "local-s3-server": "release 0.2.2 responds 404 without an error of S3: `UnavailableError` at the first use",
+    "tiny-object-storage": "release 0.1.1 ignores PUT If-None-Match: rejected at the first use",
+    "s3serve": "it shows buckets in a browser, and has no S3 interface",
+    "pys3server": "a library to write servers with",
 }
 """Stores that are not tested here, and why."""
 

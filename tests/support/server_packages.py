@@ -15,24 +15,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["node_package", "python_package", "with_node"]
+__all__ = ["node_package", "python_interpreter", "python_package", "with_node"]
 
 _INSTALL_SECONDS = 600.0
 
 
-def python_package(name: str, version: str, *others: str) -> Path:
+def python_package(name: str, version: str, *others: str, interpreter: str = sys.executable) -> Path:
     """The folder of the programs of a virtual environment that has the package. Raises RuntimeError, saying why."""
 
     def install(root: Path) -> None:
-        _run(sys.executable, "-m", "venv", str(root))
+        _run(interpreter, "-m", "venv", str(root))
         _run(str(root / "bin" / "python"), "-m", "pip", "install", "--quiet", f"{name}=={version}", *others)
 
-    root = _made("-".join((name, version, *others, str(sys.implementation.cache_tag))), install)
+    tag = str(sys.implementation.cache_tag) if interpreter == sys.executable else Path(interpreter).name
+    root = _made("-".join((name, version, *others, tag)), install)
     # The interpreter is a link to the one that made it, which may have gone since.
     if not (root / "bin" / "python").exists():
         shutil.rmtree(root)
-        return python_package(name, version, *others)
+        return python_package(name, version, *others, interpreter=interpreter)
     return root / "bin"
+
+
+def python_interpreter(release: str) -> str:
+    """Another Python than that of the tests, on the PATH or of pyenv. Raises RuntimeError where there is none."""
+    name = f"python{release}"
+    found = [shutil.which(name), *sorted(map(str, Path.home().glob(f".pyenv/versions/{release}.*/bin/{name}")))]
+    usable = [path for path in found if path]
+    if not usable:
+        raise RuntimeError(f"Python {release} is not installed here")
+    return usable[-1]
 
 
 def node_package(name: str, version: str) -> Path:

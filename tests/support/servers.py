@@ -36,7 +36,7 @@ from .faulty_server import MisbehavingServer
 from .limiter import KeyLimiter, RateLimiter
 from .modes import Endpoint
 from .moto_server import MotoServer
-from .server_packages import node_package, python_package, with_node
+from .server_packages import node_package, python_interpreter, python_package, with_node
 
 __all__ = ["ACCESS_KEY", "BUCKET", "SECRET_KEY", "SERVERS", "Server", "running"]
 
@@ -49,6 +49,9 @@ SECONDS_PER_WRITE = 0.03
 WRITES_A_SECOND = 300
 
 _FAKE_S3 = "1.0.2"
+_LOCALSTACK = "2026.3.0"
+_LOCALSTACK_PINS = ("cbor2<5.8", "pyopenssl>=25.1,<26", "cryptography>=46,<47", "service_identity")
+"""Later releases lack what it imports from them."""
 _LOCALBUCKET = "1.2.1"
 _PYS3LOCAL = "0.2.1"
 _RCLONE = "1.75.2"
@@ -182,6 +185,26 @@ def _pys3local(directory: Path) -> Iterator[Endpoint]:
 
 
 @contextmanager
+def _localstack(directory: Path) -> Iterator[Endpoint]:
+    port = _free_port()
+    program = python_package(
+        "localstack-core[base-runtime]", _LOCALSTACK, *_LOCALSTACK_PINS, interpreter=python_interpreter("3.13")
+    )
+    variables = {
+        "GATEWAY_LISTEN": f"{_HOST}:{port}",
+        "SERVICES": "s3",
+        "DISABLE_EVENTS": "1",
+        "DNS_ADDRESS": "0",
+        "SKIP_SSL_CERT_DOWNLOAD": "1",
+        "FILESYSTEM_ROOT": str(directory),
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+    }
+    with _launched([str(program / "python"), "-m", "localstack.runtime.main"], port, directory, variables) as url:
+        yield Endpoint(url, BUCKET)
+
+
+@contextmanager
 def _fake_s3(directory: Path) -> Iterator[Endpoint]:
     port = _free_port()
     program = str(python_package("fake-s3", _FAKE_S3) / "fake_s3")
@@ -255,6 +278,7 @@ SERVERS: Mapping[str, Server] = {
     "directory": Server("a directory bucket", lambda: "", _directory, makes_bucket=True),
     "ceph": Server("Ceph RADOS Gateway", _ceph_version, _ceph, deletes_on_condition=False, answers_contenders=False),
     "ministack": Server("MiniStack", lambda: ministack.VERSION, _ministack),
+    "localstack": Server("LocalStack", lambda: _LOCALSTACK, _localstack, deletes_on_condition=False),
     "nanio": Server("nanio", _nanio_version, _nanio),
     "localbucket": Server("localbucket", lambda: _LOCALBUCKET, _localbucket),
     "pys3local": Server("pys3local", lambda: _PYS3LOCAL, _pys3local),
