@@ -6,11 +6,11 @@ import inspect
 import math
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from .._format.entry import EntryExpiry
+from .._record import Record, replace
 from .._retry import UNLIMITED, RetryState, ThrottledError
 from .._sentinel import UNSET
 from ..errors import ConflictError, Error, LockLostError, UnavailableError, UncertainOutcomeError
@@ -88,8 +88,7 @@ async def compare_and_set(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh:
+class Refresh(Record):
     """When a value is computed although there is one, which callers that do not compute are returned until then.
 
     Args:
@@ -169,8 +168,7 @@ async def get_or_compute(
     raise attempts.final_error()
 
 
-@dataclass(frozen=True, slots=True)
-class _Computation:
+class _Computation(Record):
     """A call of `get_or_compute`, once it holds the lock."""
 
     entries: Entries

@@ -14,12 +14,12 @@ import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from .._format.capabilities import Capabilities
 from .._format.lock import MAX_LEASE, LockDetails, LockRecord, decode_lock
+from .._record import Record, replace
 from .._retry import UNLIMITED, RetryState, ThrottledError
 from .._stores.base import MAX_CLOCK_DRIFT, ObjectStore, Runtime, StoredObject
 from ..errors import (
@@ -49,8 +49,7 @@ _held_here: dict[tuple[str, Hashable], Holding] = {}
 """What is held in this process, by the path of the lock and the thread or task that acquired it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockTarget:
+class LockTarget(Record):
     """Where a lock is, and how its store takes conditions.
 
     Args:
@@ -433,8 +432,7 @@ async def try_acquire(
     return await try_write(target, state, lease, deadline, acquired) if state.is_free else None
 
 
-@dataclass(frozen=True, slots=True)
-class LockState:
+class LockState(Record):
     """A lock object and its record, or None where there is none."""
 
     found: StoredObject | None

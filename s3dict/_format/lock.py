@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from hashlib import blake2b
-
+from .._record import Record, as_dict
 from ..errors import IntegrityError
+from .c_modules import blake2b
 from .keys import HASH_BYTES
 
 MAX_LEASE = 86_400.0
@@ -15,8 +14,7 @@ MAX_TIMESTAMP = 253_402_300_799
 """The last second of the year 9999."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockDetails:
+class LockDetails(Record):
     """What an operator wants to know about a lock. Nothing is decided by it, but that `permits` must agree.
 
     Args:
@@ -34,8 +32,7 @@ class LockDetails:
     permits: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LockRecord:
+class LockRecord(Record):
     """The content of a lock object.
 
     `owner` is random and identifies one acquisition, None when the lock has been released; `write_id` is random and
@@ -51,8 +48,8 @@ class LockRecord:
     def encode(self) -> bytes:
         import json
 
-        record = asdict(self)
-        return json.dumps({"format": 1, **record.pop("details"), **record}).encode()
+        record = as_dict(self)
+        return json.dumps({"format": 1, **as_dict(record.pop("details")), **record}).encode()
 
 
 def decode_lock(data: bytes | bytearray) -> LockRecord:
@@ -62,7 +59,7 @@ def decode_lock(data: bytes | bytearray) -> LockRecord:
     try:
         found = json.loads(data)
         owner, write_id, lease, token = found["owner"], found["write_id"], float(found["lease"]), found["token"]
-        details = LockDetails(**{field.name: found[field.name] for field in fields(LockDetails) if field.name in found})
+        details = LockDetails(**{name: found[name] for name in LockDetails.__match_args__ if name in found})
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError(f"The lock object cannot be read: {error}") from error
     if (
