@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, CoroutineType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 from weakref import WeakSet
 
@@ -53,6 +53,8 @@ class HasAsyncView(Protocol):
         ...
 
 
+_CO_COROUTINE = 0x80
+"""`inspect.CO_COROUTINE`."""
 _reported = threading.Lock()
 """Acquired by the first blocking call inside of an event loop, which reports it."""
 
@@ -104,20 +106,27 @@ def is_traceback_internal(error: BaseException) -> bool:
 
 def require_plain(function: Callable[..., T], method: str) -> Callable[..., T]:
     """Return the function for a blocking call, which cannot await. Raises InvalidError for a coroutine function."""
-    import inspect
-
     message = f"{method} was passed a coroutine function: await `{method}.aio` instead, or pass a plain function"
-    if inspect.iscoroutinefunction(function):
+    if _is_coroutine_function(function):
         raise InvalidError(message)
 
     def call(*args: Any) -> T:
         result = function(*args)
-        if inspect.iscoroutine(result):
+        if isinstance(result, CoroutineType):
             result.close()
             raise InvalidError(message)
         return result
 
     return call
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    if type(function) is FunctionType and not function.__dict__:
+        return bool(function.__code__.co_flags & _CO_COROUTINE)
+    # Partial functions, methods, and what is marked as a coroutine function.
+    import inspect
+
+    return inspect.iscoroutinefunction(function)
 
 
 class _BoundDual:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from types import GeneratorType
 from typing import Any
 
 from .._format.entry import EntryExpiry
@@ -287,7 +287,15 @@ def _carrying(error: Error, value: Any) -> Error:
 async def _maybe_await(function: Callable[..., Any], *arguments: Any) -> Any:
     """Return what the function returns, awaited if it is awaitable."""
     result = function(*arguments)
-    if inspect.isawaitable(result):
+    if _is_awaitable(result):
         awaited: Awaitable[Any] = result
         return await awaited
     return result
+
+
+def _is_awaitable(result: object) -> bool:
+    if not isinstance(result, GeneratorType):
+        return isinstance(result, Awaitable)
+    import inspect
+
+    return inspect.isawaitable(result)
