@@ -76,4 +76,4 @@ class Entry(Generic[K, V]):
 
 # Pickled, and shown, as what users import.
 for _public in (DictInfo, DictStats, Entry):
-    _public.__module__ = __package__
+    _public.__module__ = "s3dict"

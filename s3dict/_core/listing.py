@@ -152,14 +152,14 @@ async def _scan_folders(store: ObjectStore, prefix: str, concurrency: int) -> As
         # All folders of entries are of about the same size, which the first one shows.
         count = min(MAX_RANGES, max(1, concurrency * PAGE_SIZE // largest)) if largest else 1
         batch = [folders.popleft() for _ in range(min(count, len(folders)))]
-        async with aclosing(store.runtime.map(read, batch, len(batch), ordered=True)) as pages:
-            async for page in pages:
-                listed += sorted(page.objects, key=_path)
-                folders += sorted(page.folders)
-                largest = max(largest, len(page.objects))
-                server_time = page.server_time
+        async with aclosing(store.runtime.map(read, batch, len(batch), ordered=True)) as results:
+            pages = [page async for page in results]
+        for page in pages:
+            listed += sorted(page.objects, key=_path)
+            folders += sorted(page.folders)
+            largest = max(largest, len(page.objects))
         while len(listed) >= PAGE_SIZE or (listed and not folders):
-            yield Page(tuple(listed[:PAGE_SIZE]), True, server_time)
+            yield Page(tuple(listed[:PAGE_SIZE]), True, pages[-1].server_time)
             del listed[:PAGE_SIZE]
 
 

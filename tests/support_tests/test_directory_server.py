@@ -78,7 +78,8 @@ def test_listings_have_no_order_and_go_on_by_token(s3: Any) -> None:
     for name in (*names, "a/deep/1", "b/1"):
         s3.put_object(Bucket=BUCKET, Key=name, Body=b"")
     listed: list[str] = []
-    token: dict[str, str] = {}
+    page: dict[str, Any] = {}
+    token: dict[str, Any] = {}
     for _ in range(4):
         page = s3.list_objects_v2(Bucket=BUCKET, Prefix="a/", Delimiter="/", MaxKeys=7, **token)
         listed += [item["Key"] for item in page.get("Contents", ())]

@@ -45,15 +45,16 @@ def create_session(connection: Connection, timeout: float) -> SessionCredentials
 
 def _create_session(connection: Connection, timeout: float, mode: str) -> SessionCredentials:
     request = S3Request("create_session", connection.bucket, "", {}, endpoint=connection.settings.where)
-    started, begin, status = log.start_timer(), time.perf_counter(), log.NO_RESPONSE
+    started, begin, result = log.start_timer(), time.perf_counter(), log.NO_RESPONSE
     try:
         headers, url = _signed(connection, mode)
         status, response_headers, body = _send(connection, request, url, headers, timeout)
+        result = status
     finally:
         if started:
-            log.log_request(request.operation, request.url, started, status, 0)
+            log.log_request(request.operation, request.url, started, result, 0)
         if connection.observer is not None:
-            connection.observer.report(request.operation, "", status, time.perf_counter() - begin)
+            connection.observer.report(request.operation, "", result, time.perf_counter() - begin)
     if not 200 <= status < 300:
         raise _failure(connection, request, status, response_headers, body)
     return _session(request, response_headers, body)
