@@ -72,7 +72,7 @@ async def test_permit_is_handed_over(harness: Harness, d: Any) -> None:
     assert (await semaphore.acquire(blocking=False)).wrapped._state.permit == held[1].wrapped._state.permit
 
 
-@pytest.mark.backends("memory")
+@pytest.mark.memory_only
 def test_permit_of_a_dead_holder_is_free_after_its_lease(client: Client) -> None:
     d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
     held = d.semaphore("downloads", 1, lease=30).acquire()
