@@ -48,9 +48,9 @@ def planted(plant: Plant) -> Iterator[None]:
 PLANTS = {
     # Those of the examination that found the single-step tests wanting.
     "the cache is invalidated before the write only": Plant(
-        "_core.entries:Entries.invalidating_cache",
-        "try:\n        yield\n    finally:",
-        "if self.cache is not None:\n        self.cache.invalidate(path)\n    yield\n    if False:",
+        "_core.entries:_invalidating",
+        "try:\n        yield\n    finally:\n        cache.invalidate(path)",
+        "cache.invalidate(path)\n    yield",
         "a read cache beside writes of its own client",
     ),
     "update does not wait for a deferred pair": Plant(
@@ -251,8 +251,8 @@ PLANTS = {
     ),
     "what is in flight goes on after the end of a bulk call": Plant(
         "_stores.shared.tasks:_cancel",
-        "for task in tasks:\n        task.cancel()\n    await wait_through_cancellation(tasks)",
-        "pass",
+        "for task in tasks:\n        task.cancel()\n    if asyncio._get_running_loop() is not None:",
+        "if False:",
         "cancelled update",
     ),
     "repeated cancellation ends the wait": Plant(
