@@ -13,6 +13,8 @@ from typing import Any
 
 import boto3
 import pytest
+from werkzeug.wrappers import Request as HttpRequest
+from werkzeug.wrappers import Response as HttpResponse
 
 from s3dict import InvalidError
 from s3dict._admin import provision
@@ -24,6 +26,7 @@ from ..support.commands import Answer, answer, refusal
 from ..support.faulty_server import MisbehavingServer
 from ..support.modes import Endpoint
 from ..support.proxy import Fault, Proxy, Request
+from ..support.s3_responses import RefusedError
 
 OURS = lifecycle_rules("s3dict")
 BLOCKS = ("IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
@@ -251,6 +254,59 @@ def test_server_without_lifecycle_rules_fails_with_the_consequence(name: str) ->
     assert "✗ sweep rules: The store does not support this request" in done.stdout
     assert "No expired entry is ever deleted" in done.stdout
     assert "What a dict returns is not affected" in done.stdout
+
+
+class ParticularServer(MisbehavingServer):
+    """Keeps lifecycle rules as they were written, and rejects all of them if one has the action that it refuses."""
+
+    def __init__(self, action: str, refused: RefusedError) -> None:
+        self._action, self._refused = action.encode(), refused
+        self._rules = b""
+        super().__init__()
+
+    def _respond(self, request: HttpRequest) -> HttpResponse:
+        if "lifecycle" not in request.args:
+            return super()._respond(request)
+        if request.method == "PUT":
+            body = request.get_data()
+            if self._action in body:
+                raise self._refused
+            self._rules = body
+        elif not self._rules:
+            raise RefusedError(404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
+        return HttpResponse(self._rules if request.method == "GET" else b"", content_type="application/xml")
+
+
+VERSIONS = "noncurrent versions and delete markers"
+
+
+@pytest.mark.parametrize(
+    ("action", "left_out", "kept", "refused"),
+    [
+        ("NoncurrentVersionExpiration", VERSIONS, len(OURS), (501, "NotImplemented")),
+        ("ExpiredObjectDeleteMarker", VERSIONS, len(OURS), (400, "MalformedXML")),
+        ("AbortIncompleteMultipartUpload", f"incomplete uploads, {VERSIONS}", len(OURS) - 1, (400, "InvalidRequest")),
+    ],
+)
+def test_rules_that_a_server_accepts_are_installed_and_the_others_reported(
+    name: str, action: str, left_out: str, kept: int, refused: tuple[int, str]
+) -> None:
+    with ParticularServer(action, RefusedError(*refused, "Not this rule")) as server:
+        s3 = boto3.client("s3", endpoint_url=server.url)
+        s3.create_bucket(Bucket=name)
+        put_rules(s3, name, [LOGS])
+        first, second = init(name, server.url, "--json"), init(name, server.url, "--json")
+        installed = rules_of(s3, name)
+    steps = [done.json["steps"][-1] for done in (first, second)]
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert [(step["name"], step["outcome"]) for step in steps] == [("sweep rules", "warning")] * 2
+    rejected = f"the store rejects rules for {left_out}; 1 other rule of the bucket stays"
+    assert [step["detail"] for step in steps] == [f"installed; {rejected}", f"all others are installed; {rejected}"]
+    assert (bool(steps[0]["changes"]), steps[1]["changes"]) == (True, [])
+    assert installed[0] == LOGS
+    assert are_equal(installed[1 : len(OURS)], OURS[:-1])
+    assert len(installed) == kept + 1
+    assert not any(action in rule or action in rule.get("Expiration", {}) for rule in installed)
 
 
 def test_setting_accepted_but_not_stored_is_unsupported(proxy: Proxy, bucket: str) -> None:
