@@ -29,7 +29,7 @@ from ..support.faulty_server import Deviation, MisbehavingServer
 from ..support.limiter import KeyLimiter
 from ..support.modes import Driver, Endpoint, Harness, Mode, collect
 from ..support.proxy import Fault, FaultKind, Proxy, Request
-from ..support.retries import quick
+from ..support.retries import quick, throttled_policies, with_retries
 
 RIGHT = Capabilities(quoted_etags=True, conditional_delete=True, conditional_copy=True)
 
@@ -205,7 +205,8 @@ async def test_probe_passes_where_a_key_takes_one_write_at_a_time(
 ) -> None:
     """As on Cloudflare R2 and Google Cloud Storage, where the time is a second."""
     server.limiter = KeyLimiter(0.05)
-    await _story(Harness(quick(Client("b", endpoint_url=server.url, driver=driver)), mode))
+    client = with_retries(Client("b", endpoint_url=server.url, driver=driver), throttled_policies())
+    await _story(Harness(client, mode))
     assert store_json()["store"] == RIGHT.to_json()
     assert server.limiter.refused
 

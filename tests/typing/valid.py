@@ -136,7 +136,10 @@ def memoizing(d: Dict[str, int]) -> None:
     def depth(url: str, factor: int = 1) -> float:
         return len(url)
 
-    @memoize(d, version="2", key=lambda url: url.lower())
+    def lower(url: str) -> str:
+        return url.lower()
+
+    @memoize(d, version="2", key=lower)
     def length(url: str) -> int:
         return len(url)
 
