@@ -66,6 +66,34 @@ def test_concurrent_modify_makes_progress_where_a_key_takes_one_write_at_a_time(
     assert d["k"] == 16
 
 
+def test_contenders_all_make_progress_from_the_creation_of_the_dict_on(
+    server: MisbehavingServer, driver: Driver
+) -> None:
+    server.limiter = KeyLimiter(SECONDS_PER_WRITE)
+    inside, computed = list[int](), list[int]()
+
+    def compute() -> int:
+        computed.append(7)
+        return 7
+
+    def contend(_: int) -> int:
+        client = with_retries(Client("b", endpoint_url=server.url, driver=driver), throttled_policies())
+        d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
+        d.modify("k", lambda n: n + 1, default=0)
+        with d.lock("job", lease=60) as held:
+            inside.append(held.token)
+            assert not held.lost
+        return d.get_or_compute("computed", compute)
+
+    with ThreadPoolExecutor(4) as pool:
+        values = set(pool.map(contend, range(4)))
+    client = Client("b", endpoint_url=server.url, driver=driver)
+    assert Dict.from_name("d", client=client)["k"] == 4
+    assert inside == sorted(set(inside))
+    assert (len(inside), values, computed) == (4, {7}, [7])
+    assert server.limiter.refused
+
+
 async def test_update_writes_all_entries_below_the_limit_of_the_store(server: MisbehavingServer, d: Any) -> None:
     await d.hydrate()
     server.limiter = RateLimiter(writes=100)
