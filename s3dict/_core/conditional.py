@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import Enum
 
 from .._record import Record
-from .._retry import RetryState
+from .._retry import RetryState, ThrottledError
 from .._stores.base import Conflict, NotModified, ObjectStore, PreconditionFailed, PutResult, StoredObject
 from ..errors import Error, UnavailableError, UncertainOutcomeError
 
@@ -69,6 +69,7 @@ async def conditional_put(
     *,
     if_match: str | None,
     may_be_deleted: bool = False,
+    leave_busy: bool = False,
     timeout: float | None = None,
 ) -> Applied | Rejected:
     """Write the object if it still has the ETag `if_match`, or if there is none when `if_match` is None; at most once.
@@ -83,6 +84,8 @@ async def conditional_put(
             attempt without a response: "never applied" and "applied, and deleted since" look the same, and in the
             second case the object would come back. For the same reason such a write is never said to be rejected: once
             the current object is deleted, a request that is still in flight could be applied.
+        leave_busy: Whether to raise at once where the store throttles the write or responds with 409, for a caller that
+            can write elsewhere. Not after an attempt that may have been applied: that outcome must be settled here.
         timeout: The number of seconds after which no further attempt begins.
 
     Raises:
@@ -104,13 +107,15 @@ async def conditional_put(
                 # A request that is still in flight gets time to arrive, so that it can be recognised.
                 await retry.backoff()
                 return await _resolve_ambiguity(store, path, write_ids, started_at, retry, may_arrive=True)
-            _raise_unless_retryable(error, retry)
+            _raise_unless_retryable(error, retry, leave_busy=leave_busy)
             continue
         if isinstance(response, PutResult):
             return Applied(response.etag)
         if isinstance(response, PreconditionFailed):
             return await _resolve_ambiguity(store, path, write_ids, started_at, retry)
         retry.record(None)
+        if leave_busy and retry.ambiguous_error is None:
+            break
     raise retry.final_error(conditional=True)
 
 
@@ -132,8 +137,9 @@ async def conditional_delete(store: ObjectStore, path: str, if_match: str) -> De
     raise retry.final_error(conditional=True)
 
 
-def _raise_unless_retryable(error: Error, retry: RetryState) -> None:
-    if not isinstance(error, UnavailableError):
+def _raise_unless_retryable(error: Error, retry: RetryState, *, leave_busy: bool = False) -> None:
+    is_left = leave_busy and isinstance(error, ThrottledError) and retry.ambiguous_error is None
+    if is_left or not isinstance(error, UnavailableError):
         raise retry.final_error(conditional=True)
 
 

@@ -7,24 +7,49 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._nested import aclosing
+from .._retry import ThrottledError
 from ..errors import ConflictError, InvalidError
-from .compute import compare_and_set
 from .conditional import cas_attempts
-from .entries import Entries
+from .entries import Entries, LiveEntry
+
+MAX_SHARDS_TRIED = 4
+"""Among so many, none is waited for but the last: a store may throttle all of them."""
 
 
 async def add(entries: Entries, name: str, shards: int, amount: float) -> None:
-    """Add to a random shard; where a concurrent writer was faster, to another. Requests: 2 without one."""
+    """Add to a random shard, or to another where that one is busy: just changed, or throttled by the store.
+
+    An addition that may have been applied stays with its shard. The last shard that is tried is waited for.
+
+    Requests: 2, and 3 for each concurrent addition to the same shard.
+    """
     attempts = cas_attempts(entries.store)
+    busy: set[int] = set()
     while await attempts.next_attempt():
-        key = _key(name, random.randrange(shards))
+        number = random.choice([number for number in range(shards) if number not in busy])
+        busy.add(number)
+        is_last = len(busy) == min(shards, MAX_SHARDS_TRIED)
+        key = _key(name, number)
         live = await entries.read_for_update(key)
         count = 0 if live is None else _count(entries, name, shards, live.value)
         value = {"count": count + amount, "shards": shards}
-        written, _ = await compare_and_set(entries, key, value, live, None)
+        try:
+            written = await _write(entries, key, value, live, leave_busy=not is_last)
+        except (ThrottledError, ConflictError):
+            if is_last:
+                raise
+            continue
         if written:
             return
+        if is_last:
+            busy.clear()
     raise ConflictError(f"{entries.label}: concurrent writers kept changing all shards of the counter {name!r}")
+
+
+async def _write(entries: Entries, key: Any, value: Any, live: LiveEntry | None, *, leave_busy: bool) -> bool:
+    if live is None:
+        return await entries.create(key, value, leave_busy=leave_busy)
+    return await entries.replace(key, value, live.version, leave_busy=leave_busy)
 
 
 async def total(entries: Entries, name: str, shards: int) -> float:

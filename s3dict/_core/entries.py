@@ -162,7 +162,9 @@ class Entries(Record):
                 retry.record(None)
             raise retry.final_error()
 
-    async def create(self, key: Any, value: Any, expiry: EntryExpiry | None = None) -> bool:
+    async def create(
+        self, key: Any, value: Any, expiry: EntryExpiry | None = None, *, leave_busy: bool = False
+    ) -> bool:
         """Put the entry only where there is no live one; return whether it was put.
 
         A tombstone or an expired entry is overwritten, on the condition that it is still the same object. A concurrent
@@ -178,7 +180,7 @@ class Entries(Record):
         with self.error_context(key), self.invalidating_cache(path):
             while True:
                 outcome = await conditional_put(
-                    self.store, path, body, write_ids, if_match=if_match, may_be_deleted=True
+                    self.store, path, body, write_ids, if_match=if_match, may_be_deleted=True, leave_busy=leave_busy
                 )
                 if isinstance(outcome, Applied):
                     return True
@@ -190,16 +192,27 @@ class Entries(Record):
                 else:
                     return False
 
-    async def replace(self, key: Any, value: Any, version: Version, expiry: EntryExpiry | None = None) -> bool:
+    async def replace(
+        self, key: Any, value: Any, version: Version, expiry: EntryExpiry | None = None, *, leave_busy: bool = False
+    ) -> bool:
         """Put the entry only over that version; return whether it was put.
 
         Requests: 1 when it is put, 2 when it is not.
         """
-        outcome = await self.compare_and_set(key, value, version, expiry, prefix_bytes=MAX_PRELUDE_BYTES)
+        outcome = await self.compare_and_set(
+            key, value, version, expiry, prefix_bytes=MAX_PRELUDE_BYTES, leave_busy=leave_busy
+        )
         return isinstance(outcome, Applied)
 
     async def compare_and_set(
-        self, key: Any, value: Any, version: Version, expiry: EntryExpiry | None, *, prefix_bytes: int | None = None
+        self,
+        key: Any,
+        value: Any,
+        version: Version,
+        expiry: EntryExpiry | None,
+        *,
+        prefix_bytes: int | None = None,
+        leave_busy: bool = False,
     ) -> Applied | Rejected:
         """`replace`; if it was rejected, return the current object: all of it, or its first `prefix_bytes` bytes."""
         encoded = self.codec.keys.encode(key)
@@ -209,7 +222,9 @@ class Entries(Record):
             attempts = cas_attempts(self.store)
             while await attempts.next_attempt():
                 if_match = self.capabilities.if_match(etag)
-                outcome = await conditional_put(self.store, path, body, write_ids, if_match=if_match)
+                outcome = await conditional_put(
+                    self.store, path, body, write_ids, if_match=if_match, leave_busy=leave_busy
+                )
                 if not self._only_renewed(outcome, version):
                     return outcome
                 assert isinstance(outcome, Rejected)

@@ -6,6 +6,7 @@ The proxy loses them on purpose, between the library and a real SeaweedFS.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -305,3 +306,65 @@ class _interfering:  # noqa: N801 (used as a context manager)
 
     def __exit__(self, *exception: object) -> None:
         self._proxy._record = self._record  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def first_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Additions to counters begin with the first shard, and go on to the next."""
+    monkeypatch.setattr("s3dict._core.counters.random.choice", min)
+
+
+def shards_written(requests: list[Request]) -> list[str]:
+    return [request.path for request in requests if request.method == "PUT"]
+
+
+@pytest.mark.usefixtures("first_shard")
+@pytest.mark.parametrize("kind", PUT_OFF)
+async def test_addition_leaves_a_busy_shard(
+    harness: Harness, d: Any, other: Any, proxy: Proxy, kind: FaultKind
+) -> None:
+    counter = harness.in_mode(d.wrapped.counter("hits", 2))
+    for expected in (1, 2):
+        proxy.script(fault(kind))
+        with proxy.recording() as requests:
+            await counter.add()
+        assert len(set(shards_written(requests))) == 2
+        assert other.counter("hits", 2).value() == expected
+
+
+@pytest.mark.usefixtures("first_shard")
+@pytest.mark.parametrize("kind", [*PUT_OFF, *DONE])
+async def test_addition_that_may_have_been_applied_stays_with_its_shard(
+    harness: Harness, d: Any, other: Any, proxy: Proxy, kind: FaultKind
+) -> None:
+    counter = harness.in_mode(d.wrapped.counter("hits", 2))
+    await counter.add()
+    proxy.script(fault("lost-response"))
+    proxy.script(fault(kind))
+    with proxy.recording() as requests:
+        await counter.add()
+    assert hits(requests)[0] == "lost-response"
+    assert len(set(shards_written(requests))) == 1
+    assert other.counter("hits", 2).value() == 2
+
+
+@pytest.mark.usefixtures("first_shard")
+async def test_addition_makes_three_more_requests_for_a_concurrent_one(
+    harness: Harness, d: Any, other: Any, proxy: Proxy
+) -> None:
+    counter, concurrent = harness.in_mode(d.wrapped.counter("hits", 2)), other.counter("hits", 2)
+    await counter.add()
+    additions = [concurrent.add]
+
+    def contend(request: Request) -> bool:
+        if additions and request.method == "PUT":
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(additions.pop()).result()
+        return False
+
+    proxy.faults = [Fault("delay", when=contend)]
+    with proxy.recording() as requests:
+        await counter.add()
+    expected = ["GetObject", "PutObject", "GetObject", "GetObject", "PutObject"]
+    assert [request.operation for request in requests] == expected
+    assert concurrent.value() == 3

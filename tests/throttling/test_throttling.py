@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from s3dict import Client, Dict, UnavailableError
+from s3dict._core.counters import MAX_SHARDS_TRIED
 from s3dict._core.listing import delete_all
 from s3dict._retry import ThrottledError
 from s3dict._stores.shared.threads import run_blocking
@@ -92,6 +93,46 @@ def test_contenders_all_make_progress_from_the_creation_of_the_dict_on(
     assert inside == sorted(set(inside))
     assert (len(inside), values, computed) == (4, {7}, [7])
     assert server.limiter.refused
+
+
+async def test_addition_waits_for_no_shard_while_another_is_free(
+    server: MisbehavingServer, harness: Harness, d: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await d.hydrate()
+    monkeypatch.setattr("s3dict._core.counters.random.choice", min)
+    server.limiter = limiter = _Full(1)
+    counter = harness.in_mode(d.wrapped.counter("hits", 2))
+    for _ in range(2):
+        await counter.add()
+    assert (len(limiter.full), limiter.refused) == (1, 2)
+    assert await counter.value() == 2
+
+
+async def test_addition_to_a_store_that_throttles_all_shards_tries_few(
+    server: MisbehavingServer, harness: Harness, d: Any
+) -> None:
+    await d.hydrate()
+    server.limiter = limiter = _Full(100)
+    with pytest.raises(UnavailableError, match="throttled") as caught:
+        await harness.in_mode(d.wrapped.counter("hits", 100)).add()
+    assert not caught.value.maybe_applied
+    assert len(limiter.full) == MAX_SHARDS_TRIED
+
+
+class _Full:
+    """Admits no write of the first `count` keys that are written."""
+
+    def __init__(self, count: int) -> None:
+        self.full: set[str] = set()
+        self.refused = 0
+        self._count = count
+
+    def __call__(self, method: str, path: str) -> bool:
+        if method == "PUT" and len(self.full) < self._count:
+            self.full.add(path)
+        is_refused = method == "PUT" and path in self.full
+        self.refused += is_refused
+        return not is_refused
 
 
 async def test_update_writes_all_entries_below_the_limit_of_the_store(server: MisbehavingServer, d: Any) -> None:
