@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
+import pickle
 import pydoc
 import subprocess
 import sys
@@ -22,6 +24,10 @@ import pytest
 
 from s3dict import Client, Dict, Error, InvalidError, LockTimeoutError, NotFoundError, SerializationError, _aio, memoize
 from s3dict.errors import BlockingCallWarning, NotHydratedError
+
+from ..support.modes import Harness, Mode, client_at
+from ..support.proxy import Proxy
+from ..support.retries import quick
 
 METHODS = ["get", "put", "pop", "contains", "len", "entry", "update", "modify", "get_or_compute", "hydrate", "clear"]
 ITERATORS = ["keys", "values", "items"]
@@ -576,3 +582,70 @@ class TestClosing:
         async with d.client:
             pass
         assert await d.get.aio("k") == 1
+
+
+@pytest.mark.backends("seaweedfs", "seaweedfs-rust")
+class TestOverADriver:
+    """What depends on the driver: the exceptions of its package, its threads and tasks, what it leaves open."""
+
+    @pytest.fixture
+    def d(self, harness: Harness) -> Any:
+        return harness.named("d", create_if_missing=True)
+
+    @pytest.fixture
+    def blocking(self, client: Client) -> Dict[Any, Any]:
+        return Dict.from_name("d", create_if_missing=True, client=client)
+
+    async def test_exceptions_survive_pickling(self, client: Client, harness: Harness, mode: Mode, d: Any) -> None:
+        unreachable = Harness(quick(client_at("http://127.0.0.1:1", client), writes=1, requests=1), mode)
+        operations: list[Callable[[], Any]] = [
+            lambda: d.pop("missing"),
+            lambda: harness.named("nowhere").get("k"),
+            lambda: unreachable.named("d").get("k"),
+        ]
+        for operation in operations:
+            with pytest.raises((Error, KeyError)) as caught:
+                await operation()
+            restored = pickle.loads(pickle.dumps(caught.value))
+            assert (type(restored), str(restored)) == (type(caught.value), str(caught.value))
+            assert vars(restored) == vars(caught.value)
+
+    async def test_iterator_that_is_left_leaves_nothing_behind(self, d: Any) -> None:
+        await d.update({n: n for n in range(20)})
+        for iterate in (d.keys, d.values, d.items):
+            async for _ in iterate():
+                break
+        gc.collect()
+        assert await d.len() == 20
+
+    def test_traceback_has_few_frames_of_the_package(self, client: Client, blocking: Dict[Any, Any]) -> None:
+        unreachable = quick(client_at("http://127.0.0.1:1", client), writes=1, requests=1)
+        operations: list[Callable[[], Any]] = [
+            lambda: blocking["missing"],
+            lambda: Dict.from_name("nowhere", client=client).get("k"),
+            lambda: Dict.from_name("d", client=unreachable).get("k"),
+        ]
+        for operation in operations:
+            with pytest.raises((Error, KeyError)) as caught:
+                operation()
+            assert len([entry for entry in caught.traceback if "/s3dict/" in str(entry.path)]) <= 2
+
+    def test_coroutine_function_in_a_blocking_call_names_aio(self, blocking: Dict[Any, Any]) -> None:
+        async def add(n: int = 0) -> int:
+            return n + 1
+
+        calls: list[Callable[[], Any]] = [
+            lambda: blocking.modify("k", add, default=1),
+            lambda: blocking.get_or_compute("m", lambda: add()),  # noqa: PLW0108 (it is no coroutine function)
+        ]
+        for call in calls:
+            with pytest.raises(InvalidError, match=r"(modify|get_or_compute)\.aio"):
+                call()
+        assert list(blocking.keys()) == []
+
+    def test_keys_are_completed_with_one_request(self, client: Client, proxy: Proxy) -> None:
+        d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client_at(proxy.url, client))
+        d.update({"alice": 1, 3: 4})
+        with proxy.recording() as requests:
+            assert sorted(map(str, d._ipython_key_completions_())) == ["3", "alice"]
+        assert [request.operation for request in requests] == ["ListObjectsV2"]
