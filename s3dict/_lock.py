@@ -157,6 +157,7 @@ class _Acquirable(_Leavable):
         Raises:
             InvalidError: The timeout is negative, or there is nothing to wait for; or this thread or task holds the
                 lock already, it is not reentrant, and the call would wait for itself.
+            UnavailableError: The store throttled or did not respond, so it is unknown whether it is free.
 
         Requests:
             2 when it is free, 1 for each poll of a lock that is held. A reentrant lock that is held here: none.

@@ -400,13 +400,20 @@ async def acquire(
 
     Raises:
         LockTimeoutError: It was not free within `timeout` seconds.
+        UnavailableError: The store throttled the last attempt.
         NotFoundError: The dict was deleted.
     """
     return await wait_for(target, timeout, lambda deadline: try_acquire(target, lease, deadline, acquired))
 
 
 async def wait_for(target: LockTarget, timeout: float | None, attempt: Callable[[float], Awaitable[R | None]]) -> R:
-    """Repeat an attempt, which gets a deadline, until it returns something. Raises as `acquire` does."""
+    """Repeat an attempt, which gets a deadline, until it returns something.
+
+    Raises:
+        LockTimeoutError: It returned nothing within `timeout` seconds.
+        UnavailableError: The store throttled the last attempt.
+        NotFoundError: The dict was deleted.
+    """
     deadline = math.inf if timeout is None else target.store.runtime.monotonic() + timeout
     attempts = RetryState(target.store.retries.writes, target.store.runtime, max_attempts=UNLIMITED, deadline=deadline)
     while await attempts.next_attempt():
@@ -419,9 +426,10 @@ async def wait_for(target: LockTarget, timeout: float | None, attempt: Callable[
         attempts.record(None)
         if result is not None:
             return result
-    if timeout is None:
+    if timeout is None or attempts.last_error is not None:
+        # A throttled attempt does not show whether the lock is held.
         raise attempts.final_error()
-    raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds") from attempts.last_error
+    raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds")
 
 
 async def try_acquire(
@@ -460,6 +468,8 @@ async def try_write(
         await target.store.runtime.shielded(acquisition.write)
         if acquisition.held is None or not await _is_fresh(acquisition.held, lease):
             await acquisition.undo()
+            if acquisition.throttled is not None:
+                raise acquisition.throttled
             return None
         if acquired is not None:
             acquired.append(acquisition.held)
@@ -553,6 +563,8 @@ class _Acquisition:
 
     def __init__(self, target: LockTarget, record: LockRecord, if_match: str | None, deadline: float) -> None:
         self.held: Lease | None = None
+        self.throttled: ThrottledError | None = None
+        """How the last attempt failed, where the outcome of an earlier one is unknown."""
         self._target = target
         self._record = record
         self._if_match = if_match
@@ -572,9 +584,11 @@ class _Acquisition:
                 if_match=self._if_match,
                 timeout=max(self._deadline - sent_at, ACQUISITION_GRACE),
             )
-        except UncertainOutcomeError:
+        except UncertainOutcomeError as error:
             # Another process has written since, or the store has stopped responding.
             self._unknown = True
+            if isinstance(error.__cause__, ThrottledError):
+                self.throttled = error.__cause__
             return
         except ConflictError:
             # Others try to acquire the lock as well.

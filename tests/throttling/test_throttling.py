@@ -21,6 +21,7 @@ from ..support.limiter import KeyLimiter, RateLimiter
 from ..support.modes import Driver, Harness, Mode, locked
 from ..support.recording_server import Recorded, Response, error, not_found, recording_server
 from ..support.retries import quick, throttled_policies, with_retries
+from ..support.s3_responses import RefusedError
 
 SECONDS_PER_WRITE = 0.05
 """For one key: a second on Cloudflare R2 and Google Cloud Storage."""
@@ -162,6 +163,75 @@ async def test_store_that_always_throttles_is_unavailable_within_the_budget(serv
     assert not caught.value.maybe_applied
     with pytest.raises(UnavailableError, match="throttled"):
         await d.modify("k", lambda n: n + 1)
+
+
+_one_driver = pytest.mark.parametrize("driver", ["obstore"])
+"""What a lock makes of throttling is the same for all."""
+
+
+@pytest.fixture(params=["lock", "semaphore"])
+def acquirable(request: pytest.FixtureRequest, d: Any, harness: Harness) -> Any:
+    made = d.wrapped.lock("job") if request.param == "lock" else d.wrapped.semaphore("job", 2)
+    return harness.in_mode(made)
+
+
+@_one_driver
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_acquisition_that_is_throttled_to_the_end_does_not_say_that_the_lock_is_held(
+    server: MisbehavingServer, harness: Harness, d: Any, acquirable: Any, method: str
+) -> None:
+    with_retries(harness.client, harness.client._retries.within(0.1))
+    await d.hydrate()
+    server.limiter = lambda sent, _: sent != method
+    for options in ({"blocking": False}, {"timeout": 0.1}, {}):
+        with pytest.raises(UnavailableError, match="throttled"):
+            await acquirable.acquire(**options)
+    server.limiter = None
+    assert await acquirable.acquire(blocking=False) is not None
+
+
+@_one_driver
+async def test_throttled_acquisition_that_does_not_wait_is_repeated(
+    server: MisbehavingServer, d: Any, acquirable: Any
+) -> None:
+    await d.hydrate()
+    refused = iter([False] * 6)
+    server.limiter = lambda *_: next(refused, True)
+    assert await acquirable.acquire(blocking=False) is not None
+    assert next(refused, None) is None
+
+
+@_one_driver
+async def test_acquisition_that_is_throttled_after_a_lost_one_does_not_say_that_the_lock_is_held(
+    server: MisbehavingServer, harness: Harness, d: Any, acquirable: Any
+) -> None:
+    with_retries(harness.client, harness.client._retries.within(0.1))
+    await d.hydrate()
+    lost = iter([RefusedError(500, "InternalError", "We encountered an internal error")])
+
+    def limiter(method: str, _: str) -> bool:
+        if method == "PUT" and (error := next(lost, None)) is not None:
+            raise error
+        return method != "PUT"
+
+    server.limiter = limiter
+    with pytest.raises(UnavailableError, match="throttled"):
+        await acquirable.acquire(blocking=False)
+
+
+@_one_driver
+async def test_throttled_question_for_the_holder_is_not_answered(
+    server: MisbehavingServer, harness: Harness, d: Any
+) -> None:
+    lock = harness.in_mode(d.wrapped.lock("job"))
+    await d.hydrate()
+    server.limiter = lambda method, _: method != "GET"
+    for question in (lock.locked, lock.holder):
+        with pytest.raises(UnavailableError, match="throttled"):
+            await question()
+    refused = iter([False] * 3)
+    server.limiter = lambda *_: next(refused, True)
+    assert await lock.locked() is False
 
 
 THROTTLED: dict[str, Response] = {
