@@ -150,8 +150,20 @@ def proxy(proxied_url: str) -> Iterator[Proxy]:
 
 @pytest.fixture(params=["boto3", "obstore"])
 def driver(request: pytest.FixtureRequest) -> Driver:
-    """Each driver of a real store, for tests that have a server of their own."""
+    """Each driver of a real store, for tests that have a server of their own.
+
+    Where a test is parametrized with `DRIVERS_AND_THREADS`, also boto3 in threads in asyncio.
+    """
+    if request.param == "threads":
+        request.getfixturevalue("boto3_in_threads")
+        return "boto3"
     return here(request.param)
+
+
+@pytest.fixture
+def boto3_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where aioboto3 is not installed, the driver boto3 uses threads in asyncio."""
+    monkeypatch.setattr("s3dict._client.is_installed", lambda package: package != "aioboto3")
 
 
 def here(driver: Driver) -> Driver:
@@ -214,9 +226,7 @@ def client(backend: str, request: pytest.FixtureRequest) -> Client:
     if request.node.get_closest_marker("unprobed") is None:
         request.getfixturevalue("record_capabilities")(endpoint, prefix)
     if backend.endswith("-threads"):
-        # As where aioboto3 is not installed, the driver boto3 uses threads in asyncio.
-        patch = request.getfixturevalue("monkeypatch")
-        patch.setattr("s3dict._client.is_installed", lambda package: package != "aioboto3")
+        request.getfixturevalue("boto3_in_threads")
     driver = here("obstore" if backend.endswith("-rust") else "boto3")
     made = Client(endpoint.bucket, prefix=prefix, endpoint_url=endpoint.url, driver=driver)
     return with_retries(made, throttled_policies()) if server_of(backend) == "limited" else made

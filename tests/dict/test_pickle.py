@@ -9,11 +9,15 @@ import pickletools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 import s3dict
 from s3dict import Client, Dict, DictInfo, Entry, Error, HeldLock, IntegrityError
+
+from ..support.backends import DRIVERS_AND_THREADS
+from ..support.modes import Driver, Endpoint
 
 KEY = "a signing key of the tests"
 PROTOCOLS = [2, 3, 4, 5]
@@ -126,3 +130,19 @@ def test_copy_of_a_client_is_the_client() -> None:
     client = memory(signing_keys=[KEY])
     assert copy.copy(client) is client
     assert copy.deepcopy({"client": client})["client"] is client
+
+
+@pytest.mark.parametrize("driver", DRIVERS_AND_THREADS, indirect=True)
+async def test_client_that_is_in_use_is_pickled_and_copied(
+    driver: Driver, seaweedfs: Endpoint, request: pytest.FixtureRequest
+) -> None:
+    client = Client(seaweedfs.bucket, prefix=f"pickled-{uuid4()}", endpoint_url=seaweedfs.url, driver=driver)
+    d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
+    await d.put.aio("k", 0)
+    copies: list[Callable[[Any], Any]] = [copy.copy, copy.deepcopy, lambda used: pickle.loads(pickle.dumps(used))]
+    for number, copied in enumerate(copies):
+        assert await Dict.from_name("d", client=copied(client)).get.aio("k") == number
+        put = copied(d.put.aio)
+        await put("k", number + 1)
+    assert await d.get.aio("k") == 3
+    assert ("threaded" in type(client._store(aio=True)).__module__) == (request.node.callspec.id == "threads")

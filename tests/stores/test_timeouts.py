@@ -38,7 +38,7 @@ SAID = r"timed out.*timeout"
 WRITES: tuple[Operation, ...] = ("put", "put", "delete")
 
 
-@pytest.fixture(params=["seaweedfs", "seaweedfs-rust"])
+@pytest.fixture(params=["seaweedfs", "seaweedfs-rust", "seaweedfs-threads"])
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

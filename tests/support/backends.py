@@ -10,9 +10,11 @@ from .modes import Mode
 from .servers import SERVERS
 from .slow import mark_slow
 
-__all__ = ["add_servers", "pytest_collection_modifyitems", "pytest_generate_tests", "server_of"]
+__all__ = ["DRIVERS_AND_THREADS", "add_servers", "pytest_collection_modifyitems", "pytest_generate_tests", "server_of"]
 
 _BACKENDS = ("memory", "moto", "seaweedfs", "seaweedfs-rust", "seaweedfs-threads")
+DRIVERS_AND_THREADS = ("boto3", "obstore", "threads")
+"""For the fixture `driver`, in tests that it also concerns how boto3 runs in asyncio."""
 _RACE_BACKENDS = ("ministack", "seaweedfs")
 """Both let contenders overlap, as neither moto, which is behind a lock, nor memory does."""
 
@@ -84,9 +86,11 @@ def _can_run(item: pytest.Item) -> bool:
     """Return whether the test is for its back end: some look into memory, and threads run boto3 in asyncio alone."""
     if item.get_closest_marker("memory_only") and not (_place(item) or "memory").startswith("memory"):
         return False
-    if not (_place(item) or "").endswith("-threads"):
-        return True
     parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if parameters.get("driver") == "threads":
+        return parameters.get("mode") is not Mode.SYNC
+    if not str(_place(item) or parameters.get("backend")).endswith("-threads"):
+        return True
     return parameters.get("mode") is Mode.ASYNCIO
 
 
