@@ -20,11 +20,11 @@ CLIENT_RATE = 3000
 class Simulation:
     """Workers that send requests through a `RateLimit` to a store that limits them."""
 
-    def __init__(self, limit: int, *, concurrency: int = 64, latency: float = 0.005) -> None:
+    def __init__(self, limit: int, *, concurrency: int = 64, latency: float = 0.005, burst: int | None = None) -> None:
         self.now = 0.0
         self.refused = 0
         self._rate = RateLimit(lambda: self.now)
-        self._admits = store_limit(limit, lambda: self.now)
+        self._admits = store_limit(limit, burst, lambda: self.now)
         self._concurrency = concurrency
         self._latency = latency
         self._random = Random(1)
@@ -76,7 +76,26 @@ class Simulation:
         return self._latency * self._random.uniform(0.25, 0.75)
 
 
-def store_limit(limit: int, clock: Callable[[], float]) -> Callable[[], bool]:
+class TokenBucket:
+    """Admits a request for each token, of which it has `burst` at most and gets `limit` a second."""
+
+    def __init__(self, limit: int, burst: int, clock: Callable[[], float]) -> None:
+        self._limit, self._burst, self._clock = limit, burst, clock
+        self._tokens, self._filled_at = float(burst), clock()
+
+    def __call__(self) -> bool:
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._limit)
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+def store_limit(limit: int, burst: int | None, clock: Callable[[], float]) -> Callable[[], bool]:
+    if burst is not None:
+        return TokenBucket(limit, burst, clock)
     limiter = RateLimiter(limit, clock=clock)
     return lambda: limiter("PUT", "k")
 
@@ -89,6 +108,21 @@ def test_rate_reaches_nine_tenths_of_the_limit_with_few_refusals(limit: int, con
     seconds = simulation.run(entries)
     assert entries / seconds >= 0.9 * limit
     assert simulation.refused <= 0.2 * entries
+
+
+@pytest.mark.parametrize("limit", [20, 50, 200])
+@pytest.mark.parametrize(("concurrency", "latency"), [(64, 0.005), (16, 0.002)])
+def test_rate_reaches_nine_tenths_of_a_limit_without_bursts_after_a_while(
+    limit: int, concurrency: int, latency: float
+) -> None:
+    """The first seconds, in which it doubles from next to nothing, do not count."""
+    simulation = Simulation(limit, concurrency=concurrency, latency=latency, burst=2)
+    entries = 10 * limit
+    simulation.run(entries)
+    refused_at_first = simulation.refused
+    seconds = simulation.run(2 * entries)
+    assert 2 * entries / seconds >= 0.9 * limit
+    assert simulation.refused - refused_at_first <= 0.2 * 2 * entries
 
 
 def test_without_throttling_no_slot_is_waited_for() -> None:
