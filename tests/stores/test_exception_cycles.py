@@ -20,6 +20,8 @@ from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
 from s3dict.errors import Error, UnavailableError
 from s3dict.testing import faults
 
+from ..support.retries import quick
+
 
 class Body(bytearray):
     """Bytes that a weak reference can observe."""
@@ -96,7 +98,7 @@ OPERATIONS: dict[str, Callable[[Dict[Any, Any]], object]] = {
 @pytest.mark.parametrize("times", [1, None])
 @pytest.mark.parametrize("kind", ["lost-request", "lost-response"])
 def test_retried_operation_leaves_no_cycle(name: str, kind: Any, times: int | None) -> None:
-    client = Client("cycles", driver="memory")
+    client = quick(Client("cycles", driver="memory"))
     d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
     d.update({"k": 1, **{str(number): 0 for number in range(10)}})
     gc.collect()
