@@ -125,6 +125,15 @@ def test_clock_skew_is_named() -> None:
         translate_exception(said(403, "RequestTimeTooSkewed"), CALL)
 
 
+def test_error_without_a_message_has_none() -> None:
+    """botocore reads an empty element as None."""
+    answer: Any = {"Error": {"Code": "AccessDenied", "Message": None}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    error = ClientError(answer, "GetObject")
+    with pytest.raises(PermissionDeniedError) as caught:
+        translate_exception(error, CALL)
+    assert "None" not in str(caught.value)
+
+
 def test_credential_provider_error_is_not_a_store_response() -> None:
     """SSO answers 404 when a role is not assigned: that is no missing key."""
     with pytest.raises(PermissionDeniedError, match="no usable credentials"):

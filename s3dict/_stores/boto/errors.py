@@ -64,7 +64,7 @@ def _classify_exception(error: Exception, request: S3Request) -> ExpectedFailure
         return missing_credentials_error(request, str(error))
     metadata = response.get("ResponseMetadata", {})
     status, headers = int(metadata.get("HTTPStatusCode", 0)), metadata.get("HTTPHeaders", {})
-    code, message = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))
+    code, message = str(response["Error"].get("Code") or ""), str(response["Error"].get("Message") or "")
     return classify_status(status, code, message, request, retry_after=parse_retry_after(headers.get("retry-after")))
 
 
