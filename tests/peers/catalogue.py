@@ -126,7 +126,6 @@ PEERS = (
                 "test_dict_lazy_hydrate_named",
                 "test_dict_deserialization_errors",
             ),
-            "an id of another form is an InvalidError": ("test_dict_from_id_not_found",),
         },
     ),
     Peer(
