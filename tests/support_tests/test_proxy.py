@@ -299,10 +299,11 @@ class TestTransport:
     @pytest.mark.parametrize(
         "answer",
         [
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nwho\r\n2\r\nle\r\n0\r\nX: \r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3;x\r\nwho\r\n2\r\nle\r\n0\r\nX: \r\n\r\n",
             b"HTTP/1.1 200 OK\r\n\r\nwhole",
             b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nwhole",
-            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nwhole",
         ],
         ids=["chunked", "to the end", "HTTP/1.0", "after 100"],
     )
