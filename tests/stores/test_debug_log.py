@@ -82,7 +82,7 @@ async def test_each_request_is_one_line_that_has_the_keys_hash_and_neither_key_n
     with proxy.recording() as requests:
         await use_it(harness)
     assert len(requests) > 20
-    # A store of another test may still be sending: the last renewal of a lock, for example.
+    # Another test may have left a lock that is renewed.
     own = [
         line for line in lines if line.operation == "HeadBucket" or f"/{harness.client.prefix}/" in line.getMessage()
     ]

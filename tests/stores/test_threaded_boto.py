@@ -41,7 +41,7 @@ class UnusableExecutor(ThreadPoolExecutor):
 class Recorder:
     """Records the names of the threads in which boto3 stores send requests below the prefix of these tests.
 
-    A store of another test may still be sending: the last renewal of a lock, for example.
+    Another test may have left a lock that is renewed.
     """
 
     def __init__(self) -> None:
