@@ -313,10 +313,12 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             Error: no attempt got a response, or the response is an unexpected failure.
         """
         connection = self._clients.connection
+        send = partial(self._send_with_retries, method, path, call, parameters, no_retry, bytes_sent)
         for _ in range(MAX_RENEWALS):
             generation, session = connection.generation, connection.current_session()
             try:
-                return await self._send_checked(method, path, call, parameters, no_retry, bytes_sent)
+                await self._check_redirects(method)
+                return await send()
             except BareRedirectError:
                 # Nothing was applied, so the same request may be retried; the same holds for what was denied.
                 if once or not await self._run(partial(self._clients.follow_region, generation)):
@@ -326,20 +328,12 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                 renew = partial(connection.renew_after_denial, generation, used)
                 if once or error.action is not None or not await self._run(renew):
                     raise
-        return await self._send_checked(method, path, call, parameters, no_retry, bytes_sent)
+        await self._check_redirects(method)
+        return await send()
 
-    async def _send_checked(
-        self,
-        method: str,
-        path: str,
-        call: Callable[[], Awaitable[R]],
-        parameters: Mapping[str, object],
-        no_retry: bool,
-        bytes_sent: int,
-    ) -> R | ExpectedFailure:
+    async def _check_redirects(self, method: str) -> None:
         if self._clients.must_check_redirects(reading=method in _READS):
             await self._run(lambda: self._clients.refuse_redirects(reading=method in _READS))
-        return await self._send_with_retries(method, path, call, parameters, no_retry, bytes_sent)
 
     async def _run(self, function: Callable[[], R]) -> R:
         """Call a function that may block on a request of its own."""
@@ -368,13 +362,8 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                     slot.accepted()
                     status = 206 if "range" in parameters else 200
                     return response
-                except Exception as error:
-                    failure = error
                 except BaseException as error:
-                    # A panic of Rust is no Exception, and would end a program that expects errors.
-                    if not is_panic(error):
-                        raise
-                    failure = panic_error(error, self._request(method, path))
+                    failure = self._failure(error, method, path)
                 try:
                     status = log_status(failure) if started else status
                     # Outside of the handler, so that the new error has no __context__: an exception of the driver that
@@ -393,6 +382,14 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                 request = self._request(method, path)
                 log.log_request(request.operation, request.url, started, status, retry.retries)
         raise retry.final_error()
+
+    def _failure(self, error: BaseException, method: str, path: str) -> Exception:
+        """Return the error of a call, and an Exception for a panic of Rust; raise others, such as a cancellation."""
+        if isinstance(error, Exception):
+            return error
+        if not is_panic(error):
+            raise error
+        return panic_error(error, self._request(method, path))
 
     def _observed(
         self, method: str, path: str, call: Callable[[], Awaitable[R]], success: int, bytes_sent: int
