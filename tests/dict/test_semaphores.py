@@ -52,7 +52,7 @@ async def test_another_number_of_permits_is_an_error(harness: Harness, d: Any, f
             # By chance, only permits of the same number might be tried at first.
             await other.acquire(blocking=False)
     await held.release()
-    await harness.in_mode(d.wrapped.semaphore("other", second)).acquire()
+    await (await harness.in_mode(d.wrapped.semaphore("other", second)).acquire()).release()
 
 
 def test_number_of_permits_is_validated(configured: Client) -> None:
@@ -69,7 +69,11 @@ async def test_permit_is_handed_over(harness: Harness, d: Any) -> None:
     sent = harness.in_mode(pickle.loads(pickle.dumps(held[1].wrapped)))
     assert await sent.renew() is True
     await sent.release()
-    assert (await semaphore.acquire(blocking=False)).wrapped._state.permit == held[1].wrapped._state.permit
+    again = await semaphore.acquire(blocking=False)
+    assert again.wrapped._state.permit == held[1].wrapped._state.permit
+    await held[1].detach()
+    for permit in (held[0], held[2], again):
+        await permit.release()
 
 
 @pytest.mark.memory_only

@@ -20,7 +20,6 @@ from s3dict._stores.shared.messages import S3Request, S3Response
 from ..support.modes import Endpoint
 
 CONCURRENCY = 3
-PREFIX = "threads"
 
 
 @pytest.fixture
@@ -30,7 +29,9 @@ def without_aioboto3(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def threaded_client(seaweedfs: Endpoint, without_aioboto3: None) -> Client:
-    return Client(seaweedfs.bucket, prefix=PREFIX, endpoint_url=seaweedfs.url, driver="boto3", concurrency=CONCURRENCY)
+    return Client(
+        seaweedfs.bucket, prefix="threads", endpoint_url=seaweedfs.url, driver="boto3", concurrency=CONCURRENCY
+    )
 
 
 class UnusableExecutor(ThreadPoolExecutor):
@@ -39,10 +40,7 @@ class UnusableExecutor(ThreadPoolExecutor):
 
 
 class Recorder:
-    """Records the names of the threads in which boto3 stores send requests below the prefix of these tests.
-
-    Another test may have left a lock that is renewed.
-    """
+    """Records the names of the threads in which boto3 stores send requests."""
 
     def __init__(self) -> None:
         self.threads: set[str] = set()
@@ -53,8 +51,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder, execute = Recorder(), BotoStore._execute
 
     async def recording(store: BotoStore, request: S3Request) -> S3Response:
-        if request.path.startswith(f"{PREFIX}/"):
-            recorder.threads.add(threading.current_thread().name)
+        recorder.threads.add(threading.current_thread().name)
         return await execute(store, request)
 
     monkeypatch.setattr(BotoStore, "_execute", recording)
@@ -68,8 +65,8 @@ async def test_requests_run_in_bounded_threads_and_not_in_the_default_executor(
     d: Dict[int, int] = Dict.from_name("bounded", create_if_missing=True, client=threaded_client)
     await d.update.aio((number, number) for number in range(40))
     assert await asyncio.gather(*(d.get.aio(number) for number in range(40))) == list(range(40))
-    assert {name for name in recorded.threads if not name.startswith("s3dict-boto3")} == set()
-    assert 0 < len(recorded.threads) <= CONCURRENCY
+    assert all(name.startswith("s3dict-boto3") for name in recorded.threads)
+    assert len(recorded.threads) <= CONCURRENCY
 
 
 async def test_event_loops_share_threads(threaded_client: Client, recorded: Recorder) -> None:
@@ -87,14 +84,14 @@ async def test_event_loops_share_threads(threaded_client: Client, recorded: Reco
 async def test_obstore_sends_conditional_deletes_and_copies_from_threads(
     operation: str, seaweedfs: Endpoint, recorded: Recorder
 ) -> None:
-    client = Client(seaweedfs.bucket, prefix=f"{PREFIX}/{operation}", endpoint_url=seaweedfs.url, driver="obstore")
+    client = Client(seaweedfs.bucket, prefix=f"obstore-{operation}", endpoint_url=seaweedfs.url, driver="obstore")
     d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
     await d.put.aio("k", 1)
     recorded.threads.clear()
     if operation == "pop":
         assert await d.pop.aio("k") == 1
     else:
-        await client._store(aio=True).copy(f"{PREFIX}/missing", source_if_match='"a"', if_match='"b"')
+        await client._store(aio=True).copy("missing", source_if_match='"a"', if_match='"b"')
     assert recorded.threads
     assert all(name.startswith("s3dict-boto3") for name in recorded.threads)
 
