@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -209,20 +210,31 @@ _IGNORED: dict[Any, Any] = {inspect.Parameter.VAR_POSITIONAL: (), inspect.Parame
 
 
 class Counts:
-    """The hits and misses of a function in this process."""
+    """The hits and misses of a function in this process, from all of its threads."""
+
+    # A signal handler may call a memoized function while its thread is inside.
+    lock = threading.RLock()
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._hits = self._misses = 0
 
     def add(self, *, hit: bool) -> None:
-        with self._lock:
+        with Counts.lock:
             self._hits += hit
             self._misses += not hit
 
     def info(self) -> CacheInfo:
-        with self._lock:
+        with Counts.lock:
             return CacheInfo(self._hits, self._misses)
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child, where the thread that held it does not exist."""
+    Counts.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ class BotoStore(S3Requests):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, ThreadRuntime(connection.concurrency))
-        self._client_lock = threading.Lock()
+        # A signal handler may use the store while its thread makes a client.
+        self._client_lock = threading.RLock()
         self._made_client: list[tuple[int, S3Client]] = []
         """At most one, of one generation, which the paced view of this store shares."""
 
@@ -51,11 +52,12 @@ class BotoStore(S3Requests):
             return made[0][1]
         with self._client_lock:
             if not made or made[0][0] != generation:
+                client = self._make_client()
                 previous = list(made)
-                made[:] = [(generation, self._make_client())]
-                for _, client in previous:
+                made[:] = [(generation, client)]
+                for _, replaced in previous:
                     # Requests in flight keep their connections.
-                    client.close()
+                    replaced.close()
             return made[0][1]
 
     def _make_client(self) -> S3Client:

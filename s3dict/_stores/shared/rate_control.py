@@ -46,7 +46,8 @@ class RateLimit:
 
     def __init__(self, clock: Callable[[], float] = monotonic_seconds) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        # A signal handler may use the client while its thread is inside.
+        self._lock = threading.RLock()
         self._accepted: deque[float] = deque()
         """When responses arrived that were not throttled, in the last `WINDOW`."""
         self.last_accepted_at = -math.inf

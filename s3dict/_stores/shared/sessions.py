@@ -44,7 +44,8 @@ class Sessions:
 
     def __init__(self, open_session: Callable[[float], SessionCredentials]) -> None:
         self._open_session = open_session
-        self._lock = threading.Lock()
+        # A signal handler may use the client while its thread is inside, even while that waits for the response.
+        self._lock = threading.RLock()
         self._session: SessionCredentials | None = None
         self._opened_at = 0.0
         self._attempts = 0
