@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import queue
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -79,6 +80,19 @@ def test_failed_call_leaves_no_body_behind(use: Callable[[Runtime, Calls], Await
         run_blocking(run(ThreadRuntime(4)))
     assert calls.bodies
     assert calls.left() == 0
+
+
+@pytest.mark.timeout(30)
+def test_exception_of_a_queue_in_a_call_is_not_taken_for_that_of_the_runtime() -> None:
+    async def fail(number: int) -> None:
+        raise queue.Empty(number)
+
+    async def use() -> None:
+        async for _ in ThreadRuntime(2).map(fail, range(4), 2):
+            pass
+
+    with pytest.raises(queue.Empty):
+        run_blocking(use())
 
 
 OPERATIONS: dict[str, Callable[[Dict[Any, Any]], object]] = {

@@ -8,7 +8,7 @@ import time
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -320,12 +320,15 @@ class _WorkerGroup(Generic[T, R]):
 
     def next_result(self) -> R:
         """Return the next result, or raise the exception in its place."""
-        from queue import Empty
+        return _result_of(*self._next_outcome())
 
+    def _next_outcome(self) -> tuple[R | None, BaseException | None]:
         while True:
             check_process(self._pid)
-            with suppress(Empty):
-                return _result_of(*self._done.get(timeout=FORK_CHECK_SECONDS))
+            try:
+                return self._done.get(timeout=FORK_CHECK_SECONDS)
+            except self._nothing_done:
+                continue
 
     def shutdown(self) -> None:
         """Drop what has not begun, and wait for what has, which makes no further attempt of anything."""
