@@ -14,7 +14,6 @@ connection has one connection to the server, and both are kept alive. Bodies are
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from .http_wire import HttpRequest, HttpResponse, read_request, read_response, write_message, write_part
 from .limiter import Limiter
+from .stream_server import STREAM_LIMIT, StreamServer
 
 __all__ = ["Fault", "FaultKind", "Proxy", "Request"]
 
@@ -49,7 +49,6 @@ _FORWARDED = frozenset(
     {"lost-response", "delay", "repeated", "internal-error-after", "cut-response", "stalled-response"}
 )
 _IN_PART = frozenset({"cut-response", "stalled-response"})
-_STREAM_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,8 @@ class Fault:
         return self.when is None or self.when(request)
 
 
-class Proxy:
-    """Serves on a free port of 127.0.0.1, in a thread of its own, until it is closed.
+class Proxy(StreamServer):
+    """Passes requests on to a server, and injects faults.
 
     Which of the requests that concern a fault are struck depends on `seed` and their order alone. `rewrite`
     may replace any answer of the server.
@@ -111,25 +110,7 @@ class Proxy:
         self._faults: tuple[tuple[Fault, Random], ...] = ()
         self._script: list[Fault] = []
         self._recordings: dict[int, list[Request]] = {}
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
-        self.url = "http://{}:{}".format(*self._listener.getsockname())
-        self._loop = asyncio.new_event_loop()
-        self._closed = asyncio.Event()
-        self._conversations: dict[asyncio.Task[None], StreamWriter] = {}
-        self._thread = threading.Thread(target=self._run, name=f"proxy of {target}")
-        self._thread.start()
-
-    def __enter__(self) -> Proxy:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Drop every connection, whatever is in flight on it."""
-        self._loop.call_soon_threadsafe(self._closed.set)
-        self._thread.join()
+        super().__init__(f"proxy of {target}")
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -189,30 +170,7 @@ class Proxy:
                 return fault
         return None
 
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        server = await asyncio.start_server(self._accept, sock=self._listener, limit=_STREAM_LIMIT)
-        await self._closed.wait()
-        while accepting := asyncio.all_tasks() - {asyncio.current_task(), *self._conversations}:
-            await asyncio.wait(accepting)  # asyncio's own: cancelled, they would leave sockets open
-        server.close()
-        for conversation, writer in self._conversations.items():
-            writer.transport.abort()  # here, since a conversation that has not begun cannot do it
-            conversation.cancel()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
-
-    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
-        conversation = self._loop.create_task(self._converse(reader, writer))
-        self._conversations[conversation] = writer
-        conversation.add_done_callback(self._conversations.pop)
-
     async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Serve one client connection to its end."""
         upstream = _Upstream(self._target.hostname or "127.0.0.1", self._target.port or 80)
         try:
             while await self._exchange(reader, writer, upstream):
@@ -293,7 +251,7 @@ class _Upstream:
         if self._streams and self._streams[0].at_eof():
             self.close()
         if not self._streams:
-            self._streams = await asyncio.open_connection(*self._address, limit=_STREAM_LIMIT)
+            self._streams = await asyncio.open_connection(*self._address, limit=STREAM_LIMIT)
         return self._streams
 
     def close(self) -> None:

@@ -11,25 +11,23 @@ send goes to the one server.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import subprocess
-import threading
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from .http_wire import read_request, read_response, write_message
+from .stream_server import STREAM_LIMIT, StreamServer
 
 __all__ = ["HOSTS", "ZonalFront"]
 
 HOSTS = ("*.s3express-use1-az4.us-east-1.amazonaws.com", "s3express-control.us-east-1.amazonaws.com")
-_LIMIT = 1 << 20
 
 
-class ZonalFront:
-    """Serves on a free port of 127.0.0.1, in a thread of its own, until it is closed.
+class ZonalFront(StreamServer):
+    """Ends TLS, and passes requests on to a server.
 
     Args:
         target: The URL of the server.
@@ -43,44 +41,7 @@ class ZonalFront:
         self._target = urlsplit(target)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(directory / "front.pem", directory / "front.key")
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = "http://{}:{}".format(*self._listener.getsockname())
-        self._loop = asyncio.new_event_loop()
-        self._closed = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name=f"front of {target}")
-        self._thread.start()
-
-    def __enter__(self) -> ZonalFront:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._closed.set)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        conversations: dict[asyncio.Task[None], StreamWriter] = {}
-
-        def accept(reader: StreamReader, writer: StreamWriter) -> None:
-            conversation = self._loop.create_task(self._converse(reader, writer))
-            conversations[conversation] = writer
-            conversation.add_done_callback(conversations.pop)
-
-        server = await asyncio.start_server(accept, sock=self._listener, limit=_LIMIT)
-        await self._closed.wait()
-        server.close()
-        for conversation, writer in tuple(conversations.items()):
-            writer.transport.abort()
-            conversation.cancel()
-        await asyncio.gather(*conversations, return_exceptions=True)
+        super().__init__(f"front of {target}")
 
     async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
         upstream: StreamWriter | None = None
@@ -89,7 +50,9 @@ class ZonalFront:
             self.hosts.append(request.split()[1].decode())
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await writer.start_tls(self._context)
-            up_reader, upstream = await asyncio.open_connection(self._target.hostname, self._target.port, limit=_LIMIT)
+            up_reader, upstream = await asyncio.open_connection(
+                self._target.hostname, self._target.port, limit=STREAM_LIMIT
+            )
             while True:
                 call = await read_request(reader, writer)
                 await write_message(upstream, call)
