@@ -141,20 +141,21 @@ def test_session_that_is_not_accepted_is_replaced(way: str, over: str, server: D
         assert len(opened) == 1
 
 
-def test_session_that_was_replaced_meanwhile_is_replaced_too(
-    way: str, server: DirectoryServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = client_of(way, endpoint_url=server.url)
-    current = Connection.current_session
-    stale = SessionCredentials("a", "s", "t", 300.0)
+def test_session_of_another_caller_that_expires_meanwhile_is_replaced_too(way: str, server: DirectoryServer) -> None:
+    """The request begins without a session, and is denied when another caller has discarded its session."""
+    client, pending = client_of(way, endpoint_url=server.url), ["the first request"]
+    sessions = client._connection().sessions
 
-    async def replace_session(_: Any) -> None:
-        server.expire_sessions()
-        seen = iter([stale])
-        monkeypatch.setattr(Connection, "current_session", lambda connection: next(seen, None) or current(connection))
+    def before(call: Any) -> None:
+        if call.key and pending:
+            pending.clear()
+            server.expire_sessions()
+            sessions.discard(sessions.number)
 
-    *_, found = perform(client, way, put, get, replace_session, get)
-    assert isinstance(found, StoredObject)
+    server.before = before
+    [written] = perform(client, way, put)
+    assert isinstance(written, PutResult)
+    assert len(server.sessions) == 2
 
 
 @pytest.mark.parametrize(("later", "sessions"), [(200, 1), (250, 2)])

@@ -81,13 +81,13 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         """
         connection = self._connection
         for _ in range(MAX_RENEWALS):
-            generation, session = connection.generation, connection.current_session()
+            generation = connection.generation
+            session = connection.session_number if request.method in _SESSION_METHODS else None
             try:
                 return await self._send_with_retries(request)
             except PermissionDeniedError as error:
                 # What was denied was not applied, so the same request may be retried.
-                used = session or connection.current_session()
-                renew = partial(connection.renew_after_denial, generation, used)
+                renew = partial(connection.renew_after_denial, generation, session)
                 if error.action is not None or not await self._run(renew):
                     raise
         return await self._send_with_retries(request)

@@ -315,7 +315,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         connection = self._clients.connection
         send = partial(self._send_with_retries, method, path, call, parameters, no_retry, bytes_sent)
         for _ in range(MAX_RENEWALS):
-            generation, session = connection.generation, connection.current_session()
+            generation, session = connection.generation, connection.session_number
             try:
                 await self._check_redirects(method)
                 return await send()
@@ -324,8 +324,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                 if once or not await self._run(partial(self._clients.follow_region, generation)):
                     raise
             except PermissionDeniedError as error:
-                used = session or connection.current_session()
-                renew = partial(connection.renew_after_denial, generation, used)
+                renew = partial(connection.renew_after_denial, generation, session)
                 if once or error.action is not None or not await self._run(renew):
                     raise
         await self._check_redirects(method)

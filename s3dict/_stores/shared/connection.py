@@ -271,6 +271,11 @@ class Connection:
         """Return the session of a directory bucket without a request, if there is one."""
         return None if self.zone is None else self.sessions.current()
 
+    @property
+    def session_number(self) -> int | None:
+        """The number of the session of a directory bucket that a request made now is signed with."""
+        return None if self.zone is None else self.sessions.number
+
     def boto_session(self) -> boto3.Session:
         """Return the session that clients of boto3 are made from. It resolves credentials once for all stores."""
         resolution = self._resolution
@@ -307,17 +312,19 @@ class Connection:
                 resolution.credentials = BotoCredentials(self.boto_session(), resolution.lock)
             return resolution.credentials
 
-    def renew_after_denial(self, generation: int, session: SessionCredentials | None) -> bool:
+    def renew_after_denial(self, generation: int, session: int | None) -> bool:
         """Replace credentials that the store does not accept. Return whether there are others now.
 
         Args:
             generation: That of the connection when the request was made.
-            session: The session of that request, in a directory bucket.
+            session: The `session_number` then. Another caller may have replaced that session since, even before the
+                request was signed; what it was signed with is unknown then, and the current one is worth an attempt.
         """
         if session is not None:
             self.sessions.discard(session)
             try:
-                return self.session_credentials() is not session
+                self.session_credentials()
+                return True
             except PermissionDeniedError as error:
                 if error.action is not None:
                     raise

@@ -48,6 +48,7 @@ class Sessions:
         self._lock = threading.RLock()
         self._session: SessionCredentials | None = None
         self._opened_at = 0.0
+        self._opened = 0
         self._attempts = 0
         self._failure: Error | None = None
         self._not_before = 0.0
@@ -56,6 +57,11 @@ class Sessions:
         """Return the session if it is valid for some seconds more. Sends no request."""
         session = self._session
         return None if session is None or self._left(session) < session.lifetime / 30 else session
+
+    @property
+    def number(self) -> int:
+        """The number of the session that a request made now is signed with: the valid one's, or the next."""
+        return self._opened + (self.current() is None)
 
     def needs_renewal(self) -> bool:
         """Return whether a session has to be opened."""
@@ -83,10 +89,10 @@ class Sessions:
         finally:
             self._lock.release()
 
-    def discard(self, session: SessionCredentials) -> None:
-        """Forget a session that the store does not accept."""
+    def discard(self, number: int) -> None:
+        """Forget the session of this number, which the store does not accept, unless another has replaced it."""
         with self._lock:
-            if self._session is session:
+            if self._opened == number:
                 self._session = None
 
     def _renewed(self, attempts: int, timeout: float) -> SessionCredentials:
@@ -109,6 +115,7 @@ class Sessions:
         self._failure = None
         # In this order: another thread that looks at them in between finds a session that has expired.
         self._session, self._opened_at = opened, begin
+        self._opened += 1
         return opened
 
     def _left(self, session: SessionCredentials) -> float:
