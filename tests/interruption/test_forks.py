@@ -175,53 +175,51 @@ def test_child_of_a_served_dict_works_over_connections_of_its_own(served: Handle
     assert served["from"] == "the child"
 
 
-def test_child_of_a_call_does_not_go_on_over_the_connections_of_its_parent(served: Handle) -> None:
-    """Both would read each other's responses from one socket; and the threads of obstore are not in the child."""
-    codes: list[int] = []
+class ForkAndAdd:
+    """A function for `modify`, which returns in the process and in a child that it forks."""
 
-    def fork_and_add(number: int) -> int:
+    def __init__(self) -> None:
+        self.is_child = False
+        self.codes: list[int] = []
+        """The exit codes of the children."""
+
+    def __call__(self, number: int) -> int:
         pid = os.fork()
-        if not pid:
-            children.append(pid)
-        else:
-            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        self.is_child = not pid
+        if pid:
+            self.codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         return number + 1
 
-    children: list[int] = []
+
+def test_child_of_a_call_does_not_go_on_over_the_connections_of_its_parent(served: Handle) -> None:
+    """Both would read each other's responses from one socket; and the threads of obstore are not in the child."""
+    add = ForkAndAdd()
+
     try:
-        served.modify("k", fork_and_add)
+        served.modify("k", add)
     except InvalidError as error:
-        os._exit(0 if children and "begun in the parent process" in str(error) else 1)
+        os._exit(0 if add.is_child and "begun in the parent process" in str(error) else 1)
     finally:
-        if children:
+        if add.is_child:
             os._exit(2)
-    assert codes == [0]
+    assert add.codes == [0]
     assert served["k"] == 2
 
 
 def test_child_of_a_task_does_not_go_on_over_the_connections_of_its_parent(served: Handle) -> None:
-    codes: list[int] = []
-
-    def fork_and_add(number: int) -> int:
-        pid = os.fork()
-        if not pid:
-            children.append(pid)
-        else:
-            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-        return number + 1
+    add = ForkAndAdd()
 
     async def modify() -> None:
         try:
-            await served.modify.aio("k", fork_and_add)
+            await served.modify.aio("k", add)
         except InvalidError:
-            os._exit(0 if children else 1)
+            os._exit(0 if add.is_child else 1)
         finally:
-            if children:
+            if add.is_child:
                 os._exit(2)
 
-    children: list[int] = []
     asyncio.run(modify())
-    assert codes == [0]
+    assert add.codes == [0]
     assert served["k"] == 2
 
 

@@ -40,8 +40,9 @@ async def test_release_that_was_cancelled_has_happened_or_can_be_repeated(handle
     assert await lock.locked.aio() is False
 
 
-@pytest.mark.parametrize("kind", ["unreachable", "lost-response"])
-async def test_failed_release_does_not_replace_a_cancellation(handle: Handle, client: Client, kind: Any) -> None:
+async def holding(handle: Handle) -> asyncio.Task[None]:
+    """Return a task that is inside of a lock."""
+
     async def work() -> None:
         async with handle.lock("job", lease=600):
             entered.set()
@@ -50,6 +51,12 @@ async def test_failed_release_does_not_replace_a_cancellation(handle: Handle, cl
     entered = asyncio.Event()
     working = asyncio.create_task(work())
     await entered.wait()
+    return working
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "lost-response"])
+async def test_failed_release_does_not_replace_a_cancellation(handle: Handle, client: Client, kind: Any) -> None:
+    working = await holding(handle)
     with faults(client, kind):
         working.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -57,14 +64,7 @@ async def test_failed_release_does_not_replace_a_cancellation(handle: Handle, cl
 
 
 async def test_loss_of_a_lock_does_not_replace_a_cancellation(handle: Handle) -> None:
-    async def work() -> None:
-        async with handle.lock("job", lease=600):
-            entered.set()
-            await asyncio.sleep(60)
-
-    entered = asyncio.Event()
-    working = asyncio.create_task(work())
-    await entered.wait()
+    working = await holding(handle)
     await handle.lock("job").force_release.aio()
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
