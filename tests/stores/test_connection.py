@@ -229,6 +229,17 @@ def test_proxy_that_cannot_be_used_is_named(
     assert "PASSWORD0" not in str(failure)
 
 
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_proxy_that_does_not_respond_is_named(driver: Any, aio: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://user:PASSWORD0@127.0.0.1:9/")
+    failure = perform(Client("bucket", endpoint_url="http://store.invalid", driver=driver), aio, put)
+    assert isinstance(failure, UnavailableError)
+    assert not failure.maybe_applied
+    assert "through the proxy http://127.0.0.1:9: " in str(failure)
+    assert "s3dict dev" not in str(failure)
+    assert "PASSWORD0" not in str(failure)
+
+
 @pytest.mark.parametrize("proxy", ["http://token@HOST", "http://u:p@HOST"])
 def test_clock_authenticates_to_the_proxy_and_does_not_take_its_time(
     proxy: str, monkeypatch: pytest.MonkeyPatch

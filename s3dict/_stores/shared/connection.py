@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..._record import Record, field, replace
 from ..._retry import DEFAULT_POLICIES, RetryPolicies
 from ...errors import Error, InvalidError, PermissionDeniedError
-from .proxies import proxy_for
+from .proxies import address_of, proxy_for
 from .rate_control import RateController
 from .trust import Trust, resolve_trust
 from .validation import check_credential, check_region, is_ip_address, normalise_endpoint, zone_of
@@ -179,9 +179,10 @@ class ConnectionSettings(Record):
 
     @property
     def where(self) -> str:
-        """The endpoint and where it was configured, for error messages."""
+        """The endpoint, where it was configured, and the proxy without its password, for error messages."""
         url = self.endpoint_url or self.bucket_url
-        return f"{url} ({self.source})"
+        where = f"{url} ({self.source})"
+        return where if self.proxy is None else f"{where} through the proxy {address_of(self.proxy)}"
 
 
 class _Resolution:

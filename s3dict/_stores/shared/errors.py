@@ -89,7 +89,7 @@ def not_s3_error(request: S3Request, reason: str) -> UnexpectedResponseError:
 def connect_error(request: S3Request, reason: str, *, timed_out: bool = False) -> UnavailableError:
     """Return the error for a request that was never sent."""
     error_class = RequestTimeoutError if timed_out else UnavailableError
-    hint = _LOOPBACK_HINT if re.search(r"//(localhost|127\.|\[::1\])", request.endpoint) else ""
+    hint = _LOOPBACK_HINT if re.match(r"https?://(localhost|127\.|\[::1\])", request.endpoint) else ""
     return error_class(
         f"{request}: cannot connect to the store at {request.endpoint}: {reason}{hint}", maybe_applied=False
     )

@@ -32,6 +32,12 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     return _checked(proxy if "://" in proxy else f"http://{proxy}", f"{scheme.upper()}_PROXY")
 
 
+def address_of(proxy: str) -> str:
+    """Return the URL of the proxy without user and password."""
+    scheme, _, rest = proxy.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('/')[0]}"
+
+
 def proxy_headers(proxy: str) -> dict[str, str]:
     """Return the header that authenticates to the proxy, also where its user has no password.
 
