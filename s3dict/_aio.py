@@ -8,7 +8,6 @@ store is for asyncio: a coroutine function for `inspect`, frameworks and type ch
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import sys
 import threading
@@ -21,7 +20,7 @@ from weakref import WeakSet
 
 from ._nested import QuietGenerator
 from ._stores.shared.threads import iterate_blocking, run_blocking
-from .errors import BlockingCallWarning, Error, InvalidError
+from .errors import BlockingCallWarning, Error, InvalidError, shorten_traceback
 
 if TYPE_CHECKING:
     from inspect import Signature
@@ -36,7 +35,6 @@ K_contra = TypeVar("K_contra", contravariant=True)
 V_co = TypeVar("V_co", covariant=True)
 
 _PACKAGE = __file__.removesuffix("_aio.py")
-_CONTEXTLIB = contextlib.__file__
 
 
 class HasAsyncView(Protocol):
@@ -88,20 +86,6 @@ def _stacklevel_of_caller() -> int:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
     return level
-
-
-def is_traceback_internal(error: BaseException) -> bool:
-    """Return whether all frames of the traceback are of s3dict, in which a user does not look for a mistake.
-
-    False where one is the user's, such as that of a function that was passed to the call, and in Python's development
-    mode (``python -X dev``).
-    """
-    traceback = error.__traceback__
-    while traceback is not None:
-        if not traceback.tb_frame.f_code.co_filename.startswith((_PACKAGE, _CONTEXTLIB)):
-            return False
-        traceback = traceback.tb_next
-    return not sys.flags.dev_mode
 
 
 def require_plain(function: Callable[..., T], method: str) -> Callable[..., T]:
@@ -180,15 +164,14 @@ class DualMethod(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatib
         try:
             result: R = run_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
         except (Error, KeyError) as error:
-            if is_traceback_internal(error):
-                raise error.with_traceback(None)  # noqa: B904 (it is the same exception)
+            shorten_traceback(error)
             raise
         return result
 
     @property
     def aio(self) -> Callable[P, Coroutine[Any, Any, R]]:
         """The coroutine function."""
-        return MethodType(self._descriptor.body, self.__self__._async_view)
+        return MethodType(self._descriptor.function_of_view, self.__self__._async_view)
 
 
 class DualIterator(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -203,32 +186,54 @@ class DualIterator(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompat
     @property
     def aio(self) -> Callable[P, AsyncGenerator[R, None]]:
         """The asynchronous generator function."""
-        return MethodType(_IteratorFunction(self._descriptor.body), self.__self__._async_view)
+        return MethodType(self._descriptor.function_of_view, self.__self__._async_view)
 
 
-class _IteratorFunction:
-    """An asynchronous generator function, which `inspect` recognises by its code."""
+class _FunctionLike:
+    """A function of an async view, which `inspect` recognises by its code as what the body is."""
 
-    __defaults__ = None
-    __kwdefaults__ = None
-
-    def __init__(self, body: Callable[..., AsyncGenerator[Any, None]]) -> None:
+    def __init__(self, body: Callable[..., Any]) -> None:
         functools.update_wrapper(self, body)
+        # A caller that follows this would call the body instead, without what it is bound to.
+        del self.__wrapped__  # type: ignore[attr-defined]
         self._body: Any = body
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
 
     @property
     def __code__(self) -> CodeType:
         code: CodeType = self._body.__code__
         return code
 
+    @property
+    def __defaults__(self) -> Any:
+        return self._body.__defaults__
+
+    @property
+    def __kwdefaults__(self) -> Any:
+        return self._body.__kwdefaults__
+
+
+class _CoroutineFunction(_FunctionLike):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # Wrong arguments are a TypeError of the call, as those of any coroutine function.
+        self._body(*args, **kwargs).close()
+        coroutine: Any = self._run(*args, **kwargs)
+        coroutine.__qualname__ = self._body.__qualname__
+        return coroutine
+
+    async def _run(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await self._body(*args, **kwargs)
+        except (Error, KeyError) as error:
+            shorten_traceback(error)
+            raise
+
+
+class _IteratorFunction(_FunctionLike):
     def __call__(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         return QuietGenerator(self._body(*args, **kwargs))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _IteratorFunction) and self._body is other._body
-
-    def __hash__(self) -> int:
-        return hash(self._body)
 
 
 _unfinished: WeakSet[Any] = WeakSet()
@@ -265,6 +270,11 @@ class _Descriptor:
             made.__signature__ = self._signature()
         return function
 
+    @functools.cached_property
+    def function_of_view(self) -> _FunctionLike:
+        """What ``d.put.aio`` is a method of."""
+        return _CoroutineFunction(self.body)
+
     def _blocking(self) -> Any:
         def function(instance: HasAsyncView, /, *args: Any, **kwargs: Any) -> Any:
             return self._bound(instance)(*args, **kwargs)
@@ -273,7 +283,7 @@ class _Descriptor:
 
     def _asynchronous(self) -> Any:
         async def aio(instance: HasAsyncView, /, *args: Any, **kwargs: Any) -> Any:
-            return await self.body(instance._async_view, *args, **kwargs)
+            return await self._bound(instance).aio(*args, **kwargs)
 
         return aio
 
@@ -288,7 +298,7 @@ class _Descriptor:
     def _get(self, instance: HasAsyncView | None) -> Any:
         if instance is None:
             return self.function
-        return MethodType(self.body, instance) if instance._aio else self._bound(instance)
+        return MethodType(self.function_of_view, instance) if instance._aio else self._bound(instance)
 
 
 class UnboundMethod(Protocol):
@@ -312,7 +322,7 @@ class dual_method(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decorato
     def __get__(self, instance: HasAsyncView | None, owner: type) -> Any:
         if instance is None:
             return self.function
-        return MethodType(self.body, instance) if instance._aio else DualMethod(self, instance)
+        return MethodType(self.function_of_view, instance) if instance._aio else DualMethod(self, instance)
 
     def _bound(self, instance: HasAsyncView) -> DualMethod[P, R]:
         return DualMethod(self, instance)
@@ -334,14 +344,13 @@ class dual_iterator(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decora
     def _bound(self, instance: HasAsyncView) -> DualIterator[P, R]:
         return DualIterator(self, instance)
 
-    def _get(self, instance: HasAsyncView | None) -> Any:
-        if instance is not None and instance._aio:
-            return MethodType(_IteratorFunction(self.body), instance)
-        return super()._get(instance)
+    @functools.cached_property
+    def function_of_view(self) -> _FunctionLike:
+        return _IteratorFunction(self.body)
 
     def _asynchronous(self) -> Any:
         async def aio(instance: HasAsyncView, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            async with aclosing(self.body(instance._async_view, *args, **kwargs)) as items:
+            async with aclosing(self._bound(instance).aio(*args, **kwargs)) as items:
                 async for item in items:
                     yield item
 

@@ -15,7 +15,7 @@ from ._core.catalog import DictOptions, ephemeral
 from ._handle import HandleState
 from ._pickle import restore
 from ._stores.shared.threads import run_blocking
-from .errors import InvalidError
+from .errors import InvalidError, shortened_traceback
 
 H = TypeVar("H")
 
@@ -31,26 +31,30 @@ class EphemeralDict(Generic[H]):
 
     def __enter__(self) -> H:
         report_blocking_call()
-        self._context = self._enter_once(aio=False)
-        return run_blocking(self._context.__aenter__())
+        with shortened_traceback():
+            self._context = self._enter_once(aio=False)
+            return run_blocking(self._context.__aenter__())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._context is not None
         if os.getpid() == self._pid:
-            run_blocking(self._context.__aexit__(kind, error, traceback))
+            with shortened_traceback():
+                run_blocking(self._context.__aexit__(kind, error, traceback))
 
     async def __aenter__(self) -> H:
-        self._context = self._enter_once(aio=True)
-        return await self._context.__aenter__()
+        with shortened_traceback():
+            self._context = self._enter_once(aio=True)
+            return await self._context.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._context is not None
         if os.getpid() == self._pid:
-            await self._context.__aexit__(kind, error, traceback)
+            with shortened_traceback():
+                await self._context.__aexit__(kind, error, traceback)
 
     def __repr__(self) -> str:
         return "Dict.ephemeral()" if self._client is None else f"Dict.ephemeral(client={self._client!r})"

@@ -25,7 +25,7 @@ from ._duration import Duration, to_seconds
 from ._pickle import restore
 from ._stores.base import ObjectStore
 from ._stores.shared.threads import run_blocking
-from .errors import Error, InvalidError, LockLostError, LockTimeoutError
+from .errors import Error, InvalidError, LockLostError, LockTimeoutError, shorten_traceback, shortened_traceback
 
 
 class HasLocks(Protocol):
@@ -106,7 +106,8 @@ class _Leavable:
             leaving = self._to_leave()
             if leaving is not None:
                 run_blocking(leaving.lock._leave(leaving.holding, error))
-        except Error:
+        except Error as failure:
+            shorten_traceback(failure)
             raise
         except BaseException:
             # Perhaps before anything was left.
@@ -192,19 +193,22 @@ class _Acquirable(_Leavable):
         entered: list[Holding] = []
         try:
             return run_blocking(self._enter(self._options.timeout, entered))
-        except BaseException:
+        except BaseException as error:
             # A signal handler may raise at any line, also when the lock has just been acquired.
             self._undo(entered)
+            shorten_traceback(error)
             raise
 
     async def __aenter__(self) -> HeldLock:
-        return await self._async_view._enter(self._options.timeout, [])
+        with shortened_traceback():
+            return await self._async_view._enter(self._options.timeout, [])
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        view = self._async_view
-        await view._leave(view._own_holding(), error)
+        with shortened_traceback():
+            view = self._async_view
+            await view._leave(view._own_holding(), error)
 
     @property
     def _async_view(self) -> Self:
@@ -498,13 +502,15 @@ class HeldLock(_Leavable):
             if self._holding is None:
                 run_blocking(self._adopt(entered))
             return self
-        except BaseException:
+        except BaseException as error:
             self._lock._undo(entered)
+            shorten_traceback(error)
             raise
 
     async def __aenter__(self) -> HeldLock:
         if self._holding is None:
-            await self._async_view._adopt([])
+            with shortened_traceback():
+                await self._async_view._adopt([])
         return self
 
     async def __aexit__(
@@ -512,7 +518,8 @@ class HeldLock(_Leavable):
     ) -> None:
         holding = self._holding
         if holding is not None:
-            await self._async_view._lock_view._leave(holding, error)
+            with shortened_traceback():
+                await self._async_view._lock_view._leave(holding, error)
 
     def __repr__(self) -> str:
         return f"<HeldLock {self._lock.name!r}, token {self.token}>"

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, o
 
 from ._dict import Dict
 from ._pickle import restore
-from .errors import Error, InvalidError, SerializationError
+from .errors import Error, InvalidError, SerializationError, shortened_traceback
 
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
@@ -256,11 +256,11 @@ class Target:
     counts: Counts = field(default_factory=Counts)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, refresh: bool = False) -> Any:
-        with _Call(self, args, kwargs) as call:
+        with shortened_traceback(), _Call(self, args, kwargs) as call:
             return self.d.get_or_compute(call.key, call.compute, refresh=refresh, **self.options)
 
     async def call_aio(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, refresh: bool = False) -> Any:
-        with _Call(self, args, kwargs) as call:
+        with shortened_traceback(), _Call(self, args, kwargs) as call:
             return await self.d.get_or_compute.aio(call.key, call.compute_aio, refresh=refresh, **self.options)
 
     def forget(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from .errors import Error, shorten_traceback
+
 T = TypeVar("T")
 
 
@@ -53,8 +55,12 @@ class QuietGenerator(AsyncGenerator[T, None], Generic[T]):
         self._generator = generator
         self._started = False
 
-    def __anext__(self) -> Coroutine[Any, Any, T]:
-        return self._start(self._generator.__anext__)
+    async def __anext__(self) -> T:
+        try:
+            return await self._start(self._generator.__anext__)
+        except (Error, KeyError) as error:
+            shorten_traceback(error)
+            raise
 
     def asend(self, value: None) -> Coroutine[Any, Any, T]:
         return self._start(lambda: self._generator.asend(value))

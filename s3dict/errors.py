@@ -25,6 +25,7 @@ A missing key is a ``KeyError``, as in any dict. No exception of botocore, aioht
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -52,12 +53,44 @@ __all__ = [
 PolicyName = Literal["reader", "writer", "admin"]
 """The IAM policies that the Terraform module creates."""
 
+_PACKAGES_BENEATH = frozenset(
+    {"s3dict", "contextlib", "asyncio", "concurrent", "obstore", "boto3", "botocore", "aioboto3", "aiobotocore"}
+)
+"""Packages with frames in tracebacks, in which a user does not look for a mistake."""
 _EPHEMERAL_ID = re.compile("di-[0-9A-Z]{26}")
 
 
 def dict_label(dict_name: str) -> str:
     """Return how messages refer to a dict: by its name, or by the id of an ephemeral one."""
     return f"ephemeral Dict {dict_name}" if _EPHEMERAL_ID.fullmatch(dict_name) else f"Dict {dict_name!r}"
+
+
+def shorten_traceback(error: BaseException) -> None:
+    """Empty the traceback of an error, before a bare ``raise``: it then begins at the line of the user.
+
+    It stays if a frame is the user's, such as that of a function that was passed to the call; in Python's development
+    mode (``python -X dev``); and for exceptions that are not raised on purpose.
+    """
+    if sys.flags.dev_mode or not isinstance(error, (Error, KeyError)):
+        return
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in _PACKAGES_BENEATH:
+            return
+        traceback = traceback.tb_next
+    error.__traceback__ = None
+
+
+class shortened_traceback:  # noqa: N801 (used as a function)
+    """Apply `shorten_traceback` to what is raised inside."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            shorten_traceback(error)
 
 
 class Error(Exception):

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "s3dict._sentinel": set(),
     "s3dict._record": set(),
     "s3dict._info": {"s3dict._pickle"},
-    "s3dict._nested": set(),
+    "s3dict._nested": {"s3dict.errors"},
     "s3dict._duration": {"s3dict.errors"},
     # It finds what it restores by name, as pickle does.
     "s3dict._pickle": set(),

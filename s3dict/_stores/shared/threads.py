@@ -13,6 +13,7 @@ from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from ...errors import Error, shorten_traceback
 from ..base import monotonic_seconds
 from . import request_log as log
 from .forks import check_process
@@ -58,6 +59,9 @@ def iterate_blocking(generator: AsyncGenerator[R, None]) -> Iterator[R]:
                 item: R = stop.value
             except StopAsyncIteration:
                 return
+            except (Error, KeyError) as error:
+                shorten_traceback(error)
+                raise
             else:
                 step.close()
                 raise RuntimeError("a blocking store suspended")
