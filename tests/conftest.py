@@ -7,11 +7,12 @@ way is how it is called (blocking, asyncio).
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import inspect
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
@@ -53,6 +54,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "puts_whole_objects: kills the process that puts, which some servers take for the end"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop() -> Generator[None, object, object]:
+    """Keep what was collected out of garbage collections: those that tests call would take a second each."""
+    gc.freeze()
+    try:
+        return (yield)
+    finally:
+        gc.unfreeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -62,7 +62,8 @@ def _chosen(metafunc: pytest.Metafunc, usual: Sequence[str]) -> Sequence[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = _names(config)
     kept = [item for item in items if _can_run(item) and (not chosen or _place(item) in chosen)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    kept_items = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept_items])
     items[:] = kept
     mark_slow(items)
     for item in items:

@@ -47,6 +47,7 @@ def recording_server(
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # a body would wait 40 ms for the acknowledgement of its headers
 
         def log_message(self, format: str, *_: Any) -> None:  # noqa: A002 (its name)
             pass

@@ -100,7 +100,7 @@ async def _open(connection: Connection, credentials: BotoCredentials) -> AsyncGe
     session = aioboto3.Session()
     speed_up(session._session)
     session._session.register_component("credential_provider", BotoCredentialProvider(credentials))
-    config = AioConfig(http_session_cls=_http_session_class(), **client_config(connection))
+    config = AioConfig(http_session_cls=_http_session_class(connection), **client_config(connection))
     opening: Any = session.client("s3", config=config, **client_arguments(connection))
     async with opening as client:
         prepare_client(client, connection)
@@ -138,7 +138,7 @@ def _close_sockets(client: Any) -> None:
         connector._conns.clear()
 
 
-def _http_session_class() -> type[AIOHTTPSession]:
+def _http_session_class(connection: Connection) -> type[AIOHTTPSession]:
     """Return a session class that sends a request once, to one host, and always verifies certificates.
 
     When a kept-alive connection breaks before the response, aiohttp silently repeats the request because it is
@@ -151,7 +151,7 @@ def _http_session_class() -> type[AIOHTTPSession]:
 
     class HttpSession(AIOHTTPSession):
         def _get_ssl_context(self) -> Any:
-            return trust_system_store(super()._get_ssl_context(), self._verify)  # type: ignore[misc, attr-defined]
+            return trust_system_store(super()._get_ssl_context(), connection)  # type: ignore[misc]
 
         def _setup_proxy_ssl_context(self, proxy_url: Any) -> Any:
             context = super()._setup_proxy_ssl_context(proxy_url)  # type: ignore[misc] # the stubs leave it out

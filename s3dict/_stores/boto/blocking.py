@@ -69,7 +69,7 @@ class BotoStore(S3Requests):
         prepare_client(client, connection)
         if connection.zone is not None:
             use_identity_cache(client, IdentityCache(connection))
-        _set_up_connections(client)
+        _set_up_connections(client, connection)
         return client
 
     async def _close(self) -> None:
@@ -80,11 +80,11 @@ class BotoStore(S3Requests):
             client.close()
 
 
-def _set_up_connections(client: Any) -> None:
+def _set_up_connections(client: Any, connection: Connection) -> None:
     """Let connections trust the system's certificates, authenticate to every proxy, and follow no redirect."""
     session = client._endpoint.http_session
     context = session._manager.connection_pool_kw["ssl_context"]
-    trust_system_store(context, session._verify)
+    trust_system_store(context, connection)
     # The managers for proxies are made later.
     session._get_ssl_context = lambda: context
     session._proxy_config.proxy_headers_for = proxy_headers

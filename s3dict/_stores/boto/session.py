@@ -91,9 +91,13 @@ def prepare_client(client: Any, connection: Connection) -> None:
     events.register_first("needs-retry.s3", _redirect_refuser(connection))
 
 
-def trust_system_store(context: Any, verify: bool | str) -> Any:
-    """Let an SSL context trust the system's certificates too, as obstore does, unless a bundle is configured."""
-    if verify is True:
+def trust_system_store(context: Any, connection: Connection) -> Any:
+    """Let an SSL context trust the system's certificates too, as obstore does, unless a bundle is configured.
+
+    Without TLS it does nothing: loading the certificates is half of what a client costs to make.
+    """
+    settings = connection.settings
+    if settings.trust.botocore_verify is True and settings.uses_tls:
         context.load_default_certs()
     return context
 

@@ -176,7 +176,7 @@ class ServerClock:
 
         from ..shared.http import opener
 
-        open_url, failure = opener(self._trust, self._proxy, self._timeout), ""
+        open_url, failure = opener(self._url, self._trust, self._proxy, self._timeout), ""
         attempts: tuple[tuple[str, Callable[[], str]], ...]
         attempts = (("HeadBucket", lambda: self._url), ("HeadObject", self._signed_url))
         for operation, make_url in attempts:

@@ -184,6 +184,16 @@ class ConnectionSettings(Record):
         where = f"{url} ({self.source})"
         return where if self.proxy is None else f"{where} through the proxy {address_of(self.proxy)}"
 
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection to the endpoint or to the proxy is encrypted."""
+        return uses_tls(self.bucket_url, self.proxy)
+
+
+def uses_tls(url: str, proxy: str | None) -> bool:
+    """Return whether requests to `url` need certificates, on the connection to the proxy too."""
+    return any(address.startswith("https:") for address in (url, proxy or ""))
+
 
 class _Resolution:
     """What has been resolved, which all views of a connection share."""

@@ -70,7 +70,7 @@ def _send(
     from .redaction import redacted
 
     settings = connection.settings
-    open_url = opener(settings.trust, settings.proxy, timeout)
+    open_url = opener(url, settings.trust, settings.proxy, timeout)
     try:
         response: HTTPResponse
         with open_url(Request(url, headers=dict(headers))) as response:  # noqa: S310 (http or https: validated)
