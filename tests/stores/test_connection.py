@@ -20,6 +20,7 @@ from s3dict._stores.boto.resolver import resolve_with_botocore
 from s3dict._stores.shared.connection import Connection, ConnectionArguments, ConnectionSettings
 from s3dict._stores.shared.proxies import proxy_for
 from s3dict._stores.shared.threads import run_blocking
+from s3dict._stores.shared.trust import host_names
 from s3dict.errors import Error, InvalidError, PermissionDeniedError, UnavailableError
 
 from ..support.connections import (
@@ -831,6 +832,16 @@ def test_https_to_a_plain_port_is_named(driver: Any, aio: bool, server: Recordin
     assert not failure.maybe_applied
     assert "does not speak TLS" in str(failure)
     assert "s3dict dev" in str(failure)
+
+
+def test_authority_with_alternative_names_that_are_not_text_is_compared_by_the_others() -> None:
+    """Most bundles contain one: of Izenpe, with the address of the company as a DirName."""
+    address = ("DirName", ((("organizationName", "IZENPE S.A."),), (("streetAddress", "Etorbidea 14"),)))
+    certificate = {
+        "subject": ((("organizationName", "IZENPE S.A."),), (("commonName", "Izenpe.com"),)),
+        "subjectAltName": (("email", "info@izenpe.com"), address, ("DNS", "Store"), ("IP Address", "127.0.0.1")),
+    }
+    assert host_names(certificate) == {"izenpe.com", "store", "127.0.0.1"}
 
 
 @pytest.mark.parametrize("content", ["not a certificate", None])

@@ -57,11 +57,12 @@ class Trust(Record):
             context.load_verify_locations(self.bundle)
         except SSLError:
             return False
-        return any(host in _host_names(authority) for authority in context.get_ca_certs())
+        return any(host in host_names(authority) for authority in context.get_ca_certs())
 
 
-def _host_names(certificate: Mapping[str, Any]) -> set[str]:
-    names = [value for _, value in certificate.get("subjectAltName", ())]
+def host_names(certificate: Mapping[str, Any]) -> set[str]:
+    # The value of another kind may be a tuple: a DirName, in a certificate authority that most bundles contain.
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
     names += [value for part in certificate["subject"] for kind, value in part if kind == "commonName"]
     return {name.lower() for name in names}
 
