@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .._client import Client
@@ -10,12 +11,17 @@ from .._core.listing import read_folder
 from .._dict import Dict
 from .._format.layout import is_valid_name, validate_name
 from .._stores.shared.threads import run_blocking
+from .usage import list_dicts
 
 __all__ = ["dicts_of", "expire"]
 
 
-def dicts_of(client: Client, environment_name: str | None = None) -> list[tuple[str, Dict[Any, Any]]]:
+def dicts_of(
+    client: Client, environment_name: str | None = None, on_loaded: Callable[[int], None] = lambda _: None
+) -> list[tuple[str, Dict[Any, Any]]]:
     """Return the named dicts of an environment, or of all, each with its environment.
+
+    `on_loaded` is called with 1 after each dict.
 
     Requests: 1 if all are wanted, and for each environment a listing and 1 for each dict.
 
@@ -29,11 +35,11 @@ def dicts_of(client: Client, environment_name: str | None = None) -> list[tuple[
     return [
         (environment, handle)
         for environment in environments
-        for handle in Dict.objects.list(environment_name=environment, client=client)
+        for handle in list_dicts(client, environment, lambda _done, _total: on_loaded(1))
     ]
 
 
-def expire(d: Dict[Any, Any], *, dry_run: bool = False) -> int:
+def expire(d: Dict[Any, Any], *, dry_run: bool = False, on_read: Callable[[int], None] = lambda _: None) -> int:
     """Remove the expired entries of a dict that a listing still shows; return how many there are.
 
     Requests: a listing, 1 for each entry, and 1 for each that is removed.
@@ -41,8 +47,9 @@ def expire(d: Dict[Any, Any], *, dry_run: bool = False) -> int:
     Args:
         d: The dict.
         dry_run: Only count them.
+        on_read: Called with 1 after each entry.
     """
-    return run_blocking(remove_expired(run_blocking(d._open()), dry_run=dry_run))
+    return run_blocking(remove_expired(run_blocking(d._open()), dry_run=dry_run, on_read=on_read))
 
 
 async def _environments(client: Client) -> list[str]:

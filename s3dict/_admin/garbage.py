@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Protocol
 
 from .._client import Client
 from .._core.catalog import load
@@ -34,7 +35,16 @@ class OrphanedData:
     fanout: int = 0
 
 
-def find_garbage(client: Client, environment_name: str | None = None) -> list[OrphanedData]:
+class OnProgress(Protocol):
+    def __call__(self, number: int, position: int | None = None, total: int | None = None) -> None:
+        """Be called with how many dicts more were found, and then with how many are checked, and of how many."""
+
+
+def find_garbage(
+    client: Client,
+    environment_name: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[OrphanedData]:
     """What interrupted deletes and dead ephemeral dicts left under the client's prefix, oldest dict first.
 
     The lifecycle rules delete most of it in time, but not the data of dicts with ``ttl=None``.
@@ -47,6 +57,7 @@ def find_garbage(client: Client, environment_name: str | None = None) -> list[Or
     Args:
         client: Names the bucket and the prefix.
         environment_name: Only what is left of this environment's dicts; None is all there are, ephemeral ones too.
+        on_progress: Called after each listing and each check.
 
     Raises:
         InvalidError: no valid environment.
@@ -54,7 +65,7 @@ def find_garbage(client: Client, environment_name: str | None = None) -> list[Or
     if environment_name is not None:
         validate_name(environment_name, "environment")
     store, concurrency = client._store(aio=False), client._settings.concurrency
-    return run_blocking(_find(store, client._layout, environment_name, concurrency))
+    return run_blocking(_find(store, client._layout, environment_name, concurrency, on_progress or _ignore))
 
 
 def remove_garbage(client: Client, garbage: OrphanedData, on_deleted: Callable[[int], None] = lambda _: None) -> bool:
@@ -65,7 +76,13 @@ def remove_garbage(client: Client, garbage: OrphanedData, on_deleted: Callable[[
     return run_blocking(_remove(client._store(aio=False), client._layout, garbage, on_deleted))
 
 
-async def _find(store: ObjectStore, layout: Layout, environment: str | None, concurrency: int) -> list[OrphanedData]:
+def _ignore(number: int, position: int | None = None, total: int | None = None) -> None:
+    pass
+
+
+async def _find(
+    store: ObjectStore, layout: Layout, environment: str | None, concurrency: int, on_progress: OnProgress
+) -> list[OrphanedData]:
     """Of all dicts under the prefix, or of the named ones of an environment.
 
     7 requests, up to 1 for each thousand objects or each dict, whichever are fewer, 1 for each dict, and a listing of
@@ -73,7 +90,11 @@ async def _find(store: ObjectStore, layout: Layout, environment: str | None, con
     """
 
     async def roots_in(folder: str) -> list[tuple[DictId, DataPaths]]:
-        return [owner async for owner in _owning_dicts(store, layout, folder)]
+        owners = []
+        async for owner in _owning_dicts(store, layout, folder):
+            owners.append(owner)
+            on_progress(1)
+        return owners
 
     async def orphaned(owner: tuple[DictId, DataPaths]) -> tuple[DictId, DataPaths] | None:
         return owner if await _is_orphaned(store, layout, owner[0]) else None
@@ -83,9 +104,16 @@ async def _find(store: ObjectStore, layout: Layout, environment: str | None, con
     # Locks are in no folder, so that only a part of the paths of a dict may show its fanout.
     by_fanout = sorted(chain.from_iterable(listed), key=lambda owner: owner[1].fanout)
     distinct = {owner[1].root: owner for owner in by_fanout}
-    checked = [owner async for owner in store.runtime.map(orphaned, distinct.values(), concurrency)]
-    orphans = [owner for owner in checked if owner is not None]
-    found = [await _measure(store, layout, dict_id, paths) for dict_id, paths in sorted(orphans, key=_by_age)]
+    orphans, checked = [], 0
+    async for owner in store.runtime.map(orphaned, distinct.values(), concurrency):
+        checked += 1
+        on_progress(0, checked, len(distinct))
+        if owner is not None:
+            orphans.append(owner)
+    found = []
+    for dict_id, paths in sorted(orphans, key=_by_age):
+        found.append(await _measure(store, layout, dict_id, paths))
+        on_progress(0, checked + len(found), checked + len(orphans))
     return [garbage for garbage in found if garbage.objects]
 
 

@@ -71,6 +71,12 @@ def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
         yield _run_step("lifecycle access", partial(_allow_lifecycle, admin, is_there, dry_run), admin)
 
 
+def step_names(client: Client) -> tuple[str, ...]:
+    """Return the names of the steps of `provision` in their order, for a display of progress."""
+    common = ("bucket", "public access", "encryption", "sweep rules")
+    return common if BucketAdmin.of(client).zone is None else (*common, "lifecycle access")
+
+
 def _run_step(name: str, step: Callable[[], Step], admin: BucketAdmin) -> Step:
     try:
         return step()
@@ -94,7 +100,7 @@ def _bucket(admin: BucketAdmin, dry_run: bool) -> Step:
             f"{error}. If that is in order, the bucket belongs to another account: choose another name",
         )
     if present is not None:
-        return Step("bucket", Outcome.UNCHANGED, f"{admin.bucket} is there")
+        return Step("bucket", Outcome.UNCHANGED, f"{admin.bucket} exists")
     where = admin.bucket if admin.has_custom_endpoint else f"{admin.bucket} in {admin.signed_region}"
     if dry_run:
         return Step("bucket", Outcome.PLANNED, f"create {where}")

@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from .._client import Client
 from .._core import iteration, locks
+from .._core.catalog import list_manifests
 from .._core.conditional import get_object
 from .._core.entries import Entries
 from .._core.iteration import entry_pages
 from .._core.listing import scan
 from .._core.locks import LockTarget
-from .._dict import Dict
+from .._dict import Dict, _new_handle
 from .._format.keys import key_bytes_in
 from .._format.lock import LockDetails, decode_lock
+from .._handle import HandleState
 from .._nested import aclosing
 from .._stores.base import ObjectMeta
 from .._stores.shared.threads import run_blocking
@@ -27,6 +30,7 @@ __all__ = [
     "Usage",
     "count_entries",
     "held_locks",
+    "list_dicts",
     "list_entries",
     "measure",
     "shown_key",
@@ -85,12 +89,36 @@ class EntryState:
     last_modified: datetime
 
 
-def measure(handle: Dict[Any, Any], *, with_locks: bool = False) -> Usage:
+def list_dicts(
+    client: Client, environment: str, on_loaded: Callable[[int, int], None] = lambda _done, _total: None
+) -> list[Dict[Any, Any]]:
+    """Return the named dicts of an environment as hydrated handles, as `Dict.objects.list` does.
+
+    Requests: a listing, and 1 for each dict.
+
+    Args:
+        client: Names the bucket and the prefix.
+        environment: The name of the environment.
+        on_loaded: Called after each request with how many dicts are loaded, and of how many.
+    """
+    store, concurrency = client._store(aio=False), client._settings.concurrency
+    found = run_blocking(list_manifests(store, client._layout, environment, concurrency, on_loaded))
+    return [_new_handle(HandleState.hydrated(client, loaded)) for loaded in found]
+
+
+def measure(
+    handle: Dict[Any, Any], *, with_locks: bool = False, on_counted: Callable[[int], None] = lambda _: None
+) -> Usage:
     """Return what the dict holds.
 
     Requests: a listing of the entries; `with_locks` one of the locks, and 1 for each lock that exists.
+
+    Args:
+        handle: The dict.
+        with_locks: Also return the locks that are held.
+        on_counted: Called with the number of entries on each page of the listing.
     """
-    return run_blocking(_measure(run_blocking(handle._open()), with_locks))
+    return run_blocking(_measure(run_blocking(handle._open()), with_locks, on_counted))
 
 
 def count_entries(handle: Dict[Any, Any], on_counted: Callable[[int], None]) -> int:
@@ -102,12 +130,14 @@ def count_entries(handle: Dict[Any, Any], on_counted: Callable[[int], None]) -> 
     return run_blocking(iteration.count(run_blocking(handle._open()), on_counted))
 
 
-def held_locks(handle: Dict[Any, Any]) -> tuple[LockUsage, ...]:
+def held_locks(handle: Dict[Any, Any], on_read: Callable[[int], None] = lambda _: None) -> tuple[LockUsage, ...]:
     """Return the locks of a dict that are held, those of computations and semaphores included.
+
+    `on_read` is called with 1 after each lock, held or not.
 
     Requests: a listing of the locks, and 1 for each that exists.
     """
-    return run_blocking(_locks(run_blocking(handle._open())))
+    return run_blocking(_locks(run_blocking(handle._open()), on_read))
 
 
 def take_away(handle: Dict[Any, Any], lock: LockUsage) -> bool:
@@ -122,12 +152,14 @@ def take_away(handle: Dict[Any, Any], lock: LockUsage) -> bool:
     return run_blocking(locks.take_away(target, lock.owner)) is not None
 
 
-def list_entries(handle: Dict[Any, Any]) -> dict[str, EntryState]:
+def list_entries(handle: Dict[Any, Any], on_listed: Callable[[int], None] = lambda _: None) -> dict[str, EntryState]:
     """Return the entries that have not expired, by path.
+
+    `on_listed` is called with the number of entries on each page of the listing.
 
     Requests: a listing of the entries.
     """
-    return run_blocking(_list_entries(run_blocking(handle._open())))
+    return run_blocking(_list_entries(run_blocking(handle._open()), on_listed))
 
 
 def shown_key(handle: Dict[Any, Any], path: str) -> str:
@@ -146,26 +178,28 @@ def shown_key(handle: Dict[Any, Any], path: str) -> str:
     return f"#{name}"
 
 
-async def _measure(entries: Entries, with_locks: bool) -> Usage:
-    number, size, _, _ = await iteration.measure(entries)
+async def _measure(entries: Entries, with_locks: bool, on_counted: Callable[[int], None]) -> Usage:
+    number, size, _, _ = await iteration.measure(entries, on_counted)
     return Usage(number, size, await _locks(entries) if with_locks else ())
 
 
-async def _list_entries(entries: Entries) -> dict[str, EntryState]:
+async def _list_entries(entries: Entries, on_listed: Callable[[int], None]) -> dict[str, EntryState]:
     found: dict[str, EntryState] = {}
     async with aclosing(entry_pages(entries)) as pages:
         async for page in pages:
             found.update((line.path, EntryState(line.path, line.etag, line.size, line.last_modified)) for line in page)
+            on_listed(len(page))
     return found
 
 
-async def _locks(entries: Entries) -> tuple[LockUsage, ...]:
+async def _locks(entries: Entries, on_read: Callable[[int], None] = lambda _: None) -> tuple[LockUsage, ...]:
     held = []
     async for page in scan(entries.store, entries.paths.locks, ordered=entries.capabilities.ordered_listing):
         for line in page.objects:
             lock = await _lock(entries, line)
             if lock is not None:
                 held.append(lock)
+            on_read(1)
     return tuple(sorted(held, key=lambda lock: lock.renewed_at))
 
 

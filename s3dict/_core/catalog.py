@@ -168,9 +168,16 @@ async def _create_at(store: ObjectStore, path: str, manifest: Manifest) -> Appli
 
 
 async def list_manifests(
-    store: ObjectStore, layout: Layout, environment: str, concurrency: int
+    store: ObjectStore,
+    layout: Layout,
+    environment: str,
+    concurrency: int,
+    on_loaded: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[LoadedManifest]:
-    """Return every named dict of the environment, newest first. A listing and 1 request each."""
+    """Return every named dict of the environment, newest first. A listing and 1 request each.
+
+    `on_loaded` is called after each request with how many dicts are loaded, and of how many.
+    """
     from .listing import read_folder
 
     async def load(name: str) -> LoadedManifest | None:
@@ -178,9 +185,13 @@ async def list_manifests(
 
     store = store.paced()
     folder = await read_folder(store, layout.manifests(environment))
-    named = [layout.dict_name_from_path(line.path, environment) for line in folder.objects]
-    loaded = [loaded async for loaded in store.runtime.map(load, filter(None, named), concurrency)]
-    present = [loaded for loaded in loaded if loaded is not None]
+    names = [name for line in folder.objects if (name := layout.dict_name_from_path(line.path, environment))]
+    present, done = [], 0
+    async for loaded in store.runtime.map(load, names, concurrency):
+        done += 1
+        on_loaded(done, len(names))
+        if loaded is not None:
+            present.append(loaded)
     return sorted(present, key=lambda loaded: loaded.manifest.created_at, reverse=True)
 
 

@@ -131,8 +131,12 @@ async def clear(entries: Entries, on_deleted: Callable[[int], None] = lambda _: 
                 entries.cache.invalidate_prefix(entries.paths.entries)
 
 
-async def remove_expired(entries: Entries, *, dry_run: bool = False) -> int:
+async def remove_expired(
+    entries: Entries, *, dry_run: bool = False, on_read: Callable[[int], None] = lambda _: None
+) -> int:
     """Remove the expired entries that a listing still shows; return how many there are.
+
+    `on_read` is called with 1 after each entry.
 
     Each is removed on the condition that it has not changed. Objects that s3dict did not write stay.
 
@@ -151,6 +155,7 @@ async def remove_expired(entries: Entries, *, dry_run: bool = False) -> int:
             async with aclosing(entries.store.runtime.map(remove, lines, entries.concurrency)) as outcomes:
                 async for was_removed in outcomes:
                     removed += was_removed
+                    on_read(1)
     return removed
 
 
@@ -167,13 +172,19 @@ async def _remove_if_expired(entries: Entries, path: str, dry_run: bool) -> bool
     return removal.state is RemovalState.REMOVED
 
 
-async def measure(entries: Entries) -> tuple[int, int, datetime | None, datetime | None]:
-    """Return the number of entries, their bytes, and the oldest and newest Last-Modified. Requests: a listing."""
+async def measure(
+    entries: Entries, on_counted: Callable[[int], None] = lambda _: None
+) -> tuple[int, int, datetime | None, datetime | None]:
+    """Return the number of entries, their bytes, and the oldest and newest Last-Modified. Requests: a listing.
+
+    `on_counted` is called with the number of entries on each page of the listing.
+    """
     number = size = 0
     oldest = newest = None
     async with aclosing(entry_pages(entries)) as pages:
         async for page in pages:
             number += len(page)
+            on_counted(len(page))
             size += sum(line.size for line in page)
             for line in page:
                 oldest = line.last_modified if oldest is None else min(oldest, line.last_modified)

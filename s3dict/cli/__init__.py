@@ -6,6 +6,7 @@ when it is called, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +22,7 @@ DEBUG = "--debug"
 
 def main() -> None:
     """Run the command line and exit: with 0 after success, 1 after an error, 2 for wrong arguments."""
+    _replace_closed_streams()
     try:
         app = _application()
     except ModuleNotFoundError as error:
@@ -30,9 +32,17 @@ def main() -> None:
     except Error as error:
         _fail(error)
     except OSError as error:
-        _fail(error, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        reason = error.strerror or str(error)
+        _fail(error, f"{error.filename}: {reason}" if error.filename else reason)
     except Exception as error:
         _fail(error, f"unexpected {type(error).__name__}: {error}. Run it with {DEBUG} for the traceback")
+
+
+def _replace_closed_streams() -> None:
+    """Open /dev/null for each standard stream that the shell has closed: a connection would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (for the whole process)
 
 
 def _fail(error: Exception, message: str | None = None) -> NoReturn:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from .. import __version__
 from . import DEBUG, dicts, entries, garbage, local, locks, monitor, provision, rekey, transfer
+from .messages import usage_message
+from .output import print_error
+from .progress import is_dumb_terminal
 
 _HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
 
@@ -24,8 +28,44 @@ class _Command(TyperCommand):
 
 
 class _Group(TyperGroup):
+    """All commands: they print wrong arguments and interruptions as they print errors, on one line."""
+
     def get_params(self, ctx: Any) -> list[Any]:
         return [_without_obvious_type(parameter) for parameter in super().get_params(ctx)]
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except typer.Abort:
+            print_error("Not confirmed. Pass --yes to skip the question")
+            sys.exit(1)
+        except Exception as error:
+            if hasattr(error, "format_message"):
+                _fail_usage(error)
+            raise
+        sys.exit(code or 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            print_error(". ".join(["Interrupted", *getattr(interrupt, "__notes__", ())]))
+            raise
+
+
+def _fail_usage(error: Any) -> NoReturn:
+    print_error(usage_message(error))
+    sys.exit(error.exit_code)
 
 
 def _without_obvious_type(parameter: Any) -> Any:
@@ -40,7 +80,7 @@ app = typer.Typer(
     cls=_Group,
     name="s3dict",
     help="A Python dict that lives in an S3 bucket.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings=_HELP_OPTIONS,
@@ -61,8 +101,11 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option(DEBUG, help="Show each request, and the traceback of an error.")] = False,
 ) -> None:
-    if os.environ.get("NO_COLOR"):
+    if os.environ.get("NO_COLOR") or is_dumb_terminal():
         context.color = False
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
     if debug:
         # The traceback is shown by `main`.
         context.with_resource(_shown_requests())

@@ -20,6 +20,7 @@ from rich.pretty import pretty_repr
 from rich.syntax import Syntax
 
 from .. import Dict
+from .output import console
 
 __all__ = ["run_demo"]
 
@@ -44,25 +45,25 @@ def run_demo() -> bool:
     Returns:
         Whether every step returned the expected result. The first that did not is the last.
     """
-    console = Console(highlight=False)
-    console.print("[bold]s3dict[/bold]: a Python dict that lives in an S3 bucket.\n")
-    console.print(_code(_IMPORTS))
+    terminal = console()
+    terminal.print("[bold]s3dict[/bold]: a Python dict that lives in an S3 bucket.\n")
+    terminal.print(_code(_IMPORTS))
     for number, step in enumerate(_steps(), start=1):
-        if not _show(console, number, step):
+        if not _show(terminal, number, step):
             return False
-    console.print("\n[green]Done.[/green] [bold]s3dict dev[/bold] runs a local S3 like this one, to try it yourself.")
+    terminal.print("\n[green]Done.[/green] [bold]s3dict dev[/bold] runs a local S3 like this one, to try it yourself.")
     return True
 
 
-def _show(console: Console, number: int, step: _Step) -> bool:
+def _show(terminal: Console, number: int, step: _Step) -> bool:
     prose, code = _read(step.function)
-    console.print(f"\n[bold cyan]{number}.[/bold cyan] {prose}\n")
-    console.print(_code(code))
+    terminal.print(f"\n[bold cyan]{number}.[/bold cyan] {prose}\n")
+    terminal.print(_code(code))
     result = step.function()
-    console.print(f"→   {pretty_repr(result)}", style="green", markup=False)
+    terminal.print(f"→   {pretty_repr(result)}", style="green", markup=False)
     is_expected = step.is_expected(result)
     if not is_expected:
-        console.print("This is not the expected result.", style="bold red")
+        terminal.print("This is not the expected result.", style="bold red")
     return is_expected
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +24,6 @@ from .output import (
     print_json,
     print_result,
     print_table,
-    spinner,
     timestamp,
 )
 from .progress import counted, is_terminal, progress_bar
@@ -113,9 +113,10 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the dicts of an environment, newest first. Times are in UTC."""
-    with spinner("Listing"):
-        found = Dict.objects.list(environment_name=env or "")
-        usages = _usages(found) if size else None
+    client = Client.from_env()
+    environment = environment_of(client, env)
+    found = _listed(client, environment)
+    usages = _usages(found) if size else None
     if as_json:
         rows = [_described(handle, env) for handle in found]
         print_json(rows if usages is None else [row | _sizes(usage) for row, usage in zip(rows, usages, strict=True)])
@@ -126,8 +127,7 @@ def list_(
         columns = (_COLUMNS[0], *_SIZE_COLUMNS, *_COLUMNS[1:])
         print_table(columns, [_row(handle, usage) for handle, usage in zip(found, usages, strict=True)])
     if not found:
-        client = Client.from_env()
-        where = f"environment {environment_of(client, env)!r} of {location_of(client)}"
+        where = f"environment {environment!r} of {location_of(client)}"
         print_result(f"There are no dicts in {where}. Create one with: s3dict create NAME")
 
 
@@ -191,15 +191,20 @@ def delete(
         raise no_such_dict(name, environment)
 
 
+def _listed(client: Client, environment: str) -> list[Dict[Any, Any]]:
+    from .._admin.usage import list_dicts
+
+    with progress_bar("Listing", unit="dicts") as advance:
+        return list_dicts(client, environment, lambda _, total: advance(1, total=total))
+
+
 def _usages(handles: list[Dict[Any, Any]]) -> list[Usage]:
     from .._admin.usage import measure
 
-    with progress_bar("Counting", len(handles), "dicts") as advance:
-        usages = []
-        for handle in handles:
-            usages.append(measure(handle))
-            advance(1)
-    return usages
+    with progress_bar("Counting", len(handles)) as advance:
+        return [
+            measure(handle, on_counted=partial(advance, position=position)) for position, handle in enumerate(handles)
+        ]
 
 
 def _sizes(usage: Usage) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -14,8 +14,8 @@ import typer
 
 from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
 from .options import AsJson, Environment, Key, KeyIsJson, Name, describe_dict, key_of, open_dict
-from .output import Column, print_json, print_result, print_table, print_value, to_json
-from .progress import Advance, counted, is_terminal, no_progress, progress_bar
+from .output import Column, print_error, print_json, print_result, print_table, print_value, to_json
+from .progress import Advance, counted, is_terminal, is_terminal_beside_output, progress_bar
 
 if TYPE_CHECKING:
     from .. import Dict
@@ -112,9 +112,14 @@ def pop(
         raise _no_such_key(name, key)
     try:
         _print(value, as_json, raw)
+        sys.stdout.flush()
     except SerializationError as error:
-        handle.put(decoded, value, skip_if_exists=True)
-        raise SerializationError(f"{error}. The value was put back") from error
+        raise SerializationError(f"{error}. {_put_back(handle, decoded, value)}") from error
+    except OSError as error:
+        message = f"The value cannot be written: {error.strerror or error}. {_put_back(handle, decoded, value)}"
+        # A reader that has closed the pipe gets no message from any other command, but may have lost a value here.
+        print_error(message)
+        raise typer.Exit(1) from error
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -167,15 +172,21 @@ def len_(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
 
 def _reading(handle: Dict[Any, Any], limit: int | None, as_json: bool) -> AbstractContextManager[Advance]:
     """Show how many of the entries have been read, unless they appear on the same terminal as they arrive."""
-    if not is_terminal() or (as_json and sys.stdout.isatty()):
-        return nullcontext(no_progress)
-    return progress_bar("Reading", counted(handle) if limit is None else limit)
+    is_shown = is_terminal_beside_output() if as_json else is_terminal()
+    total = counted(handle) if is_shown and limit is None else limit
+    return progress_bar("Reading", total, is_shown=is_shown)
 
 
 def _advancing(entries: Iterable[T], advance: Advance) -> Iterator[T]:
     for entry in entries:
         yield entry
         advance()
+
+
+def _put_back(handle: Dict[Any, Any], key: Any, value: Any) -> str:
+    if handle.put(key, value, skip_if_exists=True):
+        return "The value was put back"
+    return "It was not put back, because another process has stored this key since"
 
 
 def _check_exclusive(as_json: bool, raw: bool) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import Client
 from .options import AsJson, Yes, confirm, location_of, valid_environment
-from .output import Column, file_size, plural, print_json, print_result, print_table, spinner
+from .output import Column, file_size, plural, print_json, print_result, print_table
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def gc(
     from .._admin.garbage import find_garbage
 
     client = Client.from_env()
-    with spinner("Searching"):
-        found = find_garbage(client, env)
+    with progress_bar("Searching", unit="dicts") as advance:
+        found = find_garbage(client, env, advance)
     if not as_json:
         print_table(_COLUMNS, [_row(garbage) for garbage in found])
         print_result(_summary(found, client))
@@ -76,16 +77,15 @@ def _expire(env: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     from .._admin.expired import dicts_of, expire
 
     client = Client.from_env()
-    with spinner("Searching"):
-        dicts = dicts_of(client, env)
+    with progress_bar("Searching", unit="dicts") as advance:
+        dicts = dicts_of(client, env, advance)
     if dicts and not dry_run:
         confirm(f"Remove the expired entries of {plural(len(dicts), 'dict')}?", yes)
     counts: list[tuple[str, str, int]] = []
-    with progress_bar("Reading", len(dicts), "dicts") as advance:
-        for environment, handle in dicts:
-            name = handle.info().name or ""
-            counts.append((name, environment, expire(handle, dry_run=dry_run)))
-            advance(1)
+    with progress_bar("Reading", len(dicts)) as advance:
+        for position, (environment, handle) in enumerate(dicts):
+            name, on_read = handle.info().name or "", partial(advance, position=position)
+            counts.append((name, environment, expire(handle, dry_run=dry_run, on_read=on_read)))
     if as_json:
         described = [{"name": name, "environment": where, "entries": count} for name, where, count in counts]
         print_json({"dry_run": dry_run, "expired": described})

@@ -8,9 +8,11 @@ import typer
 
 from ..errors import NotFoundError
 from .options import AsJson, Environment, Name, Yes, confirm, describe_dict, open_dict
-from .output import Column, print_json, print_result, print_table, spinner, timestamp
+from .output import Column, print_json, print_result, print_table, timestamp
+from .progress import progress_bar
 
 if TYPE_CHECKING:
+    from .. import Dict
     from .._admin.usage import LockUsage
 
 app = typer.Typer()
@@ -30,11 +32,8 @@ _ID_DIGITS = 12
 @app.command(rich_help_panel=_PANEL)
 def locks(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
     """Show the locks of a dict that are held, with those of computations and semaphores. Times are in UTC."""
-    from .._admin.usage import held_locks
-
     handle = open_dict(name, env)
-    with spinner("Listing"):
-        held = held_locks(handle)
+    held = _held_locks(handle)
     if as_json:
         print_json([_described(lock) for lock in held])
         return
@@ -51,11 +50,11 @@ def unlock(
     yes: Yes = False,
 ) -> None:
     """Take a lock away from its holder, after confirmation. The holder finds it lost at its next renewal."""
-    from .._admin.usage import held_locks, take_away
+    from .._admin.usage import take_away
 
     handle = open_dict(name, env)
     described = describe_dict(handle.client, name, env)
-    found = [held for held in held_locks(handle) if _is_called(held, lock)]
+    found = [held for held in _held_locks(handle) if _is_called(held, lock)]
     if not found:
         raise NotFoundError(f"No lock {lock!r} of {described} is held: see `s3dict locks {name}`")
     for held in found:
@@ -68,6 +67,13 @@ def unlock(
             print_result(f"Unlocked {_title(held)} of {described}.")
         else:
             print_result(f"{_title(held)} of {described} has been released, or acquired by another process, since.")
+
+
+def _held_locks(handle: Dict[Any, Any]) -> tuple[LockUsage, ...]:
+    from .._admin.usage import held_locks
+
+    with progress_bar("Reading", unit="locks") as advance:
+        return held_locks(handle, advance)
 
 
 def _is_called(held: LockUsage, text: str) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from ..errors import NotFoundError
 
-__all__ = ["for_terminal", "no_such_dict"]
+__all__ = ["for_terminal", "no_such_dict", "usage_message"]
 
 _HINTS = (
     (
@@ -14,18 +15,48 @@ _HINTS = (
         r"\1: see `s3dict list`, or run `s3dict create \2`",
     ),
     (re.compile(r",? or pass\s+client=Client\([^)]*\)"), ""),
+    (re.compile(r", or pass signing_keys to the client"), ""),
     (re.compile(r"Choose another port"), "Choose another with --port"),
-    (re.compile(r"Client\(timeout=[^)]*\) or (S3DICT_TIMEOUT)"), r"\1"),
-    (re.compile(r"Client\(signing_keys=[^)]*\) or (S3DICT_SIGNING_KEYS)"), r"\1"),
+    (re.compile(r"(\w+), (\w+) or Client\(\w+=[^)]*\)"), r"\1 or \2"),
+    (re.compile(r" or Client\(\w+=[^)]*\)"), ""),
+    (re.compile(r"Client\(\w+=[^)]*\) or "), ""),
+    (re.compile(r"Client\((\w+)=[^)]*\)"), lambda found: _variable(found[1])),
 )
+_REASONS = {
+    "value_error": "{error}",
+    "int_parsing": "{given!r} is not a whole number",
+    "float_parsing": "{given!r} is not a number",
+    "finite_number": "{given} is not a finite number",
+    "greater_than_equal": "{given} is less than {ge:g}",
+    "less_than_equal": "{given} is more than {le:g}",
+}
+"""How the errors of pydantic, which typer shows as they are, are worded here."""
 
 
-def for_terminal(error: BaseException) -> str:
+def for_terminal(error: BaseException | str) -> str:
     """Return the message of an error with its Python hints replaced by those of the command line."""
     message = str(error)
     for pattern, replacement in _HINTS:
         message = pattern.sub(replacement, message)
     return message
+
+
+def usage_message(error: Any) -> str:
+    """Return the message of wrong arguments: what typer and pydantic say, and where to look."""
+    validation = getattr(error.__cause__, "errors", None)
+    if validation is not None:
+        first = validation()[0]
+        context = {"given": first.get("input"), "error": first["msg"], **first.get("ctx", {})}
+        error.message = _REASONS.get(first["type"], "{msg}").format(msg=first["msg"], **context)
+    message = error.format_message().rstrip(".")
+    command = error.ctx.command_path if getattr(error, "ctx", None) is not None else "s3dict"
+    return f"{message}{'' if message.endswith('?') else '.'} See `{command} --help`"
+
+
+def _variable(argument: str) -> str:
+    """Return the variable that sets an argument of `Client`."""
+    names = {"region_name": "S3DICT_REGION", "environment_name": "S3DICT_ENVIRONMENT"}
+    return names.get(argument, f"S3DICT_{argument.upper()}")
 
 
 def no_such_dict(name: str, environment: str) -> NotFoundError:

@@ -7,18 +7,34 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import Client, Dict
+from .. import Client
+from ..errors import NotFoundError
 from .options import Environment, Name, describe_dict, environment_of, location_of, open_dict
-from .output import Column, encodable, file_size, plural, print_result, print_table, rendered_table, timestamp
+from .output import (
+    Column,
+    console,
+    encodable,
+    file_size,
+    plural,
+    print_result,
+    print_table,
+    rendered_table,
+    terminal_size,
+    terminal_width,
+    timestamp,
+)
+from .progress import is_dumb_terminal, is_terminal, progress_bar
 
 if TYPE_CHECKING:
+    from .. import Dict
     from .._admin.usage import EntryState, LockUsage, Usage
 
 app = typer.Typer()
@@ -36,9 +52,11 @@ _TOP_COLUMNS = (
     Column("Holders", drop=2, fold=True),
 )
 _HOLDERS_SHOWN = 3
+_MAX_INTERVAL = 86400.0
 
 Interval = Annotated[
-    float, typer.Option("--interval", "-i", metavar="SECONDS", help="Seconds between listings.", min=0.1)
+    float,
+    typer.Option("--interval", "-i", metavar="SECONDS", help="Seconds between listings.", min=0.1, max=_MAX_INTERVAL),
 ]
 Times = Annotated[
     int | None,
@@ -70,7 +88,7 @@ def watch(
     previous: dict[str, EntryState] | None = None
     with _until_interrupted():
         for _ in _ticks(interval, times):
-            current = _listed(handle)
+            current = _listed(handle, is_first=previous is None)
             if previous is None:
                 _announce_watch(handle, env, len(current), interval)
             else:
@@ -84,29 +102,35 @@ def top(env: Environment = None, interval: Interval = 2.0, times: Times = None, 
     """Show the dicts of an environment with their entries, bytes, locks and holders, refreshed until Ctrl-C."""
     client = Client.from_env()
     where = f"environment {environment_of(client, env)!r} of {location_of(client)}"
-    live = _live() if sys.stdout.isatty() and not as_json else None
+    live = screen = None
     previous: dict[str, tuple[int, float]] = {}
-    with _until_interrupted(), live or nullcontext():
-        for _ in _ticks(interval, times):
-            usages, now = _usages(client, env), time.monotonic()
+    with _until_interrupted(), ExitStack() as displays:
+        for tick in _ticks(interval, times):
+            usages, now = _usages(client, env, is_first=tick == 0), time.monotonic()
             rates = {name: _rate(previous.get(name), usage.entries, now) for name, usage in usages.items()}
             previous = {name: (usage.entries, now) for name, usage in usages.items()}
             if as_json:
                 print(json.dumps(_snapshot(usages)), flush=True)
-            elif live is None:
-                print_table(_TOP_COLUMNS, [_row(name, usage, rates[name]) for name, usage in usages.items()])
+                continue
+            rows = [_row(name, usage, rates[name]) for name, usage in usages.items()]
+            if not sys.stdout.isatty() or is_dumb_terminal():
+                print_table(_TOP_COLUMNS, rows)
                 sys.stdout.flush()
-            else:
-                rows = [_row(name, usage, rates[name]) for name, usage in usages.items()]
-                live.update(_screen(rows, where, _cost(usages.values(), interval)), refresh=True)
+                continue
+            live = live or displays.enter_context(_live())
+            live.console.size = terminal_size()
+            screen = _screen(rows, where, _cost(usages.values(), interval))
+            live.update(screen, refresh=True)
+    if screen is not None:
+        console().print(screen)  # the screen that it was shown on has been left
 
 
-def _ticks(interval: float, times: int | None) -> Iterator[None]:
-    """Yield once for each listing, `interval` seconds apart from start to start."""
+def _ticks(interval: float, times: int | None) -> Iterator[int]:
+    """Yield the number of each listing, `interval` seconds apart from start to start."""
     count = 0
     while times is None or count < times:
         started = time.monotonic()
-        yield
+        yield count
         count += 1
         if times is None or count < times:
             time.sleep(max(0.0, started + interval - time.monotonic()))
@@ -122,10 +146,11 @@ class _until_interrupted:  # noqa: N801 (a context manager, used as a function)
         return kind is not None and issubclass(kind, KeyboardInterrupt)
 
 
-def _listed(handle: Dict[Any, Any]) -> dict[str, EntryState]:
+def _listed(handle: Dict[Any, Any], *, is_first: bool) -> dict[str, EntryState]:
     from .._admin.usage import list_entries
 
-    return list_entries(handle)
+    with progress_bar("Listing", is_shown=is_first and is_terminal()) as advance:
+        return list_entries(handle, advance)
 
 
 def _changes(
@@ -180,16 +205,16 @@ def _cost(usages: Any, interval: float) -> str:
     return f"{lists + gets} requests every {interval:g} s: ${dollars:.2f} an hour at AWS. Ctrl-C ends it."
 
 
-def _usages(client: Client, env: str | None) -> dict[str, Usage]:
-    from .._admin.usage import measure
-    from ..errors import NotFoundError
+def _usages(client: Client, env: str | None, *, is_first: bool) -> dict[str, Usage]:
+    from .._admin.usage import list_dicts, measure
 
     usages = {}
-    for handle in Dict.objects.list(environment_name=env or "", client=client):
-        try:
-            usages[handle.name or ""] = measure(handle, with_locks=True)
-        except NotFoundError:
-            continue  # deleted since the listing
+    handles = list_dicts(client, environment_of(client, env))
+    with progress_bar("Reading", len(handles), is_shown=is_first and is_terminal()) as advance:
+        for position, handle in enumerate(handles):
+            with suppress(NotFoundError):  # deleted since the listing
+                on_counted = partial(advance, position=position)
+                usages[handle.name or ""] = measure(handle, with_locks=True, on_counted=on_counted)
     return usages
 
 
@@ -237,17 +262,16 @@ def _snapshot(usages: dict[str, Usage]) -> dict[str, Any]:
 
 
 def _live() -> Any:
-    from rich.console import Console
     from rich.live import Live
 
-    return Live(console=Console(highlight=False), screen=True, auto_refresh=False)
+    return Live(console=console(), screen=True, auto_refresh=False)
 
 
 def _screen(rows: list[tuple[str, ...]], where: str, cost: str) -> Any:
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.text import Text
 
     now = timestamp(datetime.now(UTC))
     head = Text(f"{now}  {plural(len(rows), 'dict')} in {where}", style="bold")
-    body = rendered_table(_TOP_COLUMNS, rows, Console().width) if rows else Text("There are no dicts.")
+    body = rendered_table(_TOP_COLUMNS, rows, terminal_width()) if rows else Text("There are no dicts.")
     return Group(head, body, Text(cost, style="dim"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from .. import Client, Dict
 from .._config import DEFAULT_ENVIRONMENT
 from .._format.layout import validate_name
 from ..errors import Error, InvalidError
+from .output import print_question
 
 __all__ = [
     "AsJson",
@@ -117,5 +119,11 @@ def describe_dict(client: Client, name: str, env: str | None) -> str:
 
 def confirm(question: str, yes: bool) -> None:
     """End the command unless the user agrees. The question goes to stderr."""
-    if not yes:
-        typer.confirm(question, abort=True, err=True)
+    if yes:
+        return
+    print_question(f"{question} [y/N]:")
+    said = sys.stdin.readline()
+    if not (said.endswith("\n") and sys.stdin.isatty()):
+        print(file=sys.stderr)  # no terminal has shown the end of the line
+    if said.strip().lower() not in ("y", "yes"):
+        raise typer.Abort

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from ..errors import SerializationError
 
 __all__ = [
     "Column",
+    "console",
     "duration",
     "encodable",
     "file_size",
@@ -24,12 +25,14 @@ __all__ = [
     "print_error",
     "print_fields",
     "print_json",
+    "print_question",
     "print_result",
     "print_table",
     "print_value",
     "rendered_table",
-    "spinner",
     "strip_control_characters",
+    "terminal_size",
+    "terminal_width",
     "timestamp",
     "to_json",
 ]
@@ -38,6 +41,8 @@ _ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _MIN_FOLDED = 16
 """A column that may be folded is not made narrower than this while another column can be dropped instead."""
 _MIN_CUT = 10
+_MIN_SQUEEZED = 6
+"""What a column that may be folded or cut keeps before another one is dropped that should stay."""
 _BORDERS = 3
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -68,36 +73,37 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Non
         for row in rows:
             print("\t".join(_one_line(cell) for cell in row))
         return
-    console = _console()
+    terminal = console()
     # A value may have a million characters, of which the first lines are enough to fill the terminal.
     cells = [
         [
-            _one_line(cell[: console.width]) if column.cut else _one_line(cell)
+            _one_line(cell[: terminal.width]) if column.cut else _one_line(cell)
             for column, cell in zip(columns, row, strict=True)
         ]
         for row in rows
     ]
     if cells:
-        console.print(rendered_table(columns, cells, console.width))
+        terminal.print(rendered_table(columns, cells, terminal.width))
 
 
 def fitting_columns(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
     """Return the indices of the columns that fit into the width, without those to be dropped."""
-    needed = [_least_width(column, [row[index] for row in rows]) for index, column in enumerate(columns)]
     kept = list(range(len(columns)))
-    while sum(needed[index] + _BORDERS for index in kept) + 1 > width:
-        droppable = [index for index in kept if columns[index].drop]
-        if not droppable:
-            break
-        kept.remove(max(droppable, key=lambda index: columns[index].drop))
+    for folded, cut in ((_MIN_FOLDED, _MIN_CUT), (_MIN_SQUEEZED, _MIN_SQUEEZED)):
+        needed = [_least_width(column, [row[i] for row in rows], folded, cut) for i, column in enumerate(columns)]
+        # Columns that should stay are dropped from the right where one of them would have no width.
+        droppable = [index for index in kept[1:] if columns[index].drop or folded == _MIN_SQUEEZED]
+        droppable.sort(key=lambda index: (columns[index].drop, index))
+        while droppable and sum(needed[index] + _BORDERS for index in kept) + 1 > width:
+            kept.remove(droppable.pop())
     return kept
 
 
-def _least_width(column: Column, cells: Sequence[str]) -> int:
+def _least_width(column: Column, cells: Sequence[str], folded: int, cut: int) -> int:
     from rich.cells import cell_len
 
     natural = max(map(cell_len, (column.title, *cells)))
-    return min(natural, _MIN_FOLDED if column.fold else _MIN_CUT if column.cut else natural)
+    return min(natural, folded if column.fold else cut if column.cut else natural)
 
 
 def _wanted_width(column: Column, cells: Sequence[str], width: int) -> int:
@@ -147,12 +153,17 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
     grid.add_column(overflow="fold")
     for name, content in fields:
         grid.add_row(_text(_one_line(name), "bold"), _text(_one_line(content)))
-    _console().print(grid)
+    console().print(grid)
 
 
 def print_result(message: str) -> None:
     """Print what a command did, on stderr: stdout is for what it was asked to print."""
     print(_wrapped(encodable(strip_control_characters(message), sys.stderr)), file=sys.stderr)
+
+
+def print_question(message: str) -> None:
+    """Print a question on stderr, whose answer follows on the same line."""
+    print(_wrapped(encodable(strip_control_characters(message), sys.stderr)), end=" ", file=sys.stderr, flush=True)
 
 
 def print_error(message: str) -> None:
@@ -164,8 +175,7 @@ def print_error(message: str) -> None:
 def _wrapped(message: str) -> str:
     if not sys.stderr.isatty():
         return message
-    columns = shutil.get_terminal_size().columns
-    return textwrap.fill(message, columns, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(message, terminal_width(), break_long_words=False, break_on_hyphens=False)
 
 
 def print_json(content: Any) -> None:
@@ -232,29 +242,38 @@ def print_value(value: Any) -> None:
     from rich.pretty import pretty_repr
     from rich.text import Text
 
-    console = _console()
+    terminal = console()
     if isinstance(value, str):
-        console.print(Text(strip_control_characters(value)))
+        terminal.print(Text(strip_control_characters(value)))
     else:
-        console.print(ReprHighlighter()(Text(strip_control_characters(pretty_repr(value, max_width=console.width)))))
+        shown = strip_control_characters(pretty_repr(value, max_width=terminal.width))
+        terminal.print(ReprHighlighter()(Text(shown)))
 
 
-@contextmanager
-def spinner(label: str) -> Iterator[None]:
-    """Show that the command is working, on a terminal."""
-    if not sys.stderr.isatty():
-        yield
-        return
+def console(*, stderr: bool = False) -> Any:
+    """Return a Rich console of the terminal's size, which Rich takes for 80 columns where TERM is dumb."""
     from rich.console import Console
 
-    with Console(stderr=True).status(label):
-        yield
+    columns, lines = terminal_size()
+    return Console(highlight=False, stderr=stderr, width=columns, height=lines)
 
 
-def _console() -> Any:
-    from rich.console import Console
+def terminal_width() -> int:
+    """Return the columns of the terminal, if any of the standard streams is on one."""
+    return terminal_size().columns
 
-    return Console(highlight=False)
+
+def terminal_size() -> os.terminal_size:
+    """Return columns and lines; COLUMNS overrides what the terminal says, unless it is 0."""
+    size = os.terminal_size((80, 24))
+    for descriptor in (1, 2, 0):
+        with suppress(OSError):
+            size = os.get_terminal_size(descriptor)
+            break
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return os.terminal_size((int(columns), size.lines))
+    return size if size.columns else os.terminal_size((80, 24))
 
 
 def _text(content: str, style: str = "") -> Any:

@@ -2,71 +2,124 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .output import console
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from .. import Dict
 
-__all__ = ["Advance", "check_progress", "counted", "is_terminal", "no_progress", "progress_bar"]
+__all__ = [
+    "Advance",
+    "Steps",
+    "counted",
+    "is_dumb_terminal",
+    "is_terminal",
+    "is_terminal_beside_output",
+    "progress_bar",
+    "step_progress",
+]
 
-Advance = Callable[..., None]
-"""``advance(number, position=None)``: so many more are done; how far that is, where the total has another unit."""
+_BAR_COLUMNS = 72
+"""On a narrower terminal neither the bar nor the elapsed time is shown."""
+
+
+class Advance(Protocol):
+    def __call__(self, number: int = 1, position: int | None = None, total: int | None = None) -> None:
+        """Show that so many more are done.
+
+        Args:
+            number: How many.
+            position: How far that is, where the total has another unit.
+            total: What is to be done, if it is only known now.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The display of a command with named steps.
+
+    Args:
+        started: To be called with the name of each step when it starts.
+        paused: A context in which the display is removed, so that the command can print.
+    """
+
+    started: Callable[[str], None]
+    paused: Callable[[], AbstractContextManager[None]]
 
 
 def is_terminal() -> bool:
-    return sys.stderr.isatty()
+    """Return whether progress is shown: on a terminal that can remove it again."""
+    return sys.stderr.isatty() and not is_dumb_terminal()
+
+
+def is_dumb_terminal() -> bool:
+    """Return whether the terminal can only append lines."""
+    return os.environ.get("TERM") in ("dumb", "unknown")
+
+
+def is_terminal_beside_output() -> bool:
+    """Return whether progress is shown while results are printed: on the same terminal they show it themselves."""
+    return is_terminal() and not sys.stdout.isatty()
 
 
 @contextmanager
-def progress_bar(label: str, total: int | None, unit: str = "entries") -> Iterator[Advance]:
+def progress_bar(
+    label: str, total: int | None = None, unit: str = "entries", *, is_shown: bool | None = None
+) -> Iterator[Advance]:
     """Show the progress of the block until it ends.
 
     Args:
         label: What is being done, such as "Importing".
         total: In the unit of `position`, or else the number to be done; None if it is unknown.
         unit: What is counted.
+        is_shown: Whether it is shown at all; None is `is_terminal()`.
     """
-    if not is_terminal():
-        yield no_progress
-        return
-    done = 0
-    with _progress(unit, ends=total is not None) as progress:
-        task = progress.add_task(label, total=total, done=0, rate=0.0)
+    guard, done = threading.Lock(), 0
+    is_shown = is_terminal() if is_shown is None else is_shown
+    with _progress(unit) if is_shown else nullcontext() as progress:
+        task = progress.add_task(label, total=total, done=0, rate=0.0) if progress else None
 
-        def advance(number: int = 1, position: int | None = None) -> None:
+        def advance(number: int = 1, position: int | None = None, total: int | None = None) -> None:
             nonlocal done
-            done += number
-            elapsed = progress.tasks[task].elapsed or 0.0
-            rate = done / elapsed if elapsed else 0.0
-            progress.update(task, completed=done if position is None else position, done=done, rate=rate)
+            with guard:  # concurrent requests report from several threads
+                done += number
+            if progress is not None and task is not None:
+                elapsed = progress.tasks[task].elapsed or 0.0
+                rate = done / elapsed if elapsed else 0.0
+                completed = done if position is None else position
+                progress.update(task, completed=completed, total=total, done=done, rate=rate)
 
-        yield advance
+        try:
+            yield advance
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(f"{label} stopped after {done:,} {unit}")
+            raise
 
 
 def counted(handle: Dict[Any, Any]) -> int:
     """Return the number of entries of a dict, and show on a terminal how many have been listed."""
     from .._admin.usage import count_entries
 
-    with progress_bar("Counting", None) as advance:
+    with progress_bar("Counting") as advance:
         return count_entries(handle, advance)
 
 
 @contextmanager
-def check_progress(label: str, names: Sequence[str]) -> Iterator[Callable[[str], None]]:
-    """Show which of the checks is running, how many are done and how long the others will take.
-
-    Yields:
-        What is to be called with the name of each check when it starts.
-    """
+def step_progress(label: str, names: Sequence[str], unit: str = "steps") -> Iterator[Steps]:
+    """Show which step of several is in progress, how many are done and how long the others will take."""
     if not is_terminal():
-        yield lambda _: None
+        yield Steps(lambda _: None, nullcontext)
         return
-    with _progress("checks", ends=True) as progress:
+    with _progress(unit) as progress:
         task = progress.add_task(label, total=len(names), done=0, rate=0.0)
 
         def started(name: str) -> None:
@@ -75,24 +128,39 @@ def check_progress(label: str, names: Sequence[str]) -> Iterator[Callable[[str],
             rate = position / elapsed if elapsed else 0.0
             progress.update(task, description=name, completed=position, done=position, rate=rate)
 
-        yield started
+        @contextmanager
+        def paused() -> Iterator[None]:
+            progress.stop()
+            try:
+                yield
+            finally:
+                progress.start()
+
+        yield Steps(started, paused)
 
 
-def no_progress(number: int = 1, position: int | None = None) -> None:
-    """Show nothing."""
+def _progress(unit: str) -> Progress:
+    """Return a display of one task, with the time left as soon as its total is known."""
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as RemainingColumn
+    from rich.text import Text
 
+    class Ending(ProgressColumn):
+        """The time left; on a narrow terminal the rate instead, where no total can be known."""
 
-def _progress(unit: str, *, ends: bool) -> Progress:
-    """Return a display of one task; `ends` says whether its total is known, and so the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        remaining = RemainingColumn()
 
-    console = Console(stderr=True)
+        def render(self, task: Task) -> Text:
+            if task.total is not None:
+                return Text.assemble(self.remaining.render(task), " left")
+            return Text("" if is_wide else f"{task.fields['rate']:,.0f}/s")
+
+    terminal = console(stderr=True)
+    is_wide = terminal.width >= _BAR_COLUMNS
     label, count = TextColumn("{task.description}"), TextColumn(f"{{task.fields[done]:,}} {unit}")
-    rate = TextColumn("{task.fields[rate]:,.0f}/s")
-    left = [TimeRemainingColumn(), TextColumn("left")] if ends else []
-    if console.width < 72:
-        # The bar and the elapsed time are what a narrow terminal can do without.
-        return Progress(label, count, *(left or [rate]), console=console, transient=True)
-    bar = BarColumn(bar_width=min(40, console.width - 62))
-    return Progress(label, bar, count, rate, TimeElapsedColumn(), *left, console=console, transient=True)
+    middle: tuple[ProgressColumn, ...] = (count,)
+    if is_wide:
+        bar = BarColumn(bar_width=min(40, terminal.width - 62))
+        middle = (bar, count, TextColumn("{task.fields[rate]:,.0f}/s"), TimeElapsedColumn())
+    # What the command prints meanwhile goes to its own stdout, which may be a file, and not to this console.
+    return Progress(label, *middle, Ending(), console=terminal, transient=True, redirect_stdout=False)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import Enum
-from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .._config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX, timeout_from_env
+from ..errors import InvalidError
+from .messages import for_terminal
 from .options import AsJson
-from .output import encodable, plural, spinner
-from .progress import check_progress
+from .output import console, encodable, terminal_width
+from .progress import step_progress
 
 if TYPE_CHECKING:
     from .._admin.doctor import Check
@@ -65,11 +65,12 @@ def init(
 
     The exit code is 1 if a step failed. Of what a store other than AWS does not support, only the rules are required.
     """
-    from .._admin.provision import provision
+    from .._admin.provision import provision, step_names
 
     client = _client(bucket, prefix, endpoint_url, region)
     steps: list[Step] = []
-    for step in _with_progress(provision(client, dry_run=dry_run)):
+    for found in _with_progress(provision(client, dry_run=dry_run), step_names(client)):
+        step = replace(found, detail=for_terminal(found.detail))
         steps.append(step)
         if not as_json:
             _print_step(step)
@@ -82,14 +83,18 @@ def init(
     raise typer.Exit(0 if ok else 1)
 
 
-def _with_progress(steps: Iterator[Step]) -> Iterator[Step]:
-    """Show on a terminal that a step is in progress, and how many are done."""
-    for number in count():
-        with spinner(f"Configuring the bucket, {plural(number, 'step')} done"):
+def _with_progress(steps: Iterator[Step], names: tuple[str, ...]) -> Iterator[Step]:
+    """Show on a terminal which step is in progress and how long the others take, but not while one is printed."""
+    with step_progress("Configuring", names) as progress:
+        for name in names:
+            progress.started(name)
             step = next(steps, None)
-        if step is None:
-            return
-        yield step
+            if step is None:
+                return
+            with progress.paused():
+                yield step
+        with progress.paused():
+            yield from steps
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -113,13 +118,13 @@ def doctor(
     Warnings do not change it; a check skipped for lack of permission is one.
     """
     if deep and read_only:
-        raise typer.BadParameter("--deep and --read-only are mutually exclusive", param_hint="--deep, --read-only")
+        raise typer.BadParameter("they are mutually exclusive", param_hint="--deep, --read-only")
     client = _client(bucket, prefix, endpoint_url, region)
     checks = _diagnose(client, read_only, deep)
     ok = not any(check.status.value == "failed" for check in checks)
     if as_json:
         _print_json(client, ok=ok, checks=[asdict(check) for check in checks])
-    elif sys.stdout.isatty() and _columns() >= _TABLE_COLUMNS:
+    elif sys.stdout.isatty() and terminal_width() >= _TABLE_COLUMNS:
         _print_table(checks)
     else:
         _print_checks(checks)
@@ -131,8 +136,9 @@ def _diagnose(client: Client, read_only: bool, deep: bool) -> list[Check]:
     from .._admin.doctor import check_names, diagnose
 
     names = check_names(deep=deep)
-    with check_progress("Checking", names) as started:
-        return list(diagnose(client, read_only=read_only, deep=deep, on_start=started))
+    with step_progress("Checking", names, "checks") as progress:
+        found = list(diagnose(client, read_only=read_only, deep=deep, on_start=progress.started))
+    return [replace(one, detail=for_terminal(one.detail), advice=for_terminal(one.advice)) for one in found]
 
 
 def _client(bucket: str | None, prefix: str, endpoint_url: str | None, region: str | None) -> Client:
@@ -141,15 +147,21 @@ def _client(bucket: str | None, prefix: str, endpoint_url: str | None, region: s
     if not bucket:
         raise typer.BadParameter("pass one, or set S3DICT_BUCKET", param_hint="--bucket")
     driver: Any = os.environ.get("S3DICT_DRIVER") or "auto"
-    return Client(
-        bucket,
-        prefix=prefix,
-        endpoint_url=endpoint_url or None,
-        region_name=region,
-        environment_name=os.environ.get("S3DICT_ENVIRONMENT") or DEFAULT_ENVIRONMENT,
-        driver=driver,
-        timeout=timeout_from_env(),
-    )
+    timeout = timeout_from_env()
+    try:
+        return Client(
+            bucket,
+            prefix=prefix,
+            endpoint_url=endpoint_url or None,
+            region_name=region,
+            environment_name=os.environ.get("S3DICT_ENVIRONMENT") or DEFAULT_ENVIRONMENT,
+            driver=driver,
+            timeout=timeout,
+        )
+    except InvalidError as error:
+        argument, _, reason = str(error).removeprefix("Invalid ").partition(": ")
+        option = "--" + argument.removesuffix("_name").replace("_", "-")
+        raise typer.BadParameter(reason or str(error), param_hint=option if reason else None) from error
 
 
 def _conclusion(outcomes: set[str]) -> str:
@@ -191,7 +203,7 @@ def _print_line(state: str, name: str, detail: str) -> None:
     text = f"{name}: {encodable(detail)}"
     if sys.stdout.isatty():
         # Later lines are indented below the name, beside the mark.
-        text = textwrap.fill(text, _columns() - _INDENT, break_long_words=False, break_on_hyphens=False)
+        text = textwrap.fill(text, terminal_width() - _INDENT, break_long_words=False, break_on_hyphens=False)
         text = text.replace("\n", "\n" + " " * _INDENT)
     typer.echo(f"{mark} {text}")
 
@@ -199,17 +211,12 @@ def _print_line(state: str, name: str, detail: str) -> None:
 def _print_wrapped(text: str) -> None:
     indent = " " * 2 * _INDENT
     if sys.stdout.isatty():
-        text = textwrap.fill(text, _columns() - len(indent), break_long_words=False, break_on_hyphens=False)
+        text = textwrap.fill(text, terminal_width() - len(indent), break_long_words=False, break_on_hyphens=False)
         text = text.replace("\n", "\n" + indent)
     print(f"{indent}{text}")
 
 
-def _columns() -> int:
-    return shutil.get_terminal_size().columns
-
-
 def _print_table(checks: list[Check]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -218,7 +225,7 @@ def _print_table(checks: list[Check]) -> None:
         state = check.status.value
         mark = Text(_mark(state), style=_COLOURS[_MARKS[state]])
         table.add_row(mark, check.name, Text(encodable(check.detail)), Text(encodable(check.advice)))
-    Console().print(table)
+    console().print(table)
 
 
 def _mark(state: str) -> str:

@@ -30,7 +30,7 @@ from .options import (
     valid_name,
 )
 from .output import plural, print_json, print_result
-from .progress import Advance, counted, is_terminal, progress_bar
+from .progress import Advance, counted, is_terminal, is_terminal_beside_output, progress_bar
 
 if TYPE_CHECKING:
     from .. import Dict
@@ -92,9 +92,10 @@ def export(
         return
     target, form = file or _STANDARD, form or Form.JSONL
     handle = open_dict(valid_name(name), env)
-    total = counted(handle) if is_terminal() else None
+    is_shown = _shows_progress(target)
+    total = counted(handle) if is_shown else None
     written = 0
-    with _sink(target) as sink, progress_bar("Exporting", total) as advance:
+    with _sink(target) as sink, progress_bar("Exporting", total, is_shown=is_shown) as advance:
         for _ in write_records(export_items(handle), sink, Format(form.value), settings_of(handle)):
             written += 1
             advance()
@@ -214,7 +215,9 @@ def _export_all(file: Path, env: str | None) -> None:
     client = Client.from_env()
     environment = environment_of(client, env)
     counts: dict[str, int] = {}
-    with _sink(file) as sink, progress_bar("Exporting", _entries_in(client, environment)) as advance:
+    is_shown = _shows_progress(file)
+    total = _entries_in(client, environment) if is_shown else None
+    with _sink(file) as sink, progress_bar("Exporting", total, is_shown=is_shown) as advance:
         for name, number in write_backup(client, environment, sink):
             counts[name] = number
             advance(1 if number else 0)
@@ -223,13 +226,17 @@ def _export_all(file: Path, env: str | None) -> None:
         print_result(f"Exported {plural(len(counts), 'dict')} with {entries} to {file}.")
 
 
-def _entries_in(client: Client, environment: str) -> int | None:
-    """Count the entries of all dicts for the progress, which only a terminal shows."""
-    from .. import Dict
+def _shows_progress(target: Path) -> bool:
+    return is_terminal_beside_output() if target == _STANDARD else is_terminal()
 
-    if not is_terminal():
-        return None
-    return sum(map(counted, Dict.objects.list(environment_name=environment, client=client)))
+
+def _entries_in(client: Client, environment: str) -> int:
+    """Count the entries of all dicts for the progress, which only a terminal shows."""
+    from .._admin.usage import list_dicts
+
+    with progress_bar("Listing", unit="dicts") as advance:
+        handles = list_dicts(client, environment, lambda _, total: advance(1, total=total))
+    return sum(map(counted, handles))
 
 
 def _import_all(file: Path, env: str | None, skip_existing: bool, resume: bool) -> tuple[int, int]:
@@ -333,9 +340,13 @@ def _resumable(file: Path, checkpoint: Checkpoint | None) -> Iterator[Callable[.
 
     try:
         yield save
-    except Error as error:
-        if checkpoint and checkpoint.offset:
-            raise Error(f"{error}. --resume continues after the first {checkpoint.offset:,} bytes") from error
+    except (Error, KeyboardInterrupt) as error:
+        if not (checkpoint and checkpoint.offset):
+            raise
+        hint = f"--resume continues after the first {checkpoint.offset:,} bytes"
+        if isinstance(error, Error):
+            raise Error(f"{error}. {hint}") from error
+        error.add_note(hint)
         raise
     if checkpoint:
         Checkpoint.remove(file)

@@ -66,7 +66,7 @@ def commands_in(output: str) -> dict[tuple[str, ...], str]:
 
 
 def visible_lines(output: str) -> list[str]:
-    return [_CONTROL.sub("", line) for line in re.split(r"[\r\n]", output)]
+    return [_CONTROL.sub("", line) for line in re.split(r"[\r\n]|\x1b\[\?1049[hl]", output)]
 
 
 @pytest.fixture(scope="module", params=[80, 44])

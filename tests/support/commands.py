@@ -62,9 +62,9 @@ class _Terminal(io.StringIO):
         return True
 
 
-def shown(*arguments: str) -> tuple[str, str]:
-    """What the command shows on a terminal, from stdout and from stderr."""
-    out, err = _Terminal(), _Terminal()
+def shown(*arguments: str, piped: bool = False) -> tuple[str, str]:
+    """What the command shows on a terminal, from stdout (unless that is `piped`) and from stderr."""
+    out, err = io.StringIO() if piped else _Terminal(), _Terminal()
     with redirect_stdout(out), redirect_stderr(err):
         _APPLICATION(arguments, standalone_mode=False)
     return out.getvalue(), err.getvalue()

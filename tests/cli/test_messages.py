@@ -1,0 +1,270 @@
+"""What commands say of wrong arguments, interruptions and output that cannot be written: one line on stderr."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from s3dict import Client, Dict
+from s3dict.cli import _application, _replace_closed_streams, main
+from s3dict.cli.messages import for_terminal
+from s3dict.cli.output import Column, fitting_columns, terminal_size
+
+from ..support.commands import answer, shown
+
+pytestmark = pytest.mark.usefixtures("configured")
+
+
+@pytest.fixture
+def d(configured: Client) -> Dict[Any, Any]:
+    return Dict.from_name("d", create_if_missing=True, client=configured).hydrate()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("create d --codec yaml", "'--codec': 'yaml' is not one of 'cloudpickle', 'json', 'bytes'."),
+        ("export d --format yaml", "'--format': 'yaml' is not one of 'jsonl', 'pickle'."),
+        ("create d --ttl 10s", "--ttl: 10s is out of range: choose 1m to 367d12h, or none."),
+        ("create d --ttl 30x", "--ttl: '30x' is not like 7d, 12h, 1h30m or none."),
+        ("items d x", "'n': 'x' is not a whole number."),
+        ("items d -n -1", "'--number' / '-n': -1 is less than 0."),
+        ("items d 5 -n 3", "N, --number: give it once."),
+        ("watch d -i x", "'--interval' / '-i': 'x' is not a number."),
+        ("watch d -i 0", "'--interval' / '-i': 0 is less than 0.1."),
+        ("top -i inf", "'--interval' / '-i': inf is more than 86400."),
+        ("top --times 0", "'--times': 0 is less than 1."),
+        ("dev --port 65536", "'--port': 65536 is more than 65535."),
+        ("dev --bucket X_Y", "--bucket: Invalid bucket name: 'X_Y'."),
+        ("dev --dir README.md", "'--dir': dir 'README.md' is a file."),
+        ("dev --detach --stop", "--detach, --stop: choose one of them."),
+        ("put d k -f /nowhere", "'--file' / '-f': file '/nowhere' does not exist."),
+        ("init --bucket s3://b", "--bucket: 's3://b'. It is the bucket's name alone, without s3:// or a path."),
+        ("doctor --endpoint-url b", "--endpoint-url: 'b'. It begins with http:// or https://, without query"),
+        ("doctor --deep --read-only", "--deep, --read-only: they are mutually exclusive."),
+        ("import --all f g", "FILE: with --all, the only argument is the file."),
+    ],
+)
+def test_wrong_argument_is_named_in_the_users_notation(arguments: str, message: str) -> None:
+    done = answer(*arguments.split())
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"s3dict: Invalid value for {message}")
+    assert done.stderr.endswith(f" See `s3dict {arguments.split(maxsplit=1)[0]} --help`\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("get", "Missing argument 'name'. See `s3dict get --help`"),
+        ("lis", "No such command 'lis'. Did you mean 'list'? See `s3dict --help`"),
+        ("list --size=3", "Option '--size' does not take a value. See `s3dict --help`"),
+    ],
+)
+def test_missing_or_unknown_argument_is_one_line(arguments: str, message: str) -> None:
+    done = answer(*arguments.split())
+    assert (done.exit_code, done.stderr) == (2, f"s3dict: {message}\n")
+
+
+def test_every_command_reports_an_unknown_option_on_one_line() -> None:
+    import typer
+
+    group: Any = typer.main.get_command(_application())
+    for name in group.commands:
+        done = answer(name, "--nope")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr.startswith("s3dict: No such option: --nope")
+        assert done.stderr.endswith(f". See `s3dict {name} --help`\n")
+        assert done.stderr.count("\n") == 1
+
+
+def test_command_alone_prints_the_help() -> None:
+    done = answer()
+    assert (done.exit_code, done.stderr) == (2, "")
+    assert answer("--help").stdout.strip() == done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("set AWS_CA_BUNDLE or Client(verify=...) to the file", "set AWS_CA_BUNDLE to the file"),
+        ("set S3DICT_REGION=eu or Client(region_name='eu').", "set S3DICT_REGION=eu."),
+        (
+            "set S3DICT_REGION, AWS_DEFAULT_REGION or Client(region_name=...) to",
+            "set S3DICT_REGION or AWS_DEFAULT_REGION to",
+        ),
+        ("Client(timeout=...) or S3DICT_TIMEOUT sets", "S3DICT_TIMEOUT sets"),
+        ("at http://h (Client(endpoint_url=...)): create", "at http://h (S3DICT_ENDPOINT_URL): create"),
+        ("Client(region_name=...) is invalid", "S3DICT_REGION is invalid"),
+        ("set S3DICT_SIGNING_KEYS, or pass signing_keys to the client", "set S3DICT_SIGNING_KEYS"),
+    ],
+)
+def test_python_hints_become_variables(message: str, expected: str) -> None:
+    assert for_terminal(message) == expected
+
+
+def interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interrupted_clear_says_how_many_entries_it_removed(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def clear(_: Any, on_deleted: Callable[[int], None]) -> None:
+        on_deleted(1000)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("s3dict._admin.removal.clear_dict", clear)
+    done = answer("clear", "d", "--yes")
+    assert (done.exit_code, done.stderr) == (130, "s3dict: Interrupted. Clearing stopped after 1,000 entries\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "function"),
+    [
+        ("delete d --yes", "removal.delete_dict"),
+        ("gc", "garbage.find_garbage"),
+        ("gc --expired --yes", "expired.dicts_of"),
+        ("list", "usage.list_dicts"),
+        ("list --size", "usage.measure"),
+        ("locks d", "usage.held_locks"),
+        ("len d", "usage.count_entries"),
+        ("rekey d", "rekey.rekey"),
+        ("export d", "transfer.export_items"),
+        ("export --all /dev/null", "backup.write_backup"),
+        ("init --bucket b", "provision.provision"),
+        ("doctor --bucket b", "doctor.diagnose"),
+    ],
+)
+def test_every_long_command_ends_at_ctrl_c_with_one_line(
+    d: Dict[Any, Any], arguments: str, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"s3dict._admin.{function}", interrupt)
+    done = answer(*arguments.split())
+    assert (done.exit_code, done.stderr.count("\n")) == (130, 1)
+    assert done.stderr.startswith("s3dict: Interrupted")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EPIPE])
+def test_popped_value_that_cannot_be_written_is_put_back(
+    d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    d["k"] = "precious"
+    monkeypatch.setattr("s3dict.cli.entries._print", fail)
+    done = answer("pop", "d", "k")
+    assert (done.exit_code, d["k"]) == (1, "precious")
+    assert f"{os.strerror(code)}. The value was put back" in done.stderr
+
+
+def test_full_disk_is_an_error_without_numbers(
+    d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("s3dict.cli.dicts.print_table", fail)
+    monkeypatch.setattr(sys, "argv", ["s3dict", "list"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (1, "s3dict: No space left on device\n")
+
+
+def test_streams_that_the_shell_has_closed_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    _replace_closed_streams()
+    replaced: list[io.TextIOWrapper] = [getattr(sys, name) for name in ("stdin", "stdout", "stderr")]
+    monkeypatch.undo()
+    for stream in replaced:
+        assert stream.name == os.devnull
+        stream.close()
+
+
+def test_rows_go_to_the_file_and_progress_to_the_terminal(d: Dict[Any, Any]) -> None:
+    d.update({n: n for n in range(1200)})
+    out, err = shown("items", "d", "--all", piped=True)
+    assert (len(out.splitlines()), "1,200 entries" in err, "\t" in err) == (1200, True, False)
+    out, err = shown("items", "d", "--json", piped=True)
+    assert (out.count('"key"'), "1,200 entries" in err, '"key"' in err) == (1200, True, False)
+
+
+def test_export_to_the_terminal_shows_no_progress_in_between(
+    d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    d["k"] = 1
+    monkeypatch.setattr("s3dict.cli.transfer._sink", lambda _: nullcontext(io.BytesIO()))
+    assert shown("export", "d")[1] == ""
+    assert "Exporting" in shown("export", "d", piped=True)[1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"), [("20", 20), ("0", 80), ("", 80), ("wide", 80)], ids=["20", "zero", "empty", "text"]
+)
+def test_width_is_that_of_the_terminal_unless_columns_is_set(
+    monkeypatch: pytest.MonkeyPatch, columns: str, expected: int
+) -> None:
+    def no_terminal(_: int) -> os.terminal_size:
+        raise OSError
+
+    monkeypatch.setattr(os, "get_terminal_size", no_terminal)
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal_size().columns == expected
+
+
+def test_width_is_that_of_the_terminal_on_which_messages_appear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output of `s3dict list | less` has no width, but its messages are wrapped for the terminal."""
+
+    def only_stderr(descriptor: int) -> os.terminal_size:
+        if descriptor != 2:
+            raise OSError
+        return os.terminal_size((44, 50))
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", only_stderr)
+    assert terminal_size() == (44, 50)
+    _, err = shown("list", piped=True)
+    message = err[err.index("There are no dicts") :]
+    assert (max(map(len, message.splitlines())) <= 44, message.count("\n")) == (True, 3)
+
+
+@pytest.mark.parametrize("width", [16, 20, 40])
+def test_no_column_has_width_zero_however_narrow_the_terminal_is(width: int) -> None:
+    columns = (
+        Column("Name", fold=True),
+        Column("Entries", right=True),
+        Column("Size", right=True),
+        Column("TTL", drop=1),
+    )
+    kept = fitting_columns(columns, [("n" * 64, "1,000,000", "99.9 MB", "30d")], width)
+    assert kept == {16: [0], 20: [0], 40: [0, 1, 2]}[width]
+
+
+def test_wide_and_control_characters_keep_tables_in_shape(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
+    d.update({"漢字" * 30: "値" * 90, "😀" * 9: "👨‍👩‍👧" * 30, "a\x1b[31m\t\r\n\x07": "\u202ev", "\ud800": "\x9b1m"})
+    out, _ = shown("items", "d")
+    rows = [line for line in out.splitlines() if line.startswith("│")]
+    assert {cell_len(line) for line in rows} == {44}
+    assert [c for c in out if not c.isprintable() and c not in {"\n", "\x1b"}] == []
+    assert "\x1b[31m" not in out
+
+
+def test_dumb_terminal_gets_tables_of_its_width_and_no_progress(
+    d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "44")
+    out, err = shown("list")
+    assert {len(line) for line in out.splitlines() if line.startswith("│")} <= set(range(45))
+    assert ("\x1b" in out, err) == (False, "")
+    out, err = shown("top", "--times", "1")
+    assert (out.count("│ d "), "\x1b" in out, err) == (1, False, "")
