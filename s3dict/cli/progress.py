@@ -162,5 +162,5 @@ def _progress(unit: str) -> Progress:
     if is_wide:
         bar = BarColumn(bar_width=min(40, terminal.width - 62))
         middle = (bar, count, TextColumn("{task.fields[rate]:,.0f}/s"), TimeElapsedColumn())
-    # What the command prints meanwhile goes to its own stdout, which may be a file, and not to this console.
+    # The results of the command go to its own stdout, which may be a file, and not to this console.
     return Progress(label, *middle, Ending(), console=terminal, transient=True, redirect_stdout=False)
