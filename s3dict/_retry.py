@@ -22,6 +22,7 @@ from .errors import ConflictError, Error, UnavailableError, UncertainOutcomeErro
 
 UNLIMITED = math.inf
 MIN_THROTTLE_WAIT = 0.05
+MIN_PACED_BUDGET = 2.0
 
 
 class RequestTimeoutError(UnavailableError):
@@ -73,6 +74,14 @@ class RetryPolicy(Record):
         budget = timeout if self.throttle_budget is None else min(timeout, self.throttle_budget)
         return replace(self, throttle_budget=budget)
 
+    def paced(self) -> RetryPolicy:
+        """Return the policy for requests that a rate controller paces, which waits in place of the backoff.
+
+        Where a store counts by the second, nothing is accepted until the second is over, whatever the timeout.
+        """
+        budget = None if self.throttle_budget is None else max(MIN_PACED_BUDGET, self.throttle_budget)
+        return replace(self, throttle_backoff=0.0, throttle_budget=budget)
+
     def backoff_seconds(self, attempt: int) -> float:
         """Return how many seconds to wait before the attempt of that number, from 1; the first attempt is number 0.
 
@@ -114,9 +123,9 @@ class RetryPolicies(Record):
         """Return the policies for a store with that timeout."""
         return RetryPolicies(self.requests.within(timeout), self.writes.within(timeout))
 
-    def without_throttle_backoff(self) -> RetryPolicies:
-        """Return the policies for requests that a rate controller paces, which waits in place of the backoff."""
-        return RetryPolicies(replace(self.requests, throttle_backoff=0.0), replace(self.writes, throttle_backoff=0.0))
+    def paced(self) -> RetryPolicies:
+        """Return the policies for requests that a rate controller paces."""
+        return RetryPolicies(self.requests.paced(), self.writes.paced())
 
 
 DEFAULT_POLICIES = RetryPolicies()

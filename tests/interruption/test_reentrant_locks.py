@@ -13,7 +13,7 @@ import pytest
 from s3dict import Client, Dict, memoize
 from s3dict._memoized import Counts
 from s3dict._stores.boto.blocking import BotoStore
-from s3dict._stores.shared.rate_control import RateLimit
+from s3dict._stores.shared.rate_limit import RateLimit
 from s3dict._stores.shared.sessions import SessionCredentials, Sessions
 
 from .test_forks import in_child
@@ -72,7 +72,7 @@ def test_handler_sends_requests_while_its_thread_reserves_a_slot() -> None:
     def clock() -> float:
         if not interrupted:
             interrupted.append(True)
-            limit.accepted()
+            limit.accepted(0.0)
         return 0.0
 
     limit = RateLimit(clock)

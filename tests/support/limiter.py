@@ -6,7 +6,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 
-__all__ = ["KeyLimiter", "Limiter", "RateLimiter"]
+__all__ = ["KeyLimiter", "Limiter", "RateLimiter", "TokenBucket"]
 
 Limiter = Callable[[str, str], bool]
 """Called with the method and path of a request; returns whether it is admitted."""
@@ -35,6 +35,32 @@ class RateLimiter:
             self.refused += 1
             return False
         admitted.append(now)
+        return True
+
+
+class TokenBucket:
+    """Admits a write for each token, of which it gets so many a second and keeps `burst`.
+
+    Without bursts that is what accumulates in 20 ms, as a server does not respond to each request in the moment of its
+    arrival, and two at least.
+    """
+
+    def __init__(self, writes: int, *, burst: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._writes, self._clock = writes, clock
+        self._burst = max(2.0, writes * 0.02) if burst is None else burst
+        self._tokens, self._filled_at = float(self._burst), clock()
+        self.refused = 0
+
+    def __call__(self, method: str, path: str) -> bool:
+        if method not in _WRITES:
+            return True
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._writes)
+        self._filled_at = now
+        if self._tokens < 1:
+            self.refused += 1
+            return False
+        self._tokens -= 1
         return True
 
 

@@ -117,7 +117,10 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
                     # Outside of the handler, so that the new error has no __context__: an exception of the driver that
                     # must not be shown would be shown with it.
                     # The endpoint is known once a request has been made.
-                    return translate_exception(failure, replace(request, endpoint=self._connection.where))
+                    expected = translate_exception(failure, replace(request, endpoint=self._connection.where))
+                    # The store answered, if only that there is no such object.
+                    slot.accepted()
+                    return expected
                 except UnavailableError as unavailable:
                     slot.failed(unavailable)
                     retry.record(unavailable)

@@ -367,7 +367,10 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                     status = log_status(failure) if started else status
                     # Outside of the handler, so that the new error has no __context__: an exception of the driver that
                     # must not be shown would be shown with it.
-                    return translate_obstore_exception(failure, self._request(method, path, parameters))
+                    expected = translate_obstore_exception(failure, self._request(method, path, parameters))
+                    # The store answered, if only that there is no such object.
+                    slot.accepted()
+                    return expected
                 except UnrecognisedResponseError:
                     raise
                 except UnavailableError as unavailable:
