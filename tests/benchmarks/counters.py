@@ -21,7 +21,7 @@ from typing import Any
 from s3dict import Client, ConflictError, Dict, UnavailableError
 
 from ..support.limiter import KeyLimiter
-from ..throttling.__main__ import CREDENTIALS
+from ..throttling.measure import CREDENTIALS
 from . import stub
 
 DELAY = 0.02

@@ -2,8 +2,9 @@
 
     python -m tests.throttling.server
 
-It prints its port and ends when its input does. `PUT /-/limit?writes=200` sets another limit and returns how many
-requests the last one refused.
+It prints its port and ends when its input does. `PUT /-/limit?writes=200&bursts=1` sets another limit and returns how
+many requests there were since the last, and how many of them were refused. With bursts it admits so many writes in any
+second, in whatever order; without, it is a token bucket that keeps those of 20 ms.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
 
 from ..benchmarks import stub
-from ..support.limiter import RateLimiter
+from ..support.limiter import RateLimiter, TokenBucket
 
 __all__ = ["LimitedServer", "limited_server"]
 
@@ -31,15 +32,18 @@ class _Limit:
     """The bucket of the server behind a limiter that can be replaced."""
 
     def __init__(self) -> None:
-        self.limiter = RateLimiter()
+        self.limiter: RateLimiter | TokenBucket = RateLimiter()
+        self._requests = 0
         self._bucket = stub.Bucket()
 
     def respond(self, request: stub.Request) -> stub.Response:
         if request.key == "limit":
-            refused = self.limiter.refused
+            counts = {"requests": self._requests, "refused": self.limiter.refused}
             writes = int(request.query["writes"])
-            self.limiter = RateLimiter(writes or None)
-            return stub.Response(b"200 OK", b"", str(refused).encode())
+            self.limiter = RateLimiter(writes or None) if request.query["bursts"] == "1" else TokenBucket(writes)
+            self._requests = 0
+            return stub.Response(b"200 OK", b"", json.dumps(counts).encode())
+        self._requests += 1
         if not self.limiter(request.method.decode(), request.key):
             return _REFUSED
         return stub.respond(self._bucket, request)
@@ -51,11 +55,12 @@ class LimitedServer:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
 
-    def limit(self, writes: int) -> int:
-        """Set the limit, 0 for none; return how many requests have been refused since the last call."""
-        request = HttpRequest(f"{self.url}/-/limit?writes={writes}", data=b"", method="PUT")
-        with urlopen(request) as response:
-            return int(response.read())
+    def limit(self, writes: int, bursts: bool = True) -> dict[str, int]:
+        """Set the limit, 0 for none; return how many requests there were since the last call, and were refused."""
+        url = f"{self.url}/-/limit?writes={writes}&bursts={int(bursts)}"
+        with urlopen(HttpRequest(url, data=b"", method="PUT")) as response:
+            counts: dict[str, int] = json.loads(response.read())
+            return counts
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,13 +16,16 @@ from s3dict._core.listing import delete_all
 from s3dict._retry import ThrottledError
 from s3dict._stores.shared.threads import run_blocking
 
-from ..support.connections import WAYS, get, perform, put
+from ..support.connections import WAYS as WAYS_OF_CONNECTIONS
+from ..support.connections import get, perform, put
 from ..support.faulty_server import MisbehavingServer
 from ..support.limiter import KeyLimiter, RateLimiter
 from ..support.modes import Driver, Harness, Mode, locked
 from ..support.recording_server import Recorded, Response, error, not_found, recording_server
 from ..support.retries import quick, throttled_policies, with_retries
 from ..support.s3_responses import RefusedError
+from .__main__ import limits_table, ratios_table
+from .measure import WAYS, Job, compare, measure
 
 SECONDS_PER_WRITE = 0.05
 """For one key: a second on Cloudflare R2 and Google Cloud Storage."""
@@ -234,6 +238,41 @@ async def test_throttled_question_for_the_holder_is_not_answered(
     assert await lock.locked() is False
 
 
+@pytest.mark.parametrize("bursts", [True, False])
+def test_measurement_counts_what_a_limit_refuses(bursts: bool) -> None:
+    figures = measure(Job(WAYS[0], 1000, bursts, 500))
+    assert figures.rate > 0
+    assert figures.refused <= 1
+    assert f"{figures.rate / 1000:.2f}" in limits_table(
+        {Job(WAYS[0], 1000, bursts, 500): figures}, {WAYS[0]: 1}, [1000]
+    )
+
+
+def test_comparison_shows_that_pacing_makes_no_further_request() -> None:
+    compared = compare(WAYS[0], 20)
+    assert [each.requests for each in compared] == [1.0] * len(compared)
+    assert "`update`" in ratios_table({WAYS[0]: compared})
+
+
+@pytest.mark.parametrize(("driver", "aio"), WAYS_OF_CONNECTIONS)
+def test_missing_entries_count_towards_the_rate_of_the_store(driver: Any, aio: bool) -> None:
+    """A 404 is a response as any other: a rate measured without them would be too low."""
+    with recording_server(not_found) as server:
+        client = Client("bucket", endpoint_url=server.url, driver=driver)
+        rates: list[Any] = []
+
+        async def head() -> None:
+            store: Any = client._store(aio=aio).paced()
+            assert await store.head("p/k") is None
+            rates.append(store._rates)
+
+        if aio:
+            asyncio.run(head())
+        else:
+            run_blocking(head())
+        assert rates[0].reads.last_accepted_at > 0
+
+
 THROTTLED: dict[str, Response] = {
     "Google Cloud Storage": error(429, "SlowDown", "Changing object too quickly, please slow down"),
     "Cloudflare R2": error(429, "TooManyRequests", "Reduce your concurrent request rate for the same object"),
@@ -252,7 +291,7 @@ AMBIGUOUS: dict[str, Response] = {
 
 
 @pytest.mark.parametrize("name", [*THROTTLED, *AMBIGUOUS])
-@pytest.mark.parametrize(("driver", "aio"), WAYS)
+@pytest.mark.parametrize(("driver", "aio"), WAYS_OF_CONNECTIONS)
 def test_only_what_says_so_counts_as_throttled(name: str, driver: Any, aio: bool) -> None:
     refusal = {**THROTTLED, **AMBIGUOUS}[name]
     gets: list[str] = []
