@@ -146,12 +146,12 @@ def _progress(unit: str) -> Progress:
     from rich.text import Text
 
     class Ending(ProgressColumn):
-        """The time left; on a narrow terminal the rate instead, where no total can be known."""
+        """The time left; on a narrow terminal the rate instead, as long as that is not known."""
 
         remaining = RemainingColumn()
 
         def render(self, task: Task) -> Text:
-            if task.total is not None:
+            if task.total is not None and (is_wide or task.time_remaining is not None):
                 return Text.assemble(self.remaining.render(task), " left")
             return Text("" if is_wide else f"{task.fields['rate']:,.0f}/s")
 

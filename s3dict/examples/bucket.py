@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import Error
 from ..testing.seaweedfs import LocalServer
 
-__all__ = ["example_bucket"]
+__all__ = ["example_bucket", "run_example"]
 
 
 @contextmanager
@@ -33,3 +35,11 @@ def example_bucket() -> Iterator[str]:
         os.environ.update(server.environment())
         yield f"a temporary S3 server at {server.endpoint_url}, deleted at exit"
         server.kill()  # faster than a clean shutdown, and its data is deleted with the folder
+
+
+def run_example(main: Callable[[], None]) -> None:
+    """Run the program; an error, such as a missing bucket, is one line."""
+    try:
+        main()
+    except Error as error:
+        sys.exit(f"s3dict: {error}")

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import Dict, memoize
-from .bucket import example_bucket
+from .bucket import example_bucket, run_example
 from .processes import process_context
 
 NAME = "s3dict-example-cache"
@@ -100,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_example(main)

@@ -6,17 +6,21 @@ Run it with ``python -m s3dict.examples.django_site --port 8000``, and once more
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 from typing import Any
 from wsgiref.simple_server import make_server
 
-from django.conf import settings
-from django.core.cache import cache
-from django.core.wsgi import get_wsgi_application
-from django.http import JsonResponse
-from django.urls import path
-
 from .bucket import example_bucket
+
+try:
+    from django.conf import settings
+    from django.core.cache import cache
+    from django.core.wsgi import get_wsgi_application
+    from django.http import JsonResponse
+    from django.urls import path
+except ModuleNotFoundError as error:
+    sys.exit(f"{error.name} is not installed: pip install 's3-shared-dict[frameworks,local]'")
 
 
 def visits(request: Any) -> JsonResponse:

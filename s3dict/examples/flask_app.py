@@ -7,14 +7,18 @@ Run it with ``python -m s3dict.examples.flask_app --port 8000``, and once more o
 from __future__ import annotations
 
 import os
+import sys
 import time
 from argparse import ArgumentParser
 from wsgiref.simple_server import make_server
 
-from flask import Flask, Response, jsonify
-from flask_caching import Cache
-
 from .bucket import example_bucket
+
+try:
+    from flask import Flask, Response, jsonify
+    from flask_caching import Cache
+except ModuleNotFoundError as error:
+    sys.exit(f"{error.name} is not installed: pip install 's3-shared-dict[frameworks,local]'")
 
 app = Flask(__name__)
 cache = Cache()

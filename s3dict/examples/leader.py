@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import Dict, LockLostError
-from .bucket import example_bucket
+from .bucket import example_bucket, run_example
 from .processes import process_context
 
 _WRITES_PER_TERM = 3
@@ -207,4 +207,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_example(main)

@@ -6,12 +6,17 @@ Run it with ``python -m s3dict.examples.mcp_server --port 8000``, and once more 
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 
-from fastmcp import FastMCP
-
-from ..integrations.py_key_value import S3DictStore
 from .bucket import example_bucket
+
+try:
+    from fastmcp import FastMCP
+
+    from ..integrations.py_key_value import S3DictStore
+except ModuleNotFoundError as error:
+    sys.exit(f"{error.name} is not installed: pip install 's3-shared-dict[frameworks,local]'")
 
 server = FastMCP("notes")
 store = S3DictStore(name_prefix="mcp-")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,6 +18,7 @@ from s3dict import Client, Dict
 from s3dict.cli import _application, _replace_closed_streams, main
 from s3dict.cli.messages import for_terminal
 from s3dict.cli.output import Column, fitting_columns, terminal_size
+from s3dict.cli.progress import step_progress
 
 from ..support.commands import answer, shown
 
@@ -268,3 +270,53 @@ def test_dumb_terminal_gets_tables_of_its_width_and_no_progress(
     assert ("\x1b" in out, err) == (False, "")
     out, err = shown("top", "--times", "1")
     assert (out.count("│ d "), "\x1b" in out, err) == (1, False, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "label", "unit"),
+    [
+        ("list", "Listing", "1 dicts"),
+        ("list --size", "Counting", "3 entries"),
+        ("len d", "Counting", "3 entries"),
+        ("items d --all", "Reading", "3 entries"),
+        ("locks d", "Reading", "1 locks"),
+        ("unlock d held --yes", "Reading", "1 locks"),
+        ("gc", "Searching", "1 dicts"),
+        ("gc --expired --yes", "Searching", "1 dicts"),
+        ("gc --expired --dry-run", "Reading", "3 entries"),
+        ("watch d --times 1", "Listing", "3 entries"),
+        ("top --times 1", "Reading", "3 entries"),
+        ("export d /dev/null", "Exporting", "3 entries"),
+        ("export --all /dev/null", "Listing", "1 dicts"),
+        ("clear d --yes", "Clearing", "3 entries"),
+        ("delete d --yes", "Deleting", "3 entries"),
+    ],
+)
+def test_every_long_command_shows_count_and_rate(
+    d: Dict[Any, Any], arguments: str, label: str, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    d.update(a=1, b=2, c=3)
+    d.lock("held").acquire()
+    frames = re.split(r"[\r\n]", re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown(*arguments.split())[1]))
+    shown_last = [frame for frame in frames if frame.startswith(label)][-1]
+    assert re.search(rf" {unit} +[\d,]+/s +\d:\d\d:\d\d", shown_last)
+
+
+@pytest.mark.parametrize(("columns", "rest"), [("80", r" 0/s 0:00:\d\d (-:--:--|0:00:\d\d) left"), ("44", " 0/s")])
+def test_steps_are_named_while_they_run_and_printed_when_they_are_done(
+    monkeypatch: pytest.MonkeyPatch, columns: str, rest: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    err = io.StringIO()
+    monkeypatch.setattr(err, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", err)
+    with step_progress("Configuring", ("bucket", "encryption")) as steps:
+        steps.started("bucket")
+        with steps.paused():
+            before = len(err.getvalue())
+        steps.started("encryption")
+    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", err.getvalue())
+    assert before
+    assert re.search(r"bucket .*0 steps" + rest, text)
+    assert re.search(r"encryption .*1 steps", text)

@@ -289,5 +289,5 @@ def test_busy_port_is_reported_on_one_line(seaweedfs: Endpoint) -> None:
     port = seaweedfs.url.rpartition(":")[2]
     answer = run(f"--port={port}")
     assert answer.returncode == 1
-    assert answer.stderr.startswith(f"checkboxes: Cannot listen on 127.0.0.1:{port}")
+    assert answer.stderr.startswith(f"s3dict: Cannot listen on 127.0.0.1:{port}")
     assert answer.stderr.count("\n") == 1

@@ -6,14 +6,12 @@ import signal
 import sys
 from typing import Annotated
 
-from s3dict import Error
-
 from .bitmaps import BOXES_PER_CHUNK
 
 try:
     import typer
 
-    from ..bucket import example_bucket
+    from ..bucket import example_bucket, run_example
     from .board import shared_boxes
     from .servers import listen, run_servers
 except ModuleNotFoundError as error:
@@ -40,7 +38,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except Error as error:
-        sys.exit(f"checkboxes: {error}")
+    run_example(lambda: typer.run(main))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ... import Dict
-from ..bucket import example_bucket
+from ..bucket import example_bucket, run_example
 from .crew import Crew
 from .frontier import Crawl
 from .report import Report
@@ -79,4 +79,4 @@ def main() -> None:
     console.print("Each page was recorded exactly once.")
 
 
-main()
+run_example(main)
