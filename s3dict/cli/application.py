@@ -14,6 +14,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 from .. import __version__
 from . import DEBUG, dicts, entries, garbage, local, locks, monitor, provision, rekey, transfer
 from .messages import usage_message
+from .narrow_help import is_narrow, print_help
 from .output import print_error
 from .progress import is_dumb_terminal
 
@@ -26,12 +27,24 @@ class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return [_without_obvious_type(parameter) for parameter in super().get_params(ctx)]
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        if is_narrow():
+            print_help(self, ctx)
+        else:
+            super().format_help(ctx, formatter)
+
 
 class _Group(TyperGroup):
     """All commands: they print wrong arguments and interruptions as they print errors, on one line."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [_without_obvious_type(parameter) for parameter in super().get_params(ctx)]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        if is_narrow():
+            print_help(self, ctx)
+        else:
+            super().format_help(ctx, formatter)
 
     def main(
         self,

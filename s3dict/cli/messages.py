@@ -17,6 +17,7 @@ _HINTS = (
     (re.compile(r",? or pass\s+client=Client\([^)]*\)"), ""),
     (re.compile(r", or pass signing_keys to the client"), ""),
     (re.compile(r"Choose another port"), "Choose another with --port"),
+    (re.compile(r"\[Errno \d+\] "), ""),
     (re.compile(r"(\w+), (\w+) or Client\(\w+=[^)]*\)"), r"\1 or \2"),
     (re.compile(r" or Client\(\w+=[^)]*\)"), ""),
     (re.compile(r"Client\(\w+=[^)]*\) or "), ""),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from typer.main import get_command
 
 from s3dict import Client, Dict
 from s3dict.cli import _application, _replace_closed_streams, main
@@ -77,9 +78,7 @@ def test_missing_or_unknown_argument_is_one_line(arguments: str, message: str) -
 
 
 def test_every_command_reports_an_unknown_option_on_one_line() -> None:
-    import typer
-
-    group: Any = typer.main.get_command(_application())
+    group: Any = get_command(_application())
     for name in group.commands:
         done = answer(name, "--nope")
         assert (done.exit_code, done.stdout) == (2, "")
@@ -106,6 +105,10 @@ def test_command_alone_prints_the_help() -> None:
         ("Client(timeout=...) or S3DICT_TIMEOUT sets", "S3DICT_TIMEOUT sets"),
         ("at http://h (Client(endpoint_url=...)): create", "at http://h (S3DICT_ENDPOINT_URL): create"),
         ("Client(region_name=...) is invalid", "S3DICT_REGION is invalid"),
+        (
+            "Cannot listen: [Errno 98] Address already in use. Choose another port.",
+            "Cannot listen: Address already in use. Choose another with --port.",
+        ),
         ("set S3DICT_SIGNING_KEYS, or pass signing_keys to the client", "set S3DICT_SIGNING_KEYS"),
     ],
 )
@@ -320,3 +323,14 @@ def test_steps_are_named_while_they_run_and_printed_when_they_are_done(
     assert before
     assert re.search(r"bucket .*0 steps" + rest, text)
     assert re.search(r"encryption .*1 steps", text)
+
+
+@pytest.mark.parametrize("columns", [40, 72])
+def test_help_cuts_no_word(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    group: Any = get_command(_application())
+    for name in [None, *group.commands]:
+        out = re.sub(r"\x1b\[[\d;]*m", "", shown(*filter(None, [name]), "--help")[0])
+        assert ("…" in out, max(map(len, out.splitlines())) <= columns) == (False, True)
+        parameters = (group.commands[name] if name else group).params
+        assert [option for each in parameters for option in each.opts if option not in out] == []
