@@ -229,7 +229,7 @@ class Dict(Generic[K, V]):
         manifest = (await self._load())[1].manifest
         return DictInfo(
             name=manifest.dict_id.name,
-            created_at=manifest.created_at.astimezone(),
+            created_at=manifest.created_at,
             created_by=manifest.created_by,
             ttl=manifest.ttl,
             codec=manifest.codec,

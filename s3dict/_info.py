@@ -22,7 +22,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class DictInfo:
-    """What `Dict.info` returns. ``ttl`` is None when entries never expire."""
+    """What `Dict.info` returns. ``created_at`` is in UTC; ``ttl`` is None when entries never expire."""
 
     name: str | None
     created_at: datetime

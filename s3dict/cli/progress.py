@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .output import console
@@ -143,6 +144,7 @@ def _progress(unit: str) -> Progress:
     """Return a display of one task, with the time left as soon as its total is known."""
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as RemainingColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Ending(ProgressColumn):
@@ -157,10 +159,12 @@ def _progress(unit: str) -> Progress:
 
     terminal = console(stderr=True)
     is_wide = terminal.width >= _BAR_COLUMNS
-    label, count = TextColumn("{task.description}"), TextColumn(f"{{task.fields[done]:,}} {unit}")
+    # Only the label is wrapped where a narrow terminal has too few columns for all.
+    whole = partial(Column, no_wrap=True)
+    label, count = TextColumn("{task.description}"), TextColumn(f"{{task.fields[done]:,}} {unit}", table_column=whole())
     middle: tuple[ProgressColumn, ...] = (count,)
     if is_wide:
         bar = BarColumn(bar_width=min(40, terminal.width - 62))
         middle = (bar, count, TextColumn("{task.fields[rate]:,.0f}/s"), TimeElapsedColumn())
     # The results of the command go to its own stdout, which may be a file, and not to this console.
-    return Progress(label, *middle, Ending(), console=terminal, transient=True, redirect_stdout=False)
+    return Progress(label, *middle, Ending(whole()), console=terminal, transient=True, redirect_stdout=False)

@@ -11,11 +11,12 @@ import pydoc
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -584,6 +585,22 @@ class TestReprs:
         assert d.object_id in html
         assert "/s3dict</td>" in html
         assert "<script>" not in Dict.from_id("<script>")._repr_html_()
+
+
+class TestTimes:
+    def test_all_times_of_a_dict_are_in_utc(self, d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        try:
+            d["k"] = 1
+            [listed] = Dict.objects.list(client=d.client)
+            entry, stats = d.entry("k"), d.stats()
+            assert entry is not None
+            times = [d.info().created_at, listed.info().created_at, entry.last_modified, stats.oldest, stats.newest]
+            assert {moment and moment.tzinfo for moment in times} == {UTC}
+        finally:
+            monkeypatch.undo()
+            time.tzset()
 
 
 class TestCompletion:
