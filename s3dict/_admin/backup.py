@@ -115,7 +115,7 @@ def read_backup(
         InvalidError: the file is not a backup, or is damaged; or a dict exists with another ttl or codec; or the dict
             at `start` was replaced since.
     """
-    lines = _lines(source)
+    lines = _read_lines(source)
     position, header = next(lines, (0, {}))
     if header.get("s3dict") != HEADER:
         raise InvalidError("The file does not begin as a backup does: `s3dict export --all` writes one")
@@ -232,7 +232,7 @@ def _write_line(sink: BinaryIO, fields: dict[str, Any]) -> None:
     sink.write(json.dumps(fields).encode() + b"\n")
 
 
-def _lines(source: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_lines(source: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
     position = 0
     for line in source:
         position += len(line)

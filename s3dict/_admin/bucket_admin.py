@@ -1,4 +1,4 @@
-"""The bucket itself, beside its objects: what its operator reads and sets. Blocking, and with boto3 alone."""
+"""The settings of a bucket, which its operator reads and writes. Blocking; uses boto3."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..errors import (
 
 PUBLIC_ACCESS_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
-_NO_CONSTRAINT = (None, "us-east-1", "aws-global")
+DEFAULT_REGIONS = (None, "us-east-1", "aws-global")
 """The regions in which CreateBucket must not name a region."""
 _KEY_CHARACTERS_SHOWN = 4
 
@@ -33,12 +33,12 @@ class Lifecycle:
 
     rules: tuple[Mapping[str, Any], ...] = ()
     minimum_size: str | None = None
-    """TransitionDefaultMinimumObjectSize, which would go back to its default if it were not written again."""
+    """TransitionDefaultMinimumObjectSize, which S3 resets unless each write contains it."""
 
 
 @dataclass(frozen=True, slots=True)
 class BucketInfo:
-    """The bucket is there, in the region that the store says, if it says one."""
+    """An existing bucket, and the region that the store reports, if it reports one."""
 
     region: str | None
     arn: str | None = None
@@ -77,12 +77,12 @@ class BucketAdmin(BotoStore):
         return self._connection.zone
 
     @property
-    def signed_region(self) -> str | None:
+    def signing_region(self) -> str | None:
         """The region that requests are signed for."""
         return self._client().meta.region_name
 
     def credentials(self) -> str:
-        """Which credentials boto3 found, and where, without a secret. Raises PermissionDeniedError if none."""
+        """Return which credentials boto3 found, and where, without a secret. Raises PermissionDeniedError if none."""
         try:
             self._client()
             found = self._connection.boto_credentials()
@@ -93,29 +93,29 @@ class BucketAdmin(BotoStore):
         return f"access key ...{key[-_KEY_CHARACTERS_SHOWN:]}, found by boto3 in: {found.method}"
 
     def identity(self) -> str:
-        """Who the credentials are, as AWS STS says. No other store has it."""
+        """Return the ARN of the caller, from AWS STS, which other stores lack."""
         from botocore.config import Config
 
         self._client()
         try:
             quick = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
-            sts = self._connection.boto_session().client("sts", region_name=self.signed_region, config=quick)
+            sts = self._connection.boto_session().client("sts", region_name=self.signing_region, config=quick)
             arn: str = sts.get_caller_identity()["Arn"]
         except Exception as error:
             translate_exception(error, S3Request("get_caller_identity", self.bucket, "", {}))
             raise
         return arn
 
-    def look(self) -> BucketInfo | None:
-        """Whether the bucket is there; None if not."""
+    def head_bucket(self) -> BucketInfo | None:
+        """Return the existing bucket, or None."""
         try:
-            answer = self._ask("head_bucket")
+            response = self._request("head_bucket")
         except NotFoundError:
             # There is no session for a directory bucket that does not exist.
             return None
-        if not isinstance(answer, S3Response):
+        if not isinstance(response, S3Response):
             return None
-        return BucketInfo(answer.fields.get("BucketRegion"), answer.fields.get("BucketArn"))
+        return BucketInfo(response.fields.get("BucketRegion"), response.fields.get("BucketArn"))
 
     def create(self) -> None:
         """Create the bucket unless this account owns it. Raises AlreadyExistsError if another account does."""
@@ -139,21 +139,21 @@ class BucketAdmin(BotoStore):
                 "CreateBucketConfiguration": {"Location": {"Type": kind, "Name": self.zone}, "Bucket": bucket},
             }
         # Other stores define their own regions: the request names one only if the user configured it.
-        where = self._connection.arguments.region_name if self.has_custom_endpoint else self.signed_region
-        return {} if where in _NO_CONSTRAINT else {"CreateBucketConfiguration": {"LocationConstraint": where}}
+        where = self._connection.arguments.region_name if self.has_custom_endpoint else self.signing_region
+        return {} if where in DEFAULT_REGIONS else {"CreateBucketConfiguration": {"LocationConstraint": where}}
 
     def directory_bucket_arn(self) -> str | None:
-        """The ARN of a directory bucket, which contains the account; None where neither shows itself."""
-        present, account = self.look(), self._connection.arguments.expected_bucket_owner
+        """Return the ARN of a directory bucket, which contains the account; None if the account is unknown."""
+        present, account = self.head_bucket(), self._connection.arguments.expected_bucket_owner
         if present is not None and present.arn is not None:
             return present.arn
         if account is None and not self.has_custom_endpoint:
             account = self.identity().split(":")[4]
         partition = self._client().meta.partition
-        return account and f"arn:{partition}:s3express:{self.signed_region}:{account}:bucket/{self.bucket}"
+        return account and f"arn:{partition}:s3express:{self.signing_region}:{account}:bucket/{self.bucket}"
 
     def policy(self) -> Mapping[str, Any]:
-        """The bucket policy; empty where there is none."""
+        """Return the bucket policy; empty if the bucket has none."""
         document = self._read("get_bucket_policy").get("Policy")
         fields: Mapping[str, Any] = json.loads(document) if document else {}
         return fields
@@ -162,7 +162,7 @@ class BucketAdmin(BotoStore):
         self._write("put_bucket_policy", Policy=json.dumps(policy))
 
     def public_access_block(self) -> Mapping[str, bool]:
-        """Which of `PUBLIC_ACCESS_BLOCKS` are on."""
+        """Return which of `PUBLIC_ACCESS_BLOCKS` are on."""
         fields: Mapping[str, bool] = self._read("get_public_access_block").get("PublicAccessBlockConfiguration", {})
         return fields
 
@@ -170,12 +170,12 @@ class BucketAdmin(BotoStore):
         self._write("put_public_access_block", PublicAccessBlockConfiguration=dict(blocks))
 
     def encryption(self) -> str | None:
-        """The algorithm by which new objects are encrypted, such as ``AES256`` or ``aws:kms``."""
+        """Return the algorithm by which new objects are encrypted, such as ``AES256`` or ``aws:kms``."""
         rules = self._read("get_bucket_encryption").get("ServerSideEncryptionConfiguration", {}).get("Rules", ())
         defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
         return next((default["SSEAlgorithm"] for default in defaults if "SSEAlgorithm" in default), None)
 
-    def encrypt(self) -> None:
+    def enable_encryption(self) -> None:
         rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
         self._write("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
 
@@ -185,30 +185,30 @@ class BucketAdmin(BotoStore):
 
     def put_lifecycle(self, lifecycle: Lifecycle) -> None:
         size = lifecycle.minimum_size
-        server_time = {"TransitionDefaultMinimumObjectSize": size} if size is not None else {}
+        options = {"TransitionDefaultMinimumObjectSize": size} if size is not None else {}
         rules: Sequence[Any] = list(lifecycle.rules)
-        self._write("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules}, **server_time)
+        self._write("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules}, **options)
 
     def versioning(self) -> str | None:
-        """``Enabled``, ``Suspended``, or None where it never was on."""
+        """Return ``Enabled``, ``Suspended``, or None if versioning was never enabled."""
         status: str | None = self._read("get_bucket_versioning").get("Status")
         return status
 
     def _read(self, method: str) -> Mapping[str, Any]:
-        """The fields of the answer, of which there are none where nothing is configured."""
-        answer = self._ask(method)
-        return answer.fields if isinstance(answer, S3Response) else {}
+        """Return the fields of the response; none if nothing is configured."""
+        response = self._request(method)
+        return response.fields if isinstance(response, S3Response) else {}
 
     def _write(self, method: str, **parameters: Any) -> None:
-        answer = self._ask(method, **parameters)
-        if isinstance(answer, ExpectedFailure):
+        response = self._request(method, **parameters)
+        if isinstance(response, ExpectedFailure):
             # 409 OperationAborted: the bucket is being deleted, or its settings are being changed.
             raise UnavailableError(
-                f"{method} on the bucket {self.bucket!r} was answered {answer}: something else happens to it, try "
+                f"{method} on the bucket {self.bucket!r} was answered {response}: something else happens to it, try "
                 "again in a minute"
             )
 
-    def _ask(self, method: str, **parameters: Any) -> S3Response | ExpectedFailure:
+    def _request(self, method: str, **parameters: Any) -> S3Response | ExpectedFailure:
         return run_blocking(self.send(S3Request(method, self.bucket, "", {"Bucket": self.bucket, **parameters})))
 
 
@@ -218,6 +218,6 @@ def _sign_with_iam(context: Any, **_: Any) -> str:
 
 
 def _code(error: Error) -> str:
-    """The store's own word for what went wrong, such as ``SignatureDoesNotMatch``; empty if it did not answer."""
+    """Return the error code of the store, such as ``SignatureDoesNotMatch``; empty without a response."""
     response = getattr(error.__cause__, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

@@ -1,4 +1,4 @@
-"""What works and what does not, seen from here, and what to do about it."""
+"""Check connectivity, permissions and the bucket's configuration; suggest fixes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from .provision import NO_EXPIRATION, conflict_message
 from .repeats import repeated_methods
 
 MAX_SKEW = 60.0
-"""How far off the clock may be before it is worth a word."""
+"""The difference of the clocks, in seconds, that is reported."""
 SIGNATURE_SKEW = 15 * 60.0
-"""How far off a request's date may be for S3 to take its signature."""
+"""The difference, in seconds, from which S3 rejects signatures."""
 SLOW_SECONDS = 0.25
-"""Beyond this median, the bucket is on another continent, or the store has too much to do."""
+"""A median above this means that the bucket is on another continent, or the store is overloaded."""
 
 _ROUNDS = 5
 _FIX = "fix what the message names, and run s3dict doctor again"
@@ -45,13 +45,13 @@ class Status(Enum):
     OK = "ok"
     WARNING = "warning"
     FAILED = "failed"
-    """Something needed is missing."""
+    """Something that a dict needs is missing."""
     SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check found, and what to do about it where something should be done."""
+    """The result of one check, and what to do about it, if anything."""
 
     name: str
     status: Status
@@ -72,7 +72,7 @@ def diagnose(
     deep: bool = False,
     on_start: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Check]:
-    """Checks all that a dict needs of the client's bucket. Each check is made when it is asked for.
+    """Check all that a dict needs of the client's bucket. Each check runs when the iterator is advanced.
 
     It writes scratch objects under ``<prefix>/sweep-1d/probe/``, which it removes, and corrects a record of the
     store's capabilities that says less than the store supports. About 40 requests. What a check
@@ -80,15 +80,15 @@ def diagnose(
 
     Args:
         client: Names the bucket and the prefix, and the driver to use.
-        read_only: Write nothing, since the credentials are not meant to.
-        deep: Then try each feature of the store by itself, also under contention: about 3,000 requests more.
+        read_only: Write nothing, for credentials that may only read.
+        deep: Then run the conformance suite, which takes about 3,000 more requests.
         on_start: Called with the name of each check when it starts.
 
     Raises:
-        InvalidError: the client's driver has no bucket, or ``deep`` is asked for with ``read_only``.
+        InvalidError: the client's driver has no bucket, or both ``deep`` and ``read_only`` are given.
     """
     if deep and read_only:
-        raise InvalidError("To look deep is to write: leave out either deep or read_only")
+        raise InvalidError("deep and read_only are mutually exclusive: the conformance suite writes")
     context = _Context(client, BucketAdmin.of(client), client._store(aio=False), client._layout, read_only)
     stopped_by = ""
     for name, run_suite in _CHECKS:
@@ -168,7 +168,7 @@ def _bucket(context: _Context) -> Check:
 
 
 def _region(context: _Context) -> Check:
-    present, signed = context.admin.look(), context.admin.signed_region
+    present, signed = context.admin.head_bucket(), context.admin.signing_region
     reported = present and present.region
     if reported is None or context.admin.has_custom_endpoint:
         return Check("region", Status.OK, f"requests are signed for {signed}, and the store takes that")
@@ -285,7 +285,7 @@ def _capabilities(seen: Capabilities) -> str:
         (
             "PUT honoured",
             "DELETE honoured" if seen.conditional_delete else "DELETE not (removing leaves a small tombstone)",
-            "COPY honoured" if seen.conditional_copy else "COPY not (a refresh sends the body again)",
+            "COPY honoured" if seen.conditional_copy else "COPY not (a renewal sends the body again)",
             f"ETags {'with' if seen.quoted_etags else 'without'} quotes",
             *(["bulk DELETE honoured"] if seen.conditional_bulk_delete else []),
             *([] if seen.ordered_listing else ["listings without order (dicts have folders of entries)"]),
@@ -307,7 +307,7 @@ def _features(context: _Context, on_start: Callable[[str], None]) -> Iterator[Ch
 
 def _to_check(finding: CheckResult) -> Check:
     name, verdict = finding.feature.name, finding.verdict
-    if verdict is Outcome.YES:
+    if verdict is Outcome.PASSED:
         return Check(name, Status.OK, finding.detail or "honoured")
     if verdict is Outcome.SKIPPED:
         return Check(name, Status.SKIPPED, finding.detail)
@@ -352,7 +352,7 @@ def _versioning(context: _Context) -> Check:
     return Check(
         "versioning",
         Status.WARNING,
-        "on: every write, and every refresh by a read, leaves a noncurrent version, which costs storage until it is "
+        "on: every write, and every renewal by a read, leaves a noncurrent version, which costs storage until it is "
         "swept",
         "use a bucket without versioning, or keep the housekeeping rule of s3dict init",
     )

@@ -1,7 +1,7 @@
-"""Data that belongs to no dict any more: what interrupted deletes and dead ephemeral dicts leave behind.
+"""Orphaned data: what interrupted deletes and ephemeral dicts of killed processes leave behind.
 
-A dict's manifest is written before its first entry and deleted before its last. So where data was seen, and no manifest
-was seen after that, the data is not that of a dict which is just being made: its dict is gone, and an id never returns.
+A dict's manifest is written before its first entry and deleted before its last. If data is listed, and its manifest is
+missing after that, the dict is not one that is being created: it was deleted, and its id is never used again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LEVELS_ABOVE_DATA = 4
 
 @dataclass(frozen=True, slots=True)
 class OrphanedData:
-    """What is left of one dict. ``size`` is in bytes."""
+    """The remaining data of a deleted dict. ``size`` is in bytes."""
 
     dict_id: DictId
     root: str
@@ -37,7 +37,7 @@ class OrphanedData:
 
 class OnProgress(Protocol):
     def __call__(self, number: int, position: int | None = None, total: int | None = None) -> None:
-        """Be called with how many dicts more were found, and then with how many are checked, and of how many."""
+        """Receive the number of dicts found since the last call, and then how many are checked, of how many."""
 
 
 def find_garbage(
@@ -45,22 +45,22 @@ def find_garbage(
     environment_name: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> list[OrphanedData]:
-    """What interrupted deletes and dead ephemeral dicts left under the client's prefix, oldest dict first.
+    """Return the orphaned data under the client's prefix, oldest dict first.
 
     The lifecycle rules delete most of it in time, but not the data of dicts with ``ttl=None``.
     Expired entries, and locks, are not garbage while their dict exists. An ephemeral dict whose process died is garbage
-    as soon as the lifecycle has swept its manifest, two days after its last heartbeat.
+    as soon as its manifest was swept, two days after its last heartbeat.
 
     7 requests, up to 1 for each thousand objects or each dict, whichever are fewer, 1 for each dict, and a listing of
     what is garbage.
 
     Args:
         client: Names the bucket and the prefix.
-        environment_name: Only what is left of this environment's dicts; None is all there are, ephemeral ones too.
+        environment_name: The environment of the deleted dicts; None for all, ephemeral ones too.
         on_progress: Called after each listing and each check.
 
     Raises:
-        InvalidError: no valid environment.
+        InvalidError: the name of the environment is invalid.
     """
     if environment_name is not None:
         validate_name(environment_name, "environment")
@@ -69,7 +69,7 @@ def find_garbage(
 
 
 def remove_garbage(client: Client, garbage: OrphanedData, on_deleted: Callable[[int], None] = lambda _: None) -> bool:
-    """Delete it, after checking again that it is still garbage; whether it was deleted.
+    """Delete orphaned data, after checking again that it is; return whether it was deleted.
 
     1 request, a listing, and 1 for each thousand objects.
     """
@@ -83,7 +83,7 @@ def _ignore(number: int, position: int | None = None, total: int | None = None) 
 async def _find(
     store: ObjectStore, layout: Layout, environment: str | None, concurrency: int, on_progress: OnProgress
 ) -> list[OrphanedData]:
-    """Of all dicts under the prefix, or of the named ones of an environment.
+    """Return the orphaned data of all dicts under the prefix, or of the named ones of an environment.
 
     7 requests, up to 1 for each thousand objects or each dict, whichever are fewer, 1 for each dict, and a listing of
     what is garbage.
@@ -118,7 +118,7 @@ async def _find(
 
 
 async def _remove(store: ObjectStore, layout: Layout, garbage: OrphanedData, on_deleted: Callable[[int], None]) -> bool:
-    """Delete it, unless a manifest that was restored since owns it; whether it was deleted.
+    """Delete orphaned data unless its manifest was restored since; return whether it was deleted.
 
     1 request, a listing, and one for each thousand objects.
     """
@@ -128,7 +128,7 @@ async def _remove(store: ObjectStore, layout: Layout, garbage: OrphanedData, on_
         store,
         garbage.root,
         ordered=not garbage.fanout,
-        only=lambda line: layout.parse_data_path(line.path) is not None,
+        only=lambda listed: layout.parse_data_path(listed.path) is not None,
         on_deleted=on_deleted,
     )
     return True
@@ -137,7 +137,7 @@ async def _remove(store: ObjectStore, layout: Layout, garbage: OrphanedData, on_
 async def _owning_dicts(
     store: ObjectStore, layout: Layout, folder: str
 ) -> AsyncGenerator[tuple[DictId, DataPaths], None]:
-    """Each dict with data in the folder, once. After a dict's first objects, the rest of them is skipped."""
+    """Yield each dict with data in the folder, once. After its first objects, the listing continues after its last."""
     page = await store.list_page(folder)
     if page.is_truncated and not _has_order(layout, page):
         async for owner in _walk_to_dicts(store, layout, folder):
@@ -145,7 +145,7 @@ async def _owning_dicts(
         return
     seen_cursors = set[str]()
     while True:
-        owners = [layout.parse_data_path(line.path) for line in page.objects]
+        owners = [layout.parse_data_path(listed.path) for listed in page.objects]
         for found in filter(None, dict.fromkeys(owners)):
             yield found
         if not page.is_truncated:
@@ -160,14 +160,14 @@ def _has_order(layout: Layout, page: Page) -> bool:
 
     The record of what it supports would take a request. Only where there is no order are entries in folders.
     """
-    owners = (layout.parse_data_path(line.path) for line in page.objects)
+    owners = (layout.parse_data_path(listed.path) for listed in page.objects)
     return is_ordered(page.objects) and not any(owner is not None and owner[1].fanout for owner in owners)
 
 
 async def _walk_to_dicts(
     store: ObjectStore, layout: Layout, folder: str
 ) -> AsyncGenerator[tuple[DictId, DataPaths], None]:
-    """Each dict that has a folder in the folder, of which there are four levels: named, environment, name, id."""
+    """Yield each dict with a folder in the folder. There are four levels: named, environment, name, id."""
     folders = [folder]
     for _ in range(_LEVELS_ABOVE_DATA):
         deeper = [path for folder in folders for path in (await read_folder(store, folder)).folders]
@@ -178,7 +178,7 @@ async def _walk_to_dicts(
 
 
 def _prefix_end(root: str) -> str:
-    """A path greater than all that begin with `root`, and less than all that come after: 0 is what follows the /."""
+    """Return the least path after all that begin with `root`: 0 follows the slash."""
     return root.removesuffix("/") + "0"
 
 

@@ -1,4 +1,4 @@
-"""Setting up a bucket without Terraform: what is missing is added, and what others have set stays."""
+"""Set up a bucket without Terraform: add what is missing, and keep all other settings."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Outcome(Enum):
     UNCHANGED = "unchanged"
     CHANGED = "changed"
     PLANNED = "planned"
-    """What a run that is not dry would change."""
+    """What a run without ``dry_run`` would change."""
     UNSUPPORTED = "unsupported"
-    """The store cannot do it, and a dict works without."""
+    """The store lacks the setting, and a dict works without it."""
     WARNING = "warning"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What became of one thing that a bucket needs; ``changes`` has a line for each lifecycle rule."""
+    """The result of one step; ``changes`` has a line for each lifecycle rule."""
 
     name: str
     outcome: Outcome
@@ -47,7 +47,7 @@ class Step:
 def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
     """Create the client's bucket if it is missing, block public access, encrypt, and install the lifecycle rules.
 
-    Each step is done when it is requested. Repeating them changes nothing. 4 requests if there is nothing to do.
+    Each step is taken when the iterator is advanced. Repeating them changes nothing. Requests: 4 if nothing is missing.
 
     Args:
         client: Names the bucket and the prefix.
@@ -61,14 +61,14 @@ def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
     yield bucket
     if bucket.outcome is Outcome.FAILED:
         return
-    is_there = bucket.outcome is not Outcome.PLANNED
+    exists = bucket.outcome is not Outcome.PLANNED
     if admin.zone is not None:
         yield Step("public access", Outcome.UNCHANGED, "directory buckets always block it")
     for setting in (_public_access(admin), _encryption(admin))[admin.zone is not None :]:
-        yield _run_step(setting.name, partial(_ensure, setting, is_there, dry_run, admin.has_custom_endpoint), admin)
-    yield from _lifecycle_steps(admin, client.prefix, is_there, dry_run)
+        yield _run_step(setting.name, partial(_ensure, setting, exists, dry_run, admin.has_custom_endpoint), admin)
+    yield from _lifecycle_steps(admin, client.prefix, exists, dry_run)
     if admin.zone is not None:
-        yield _run_step("lifecycle access", partial(_allow_lifecycle, admin, is_there, dry_run), admin)
+        yield _run_step("lifecycle access", partial(_allow_lifecycle, admin, exists, dry_run), admin)
 
 
 def step_names(client: Client) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def _run_step(name: str, step: Callable[[], Step], admin: BucketAdmin) -> Step:
 
 def _bucket(admin: BucketAdmin, dry_run: bool) -> Step:
     try:
-        present = admin.look()
+        present = admin.head_bucket()
     except PermissionDeniedError as error:
         return Step(
             "bucket",
@@ -101,7 +101,7 @@ def _bucket(admin: BucketAdmin, dry_run: bool) -> Step:
         )
     if present is not None:
         return Step("bucket", Outcome.UNCHANGED, f"{admin.bucket} exists")
-    where = admin.bucket if admin.has_custom_endpoint else f"{admin.bucket} in {admin.signed_region}"
+    where = admin.bucket if admin.has_custom_endpoint else f"{admin.bucket} in {admin.signing_region}"
     if dry_run:
         return Step("bucket", Outcome.PLANNED, f"create {where}")
     admin.create()
@@ -110,7 +110,7 @@ def _bucket(admin: BucketAdmin, dry_run: bool) -> Step:
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """``read`` says what is set, or None where ``write`` has something to do."""
+    """A setting of the bucket. ``read`` describes what is set; it returns None if ``write`` has to set it."""
 
     name: str
     read: Callable[[], str | None]
@@ -121,15 +121,15 @@ class _Setting:
 def _public_access(admin: BucketAdmin) -> _Setting:
     # Ceph 16 rejects every PutObject once BlockPublicAcls is on. What such an ACL would open, IgnorePublicAcls
     # closes, so elsewhere than on AWS that one stays as it is.
-    needed = [name for name in PUBLIC_ACCESS_BLOCKS if name != "BlockPublicAcls" or not admin.has_custom_endpoint]
+    required = [name for name in PUBLIC_ACCESS_BLOCKS if name != "BlockPublicAcls" or not admin.has_custom_endpoint]
     desired = "all public access is blocked"
 
     def read() -> str | None:
         blocks = admin.public_access_block()
-        return desired if all(blocks.get(name) for name in needed) else None
+        return desired if all(blocks.get(name) for name in required) else None
 
     def write() -> None:
-        admin.put_public_access_block({**admin.public_access_block(), **dict.fromkeys(needed, True)})
+        admin.put_public_access_block({**admin.public_access_block(), **dict.fromkeys(required, True)})
 
     return _Setting("public access", read, write, desired)
 
@@ -139,11 +139,11 @@ def _encryption(admin: BucketAdmin) -> _Setting:
         algorithm = admin.encryption()
         return algorithm and f"new objects are encrypted: {algorithm}"
 
-    return _Setting("encryption", read, admin.encrypt, "new objects are encrypted: AES256")
+    return _Setting("encryption", read, admin.enable_encryption, "new objects are encrypted: AES256")
 
 
-def _ensure(setting: _Setting, is_there: bool, dry_run: bool, optional: bool) -> Step:
-    found = setting.read() if is_there else None
+def _ensure(setting: _Setting, exists: bool, dry_run: bool, optional: bool) -> Step:
+    found = setting.read() if exists else None
     if found is not None:
         return Step(setting.name, Outcome.UNCHANGED, found)
     if dry_run:
@@ -156,9 +156,9 @@ def _ensure(setting: _Setting, is_there: bool, dry_run: bool, optional: bool) ->
     return Step(setting.name, Outcome.CHANGED, setting.desired)
 
 
-def _lifecycle_steps(admin: BucketAdmin, prefix: str, is_there: bool, dry_run: bool) -> Iterator[Step]:
+def _lifecycle_steps(admin: BucketAdmin, prefix: str, exists: bool, dry_run: bool) -> Iterator[Step]:
     try:
-        before = admin.lifecycle() if is_there else Lifecycle()
+        before = admin.lifecycle() if exists else Lifecycle()
         yield _install_rules(admin, prefix, before, dry_run)
     except Error as error:
         cannot = not isinstance(error, (PermissionDeniedError, UnavailableError, InvalidError))
@@ -169,7 +169,7 @@ def _lifecycle_steps(admin: BucketAdmin, prefix: str, is_there: bool, dry_run: b
 
 
 def conflict_message(names: tuple[str, ...], prefix: str) -> str:
-    """What lifecycle rules of others do to entries that may still be alive."""
+    """Return the warning about rules that delete or archive live data."""
     return f"these lifecycle rules also delete or archive what is still in use under {prefix}/: {', '.join(names)}"
 
 
@@ -228,18 +228,18 @@ def _put_accepted(admin: BucketAdmin, desired: Lifecycle, prefix: str) -> tuple[
     raise rejection
 
 
-def _allow_lifecycle(admin: BucketAdmin, is_there: bool, dry_run: bool) -> Step:
-    """Let S3 apply the rules of a directory bucket; the statements that its policy has stay."""
+def _allow_lifecycle(admin: BucketAdmin, exists: bool, dry_run: bool) -> Step:
+    """Let S3 apply the rules of a directory bucket; keep the other statements of its policy."""
     name = "lifecycle access"
-    policy = admin.policy() if is_there else {}
+    policy = admin.policy() if exists else {}
     if grants_lifecycle(policy):
         return Step(name, Outcome.UNCHANGED, f"the bucket policy lets {SERVICE} delete")
     if dry_run:
         return Step(name, Outcome.PLANNED, f"let {SERVICE} delete, by the bucket policy")
     arn = admin.directory_bucket_arn()
     if arn is None:
-        needed = json.dumps(with_lifecycle({}, f"arn:aws:s3express:REGION:ACCOUNT:bucket/{admin.bucket}"))
-        return Step(name, Outcome.WARNING, f"the account is not known: set this bucket policy yourself: {needed}")
+        required = json.dumps(with_lifecycle({}, f"arn:aws:s3express:REGION:ACCOUNT:bucket/{admin.bucket}"))
+        return Step(name, Outcome.WARNING, f"the account is not known: set this bucket policy yourself: {required}")
     admin.put_policy(with_lifecycle(policy, arn))
     if not _reads_back(lambda: grants_lifecycle(admin.policy())):
         return Step(name, Outcome.FAILED, "the bucket policy read back does not have the statement that was written")
@@ -257,7 +257,7 @@ def _changes(before: Lifecycle, merged: RulePlan) -> tuple[str, ...]:
 
 
 def _reads_back(check: Callable[[], bool]) -> bool:
-    """Whether the store shows what was just written: AWS promises that for objects, not for settings of a bucket."""
+    """Return whether the store returns what was written: AWS guarantees that for objects, not for bucket settings."""
     for _ in range(_CONFIRMATIONS - 1):
         if check():
             return True

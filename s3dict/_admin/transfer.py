@@ -1,8 +1,8 @@
-"""Entries as a file: out of a dict, and into one.
+"""Export and import of the entries of a dict.
 
-``jsonl`` has an object ``{"key": …, "value": …}`` on each line; a tuple as a key is an array. Only what survives a JSON
-round trip is written. ``pickle`` is a line that names the format, a pickle of the dict's settings, then a pickle of
-each ``(key, value)``.
+``jsonl`` has an object ``{"key": …, "value": …}`` on each line; a key that is a tuple is an array. Only what survives a
+JSON round trip is written. ``pickle`` is a line that names the format, a pickle of the settings, then one of each
+``(key, value)``.
 
 An entry with a ttl of its own is written with the time at which it expires, in seconds of Unix time: as the field
 ``expires_at``, or as a third member. The first line of ``jsonl`` has the settings of the dict as the field ``dict``.
@@ -33,7 +33,7 @@ from .._stores.shared.threads import iterate_blocking, run_blocking
 from ..errors import DeserializationError, InvalidError, SerializationError
 
 BATCH = 1000
-"""How many entries may be put again when an import is resumed."""
+"""How many entries are put at a time, and at most put again when an import is resumed."""
 
 _MAGIC = b"s3dict pickle 2\n"
 _MAGIC_OF_0_1 = b"s3dict pickle 1\n"
@@ -44,7 +44,7 @@ Item = tuple[Any, Any, EntryExpiry | None]
 
 @dataclass(frozen=True, slots=True)
 class DictSettings:
-    """What a dict is created with. ``ttl_seconds`` is None when entries never expire."""
+    """The options of a dict. ``ttl_seconds`` is None if entries never expire."""
 
     name: str | None
     ttl_seconds: float | None
@@ -72,7 +72,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries that are in the dict now. ``skipped`` counts those whose key was there; ``end`` is the last one's."""
+    """Entries that were put. ``skipped`` counts those whose key existed; ``end`` is that of the last entry."""
 
     entries: int
     skipped: int
@@ -90,38 +90,38 @@ def export_items(d: Dict[Any, Any]) -> Iterator[Item]:
     return iterate_blocking(iterate_entries(run_blocking(d._open())))
 
 
-def write_records(items: Iterable[Item], sink: BinaryIO, form: Format, settings: DictSettings) -> Iterator[None]:
+def write_records(items: Iterable[Item], sink: BinaryIO, file_format: Format, settings: DictSettings) -> Iterator[None]:
     """Write each of the items, flush it, and then yield.
 
     Raises:
         SerializationError: a key or a value is not JSON-serializable, or cannot be pickled; the message names the key.
     """
     described: dict[str, Any] | None = asdict(settings)
-    if form is Format.PICKLE:
+    if file_format is Format.PICKLE:
         sink.write(_MAGIC + pickle.dumps(described, protocol=5))
     for item in items:
-        sink.write(_to_pickle(item) if form is Format.PICKLE else _to_line(item, described))
+        sink.write(_encode_pickle(item) if file_format is Format.PICKLE else _encode_jsonl(item, described))
         described = None
         sink.flush()
         yield
-    if described is not None and form is Format.JSONL:
+    if described is not None and file_format is Format.JSONL:
         sink.write(json.dumps({"dict": described}).encode() + b"\n")
         sink.flush()
 
 
 def is_pickle(head: bytes) -> bool:
-    """Whether a file that begins so has the format ``pickle``. 16 bytes are enough."""
+    """Return whether a file with these first 16 bytes has the format ``pickle``."""
     return head.startswith((_MAGIC, _MAGIC_OF_0_1))
 
 
-def read_settings(source: BufferedReader, form: Format) -> DictSettings | None:
+def read_settings(source: BufferedReader, file_format: Format) -> DictSettings | None:
     """Return the settings of the dict that a file was exported from; None for a file of 0.1, which lacks them.
 
     Raises:
         InvalidError: the file begins with something else.
     """
     try:
-        if form is Format.JSONL:
+        if file_format is Format.JSONL:
             fields = json.loads(source.readline() or b"{}").get("dict")
         else:
             fields = pickle.load(source) if source.readline() == _MAGIC else None
@@ -130,18 +130,18 @@ def read_settings(source: BufferedReader, form: Format) -> DictSettings | None:
         raise InvalidError(f"The file does not begin as an export does: {error}") from error
 
 
-def read_records(source: BufferedReader, form: Format, start: int = 0) -> Iterator[Record]:
-    """What `write_records` wrote, from the offset `start`, where a record begins.
+def read_records(source: BufferedReader, file_format: Format, start: int = 0) -> Iterator[Record]:
+    """Yield the records of a file that `write_records` wrote, from the offset `start`, where a record begins.
 
-    Reading a pickle runs whatever code it holds.
+    Reading a pickle runs the code that it contains.
 
     Raises:
-        InvalidError: not of that format, or cut off; the message says where.
-        DeserializationError: a pickle cannot be read here, because a module is missing, say.
+        InvalidError: the file has another format, or is truncated; the message contains the position.
+        DeserializationError: a pickle cannot be read, because a module is missing, for example.
     """
     if start:
         source.seek(start)
-    return _pickles(source, start) if form is Format.PICKLE else _lines(source, start)
+    return _read_pickles(source, start) if file_format is Format.PICKLE else _read_jsonl(source, start)
 
 
 def put_records(target: Dict[Any, Any], records: Iterable[Record], *, skip_existing: bool) -> Iterator[Batch]:
@@ -160,17 +160,17 @@ def put_records(target: Dict[Any, Any], records: Iterable[Record], *, skip_exist
         entries = run_blocking(target._open())
         if skip_existing:
             created = run_blocking(create_many(entries, batch))
-            yield Batch(batch.taken, batch.taken - created, batch.end)
+            yield Batch(batch.count, batch.count - created, batch.end)
         else:
             run_blocking(write_entries(entries, batch))
-            yield Batch(batch.taken, 0, batch.end)
+            yield Batch(batch.count, 0, batch.end)
 
 
 def key_from_json(item: Any) -> Any:
-    """The key that a JSON value stands for: an array, which cannot be one, stands for a tuple.
+    """Return the key that a JSON value represents: an array, which is not hashable, represents a tuple.
 
     Raises:
-        InvalidError: there is an object in it.
+        InvalidError: the value contains an object.
     """
     if isinstance(item, dict):
         raise InvalidError("A JSON object cannot be a key: in Python it is a dict, which is not hashable")
@@ -178,21 +178,21 @@ def key_from_json(item: Any) -> Any:
 
 
 class _Items:
-    """Records as items, and how far they have been taken."""
+    """Records as items; counts those that were read, and knows where the last one ends."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._records = records
-        self.taken = 0
+        self.count = 0
         self.end = 0
 
     def __iter__(self) -> Iterator[Item]:
         for record in self._records:
-            self.taken += 1
+            self.count += 1
             self.end = record.end
             yield record.key, record.value, record.expiry
 
 
-def _to_line(item: Item, described: dict[str, Any] | None) -> bytes:
+def _encode_jsonl(item: Item, described: dict[str, Any] | None) -> bytes:
     key, value, expiry = item
     fields: dict[str, Any] = {} if expiry is None else {"expires_at": expiry.seconds}
     if described is not None:
@@ -217,7 +217,7 @@ def _check_key(key: Any) -> None:
 
 
 def _check_value(value: Any) -> None:
-    # Types, not isinstance: an enum, a named tuple or a number of NumPy's would come back as something else.
+    # Types, not isinstance: an enum, a named tuple or a number of NumPy's would be read as another type.
     if type(value) is list:
         for member in value:
             _check_value(member)
@@ -237,7 +237,7 @@ def _check_scalar(value: Any) -> None:
         raise ValueError(f"it contains {value}, which is not a JSON number")
 
 
-def _lines(source: BinaryIO, start: int) -> Iterator[Record]:
+def _read_jsonl(source: BinaryIO, start: int) -> Iterator[Record]:
     end = start
     for line in source:
         begin, end = end, end + len(line)
@@ -263,7 +263,7 @@ def _deadline(seconds: Any) -> EntryExpiry | None:
     return EntryExpiry(ExpiryKind.DEADLINE, seconds)
 
 
-def _to_pickle(item: Item) -> bytes:
+def _encode_pickle(item: Item) -> bytes:
     import cloudpickle
 
     key, value, expiry = item
@@ -281,7 +281,7 @@ def _skip_settings(source: BufferedReader) -> None:
         raise InvalidError(f"The file is cut off or damaged before its first entry: {error}") from error
 
 
-def _pickles(source: BufferedReader, start: int) -> Iterator[Record]:
+def _read_pickles(source: BufferedReader, start: int) -> Iterator[Record]:
     if not start:
         magic = source.read(len(_MAGIC))
         if not is_pickle(magic):

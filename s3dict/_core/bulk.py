@@ -114,7 +114,7 @@ async def remove_many(entries: Entries, keys: Iterable[Any]) -> dict[Any, Any]:
     """
     entries = entries.paced()
 
-    # Noted by the worker: what is still on its way to this caller when it is interrupted has been removed all the same.
+    # Noted by the worker: what has not reached this caller when it is interrupted has been removed all the same.
     removed: dict[Any, RemovedEntry] = {}
     uncertain: dict[Any, Any] = {}
 

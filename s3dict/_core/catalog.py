@@ -34,7 +34,7 @@ class DictOptions(Record):
     codec: str | None = None
 
     def verify(self, manifest: Manifest) -> None:
-        """Raises InvalidError when the dict was created otherwise.
+        """Raise InvalidError when the dict was created otherwise.
 
         A caller who asks for `codec="json"` relies on nothing being unpickled, so a silent difference will not do.
         """

@@ -78,7 +78,7 @@ def _serve(directory: Path, port: int, bucket: str, env_file: Path | None) -> No
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _server(directory, port, bucket) as server:
         _configure(server)
-        _announce(server, env_file)
+        _print_exports(server, env_file)
         print_result(f"S3 is at {server.endpoint_url}, its data in {server.directory}. Ctrl-C ends it.")
         try:
             server.wait()
@@ -97,7 +97,7 @@ def _detach(directory: Path, port: int, bucket: str, env_file: Path | None) -> N
     else:
         server.start(detached=True)
         _configure(server)
-    _announce(server, env_file)
+    _print_exports(server, env_file)
     names = ", ".join(name for name in server.environment() if name.startswith("AWS_"))
     print_result(
         f"S3 is at {server.endpoint_url} in the background: s3dict dev --stop ends it. The lines on stdout replace the "
@@ -145,7 +145,7 @@ def _session(variables: dict[str, str]) -> Any:
     )
 
 
-def _announce(server: LocalServer, env_file: Path | None) -> None:
+def _print_exports(server: LocalServer, env_file: Path | None) -> None:
     from ..testing.variables import CONFLICTING_VARIABLES
 
     exports = [f"export {name}={shlex.quote(value)}" for name, value in server.environment().items()]

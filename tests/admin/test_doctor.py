@@ -214,7 +214,7 @@ def test_store_that_ignores_conditions_fails(server: MisbehavingServer, name: st
 def test_optional_feature_missing_is_explained(server: MisbehavingServer, name: str) -> None:
     server.flaws.update([Deviation.DELETE_IGNORES_IF_MATCH, Deviation.COPY_REFUSED, Deviation.PUT_WANTS_BARE_ETAG])
     check = found(doctor(name, server.url, "--json"))["conditional requests"]
-    means = "DELETE not (removing leaves a small tombstone), COPY not (a refresh sends the body again), ETags without"
+    means = "DELETE not (removing leaves a small tombstone), COPY not (a renewal sends the body again), ETags without"
     assert (check["status"], means in check["detail"]) == ("ok", True)
 
 
@@ -258,7 +258,7 @@ def test_versioning_is_a_warning(moto: Endpoint, s3: Any, name: str) -> None:
     done = doctor(name, moto.url, "--json")
     check = found(done)["versioning"]
     assert (done.exit_code, check["status"]) == (0, "warning")
-    assert "every refresh by a read, leaves a noncurrent version" in check["detail"]
+    assert "every renewal by a read, leaves a noncurrent version" in check["detail"]
     s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Suspended"})
     assert tuple(found(doctor(name, moto.url, "--json"))["versioning"][field] for field in ("status", "detail")) == (
         "ok",

@@ -11,7 +11,7 @@ from .table import markdown, write_readme
 
 
 def main() -> int:
-    """Returns 1 when the library takes a store for what it is not, or a test fails on one that it supports."""
+    """Return 1 when the library takes a store for what it is not, or a test fails on one that it supports."""
     arguments = _parse()
     results: dict[str, Result] = {}
     missing: dict[str, str] = {}

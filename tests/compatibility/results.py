@@ -39,7 +39,7 @@ class Result:
     @property
     def lacking(self) -> list[str]:
         """What it does not honour and a dict can do without."""
-        return [name for name, sight in self.sights.items() if sight.verdict is Outcome.NO and not sight.is_fatal]
+        return [name for name, sight in self.sights.items() if sight.verdict is Outcome.FAILED and not sight.is_fatal]
 
     @property
     def is_right(self) -> bool:

@@ -33,7 +33,7 @@ _LONG = "listing in pages"
 
 
 def tried(name: str, *, full: bool) -> Result:
-    """Starts the server, looks at it, and where the library takes it runs the tests there.
+    """Start the server, run the conformance suite, and the tests if the library accepts it.
 
     Raises RuntimeError, saying why, where it cannot be had.
     """

@@ -26,7 +26,7 @@ UNTRIED = {
 """Stores that are not tested here, and why."""
 
 _README = Path(__file__).parent / "README.md"
-_MARKS = {Outcome.YES: "✓", Outcome.NO: "✗", Outcome.UNCLEAR: "?", Outcome.SKIPPED: ""}
+_MARKS = {Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.INCONCLUSIVE: "?", Outcome.SKIPPED: ""}
 
 
 def markdown(results: Mapping[str, Result], missing: Mapping[str, str]) -> str:
@@ -79,7 +79,7 @@ def _notes(results: Mapping[str, Result]) -> Iterable[str]:
         seen = [
             f"{name}: {_brief(sight.detail)}"
             for name, sight in result.sights.items()
-            if sight.verdict in (Outcome.NO, Outcome.UNCLEAR)
+            if sight.verdict in (Outcome.FAILED, Outcome.INCONCLUSIVE)
         ]
         if seen:
             yield f"- {result.title}: {'; '.join(seen)}."

@@ -35,7 +35,7 @@ def test_memory_supports_every_feature() -> None:
 def test_seaweedfs_supports_every_feature(seaweedfs: Endpoint) -> None:
     result = shortly("seaweedfs", seaweedfs, 1)
     assert (result.verdict, result.lacking, result.is_right) == ("supported", [], True)
-    assert {sight.verdict for sight in result.sights.values()} == {Outcome.YES}
+    assert {sight.verdict for sight in result.sights.values()} == {Outcome.PASSED}
 
 
 def test_moto_accepts_corrupt_puts_and_ignores_copy_conditions(moto: Endpoint) -> None:
@@ -67,7 +67,7 @@ def test_table_has_a_row_for_each_server_and_a_column_in_the_details(result: Res
 
 def test_wrongly_accepted_store_is_marked(result: Result) -> None:
     race = "race of PUT If-Match"
-    lost = replace(result.sights[race], verdict=Outcome.NO, is_fatal=True)
+    lost = replace(result.sights[race], verdict=Outcome.FAILED, is_fatal=True)
     wrong = replace(result, sights={**result.sights, race: lost})
     assert (wrong.verdict, wrong.is_right) == (f"taken, **wrongly**: {race}", False)
 

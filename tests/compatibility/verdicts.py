@@ -22,13 +22,13 @@ from ..support.servers import SERVERS
 __all__ = ["Observation", "Worker", "looked_at", "merged", "refusal", "workers"]
 
 R = TypeVar("R")
-_WORST_FIRST = (Outcome.NO, Outcome.UNCLEAR, Outcome.SKIPPED, Outcome.YES)
+_WORST_FIRST = (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.SKIPPED, Outcome.PASSED)
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A client of a server, and the way to call it."""
+    """A client of a server, and how to call it."""
 
     client: Client
     mode: Mode

@@ -1,4 +1,4 @@
-"""Puts that are damaged on their way, to see what a store makes of them. Blocking, and with boto3 alone."""
+"""PUT requests with a wrong digest or half a body, which a store has to reject. Blocking; uses boto3."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from ..._stores.shared.messages import S3Request, S3Response
 from ...errors import Error, UnavailableError
 
 MAX_SECONDS = 5.0
-"""How long to wait for what a server does with half a request."""
+"""How long to wait for the response to half a request."""
 _WRONG_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="
 _WRONG_SHA256 = "A" * 43 + "="
 
 
-class _RefusedError(Exception):
-    """The store says that what came is not what was announced."""
+class _RejectedError(Exception):
+    """The store rejected the body: its digest is another."""
 
 
-class _CutOffError(Exception):
-    """Half of the request was sent, as was intended."""
+class _TruncatedError(Exception):
+    """Half of the request was sent, as intended."""
 
 
 class CorruptPuts(BotoStore):
     """Puts that no store should accept, each one request without retries.
 
-    Raises UnavailableError where the store did not judge what it received.
+    Raises UnavailableError if the store neither accepted nor rejected the request.
     """
 
     @classmethod
     def of(cls, client: Client) -> CorruptPuts | None:
-        """Return those for the client's bucket; None in memory, where nothing is sent."""
+        """Return the requests for the client's bucket; None for the in-memory store, to which nothing is sent."""
         if client.driver == "memory":
             return None
         return cls(client._connection())
 
     async def put_with_wrong_md5(self, path: str, body: bytes) -> bool:
-        """Whether the store took a body with the digest of another."""
-        return await self._is_taken(path, body, ContentMD5=_WRONG_MD5)
+        """Return whether the store accepted a body with the digest of another."""
+        return await self._is_accepted(path, body, ContentMD5=_WRONG_MD5)
 
     async def put_with_wrong_sha256(self, path: str, body: bytes) -> bool:
-        """As with MD5, but as newer clients send it."""
-        return await self._is_taken(path, body, ChecksumSHA256=_WRONG_SHA256)
+        """Return whether the store accepted a body with the SHA-256 of another, which newer clients send."""
+        return await self._is_accepted(path, body, ChecksumSHA256=_WRONG_SHA256)
 
     def why_not_truncated(self) -> str:
-        """What keeps `put_truncated` from being sent; empty where nothing does."""
+        """Return why `put_truncated` cannot be sent; empty if it can."""
         return "the store is reached through a proxy" if self._connection.settings.proxy else ""
 
     async def put_truncated(self, path: str, body: bytes) -> None:
-        """Sends half of the body, and then ends the connection as the sender's death would. Not through a proxy."""
-        events, send_half = self._client().meta.events, _sender(self._connection.settings.trust.bundle)
+        """Send half of the body, and end the connection as a killed process would. Not through a proxy."""
+        events, send_half = self._client().meta.events, _half_sender(self._connection.settings.trust.bundle)
         events.register("before-send.s3.PutObject", send_half)
         try:
-            with suppress(_CutOffError):
+            with suppress(_TruncatedError):
                 await self.send(self._call(path, body))
         finally:
             events.unregister("before-send.s3.PutObject", send_half)
@@ -70,17 +70,17 @@ class CorruptPuts(BotoStore):
         try:
             return await super()._execute(request)
         except ClientError as error:
-            # To others a reason to send the same again.
+            # The usual translation makes it a temporary error, which is retried.
             if error.response.get("Error", {}).get("Code") == "BadDigest":
-                raise _RefusedError from error
+                raise _RejectedError from error
             raise
 
-    async def _is_taken(self, path: str, body: bytes, **digest: str) -> bool:
+    async def _is_accepted(self, path: str, body: bytes, **digest: str) -> bool:
         try:
             return isinstance(await self.send(self._call(path, body, **digest)), S3Response)
         except UnavailableError:
             raise
-        except (_RefusedError, Error):
+        except (_RejectedError, Error):
             return False
 
     def _call(self, path: str, body: bytes, **digest: str) -> S3Request:
@@ -89,8 +89,8 @@ class CorruptPuts(BotoStore):
         )
 
 
-def _sender(ca_bundle: str | None) -> Callable[..., None]:
-    """Sends half of the request, which botocore has signed, in its place; what it raises ends the call."""
+def _half_sender(ca_bundle: str | None) -> Callable[..., None]:
+    """Return a handler that sends half of the signed request instead of botocore, and raises to end the call."""
 
     def connected(scheme: str, host: str, port: int | None) -> HTTPConnection:
         if scheme != "https":
@@ -109,13 +109,13 @@ def _sender(ca_bundle: str | None) -> Callable[..., None]:
             _half_close(connection.sock)
         finally:
             connection.close()
-        raise _CutOffError
+        raise _TruncatedError
 
     return send_half
 
 
 def _half_close(sender: socket.socket) -> None:
-    """What the server does with it, it has done when it answers or hangs up."""
+    """End the request, and wait until the server has responded or closed the connection."""
     with suppress(OSError):
         sender.shutdown(socket.SHUT_WR)
         while sender.recv(4096):

@@ -1,4 +1,4 @@
-"""What a dict asks of a store, one feature after the other, each tried by itself."""
+"""Checks of single features that a dict needs of a store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ..._stores.base import PAGE_SIZE, DeleteResult, NotModified
 from ...errors import Error, PermissionDeniedError, UnavailableError
-from .harness import MISMATCHED_ETAG, Feature, Sandbox, SkippedError, expect
+from .harness import IMPACT, MISMATCHED_ETAG, Feature, Sandbox, SkippedError, expect
 
 _LONGEST_NAME = 1024
 _LONGEST_SEGMENT = 250
@@ -100,7 +100,7 @@ async def _etags(sandbox: Sandbox) -> str:
 
 
 async def _dates(sandbox: Sandbox) -> str:
-    """Ages and leases are counted by them; a renewal writes the same bytes again."""
+    """Check Last-Modified and Date: ages and leases are computed from them, and a renewal writes the same bytes."""
     await sandbox.put("k", b"first")
     first = await sandbox.found("k")
     await sandbox.store.runtime.sleep(OVER_ONE_SECOND)
@@ -158,7 +158,7 @@ _LISTED = ["in/a", "in/b", "in/b2", "in/c", "in/c.d"]
 
 
 async def _is_ordered(sandbox: Sandbox) -> bool:
-    """Whether names are listed in the order of bytes, and after any name, of an object or not."""
+    """Return whether names are listed in the order of bytes, and after any name, of an object or not."""
     if (await sandbox.list_names("in/")) != [*_LISTED, "in/d/e"]:
         return False
     try:
@@ -247,8 +247,7 @@ async def _cut_off(sandbox: Sandbox) -> str:
     return ""
 
 
-IMPACT = "nothing that is atomic would be: the store is not fit"
-_DAMAGE = "a value that is damaged on its way is kept, and then is IntegrityError"
+_DAMAGE = "a value that is damaged in transit is stored, and reading it raises IntegrityError"
 
 FEATURES = (
     Feature("PUT If-None-Match", True, IMPACT, _put_if_none_match),

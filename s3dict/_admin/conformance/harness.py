@@ -1,4 +1,4 @@
-"""Where a feature of a store is tried, and what a trial may do there."""
+"""What the conformance checks share: a folder for the objects of each check, and the requests that they send."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ from ...errors import UnavailableError
 
 T = TypeVar("T")
 
+IMPACT = "no operation would be atomic: the store cannot be used"
+"""Of a feature without which no condition holds."""
 MISMATCHED_ETAG = '"00000000000000000000000000000000"'
-"""An ETag that no object of the trials has."""
+"""An ETag that no object of the checks has."""
 
 
 class CorruptPuts(Protocol):
-    """Puts that no store should accept. The first two return whether it did; the third breaks the connection, unless
-    there is a reason why it cannot.
+    """Puts that no store should accept.
+
+    The first two methods return whether it did; the last one breaks the connection.
     """
 
     async def put_with_wrong_md5(self, path: str, body: bytes) -> bool: ...
@@ -43,11 +46,11 @@ class CorruptPuts(Protocol):
 
 
 class ConformanceError(Exception):
-    """The store did what it should not; the message says what."""
+    """The store deviates from S3; the message says how."""
 
 
 class SkippedError(Exception):
-    """The feature cannot be tried from here; the message says why."""
+    """The feature cannot be checked from here; the message says why."""
 
 
 def expect(holds: bool, otherwise: str) -> None:
@@ -57,12 +60,12 @@ def expect(holds: bool, otherwise: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A place of its own for one trial: all its objects are stored under `path`, which ends with a slash."""
+    """The objects of one check, which are stored under `path`; it ends with a slash."""
 
     store: ObjectStore
     path: str
     rounds: int
-    """How often what depends on timing is tried."""
+    """How often a check that depends on timing is repeated."""
     corrupt_puts: CorruptPuts | None
     quoted_etags: bool
     is_patient: bool = True
@@ -70,27 +73,27 @@ class Sandbox:
 
     @property
     def impatient(self) -> Sandbox:
-        """This place for contenders, whose requests must not come one after the other."""
+        """The sandbox for concurrent requests, which must not wait for each other."""
         return replace(self, is_patient=False)
 
     def format_etag(self, etag: str) -> str:
-        """The ETag in the spelling that this store compares."""
+        """Return the ETag as this store compares it: with or without quotes."""
         return etag if self.quoted_etags else etag.strip('"')
 
     async def put(self, name: str, body: Body) -> str:
-        """Writes the object, whatever is there; its ETag."""
-        written = await self._answer(lambda: self.store.put(self.path + name, body))
+        """Write the object unconditionally; return its ETag."""
+        written = await self._unthrottled(lambda: self.store.put(self.path + name, body))
         if isinstance(written, (PreconditionFailed, Conflict)):
-            raise UnavailableError("The store answered 409 to a PUT without a condition")
+            raise UnavailableError("The store responded to a PUT without a condition with 409")
         return self.format_etag(written.etag)
 
     async def put_if_match(self, name: str, body: Body, etag: str | None) -> bool:
-        """Whether the store says that it wrote over that ETag, or over nothing where it is None."""
+        """Return whether the store reports that it replaced that ETag, or created the object if it is None."""
         path, creates = self.path + name, etag is None
         return await self._accepted(lambda: self.store.put(path, body, if_match=etag, if_none_match=creates))
 
     async def is_throttled(self, name: str, body: Body) -> bool:
-        """Writes the object once. Whether the store throttled that."""
+        """Write the object with one request; return whether the store throttled it."""
         try:
             await self.impatient.put(name, body)
         except ThrottledError:
@@ -98,22 +101,22 @@ class Sandbox:
         return False
 
     async def delete_if_match(self, name: str, etag: str) -> bool:
-        """Whether the store says that it deleted the object with that ETag."""
+        """Return whether the store reports that it deleted the object with that ETag."""
         return await self._accepted(lambda: self.store.delete(self.path + name, if_match=etag))
 
     async def copy_if_match(self, name: str, source: str, target: str) -> bool:
-        """Whether the store says that it copied the object onto itself, under both conditions."""
+        """Return whether the store reports that it copied the object onto itself, under both conditions."""
         path = self.path + name
         return await self._accepted(lambda: self.store.copy(path, source_if_match=source, if_match=target))
 
     async def get(self, name: str, byte_range: tuple[int, int] | None = None) -> StoredObject | None:
         found = await self.store.get(self.path + name, byte_range=byte_range)
         if isinstance(found, NotModified):
-            raise ConformanceError("answered 304 to a GET without a condition")
+            raise ConformanceError("responded to a GET without a condition with 304")
         return found
 
     async def found(self, name: str, byte_range: tuple[int, int] | None = None) -> StoredObject:
-        """The object that was put there. Raises FlawError where the store shows none."""
+        """Return the object. Raises ConformanceError if the store has none."""
         found = await self.get(name, byte_range)
         if found is None:
             raise ConformanceError("what was put is not found")
@@ -124,33 +127,33 @@ class Sandbox:
         return None if found is None else bytes(found.body)
 
     async def list_names(self, under: str = "", start_after: str = "") -> list[str]:
-        """The names of the first page."""
+        """Return the names on the first page."""
         page = await self.store.list_page(self.path + under, start_after=start_after and self.path + start_after)
         return self.names(page.objects)
 
     async def list_folder(self, under: str = "") -> tuple[list[str], list[str]]:
-        """The names of the objects directly under a name, and of the folders there."""
+        """Return the names of the objects and folders directly under a name."""
         folder = await read_folder(self.store, self.path + under)
         return sorted(self.names(folder.objects)), sorted(path.removeprefix(self.path) for path in folder.folders)
 
     def names(self, listed: Iterable[ObjectMeta]) -> list[str]:
-        return [line.path.removeprefix(self.path) for line in listed]
+        return [each.path.removeprefix(self.path) for each in listed]
 
-    async def _accepted(self, ask: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]) -> bool:
-        """A 409 does not show whether the condition is enforced, so the request is repeated."""
+    async def _accepted(self, request: Callable[[], Awaitable[PutResult | DeleteResult | Refusal]]) -> bool:
+        """Return whether the condition held. A 409 does not show that, so the request is repeated."""
         attempts = RetryState(self.store.retries.writes, self.store.runtime)
         while await attempts.next_attempt():
-            answer = await self._answer(ask)
-            if not (isinstance(answer, Conflict)):
-                return not isinstance(answer, (PreconditionFailed, Conflict))
-        raise UnavailableError("The store kept answering 409 to conditional requests for one object")
+            result = await self._unthrottled(request)
+            if not isinstance(result, Conflict):
+                return not isinstance(result, PreconditionFailed)
+        raise UnavailableError("The store responded to all conditional requests for one object with 409")
 
-    async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What the store answers once it does not throttle the request; what it throttled was not applied."""
+    async def _unthrottled(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of the first attempt that is not throttled; a throttled one was not applied."""
         attempts = RetryState(self.store.retries.writes, self.store.runtime)
         while await attempts.next_attempt():
             try:
-                return await ask()
+                return await request()
             except ThrottledError as error:
                 if not self.is_patient:
                     raise
@@ -160,16 +163,19 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """What a store may honour, and how that is tried.
+    """A feature of a store, and the check that it has it.
 
-    ``impact`` says what it means for a dict where it is missing. What is ``expectd`` decides whether the store will do.
+    Args:
+        required: Whether a dict needs it.
+        impact: What a dict does without it, for messages.
+        check: Returns details, mostly none. Raises ConformanceError if the store lacks the feature.
+        depends_on: Another feature, without which the check is skipped.
+        needs_corrupt_puts: Whether the check is skipped for the in-memory store.
     """
 
     name: str
     required: bool
     impact: str
     check: Callable[[Sandbox], Awaitable[str]]
-    """Gives what else is to be said of it, mostly nothing. Raises FlawError when the feature is not there."""
     depends_on: str | None = None
-    """Another feature, without which there is nothing to try."""
     needs_corrupt_puts: bool = False

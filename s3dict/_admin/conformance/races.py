@@ -1,7 +1,7 @@
-"""What a store honours while many ask at once: every condition lets one of them through, and objects stay whole.
+"""Checks of concurrent requests: each condition lets one of them succeed, and a read returns one whole version.
 
-A store that looks first and writes afterwards honours each condition as long as requests come one by one. The time
-between the two is longer for a larger body, so the contenders send small and large ones in turn.
+A store that checks the condition and writes later passes as long as requests come one by one. The time between the two
+is longer for a larger body, so the contenders send small and large ones in turn.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import repeat
 
 from ...errors import UnavailableError
-from .harness import ConformanceError, Feature, Sandbox, expect
+from .harness import IMPACT, ConformanceError, Feature, Sandbox, expect
 
 CONTENDERS = 16
 
@@ -25,12 +25,12 @@ def _body(contender: int, round_number: int) -> bytes:
     return bytes([contender]) * (_LARGE if round_number % 2 else _SMALL)
 
 
-async def _race(sandbox: Sandbox, move: Attempt) -> list[int]:
-    """The contenders whose request succeeded. One without a response may have won, but cannot know it."""
+async def _race(sandbox: Sandbox, attempt: Attempt) -> list[int]:
+    """Return the contenders whose request succeeded. One without a response may have won, but cannot know it."""
 
     async def contend(contender: int) -> tuple[int, bool]:
         try:
-            return contender, await move(contender)
+            return contender, await attempt(contender)
         except UnavailableError:
             return contender, False
 
@@ -64,8 +64,8 @@ async def _replacements(sandbox: Sandbox) -> str:
     return _summary(sandbox)
 
 
-def _putting(sandbox: Sandbox, name: str, round_number: int, over: str | None) -> Attempt:
-    return lambda contender: sandbox.impatient.put_if_match(name, _body(contender, round_number), over)
+def _putting(sandbox: Sandbox, name: str, round_number: int, etag: str | None) -> Attempt:
+    return lambda contender: sandbox.impatient.put_if_match(name, _body(contender, round_number), etag)
 
 
 async def _removals(sandbox: Sandbox) -> str:
@@ -76,8 +76,8 @@ async def _removals(sandbox: Sandbox) -> str:
     return _summary(sandbox)
 
 
-def _deleting(sandbox: Sandbox, name: str, over: str) -> Attempt:
-    return lambda _: sandbox.impatient.delete_if_match(name, over)
+def _deleting(sandbox: Sandbox, name: str, etag: str) -> Attempt:
+    return lambda _: sandbox.impatient.delete_if_match(name, etag)
 
 
 async def _replacements_and_removals(sandbox: Sandbox) -> str:
@@ -98,7 +98,7 @@ def _alternating(even: Attempt, odd: Attempt) -> Attempt:
 
 
 async def _whole_objects(sandbox: Sandbox) -> str:
-    """Each version is one byte, repeated: a mixture of two shows, and so does what is cut short."""
+    """Each version is one byte, repeated: a mixture of two versions is detected, and so is a truncated one."""
     await sandbox.put("whole", _body(0, 1))
 
     async def write_or_read(contender: int) -> bytes | None:
@@ -115,8 +115,6 @@ async def _whole_objects(sandbox: Sandbox) -> str:
 
 
 _VERSIONS = frozenset(_body(writer, 1) for writer in range(WRITERS))
-IMPACT = "nothing that is atomic would be: the store is not fit"
-
 FEATURES = (
     Feature("race of PUT If-None-Match", True, IMPACT, _creations, depends_on="PUT If-None-Match"),
     Feature("race of PUT If-Match", True, IMPACT, _replacements, depends_on="PUT If-Match"),

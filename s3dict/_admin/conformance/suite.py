@@ -1,8 +1,8 @@
-"""What does this store honour when it is looked at thoroughly? Each feature is tried apart, also under contention.
+"""The conformance suite: it checks each feature that a dict needs of a store, also under contention.
 
-The probe (`probe.py`) asks a dozen requests, one after the other, before the first dict is made. It cannot see a store
-that checks a condition and then writes, with a gap in between that two contenders fit into. The examination races for
-that gap; it takes some three thousand requests, so it runs only on request.
+The probe (`probe.py`) sends a dozen requests, one after another, before the first dict is created. It cannot detect a
+store that checks a condition and writes later, so that two concurrent requests pass the check. The suite races for that
+gap; it takes about 3,000 requests, and so runs only if asked for.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from enum import Enum
 from ..._retry import RetryState
 from ..._stores.base import ObjectStore
 from ...errors import Error, NotFoundError, PermissionDeniedError, UnavailableError
-from . import features
-from . import races as contention
+from . import features, races
 from .harness import ConformanceError, CorruptPuts, Feature, Sandbox, SkippedError
 
 ROUNDS = 20
-FEATURES = (*features.FEATURES, *contention.FEATURES)
+FEATURES = (*features.FEATURES, *races.FEATURES)
 
 MAX_ATTEMPTS = 4
 MAX_SECONDS = 60.0
@@ -31,16 +30,16 @@ CONCURRENCY = 16
 
 
 class Outcome(Enum):
-    YES = "yes"
-    NO = "no"
-    UNCLEAR = "unclear"
-    """The store kept failing to answer."""
+    PASSED = "yes"
+    FAILED = "no"
+    INCONCLUSIVE = "unclear"
+    """Every attempt failed."""
     SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was seen of a feature, and what else is to be said of it."""
+    """Whether a store has a feature, and details."""
 
     feature: Feature
     verdict: Outcome
@@ -48,7 +47,7 @@ class CheckResult:
 
     @property
     def is_fatal(self) -> bool:
-        return self.feature.required and self.verdict in (Outcome.NO, Outcome.UNCLEAR)
+        return self.feature.required and self.verdict in (Outcome.FAILED, Outcome.INCONCLUSIVE)
 
 
 async def run_suite(
@@ -60,7 +59,7 @@ async def run_suite(
     exclude: Collection[str] = (),
     on_start: Callable[[str], None] = lambda _: None,
 ) -> tuple[CheckResult, ...]:
-    """Tries all features with objects under the folder `path`, and removes them.
+    """Check all features with objects under the folder `path`, and remove them.
 
     `corrupt_puts` sends what the store's driver would not; without it, these checks are skipped. About 3,000 requests
     with the usual number of rounds, a third of them for the feature "listing in pages"; `exclude` names features to
@@ -78,7 +77,7 @@ async def run_suite(
 
 
 async def _detect_etag_quoting(sandbox: Sandbox) -> bool:
-    """Whether If-Match takes the ETag as it was given. A store that ignores it or fails needs no other spelling."""
+    """Return whether If-Match accepts the ETag as it was returned; True too if the store ignores it or fails."""
     try:
         etag = await sandbox.put("k", b"first")
         return await sandbox.put_if_match("k", b"second", etag) or not await sandbox.put_if_match(
@@ -94,10 +93,10 @@ async def _detect_etag_quoting(sandbox: Sandbox) -> bool:
 
 def _skipped(feature: Feature, found: dict[str, CheckResult], corrupt_puts: CorruptPuts | None) -> CheckResult | None:
     if feature.needs_corrupt_puts and corrupt_puts is None:
-        return CheckResult(feature, Outcome.SKIPPED, "nothing is sent here that could be damaged")
+        return CheckResult(feature, Outcome.SKIPPED, "the in-memory store receives no requests")
     first = found.get(feature.depends_on or "")
-    if first is not None and first.verdict is not Outcome.YES:
-        return CheckResult(feature, Outcome.SKIPPED, f"{feature.depends_on} is not honoured in the first place")
+    if first is not None and first.verdict is not Outcome.PASSED:
+        return CheckResult(feature, Outcome.SKIPPED, f"{feature.depends_on} is not supported")
     return None
 
 
@@ -109,9 +108,9 @@ async def _run_check(sandbox: Sandbox, feature: Feature) -> CheckResult:
     )
     while await retry.next_attempt():
         try:
-            return CheckResult(feature, Outcome.YES, await feature.check(sandbox))
+            return CheckResult(feature, Outcome.PASSED, await feature.check(sandbox))
         except ConformanceError as flaw:
-            return CheckResult(feature, Outcome.NO, str(flaw))
+            return CheckResult(feature, Outcome.FAILED, str(flaw))
         except SkippedError as obstacle:
             return CheckResult(feature, Outcome.SKIPPED, str(obstacle))
         except UnavailableError as error:
@@ -119,18 +118,18 @@ async def _run_check(sandbox: Sandbox, feature: Feature) -> CheckResult:
         except (PermissionDeniedError, NotFoundError):
             raise
         except Error as error:
-            return CheckResult(feature, Outcome.NO, str(error))
+            return CheckResult(feature, Outcome.FAILED, str(error))
         finally:
             await _clean_up(sandbox)
-    return CheckResult(feature, Outcome.UNCLEAR, str(retry.last_error))
+    return CheckResult(feature, Outcome.INCONCLUSIVE, str(retry.last_error))
 
 
 async def _clean_up(sandbox: Sandbox) -> None:
-    """What cannot be removed now is swept within two days."""
+    """Delete the objects of a check. A lifecycle rule deletes the others within two days."""
     with suppress(Error):
         for _ in range(MAX_PAGES):
             page = await sandbox.store.list_page(sandbox.path)
-            await _delete(sandbox.store, [line.path for line in page.objects])
+            await _delete(sandbox.store, [listed.path for listed in page.objects])
             if not page.is_truncated:
                 return
 
