@@ -1,7 +1,7 @@
-"""Back ends and ways: every test that asks for `d` or `harness` runs once for each of them, from one text.
+"""Back ends and modes: a test with the fixture `d` or `harness` runs once for each combination.
 
-A back end is a store (memory, moto, a real SeaweedFS) and the driver that reaches it (boto3, or obstore: "…-rust"); a
-way is how it is called (blocking, asyncio).
+A back end is a store (memory, moto, SeaweedFS) and the driver that sends it requests (boto3, or obstore: "…-rust"). The
+modes are blocking and asyncio.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backends(name, ...): where the test runs unless --servers says otherwise")
-    config.addinivalue_line("markers", "memory_only: looks into the store in memory, and runs on no other")
+    config.addinivalue_line("markers", "memory_only: examines the in-memory store, and runs on no other")
     config.addinivalue_line("markers", 'slow: left out by -m "not slow", the quick subset')
     config.addinivalue_line("markers", "unprobed: creates the first dict under its prefix, which probes the store")
     config.addinivalue_line("markers", "removes_by_delete: counts requests or faults of DELETE If-Match")
@@ -68,7 +68,7 @@ def pytest_runtestloop() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Runs coroutine tests: over a blocking store without an event loop, otherwise in a new one."""
+    """Run coroutine tests: over a blocking store without an event loop, otherwise in a new one."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
@@ -82,7 +82,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
-    """What the shell has set must not reach the tests; the tests' own credentials must."""
+    """Replace the variables of AWS and s3dict that the shell has set by the tests' own credentials."""
     saved = dict(os.environ)
     for name in saved:
         if name.startswith(("AWS_", "S3DICT_")):
@@ -102,7 +102,7 @@ def _environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory, _environment: None) -> Iterator[Callable[[str], Endpoint]]:
-    """Gives the server of that name, which is started when it is first asked for."""
+    """Return a function that returns the server of a name, which it starts on first use."""
     started: dict[str, Endpoint] = {}
     with ExitStack() as servers:
 
@@ -128,21 +128,21 @@ def moto(serve: Callable[[str], Endpoint]) -> Endpoint:
 
 @pytest.fixture(scope="session")
 def nanio(serve: Callable[[str], Endpoint]) -> Endpoint:
-    """A real server, started as its users would, which knows no conditional writes."""
+    """A real S3 server without conditional writes, started as its users would."""
     if importlib.util.find_spec("nanio") is None:
-        pytest.skip("nanio is for Python 3.11 and later, and so not installed here")
+        pytest.skip("nanio is not installed")
     return serve("nanio")
 
 
 @pytest.fixture
 def backend(backend_name: str) -> str:
-    """Each of those that `choosing` gives to the test."""
+    """The name of the back end that `tests/support/backends.py` selects."""
     return backend_name
 
 
 @pytest.fixture
 def endpoint(backend: str, serve: Callable[[str], Endpoint]) -> Endpoint:
-    """The server of the back end, whichever driver reaches it."""
+    """The server of the back end, whichever the driver."""
     return serve(server_of(backend))
 
 
@@ -161,9 +161,9 @@ def proxy(proxied_url: str) -> Iterator[Proxy]:
 
 @pytest.fixture(params=["boto3", "obstore"])
 def driver(request: pytest.FixtureRequest) -> Driver:
-    """Each driver of a real store, for tests that have a server of their own.
+    """Each driver of a real store, for tests that start their own server.
 
-    Where a test is parametrized with `DRIVERS_AND_THREADS`, also boto3 in threads in asyncio.
+    A test that is parametrized with `DRIVERS_AND_THREADS` also runs with boto3 in threads in asyncio.
     """
     if request.param == "threads":
         request.getfixturevalue("boto3_in_threads")
@@ -173,27 +173,27 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 @pytest.fixture
 def boto3_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where aioboto3 is not installed, the driver boto3 uses threads in asyncio."""
+    """Let the driver boto3 use threads in asyncio, as it does where aioboto3 is not installed."""
     monkeypatch.setattr("s3dict._client.is_installed", lambda package: package != "aioboto3")
 
 
 def here(driver: Driver) -> Driver:
     if driver == "obstore" and importlib.util.find_spec("obstore") is None:
-        pytest.skip("obstore is for Python 3.11 and later, and so not installed here")
+        pytest.skip("obstore is not installed")
     return driver
 
 
 @pytest.fixture
 def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that move the store's clock alone, as no real clock does: obstore's driver asks it each time."""
+    """Let the driver obstore read the store's clock each time, for tests that move that clock."""
     monkeypatch.setattr("s3dict._stores.obstore.server_clock.RESYNC_AFTER", 0)
     monkeypatch.setattr("s3dict._stores.obstore.server_clock.MAX_SIGNATURE_SKEW", timedelta(days=3650))
 
 
 @pytest.fixture(params=list(Mode), ids=lambda mode: mode.value)
 def mode(request: pytest.FixtureRequest) -> Mode:
-    chosen: Mode = request.param
-    return chosen
+    parameter: Mode = request.param
+    return parameter
 
 
 @pytest.fixture(scope="session")
@@ -239,13 +239,13 @@ def client(backend: str, request: pytest.FixtureRequest) -> Client:
     if backend.endswith("-threads"):
         request.getfixturevalue("boto3_in_threads")
     driver = here("obstore" if backend.endswith("-rust") else "boto3")
-    made = Client(endpoint.bucket, prefix=prefix, endpoint_url=endpoint.url, driver=driver)
-    return with_retries(made, throttled_policies()) if server_of(backend) == "limited" else made
+    client = Client(endpoint.bucket, prefix=prefix, endpoint_url=endpoint.url, driver=driver)
+    return with_retries(client, throttled_policies()) if server_of(backend) == "limited" else client
 
 
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> Client:
-    """An empty place in memory, which the environment variables lead to."""
+    """A client for an empty in-memory bucket, which the environment variables configure."""
     monkeypatch.setenv("S3DICT_DRIVER", "memory")
     monkeypatch.setenv("S3DICT_BUCKET", f"configured-{os.getpid()}-{next(_numbers)}")
     return Client.from_env()
@@ -253,11 +253,11 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> Client:
 
 @pytest.fixture
 def harness(client: Client, mode: Mode) -> Harness:
-    """The whole API, called in one way or the other by the same text."""
+    """The whole API, called in the mode."""
     return Harness(client, mode)
 
 
 @pytest.fixture
 def d(harness: Harness) -> Any:
-    """An empty dict named "d"; its methods are awaited in either mode."""
+    """An empty dict named "d". Its methods are awaited in both modes."""
     return harness.in_mode(Dict.from_name("d", create_if_missing=True, client=harness.client))

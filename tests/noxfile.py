@@ -1,9 +1,9 @@
-"""The suite on each Python, with the oldest and with the newest releases of what s3dict stands on.
+"""The suite on each Python, with the oldest and with the newest releases of the dependencies.
 
     .venv/bin/nox -f tests/noxfile.py               # what depends on releases most, a minute for each of the eight
     .venv/bin/nox -f tests/noxfile.py -- tests      # all of it; what follows `--` goes to pytest
     .venv/bin/nox -f tests/noxfile.py -s audit      # known vulnerabilities
-    .venv/bin/nox -f tests/noxfile.py -s beside_boto3  # the newest boto3 stays as it is, and no aioboto3 is there
+    .venv/bin/nox -f tests/noxfile.py -s beside_boto3  # beside the newest boto3, without aioboto3
     .venv/bin/nox -f tests/noxfile.py -s build      # the distributions, twice, with equal contents
 
 A Python that is not on the PATH is skipped, and nox says so; with pyenv, name them all in PYENV_VERSION.
@@ -28,7 +28,7 @@ CLOSEST = (
     "tests/cli/test_entries.py",
     "tests/packaging/test_interpreter_exit.py",
 )
-"""What is closest to the packages: the formats, both drivers, both ways, cold starts, the command line."""
+"""The tests that depend on releases most: formats, drivers, modes, cold starts, the command line."""
 
 BESIDE_BOTO3 = ("tests/dict/test_dict.py", "tests/dict/test_bulk.py", "-k", "seaweedfs")
 _PRINT_BOTO3 = "import boto3, botocore; print(boto3.__version__, botocore.__version__)"

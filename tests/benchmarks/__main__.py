@@ -27,7 +27,7 @@ _WIDTH = 140
 
 
 def main() -> int:
-    """Returns 1 when a line misses its target by more than noise."""
+    """Return 1 when a line misses its target by more than noise."""
     arguments = _parse()
     began = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)

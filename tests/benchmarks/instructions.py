@@ -24,7 +24,7 @@ def counter() -> tuple[str, ...] | None:
 
 
 def count_instructions(program: str) -> int:
-    """Raises NotImplementedError where nothing can count, and RuntimeError when the program fails."""
+    """Raise NotImplementedError where nothing can count, and RuntimeError when the program fails."""
     command = counter()
     if command is None:
         raise NotImplementedError

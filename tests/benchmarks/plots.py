@@ -33,7 +33,7 @@ _MARKERS = "osD^vPX"
 
 
 def draw(figures: Sequence[Figure], directory: Path) -> None:
-    """Writes a file for each plot that there are figures for."""
+    """Write a file for each plot that there are figures for."""
     drawings: dict[str, tuple[str, Callable[[Sequence[Figure]], Any]]] = {
         "cold-start": ("cold-start", _draw_cold_start),
         "cpu": ("cpu", _draw_cpu),

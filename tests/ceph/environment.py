@@ -67,7 +67,7 @@ class Environment:
         return {line["Key"].removeprefix(self._prefix): (line["LastModified"], line["Size"]) for line in lines}
 
     def wait_until_left(self, number: int, under: str) -> None:
-        """Waits for the passes of the lifecycle, when the objects are old enough for them."""
+        """Wait for the passes of the lifecycle, when the objects are old enough for them."""
         calendar = Calendar()
         while number != (left := len(self.listing(under))):
             assert calendar.now() < _PATIENCE_DAYS, f"{left} objects are left under {under}"

@@ -121,14 +121,14 @@ class _Key:
         return "resurrected" if any(self._misses(gap, written, reads, visit) for gap in self.visits) else None
 
     def _overtaken(self, made: Visit, visit: Visit) -> bool:
-        """Whether something else was made between the two for certain."""
+        """Return whether something else was made between the two for certain."""
         return any(
             past.made is not None and past is not made and past.start > made.settled and past.settled < visit.start
             for past in self.visits
         )
 
     def _misses(self, gap: Visit, written: Visit, reads: Sequence[Visit], visit: Visit) -> bool:
-        """Whether the entry was seen to be absent before the visit, though no process wrote it again.
+        """Return whether the entry was seen to be absent before the visit, though no process wrote it again.
 
         A read that is in flight at that moment may have seen it just before, and renew it just after.
         """

@@ -52,7 +52,7 @@ class JournalFile:
 
 
 async def abandon(worker: Worker, d: Any, *, entries: int) -> None:
-    """Opens an ephemeral dict, writes down its id, and is gone without a word."""
+    """Open an ephemeral dict, record its id, and exit without closing it."""
     async with worker.entered(Dict.ephemeral(client=d.wrapped.client)) as opened:
         opened.update({n: n for n in range(entries)})
         await d.put("abandoned", opened.object_id)

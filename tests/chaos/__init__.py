@@ -1,1 +1,1 @@
-"""What s3dict survives, for as long as one likes: ``python -m tests.chaos``; the short form is part of the tests."""
+"""Fault injection: ``python -m tests.chaos`` runs each scenario in full; the tests contain a short form."""

@@ -1,4 +1,4 @@
-"""Clients that are killed with SIGKILL at any moment: what they leave behind is whole, or nothing, or is cleared up."""
+"""Clients are killed with SIGKILL at any moment: what they wrote is whole or absent, and garbage is collected."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SURPRISES = (AlreadyExistsError, NotFoundError, KeyError, LockLostError, LockTi
 
 @dataclass(slots=True)
 class _Doomed:
-    """One process's doings until it is killed."""
+    """The operations of one process until it is killed."""
 
     worker: Worker
     harness: Harness
@@ -143,7 +143,7 @@ def clients_killed(lab: Lab) -> Result:
 
 
 def check_dict(client: Client, name: str) -> Iterator[str]:
-    """A dict that was made or deleted while its makers died is there, and whole, or it can be made."""
+    """Check that a dict whose creators were killed exists and is whole, or can be created."""
     d: Dict[Any, Any] = Dict.from_name(name, create_if_missing=True, client=client)
     try:
         torn = [key for key, value in d.items() if value != value_of(name, key)]
@@ -157,7 +157,7 @@ def check_dict(client: Client, name: str) -> Iterator[str]:
 
 
 def check_locks(d: Dict[Any, Any], timeout: float = _MUST_BE_FREE_SECONDS) -> list[str]:
-    """Each lock is free as soon as its lease has expired."""
+    """Check that each lock is free as soon as its lease has expired."""
 
     def take(number: int) -> str | None:
         try:
@@ -171,7 +171,7 @@ def check_locks(d: Dict[Any, Any], timeout: float = _MUST_BE_FREE_SECONDS) -> li
 
 
 def check_leftovers(client: Client) -> Iterator[str]:
-    """What no dict owns any more is found and removed; when all dicts are deleted, nothing is left."""
+    """Check that orphaned data is found and removed, and that nothing is left when all dicts are deleted."""
     s3: Any = boto3.client("s3", endpoint_url=client.endpoint_url)
     for path in _paths(s3, client, "ephemeral/"):
         s3.delete_object(Bucket=client.bucket, Key=path)  # as the lifecycle does, two days after their processes died

@@ -1,4 +1,4 @@
-"""Where the scenarios are played: each on a server of its own, with processes that all of them share."""
+"""The environment of the scenarios: a server for each, and processes that all share."""
 
 from __future__ import annotations
 

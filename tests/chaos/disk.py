@@ -1,4 +1,4 @@
-"""The server's disk is full: puts fail and say so, nothing that was acknowledged suffers, and with room all goes on."""
+"""The server's disk is full: puts raise, no acknowledged entry is lost, and clients continue when there is space."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _MOST = 1000
 
 
 class NotPossibleError(Exception):
-    """This scenario cannot be played here."""
+    """The scenario cannot run on this machine."""
 
 
 @contextmanager
 def small_disk(directory: Path) -> Iterator[None]:
-    """A file system of its own for the directory, in memory."""
+    """Mount a small file system in memory on the directory."""
     try:
         _mount("-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(directory))
     except (OSError, subprocess.CalledProcessError) as error:
@@ -53,7 +53,7 @@ def _mount(*arguments: str) -> None:
 
 @dataclass(slots=True)
 class _Writer:
-    """One client, which fills the disk, is refused, and goes on when there is room."""
+    """A client that fills the disk, fails, and continues when there is space."""
 
     d: Any
     name: str
@@ -66,7 +66,7 @@ class _Writer:
         run_blocking(coroutine) if self.mode is Mode.SYNC else asyncio.run(coroutine)
 
     async def put(self, number: int, **condition: Any) -> bool:
-        """Whether it was acknowledged. Nothing but the two errors that say what they mean may come."""
+        """Return whether the put was acknowledged. Only two errors may be raised."""
         self.operations += 1
         try:
             await self.d.put((self.name, number), value_of(self.name, number), **condition)

@@ -1,4 +1,4 @@
-"""A process's own entries, and a file that says which of them were acknowledged, whatever becomes of the process.
+"""The entries of one process, and a file that records which were acknowledged, also if the process is killed.
 
 journal = JournalFile(directory, "p1")
 await journal.write(d)
@@ -28,13 +28,13 @@ _AT_ONCE = 200
 
 
 def value_of(process: str, number: int) -> bytes:
-    """What the entry of that number has to hold."""
+    """Return the value of the entry with that number."""
     random = Random(f"{process}/{number}")
     return random.randbytes(random.randrange(_LARGE if number % _ONE_IN == 0 else _LARGE // 100))
 
 
 class JournalFile:
-    """Puts entries that no other process touches: a line before each put, and one when it has been acknowledged."""
+    """Puts entries of its own, and writes a line before each put and another after its acknowledgement."""
 
     def __init__(self, directory: Path, process: str) -> None:
         self._process = process
@@ -56,7 +56,7 @@ class JournalFile:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the journals say beside what is there."""
+    """The difference between the journals and the entries."""
 
     acknowledged: int
     begun: int
@@ -64,7 +64,7 @@ class Findings:
 
 
 def check_journals(directory: Path, d: Any) -> Findings:
-    """Every acknowledged entry is there, and each entry that is there is whole."""
+    """Check that every acknowledged entry exists, and that each entry is whole."""
     acknowledged = begun = 0
     violations: list[str] = []
     for path in sorted(directory.glob(f"*{_SUFFIX}")):

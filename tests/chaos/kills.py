@@ -1,4 +1,4 @@
-"""Servers that are killed with SIGKILL in mid-traffic and come back."""
+"""Servers are killed with SIGKILL under load, and restarted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Crashes:
 
 @contextmanager
 def crashing(server: Server, seconds: float) -> Iterator[Crashes]:
-    """Kills the server once in the given time, and at once or a little later starts it again."""
+    """Kill the server once in the given time, and start it again at once or a little later."""
     crashes, ended = Crashes(), threading.Event()
 
     def crash() -> None:
@@ -71,7 +71,7 @@ def seaweed_killed(lab: Lab) -> Result:
 
 
 def radosgw_killed(lab: Lab) -> Result:
-    """The gateway alone: the disk behind it is in memory."""
+    """Kill the gateway alone: its disk is in memory."""
     keys = {"access_key": os.environ["AWS_ACCESS_KEY_ID"], "secret_key": os.environ["AWS_SECRET_ACCESS_KEY"]}
     with CephGateway(lab.folder("ceph"), day_seconds=86400, **keys) as gateway:
         s3: Any = boto3.client("s3", endpoint_url=gateway.url)
@@ -83,7 +83,7 @@ def radosgw_killed(lab: Lab) -> Result:
 
 
 def server_killed(lab: Lab, name: str, server: Server, client: Client, *, plain_puts: bool = True) -> Result:
-    """Clients go on by themselves, and what was acknowledged is there afterwards."""
+    """Clients recover without help, and every acknowledged entry exists afterwards."""
     began, kills, seconds = time.monotonic(), 0, ROUND_SECONDS if lab.full else SHORT_ROUND_SECONDS
     rounds = Rounds(lab, client, TIMEOUT)
     while not kills or time.monotonic() - began < lab.seconds:

@@ -1,4 +1,4 @@
-"""What happens on the way: cut connections, errors, lost answers, and nothing at all for half a minute."""
+"""Network faults: broken connections, errors, lost responses, and no response for half a minute."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHORT_SILENCE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What goes wrong at random, and for how long a client waits."""
+    """The probabilities of faults, and the timeout of the clients."""
 
     name: str
     faults: Sequence[Fault]
@@ -33,7 +33,7 @@ class Profile:
 
 
 def _one_write_of_a_key() -> Limiter:
-    """As a store that limits both: the writes of one key, and all writes."""
+    """Limit the writes of one key, and all writes."""
     keys, all_writes = KeyLimiter(0.1), RateLimiter(writes=100)
     return lambda method, path: keys(method, path) and all_writes(method, path)
 
@@ -72,7 +72,7 @@ EVERYTHING = Profile("all of it at once", [fault for profile in PROFILES.values(
 
 
 def network(lab: Lab, *, profile: Profile) -> Result:
-    """One profile on SeaweedFS: nothing that was acknowledged is lost, nothing is torn, one order explains it all."""
+    """Run one profile on SeaweedFS: no acknowledged write is lost, no value is torn, the history is linearizable."""
     with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
         began, hits = time.monotonic(), Counter[str]()
         through = client_at(proxy.url, direct)
@@ -93,7 +93,7 @@ def _struck(requests: Sequence[Request]) -> list[str]:
 
 
 def no_response(lab: Lab) -> Result:
-    """Every request is kept, and then dropped, for half a minute: calls end in time, and later ones succeed."""
+    """Hold and then drop every request for half a minute: calls time out, and later ones succeed."""
     seconds = SILENCE_SECONDS if lab.full else SHORT_SILENCE_SECONDS
     timeout = seconds / 4
     with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:

@@ -1,4 +1,4 @@
-"""The results as a table, on the terminal and in README.md. The latest of each are in results.json."""
+"""The results as a table, on the terminal and in README.md. results.json holds the latest of each scenario."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def print_table(results: Sequence[Result], console: Console) -> None:
 
 
 def keep(results: Sequence[Result]) -> None:
-    """Beside the results of earlier runs, whose place those of the same scenario take."""
+    """Store the results; they replace earlier ones of the same scenario."""
     today = datetime.now(UTC).date().isoformat()
     known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for result in results:

@@ -1,4 +1,4 @@
-"""What a scenario found."""
+"""The result of a scenario."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Result"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How much was done and how much went wrong on purpose, and what should not have come of it: nothing.
+    """How many operations and injected faults there were, and the violated guarantees: none.
 
     ``injected`` counts, by kind, what was done to the processes, the server and the network.
     """

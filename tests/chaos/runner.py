@@ -1,4 +1,4 @@
-"""Where the scenarios take place: a server of their own, processes, and rounds whose histories are checked."""
+"""The environment of the scenarios: a server, processes, and rounds whose histories are checked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """What a scenario needs. `seconds` is how long it lasts, about; `full` asks for outages of their real length."""
+    """What a scenario needs. `seconds` is its approximate duration; with `full`, outages have their real length."""
 
     directory: Path
     workers: Workers
@@ -61,7 +61,7 @@ class Lab:
 
 @contextmanager
 def seaweed(directory: Path) -> Iterator[LocalServer]:
-    """A SeaweedFS that takes this environment's credentials."""
+    """Return a SeaweedFS that accepts this environment's credentials."""
     keys = {"accessKey": os.environ["AWS_ACCESS_KEY_ID"], "secretKey": os.environ["AWS_SECRET_ACCESS_KEY"]}
     admin = {"name": "admin", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     (directory / "identities.json").write_text(json.dumps({"identities": [admin]}))
@@ -71,7 +71,7 @@ def seaweed(directory: Path) -> Iterator[LocalServer]:
 
 @dataclass(slots=True)
 class Rounds:
-    """One dict, on which processes work round after round; each round has keys and a history of its own."""
+    """One dict on which processes work in rounds, each with its own keys and history."""
 
     lab: Lab
     client: Client
@@ -85,7 +85,7 @@ class Rounds:
         self.d = Dict.from_name("d", create_if_missing=True, client=self.client).hydrate()
 
     def work(self, through: Client, seconds: float, **options: Any) -> tuple[Progress, list[Counted]]:
-        """Lets the processes work through that client's endpoint for some seconds, with these options of Progress."""
+        """Let the processes work through that client's endpoint for some seconds, with these options of Progress."""
         number = next(_numbers)
         keys = f"a{number}", f"b{number}"
         progress = Progress(self.lab.folder("round"), f"r{number}", seconds, keys, self.timeout, **options)
@@ -95,7 +95,7 @@ class Rounds:
         return progress, counted
 
     def check(self, progress: Progress, counted: Sequence[Counted]) -> None:
-        """When all is well again: whether what is there is what the round's processes have received."""
+        """Check that the entries are those that the processes of the round have observed."""
         with Recorder(progress.directory, "at the end") as recorder:
             for key in progress.keys:
                 with recorder.operation(key, Get()) as reading:
@@ -109,7 +109,7 @@ class Rounds:
         self.d.clear()
 
     def check_count(self, counted: Sequence[Counted]) -> list[str]:
-        """Whether the counter is what the processes have counted under the lock."""
+        """Return whether the counter is the number of increments under the lock."""
         count, least = self.d.get(COUNTER, 0), sum(each.certain for each in counted)
         most = least + sum(each.uncertain for each in counted)
         return [] if least <= count <= most else [f"{count} counted under the lock, and not {least} to {most}"]

@@ -1,4 +1,4 @@
-"""Clocks that are wrong or jump: the clients', by which they sign, and the server's, by which things age."""
+"""Wrong and jumping clocks: of the clients, which sign by them, and of the server, by which entries age."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JUMP = timedelta(days=2)
 
 
 def clock_skew(lab: Lab) -> Result:
-    """Within a quarter of an hour, wrong clocks do no harm; beyond it, S3 refuses requests, and nothing is done."""
+    """Clocks that are wrong by less than 15 minutes have no effect; beyond that, S3 rejects all requests."""
     with lab.store() as direct, Proxy(str(direct.endpoint_url), seed=7) as proxy:
         began, jumps = time.monotonic(), 0
         # All of it through the proxy: it knows when things were written by the clock that jumps.
@@ -50,7 +50,7 @@ def clock_skew(lab: Lab) -> Result:
 
 @contextmanager
 def _jumping(clock: TimeTravel) -> Iterator[list[timedelta]]:
-    """Now two days ahead, now right again."""
+    """Let the clock jump two days ahead and back."""
     jumps, ended = list[timedelta](), threading.Event()
 
     def jump() -> None:
@@ -69,7 +69,7 @@ def _jumping(clock: TimeTravel) -> Iterator[list[timedelta]]:
 
 
 def _check_refusals(rounds: Rounds) -> int:
-    """A client whose clock is too far off gets an error that says so, and what is there stays."""
+    """Check that a client with a wrong clock raises an error that names the clock, and changes nothing."""
     d: Dict[Any, Any] = rounds.d
     d["k"] = "right"
     uses: list[Callable[[], object]] = [

@@ -1,4 +1,4 @@
-"""Mixed load for minutes: memory, threads, tasks and sockets are at the end what they were."""
+"""Mixed load for minutes: memory, threads, tasks and sockets do not grow."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MAY_BE_LEFT = {"threads": _POOL + 4, "tasks": 0, "sockets": 2, "fds": 4}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a process has, at a time."""
+    """The resources of a process at a time."""
 
     seconds: float
     memory: float
@@ -60,7 +60,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What each process does, and with which driver: the obstore ones and aioboto3 take turns."""
+    """The load of each process, alternately with obstore and aioboto3."""
 
     where: dict[str, Any]
     seconds: float
@@ -69,7 +69,7 @@ class Load:
 
 
 def take_sample(began: float, operations: int, tasks: int) -> Sample:
-    """Of this process."""
+    """Return the resources of this process."""
     status = Path("/proc/self/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines())
     targets = [_target(descriptor) for descriptor in os.listdir("/proc/self/fd")]
@@ -92,7 +92,7 @@ def _target(descriptor: str) -> str:
 
 
 class Soaked:
-    """One process's load."""
+    """The load of one process."""
 
     def __init__(self, d: Any, load: Load) -> None:
         self._d = d
@@ -124,7 +124,7 @@ class Soaked:
         self.tasks_left = sample.tasks
 
     def settle(self) -> Sample:
-        """What is left when the loop is closed. obstore closes idle connections after some seconds."""
+        """Return the resources after the loop is closed. obstore closes idle connections after some seconds."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while True:
             after = take_sample(self._began, self.operations, self.tasks_left)
@@ -183,7 +183,7 @@ class Soaked:
         await self._d.get_many.aio(chance.sample(range(KEYS), 20))
 
     async def items(self, chance: random.Random) -> None:
-        """All of them at one time in ten, and then the first ones: an iteration that is left alone is closed."""
+        """Iterate over all entries one time in ten, otherwise over the first ones: an abandoned iteration is closed."""
         left = KEYS if chance.random() < 0.1 else 5
         async for _ in self._d.items.aio():
             left -= 1
@@ -218,7 +218,7 @@ def soak(lab: Lab, *, processes: int = PROCESSES, tasks: int = TASKS, leak: str 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of one process."""
+    """The result of one process."""
 
     samples: list[Sample]
     before: Sample
@@ -249,13 +249,13 @@ def _run(load: Load, processes: int) -> list[Report]:
 
 
 def _keep(lab: Lab, reports: Sequence[Report]) -> None:
-    """All samples, to draw them."""
+    """Store all samples, for plots."""
     lines = [{"process": n, **asdict(sample)} for n, each in enumerate(reports) for sample in each.samples]
     (lab.directory / "soak.json").write_text(json.dumps(lines))
 
 
 def growth(samples: Sequence[Sample]) -> list[str]:
-    """What grew under the load, after its beginning: the last third beside the first."""
+    """Return the resources that grew from the first third of the run to the last."""
     if len(samples) < ENOUGH:
         return []
     changes = ((name, *_change(samples, name), *MAY_GROW[name]) for name in MAY_GROW)
@@ -267,14 +267,14 @@ def growth(samples: Sequence[Sample]) -> list[str]:
 
 
 def _change(samples: Sequence[Sample], name: str) -> tuple[float, float]:
-    """The mean in the first third and in the last."""
+    """Return the means of the first third and of the last."""
     settled = samples[int(len(samples) * WARM_UP) :]
     third = max(1, len(settled) // 3)
     return mean(getattr(each, name) for each in settled[:third]), mean(getattr(each, name) for each in settled[-third:])
 
 
 def _summary(reports: Sequence[Report]) -> str:
-    """The means of a process, and what it had beside its first call when all was over."""
+    """Return the means of a process, and what it kept in the end beyond its first call."""
     changes = {name: [_change(each.samples, name) for each in reports] for name in MAY_GROW}
     means = {name: [mean(part) for part in zip(*pairs, strict=True)] for name, pairs in changes.items()}
     under_load = ", ".join(f"{name} {was:.0f} → {became:.0f}" for name, (was, became) in means.items())
@@ -287,7 +287,7 @@ def _summary(reports: Sequence[Report]) -> str:
 
 
 def remnants(before: Sample, after: Sample) -> list[str]:
-    """What is left after the load, beside what was there after the first call."""
+    """Return what is kept after the load beyond what the first call kept."""
     counts = ((name, getattr(before, name), getattr(after, name)) for name in MAY_BE_LEFT)
     return [
         f"{name}: {was} before, {left} after the load" for name, was, left in counts if left > was + MAY_BE_LEFT[name]

@@ -1,4 +1,4 @@
-"""What is promised holds while servers and clients are killed, the network fails, disks fill and clocks are wrong.
+"""All guarantees hold while servers and clients are killed, the network fails, disks fill and clocks are wrong.
 
 This is the short form of `python -m tests.chaos`, of some seconds each; ``--chaos=full`` is a minute each.
 """

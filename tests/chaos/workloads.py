@@ -1,4 +1,4 @@
-"""What the processes do while things break: anything, on keys that they share and keys of their own, and under a lock.
+"""The operations of the processes during faults: on shared keys, on their own keys, and under a lock.
 
 All that they see of shared keys is recorded for the checker of histories; what was acknowledged of their own entries is
 in journals; how often they counted under the lock is what they return.
@@ -37,7 +37,7 @@ _FAILURES = (ConflictError, UnavailableError, UncertainOutcomeError, LockLostErr
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the processes of one round have in common."""
+    """The options that the processes of one round share."""
 
     directory: Path
     seed: str
@@ -53,7 +53,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Counted:
-    """How often the counter was raised under the lock, certainly and perhaps; what the slowest operation took."""
+    """The certain and the possible increments under the lock, and the duration of the slowest operation."""
 
     certain: int = 0
     uncertain: int = 0
@@ -61,7 +61,7 @@ class Counted:
 
 
 def reach(handle: Dict[Any, Any], driver: Any, timeout: float) -> Any:
-    """The same dict, through a client with that driver and timeout."""
+    """Return the same dict through a client with that driver and timeout."""
     known: Any = handle
     client: Client = known._state.client
     patient = Client(
@@ -78,7 +78,7 @@ def reach(handle: Dict[Any, Any], driver: Any, timeout: float) -> Any:
 
 @contextmanager
 def skewed(seconds: float) -> Iterator[None]:
-    """boto3 and aioboto3 sign by a clock that is so far ahead. obstore's clock cannot be set from here."""
+    """Let boto3 and aioboto3 sign by a clock that is ahead. The clock of obstore cannot be set."""
     import botocore.auth
 
     now = botocore.auth.get_current_datetime  # type: ignore[attr-defined]
@@ -91,7 +91,7 @@ def skewed(seconds: float) -> Iterator[None]:
 
 
 async def run(worker: Worker, d: Any, *, progress: Progress) -> Counted:
-    """Works for so many seconds with one and the same client, whatever happens to the store in the meantime."""
+    """Work for so many seconds with one client, whatever happens to the store."""
     handle: Any = reach(d.wrapped, DRIVERS[worker.number % len(DRIVERS)], progress.timeout)
     own = AnyMode(handle, worker.mode)
     counted, chance = Counted(), random.Random(f"{progress.seed}/{worker.number}/chance")
@@ -120,7 +120,7 @@ async def _act(chance: float, life: Life, journal: JournalFile, counted: Counted
 
 
 async def _count(worker: Worker, d: Any, counted: Counted) -> None:
-    """One more under the lock: a get and a put, which two at a time would spoil."""
+    """Increment the counter under the lock by a get and a put, which are not atomic without it."""
     try:
         async with worker.entered(d.wrapped.lock(COUNTER, lease=_LEASE, timeout=_LOCK_PATIENCE)):
             counted.uncertain += 1

@@ -31,7 +31,7 @@ def make(name: str, client: Client, entries: int = 2, **options: Any) -> Dict[An
 
 
 def interrupt_delete(name: str, client: Client, monkeypatch: pytest.MonkeyPatch, environment: str = "main") -> None:
-    """Deletes the manifest alone, as a process does that dies then."""
+    """Delete the manifest alone, as a process does that dies then."""
 
     async def die(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -182,7 +182,7 @@ async def test_computation_that_needs_itself_is_rejected(d: Any) -> None:
 
 
 def _blocking(d: Any) -> bool:
-    return d._way is Mode.SYNC
+    return d._mode is Mode.SYNC
 
 
 async def _again(d: Any) -> Any:

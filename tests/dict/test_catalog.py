@@ -94,7 +94,7 @@ async def test_one_lookup_serves_sync_and_async(d: Any, gets: list[str]) -> None
     await d.hydrate()
     gets.clear()
     d.wrapped.get("k")
-    await d.wrapped.get.aio("k") if d._way is Mode.ASYNCIO else d.wrapped.get("k")
+    await d.wrapped.get.aio("k") if d._mode is Mode.ASYNCIO else d.wrapped.get("k")
     assert not [path for path in gets if "/manifests/" in path]
 
 

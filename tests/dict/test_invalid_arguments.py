@@ -307,7 +307,7 @@ async def test_copied_manifest_is_an_integrity_error(harness: Harness, d: Any) -
 
 
 class TestWithoutAWorkingStore:
-    """Errors of the way to the store, on a real server."""
+    """Errors of the connection to a real server."""
 
     @pytest.fixture(params=["seaweedfs", "seaweedfs-rust"])
     def backend(self, request: pytest.FixtureRequest) -> str:

@@ -19,7 +19,7 @@ from s3dict._stores.memory import memory_bucket
 from ..conftest import here
 from ..support.faulty_server import Deviation, MisbehavingServer
 from ..support.modes import Driver, Harness, Mode, collect
-from ..support.modes import locked as locked_in_way
+from ..support.modes import locked as locked_in_mode
 from ..support.proxy import Fault, FaultKind, Proxy
 from ..support.retries import quick
 
@@ -27,7 +27,7 @@ from ..support.retries import quick
 @asynccontextmanager
 async def locked(d: Any, name: str, **options: Any) -> AsyncIterator[Any]:
     """`d.lock` in the way of the test."""
-    async with locked_in_way(d.wrapped.lock(name, **options), d._way) as held:
+    async with locked_in_mode(d.wrapped.lock(name, **options), d._mode) as held:
         yield held
 
 
@@ -143,7 +143,7 @@ async def _hold_aio(d: Any, order: list[str]) -> None:
 
 
 async def _from_another_thread(d: Any, name: str) -> None:
-    """Tries to take a lock as anybody but this thread and task would; raises what that raises."""
+    """Try to take a lock as anybody but this thread and task would; raise what that raises."""
 
     def take() -> None:
         try:
@@ -217,7 +217,7 @@ class TestTime:
 
     @pytest.fixture
     def pass_time(self, client: Client, backend: str, jumping_clock: None, request: pytest.FixtureRequest) -> Any:
-        """Moves the store's clock, and with the memory store that of its callers as well."""
+        """Move the store's clock, and with the memory store that of its callers as well."""
         if backend.startswith("memory"):
             return lambda seconds: memory_bucket(client.bucket).advance(timedelta(seconds=seconds))
         server = request.getfixturevalue("server")
@@ -314,7 +314,7 @@ class TestTime:
         """A holder that dies: it has the lock, and neither renews nor releases it."""
         from s3dict._core.locks import acquire
 
-        entries = await (d.wrapped._async_view if d._way is Mode.ASYNCIO else d.wrapped)._open()
+        entries = await (d.wrapped._async_view if d._mode is Mode.ASYNCIO else d.wrapped)._open()
         return await acquire(d.wrapped._lock_target(entries, "lock", b"job", "lock 'job'", "job"), lease, None)
 
 

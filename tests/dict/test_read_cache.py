@@ -40,7 +40,7 @@ def others(harness: Harness, d: Any) -> Any:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Moves the clock by which the window is measured."""
+    """Move the clock by which the window is measured."""
     passed = [0.0]
     for kind in (ThreadRuntime, TaskRuntime):
         now = kind.monotonic

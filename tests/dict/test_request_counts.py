@@ -43,7 +43,7 @@ def empty_listing(harness: Harness) -> list[str]:
 
 
 def _by_obstore(harness: Harness) -> bool:
-    """Whether obstore lists and deletes: it does not in directory buckets."""
+    """Return whether obstore lists and deletes: it does not in directory buckets."""
     return harness.client.driver == "obstore" and zone_of(harness.client.bucket) is None
 
 

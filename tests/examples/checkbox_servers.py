@@ -53,7 +53,7 @@ class CheckboxServers:
         return list(self.processes())
 
     def kill(self, url: str) -> int:
-        """Ends the process at this URL with SIGKILL; gives its number."""
+        """End the process at this URL with SIGKILL; return its number."""
         killed = self.processes()[url]
         os.kill(killed, signal.SIGKILL)
         return killed

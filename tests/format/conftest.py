@@ -15,7 +15,7 @@ PeakOf = Callable[[Callable[[], object]], int]
 
 @pytest.fixture
 def peak_of() -> PeakOf:
-    """Runs a function, and gives the bytes that were in use at its worst moment beyond those in use before."""
+    """Run a function; return the bytes in use at its peak beyond those in use before."""
 
     def measure(function: Callable[[], object]) -> int:
         tracemalloc.start()

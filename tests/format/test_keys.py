@@ -151,7 +151,7 @@ def there_and_back(key: object) -> Any:
 
 
 def same_key(a: Any, b: Any) -> bool:
-    """Whether a Python dict takes both for one key."""
+    """Return whether a Python dict takes both for one key."""
     return hash(a) == hash(b) and bool(a == b)
 
 

@@ -17,7 +17,7 @@ _WIDTH = 120
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 1 when something broke; what broke it lies in tests/fuzz/corpus, where the tests try it again."""
+    """Return 1 when something broke; what broke it lies in tests/fuzz/corpus, where the tests try it again."""
     chosen = _parse(arguments)
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     if not has_atheris():

@@ -11,7 +11,7 @@ atheris: Any = import_module("atheris")  # it has no types
 
 with atheris.instrument_imports(include=["s3dict", "json"]):
     from .fuzz_targets import TARGETS
-    from .planted_bugs import PLANTS
+    from .planted_bugs import PLANTED_BUGS
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     name, *planted = own
     with ExitStack() as stack:
         for plant in planted:
-            stack.enter_context(PLANTS[plant][1]())
+            stack.enter_context(PLANTED_BUGS[plant][1]())
         atheris.Setup([sys.argv[0], *libfuzzer], TARGETS[name].check)
         atheris.Fuzz()
 

@@ -31,7 +31,7 @@ def _unpickled_first(data: Any, signer: entry.EntrySigner) -> entry.EntryBody | 
     return entry.unpack(data, signer)
 
 
-PLANTS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
+PLANTED_BUGS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
     "checksum-off": ("entry", lambda: mock.patch("s3dict._format.entry._crc32", return_value=_Anything())),
     "signature-off": ("signed entry", lambda: mock.patch("s3dict._format.entry.EntrySigner.verify", return_value=None)),
     "signature-after-unpickling": (

@@ -9,17 +9,17 @@ import pytest
 from . import corpus
 from .engines import has_atheris, with_atheris, with_hypothesis
 from .fuzz_targets import TARGETS
-from .planted_bugs import PLANTS
+from .planted_bugs import PLANTED_BUGS
 
 LONG_ENOUGH = 60
 
 
-@pytest.mark.parametrize("plant", PLANTS)
+@pytest.mark.parametrize("plant", PLANTED_BUGS)
 def test_hypothesis_finds_planted_bug_and_saves_the_example(
     plant: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(corpus, "CORPUS", tmp_path)
-    name, mistake = PLANTS[plant]
+    name, mistake = PLANTED_BUGS[plant]
     with mistake():
         outcome = with_hypothesis(TARGETS[name], LONG_ENOUGH)
         assert "ViolationError" in outcome.error
@@ -32,5 +32,5 @@ def test_hypothesis_finds_planted_bug_and_saves_the_example(
 @pytest.mark.skipif(not has_atheris(), reason="atheris has no wheel for this Python or machine")
 def test_atheris_finds_planted_bug() -> None:
     plant = "signature-after-unpickling"
-    outcome = with_atheris(TARGETS[PLANTS[plant][0]], LONG_ENOUGH, plant)
+    outcome = with_atheris(TARGETS[PLANTED_BUGS[plant][0]], LONG_ENOUGH, plant)
     assert "a pickle without a valid signature was loaded" in outcome.error

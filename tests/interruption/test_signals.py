@@ -50,7 +50,7 @@ def signalled_at(gate: Gate, handler: Callable[[], None], *, times: int = 1) -> 
         for _ in range(times):
             wanted.append(1)
             while wanted:
-                # Again and again: one that arrives just before a thread begins to wait for a lock is handled after it.
+                # Repeatedly: one that arrives just before a thread begins to wait for a lock is handled after it.
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
                 time.sleep(0.01)
         gate.open()

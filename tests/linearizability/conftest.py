@@ -1,4 +1,4 @@
-"""The places and the processes are those of the races."""
+"""The servers and the processes are those of the races."""
 
 from ..races.conftest import place, workers
 

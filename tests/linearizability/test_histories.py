@@ -1,4 +1,4 @@
-"""Whatever several processes do to one dict at once, and whatever goes wrong on the way, one order explains it.
+"""Histories of several processes on one dict are linearizable, also when requests fail.
 
 The promise is about requests that overlap, of which some are lost and some are repeated: no single process can
 see it broken, and no mock can break it. So processes of both ways do anything at random, through a proxy that makes

@@ -1,4 +1,4 @@
-"""What histories have shown to go wrong, each in its shortest form: the proxy holds the requests where they met.
+"""Violations that histories have found, each in its shortest form: the proxy holds requests to repeat the order.
 
 In all of them a request takes effect, its answer is lost, others act, and the request is repeated.
 """
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.backends("seaweedfs", "seaweedfs-rust")
 
 @pytest.fixture
 def direct(client: Client) -> Dict[str, Any]:
-    """The dict as others reach it."""
+    """The dict without the proxy."""
     made: Dict[str, Any] = Dict.from_name("d", create_if_missing=True, client=client)
     return made.hydrate()
 

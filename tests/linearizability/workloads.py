@@ -1,4 +1,4 @@
-"""What the processes do whose histories are checked: anything, at random, on few keys."""
+"""The operations of the processes whose histories are checked: random ones, on few keys."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SetDefault(Put):
 
 
 def understood(operation: Operation) -> Operation:
-    """In the checker's words: a `setdefault` that did not put was a `get`, and otherwise a `put` that won."""
+    """Return the operation for the checker: a `setdefault` that did not put is a `get`, otherwise a `put`."""
     if not isinstance(operation.call, SetDefault):
         return operation
     put = Put(operation.call.value, skip_if_exists=True)
@@ -69,7 +69,7 @@ def understood(operation: Operation) -> Operation:
 
 @dataclass(slots=True)
 class Life:
-    """One process's doings; versions that it has seen, it uses once more later."""
+    """The operations of one process; it uses versions that it has seen again later."""
 
     worker: Worker
     d: Any
@@ -162,7 +162,7 @@ _ACTIONS = (
 
 
 async def live(worker: Worker, d: Any, *, directory: Path, seed: str, operations: int, bug: str | None = None) -> None:
-    """Does that many operations and records them, perhaps with a bug planted in this process's s3dict."""
+    """Do that many operations and record them, perhaps with a bug planted in this process's s3dict."""
     with BUGS[bug](), Recorder(directory, f"p{worker.number}", uncertain=UNCERTAIN) as recorder:
         life = Life(worker, d, recorder, random.Random(f"{seed}/{worker.number}"))
         worker.barrier()
@@ -200,7 +200,7 @@ def _own_refusal_is_a_loss() -> Iterator[None]:
 
 @contextmanager
 def _missing_is_removed() -> Iterator[None]:
-    """An entry that is gone after a lost answer is taken for removed by ourselves."""
+    """An entry that is missing after a lost response is taken for removed by this call."""
 
     async def hasty(*args: Any) -> DeleteOutcome:
         removal = await conditional_delete(*args)

@@ -1,4 +1,4 @@
-"""Where the races take place, and who races."""
+"""The servers and the processes of the races."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _PRELOADED = ["boto3", "aioboto3", "tests.races.workloads"]
 
 
 class _Word(Enum):
-    """What goes through the pipes besides tasks and what came of them."""
+    """What is sent through the pipes besides tasks and their results."""
 
     HERE = "a worker has come to a meeting"
     GO = "all workers have"
@@ -71,19 +71,19 @@ class _Raised:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What a job knows of the worker that runs it."""
+    """The worker that runs a job, as the job sees it."""
 
     number: int
     mode: Mode
     connection: Connection
 
     def barrier(self) -> None:
-        """Waits for all workers of this run that have not returned yet. A job has nothing else in flight then."""
+        """Wait for all workers of this run that have not returned yet. A job has nothing else in flight then."""
         self.connection.send(_Word.HERE)
         self.connection.recv()
 
     async def work(self, seconds: float) -> None:
-        """Takes time."""
+        """Take time."""
         if self.mode is Mode.SYNC:
             time.sleep(seconds)  # noqa: ASYNC251 (no event loop runs here)
         else:
@@ -102,7 +102,7 @@ class Worker:
                 yield entered
 
     def die(self) -> NoReturn:
-        """Ends this process as a power cut would: nothing is cleaned up, and no process is notified."""
+        """End this process as a power cut would: nothing is cleaned up, and no process is notified."""
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("no process survives SIGKILL")
 
@@ -122,7 +122,7 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """Ends all workers. Those that are not at rest are killed."""
+        """End all workers. Those that are not at rest are killed."""
         for worker in self._workers.values():
             worker.end()
         self._workers.clear()
@@ -160,7 +160,7 @@ class Workers:
         return self._workers[number]
 
     def _bury(self) -> None:
-        """Forgets the workers that have ended."""
+        """Forget the workers that have ended."""
         for number, worker in list(self._workers.items()):
             if worker.connection.closed or not worker.process.is_alive():
                 worker.end()
@@ -193,7 +193,7 @@ class _Worker:
 
 
 def _collect(workers: list[_Worker]) -> list[Any]:
-    """What came of the task in each worker; arranges the barriers in between."""
+    """Return the result of each worker; run the barriers."""
     outcomes: dict[int, Any] = {}
     waiting: set[int] = set()
     busy = {worker.connection: number for number, worker in enumerate(workers)}
@@ -217,7 +217,7 @@ def _collect(workers: list[_Worker]) -> list[Any]:
 
 
 def _serve(number: int, connection: Connection) -> None:
-    """A worker's life: task after task, until the other end of the pipe is closed."""
+    """Run tasks until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test process, whose end we notice
     worker = Worker(number, Mode.ASYNCIO if number % 2 else Mode.SYNC, connection)
     while True:

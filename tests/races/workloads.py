@@ -1,4 +1,4 @@
-"""What the racing processes do. Each job is one text, which half of them run blocking and half in asyncio."""
+"""What the racing processes do. Half of them run each workload in blocking calls, half in asyncio."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAYING, DYING = 0, 2
 
 
 class Failure(Enum):
-    """What becomes of the first that computes a value."""
+    """The fault of the first process that computes a value."""
 
     WELL = "it does"
     KILLED = "it is killed"
@@ -45,7 +45,7 @@ async def claim(worker: Worker, d: Any, *, rounds: int) -> list[bool]:
 
 @dataclass(frozen=True, slots=True)
 class Increments:
-    """How many took place, and how many perhaps."""
+    """The certain and the possible increments."""
 
     certain: int
     uncertain: int
@@ -72,7 +72,7 @@ class Popped:
 
 
 async def pop_all(worker: Worker, d: Any, *, entries: int, seed: int) -> Popped:
-    """Every worker pops every key, each in an order of his own, so that some are ahead on some keys."""
+    """Every worker pops every key, each in its own order, so that some are ahead on some keys."""
     loot = Popped()
     worker.barrier()
     for key in _shuffled(entries, f"{seed}/{worker.number // 2}"):
@@ -107,7 +107,7 @@ class Log:
     path: Path
 
     def write(self, token: int, what: str) -> bool:
-        """Whether the line was taken."""
+        """Return whether the line was taken."""
         with self.path.open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
@@ -124,7 +124,7 @@ class Log:
 
 @dataclass(slots=True)
 class LockInterval:
-    """What one holder saw."""
+    """The interval in which a process held the lock."""
 
     tokens: list[int] = field(default_factory=list)
     fenced: int = 0
@@ -132,7 +132,7 @@ class LockInterval:
 
 
 async def hold(worker: Worker, d: Any, *, path: Path, times: int) -> LockInterval:
-    """Takes the lock repeatedly. Of five, one is killed inside, and one stays for longer than the lease once."""
+    """Take the lock repeatedly. Of five, one is killed inside, and one stays for longer than the lease once."""
     ledger, holding = Log(path), LockInterval()
     worker.barrier()
     for turn in range(times):
@@ -178,7 +178,7 @@ class _Computation:
     fate: Failure
 
     def begin(self, number: int) -> float:
-        """Notes who computes, and lets the first fail as planned; gives how long it takes otherwise."""
+        """Note who computes, and let the first fail as planned; return how long it takes otherwise."""
         with (self.directory / f"round-{number}").open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)

@@ -1,4 +1,4 @@
-"""``python -m tests.simulation``: explore the schedules of all workloads, for as long as is wanted."""
+"""``python -m tests.simulation``: explore the schedules of all workloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who decides what happens next: a list that is replayed, all lists in turn, or a seed."""
+"""Choosers of the next event: a replayed list, an enumeration of all lists, or a seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing that can happen next.
+    """A possible next event.
 
     `weight` is how often a seeded schedule prefers it to the others.
     """

@@ -65,7 +65,7 @@ class History:
         self.operations: list[Operation] = []
 
     async def record(self, process: str, step: Step, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Call it, and note what becomes of it. Errors that the guide promises end here."""
+        """Call it, and record the result. Errors that the guide promises end here."""
         name = step.name
         operation = Operation(process, name, step.apply, step.model, self._world.steps, optional=True)
         self.operations.append(operation)
@@ -108,7 +108,7 @@ def _carried(error: BaseException, default: Any) -> Any:
 
 
 def is_linearizable_by_search(operations: list[Operation]) -> bool:
-    """Return what the checker of recorded histories says, which shares no code with `is_linearizable`."""
+    """Return the result of the checker of recorded histories, which shares no code with `is_linearizable`."""
     history = [
         checker.Operation(
             operation.process,

@@ -18,7 +18,7 @@ process_of: ContextVar[str] = ContextVar("process_of", default="")
 
 
 class SimulatedLoop(asyncio.AbstractEventLoop):
-    """Runs tasks until all of them wait. Time stands still meanwhile; timers fire when the simulation says so."""
+    """Runs tasks until all of them wait. Time does not pass in between; timers fire when the simulation says so."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""The option that says how many schedules are explored."""
+"""The option for the number of schedules."""
 
 from __future__ import annotations
 

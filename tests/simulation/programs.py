@@ -1,4 +1,4 @@
-"""Programs of a few processes each, and what must be true whatever happens to them."""
+"""Programs of a few processes each, and their invariants."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ Handle = Dict[Any, Any]
 
 
 class Program(Protocol):
-    """A scene, processes, and a check of what has become of them."""
+    """An initial state, processes, and a check of the final state."""
 
     def prepare(self, world: World) -> None:
-        """Set the scene, and start the processes."""
+        """Create the initial state, and start the processes."""
         ...
 
     def check(self, world: World) -> None:
@@ -203,7 +203,7 @@ def _carried(error: BaseException, name: str) -> list[Any]:
 
 
 async def watch_lease(world: World, name: str, held: Any, lease: float, violations: list[str]) -> None:
-    """Compare what a holder believes with what the store would say, now and then."""
+    """Compare the state that a holder assumes with that of the store, at intervals."""
     was_lost = False
     while True:
         await asyncio.sleep(0.3)
@@ -231,7 +231,7 @@ class Locks:
     shared: bool = False
     """Whether the processes are tasks of one, and share the object."""
     idle: timedelta = timedelta(0)
-    """How long nobody holds the lock after each round."""
+    """How long the lock is free after each round."""
     _inside: dict[str, Any] = field(default_factory=dict)
     _tokens: list[int] = field(default_factory=list)
     _violations: list[str] = field(default_factory=list)
@@ -579,7 +579,7 @@ class InterruptedLock:
 
 @dataclass
 class Computation:
-    """Callers of `get_or_compute`: one value for all, computed once while nobody dies."""
+    """Callers of `get_or_compute`: one value for all, computed once unless a process dies."""
 
     callers: int = 2
     calls: int = 0
@@ -705,7 +705,7 @@ class LifeCycle:
 
 @dataclass
 class Creation:
-    """`Dict.objects.create` by several processes: one creates it, and nobody's answer is a definite lie."""
+    """`Dict.objects.create` by several processes: one creates it, and no result is wrong."""
 
     _results: list[str] = field(default_factory=list)
 
@@ -775,7 +775,7 @@ class Listing:
         assert len(keys) == len(set(keys)), f"listed twice: {keys}"
         assert not [key for key in keys if "expired" in str(key)], f"listed after its expiry: {keys}"
         for count in self._counts:
-            # One is removed meanwhile, and another one inserted.
+            # One is removed during the listing, and another one inserted.
             assert self.entries - 1 <= count <= self.entries + 1, f"counted {count}"
         if "end" in self._listed and not world.loop.dead:
             missing = set(range(1, self.entries)) - set(keys)

@@ -52,7 +52,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What kind of store it is."""
+    """The features of the store."""
 
     conditional_delete: bool = True
     conditional_copy: bool = True
@@ -132,7 +132,7 @@ class Bucket:
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """A request on its way."""
+    """A request in flight."""
 
     process: str
     kind: Kind

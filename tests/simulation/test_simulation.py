@@ -1,4 +1,4 @@
-"""No schedule that is explored breaks a promise; and those of a library with a planted mistake do."""
+"""No schedule that is explored breaks a promise; and those of a library with a planted bug do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .choices import Option, Replay, Seeded, all_schedules, shrunk
 from .explore import SimulationError
 from .history import ABSENT, UNKNOWN, Operation, Step, is_linearizable, is_linearizable_by_search
 from .options import FULL, SHORT
-from .plants import PLANTS, planted
+from .planted_bugs import PLANTED_BUGS, planted
 from .programs import add, create, discard, get, pop, put
 from .workloads import PAIRS, RANDOM
 
@@ -28,11 +28,11 @@ def test_seeded_schedules_keep_every_promise(name: str, request: pytest.FixtureR
     assert RANDOM[name].explore_seeds(range(seeds)) == seeds
 
 
-@pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.parametrize("name", PLANTED_BUGS)
 def test_planted_mistake_is_found(name: str) -> None:
-    plant = PLANTS[name]
-    with planted(plant):
-        assert RANDOM[plant.found_by].finds_problem(range(SHORT))
+    bug = PLANTED_BUGS[name]
+    with planted(bug):
+        assert RANDOM[bug.found_by].finds_problem(range(SHORT))
 
 
 @pytest.mark.parametrize("oracle", ["is_linearizable", "is_linearizable_by_search"])
@@ -46,16 +46,16 @@ def test_planted_mistake_is_found(name: str) -> None:
     ],
 )
 def test_each_oracle_finds_the_mistake(name: str, oracle: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant = PLANTS[name]
+    bug = PLANTED_BUGS[name]
     monkeypatch.setattr(history, oracle, lambda _: True)
-    with planted(plant):
-        assert RANDOM[plant.found_by].finds_problem(range(SHORT))
+    with planted(bug):
+        assert RANDOM[bug.found_by].finds_problem(range(SHORT))
 
 
 def test_failing_schedule_is_shrunk_and_replayed() -> None:
-    plant = PLANTS["creation is repeated after a lost response"]
-    workload = RANDOM[plant.found_by]
-    with planted(plant):
+    bug = PLANTED_BUGS["creation is repeated after a lost response"]
+    workload = RANDOM[bug.found_by]
+    with planted(bug):
         with pytest.raises(SimulationError) as caught:
             workload.explore_seeds(range(SHORT))
         failure = caught.value.failure

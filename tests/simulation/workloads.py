@@ -275,7 +275,7 @@ _RANDOM = [
     ),
     Workload("interrupted lock", InterruptedLock, Setting(faults=("cancel",), budget=1, fault_weight=0.5)),
     Workload(
-        "interrupted lock, again and again",
+        "interrupted lock, repeated",
         InterruptedLock,
         Setting(faults=("cancel",), budget=3, split=True, fault_weight=0.7),
     ),

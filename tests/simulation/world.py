@@ -1,4 +1,4 @@
-"""The simulation: processes, requests on their way, and everything that can happen to them next."""
+"""The simulation: processes, requests in flight, and the events that can follow."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class HangError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a run is about, beside its program.
+    """The settings of a run.
 
     `faults` says which faults there may be, `budget` how many at most. With `split`, a request takes effect in one step
     and is responded to in a later one.
@@ -135,7 +135,7 @@ class World:
         self._programs[process] = function
 
     def run(self) -> None:
-        """Let things happen, one by one, until all processes have ended and nothing is on its way."""
+        """Let things happen, one by one, until all processes have ended and no request is in flight."""
         state = random.getstate()
         random.seed(0)
         try:
@@ -150,7 +150,7 @@ class World:
             random.setstate(state)
 
     def failures(self) -> list[BaseException]:
-        """Return what processes raised that ended in an exception nobody expected."""
+        """Return what processes raised that ended in an unexpected exception."""
         ended = [task for task in self._tasks.values() if task.done() and not task.cancelled()]
         return [error for task in ended if (error := task.exception()) is not None]
 
@@ -222,7 +222,7 @@ class World:
             Option(f"{ghost}, late: takes effect", partial(self._apply_ghost, ghost), 0.3) for ghost in self._ghosts
         ]
         if self._ghosts and len(options) == len(self._ghosts):
-            options.insert(0, Option("what is still on its way never arrives", self._ghosts.clear))
+            options.insert(0, Option("what is still in flight never arrives", self._ghosts.clear))
         if self._budget > 0 and options:
             options += self._faults(timers)
         return options
@@ -297,7 +297,7 @@ class World:
 
         add("lose response", f"{request}: takes effect, and the response is lost", lose_response)
         add("delay request", f"{request}: is delayed, and given up by its sender", delay)
-        add("duplicate", f"{request}: takes effect, and its duplicate is on its way", duplicate)
+        add("duplicate", f"{request}: takes effect, and its duplicate is in flight", duplicate)
         add("proxy retry", f"{request}: takes effect, and a proxy repeats it", proxy_retry)
         if request.conditional:
             add("conflict", f"{request}: 409", conflict)

@@ -25,7 +25,7 @@ WHO = "User: arn:aws:sts::123456789012:assumed-role/orders/f is not authorized t
 KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-def judged(call: S3Request, code: str = "AccessDenied", message: str = "Access Denied", status: int = 403) -> Any:
+def error_of(call: S3Request, code: str = "AccessDenied", message: str = "Access Denied", status: int = 403) -> Any:
     error = classify_status(status, code, message, call)
     assert isinstance(error, PermissionDeniedError)
     return error
@@ -81,19 +81,19 @@ async def test_every_operation_says_which_action_on_what_was_denied_and_who_gran
     harness = Harness(Client(seaweedfs.bucket, prefix=prefix, endpoint_url=proxy.url, driver=driver), mode)
     d = harness.named("d", create_if_missing=True)
     await d.put("k", 1)
-    server_time = {}
-    for name, (use, access_denied_error, _) in USES.items():
-        proxy.faults = [Fault("denied", operation=access_denied_error)]
+    reported = {}
+    for name, (use, operation, _) in USES.items():
+        proxy.faults = [Fault("denied", operation=operation)]
         with pytest.raises(PermissionDeniedError) as caught:
             await use(harness, d)
         proxy.faults = []
         error = caught.value
-        server_time[name] = (error.action, error.policy)
+        reported[name] = (error.action, error.policy)
         place = "" if error.action == "s3:ListBucket" else f"/{prefix}/"
         assert str(error.resource).startswith(f"arn:aws:s3:::{seaweedfs.bucket}{place}"), name
         assert f"{error.action}" in str(error)
         assert f"the {error.policy} policy of the Terraform module grants it" in str(error)
-    assert {name: expected for name, (_, _, expected) in USES.items()} == server_time
+    assert {name: expected for name, (_, _, expected) in USES.items()} == reported
 
 
 async def test_access_denied_details_survive_pickling_and_bulk_operations(
@@ -193,7 +193,7 @@ def test_each_request_lacks_one_action_on_one_resource(
     # A response to HEAD has no body, and so no code.
     codes = ("AccessDenied", "403", "") if call.operation.startswith("Head") else ("AccessDenied",)
     for code in codes:
-        error = judged(call, code, "Access Denied")
+        error = error_of(call, code, "Access Denied")
         assert (error.action, error.resource, error.policy) == (action, resource, policy)
         assert f"It requires {action}" in str(error)
         assert output in str(error)
@@ -209,21 +209,21 @@ def test_each_request_lacks_one_action_on_one_resource(
     ],
 )
 def test_action_named_by_aws_is_used(sentence: str, action: str, resource: str | None, policy: str) -> None:
-    error = judged(CALL, message=sentence)
+    error = error_of(CALL, message=sentence)
     assert (error.action, error.resource, error.policy) == (action, resource, policy)
     assert "arn:aws:sts::123456789012:assumed-role/orders/f" in str(error)
 
 
 def test_explicit_denial_is_granted_by_nobody() -> None:
     sentence = f'{WHO}: s3:PutObject on resource: "{OBJECT}" with an explicit deny in a resource-based policy'
-    assert "no other can grant it" in str(judged(CALL, message=sentence))
+    assert "no other can grant it" in str(error_of(CALL, message=sentence))
 
 
 @pytest.mark.parametrize(
     ("code", "status"), [*((code, 403) for code in CREDENTIAL_ERRORS), ("ExpiredToken", 400), ("Unauthorized", 401)]
 )
 def test_rejected_credentials_name_no_policy(code: str, status: int) -> None:
-    error = judged(CALL, code, "so it says", status)
+    error = error_of(CALL, code, "so it says", status)
     assert (error.action, error.resource, error.policy) == (None, None, None)
     assert f"{status} {code} so it says. The credentials are not accepted" in str(error)
     assert CREDENTIAL_ERRORS.get(code, "fix AWS_ACCESS_KEY_ID") in str(error)

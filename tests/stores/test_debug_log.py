@@ -58,7 +58,7 @@ def asked(requests: list[Request]) -> list[tuple[str, Any]]:
     return [(request.operation, request.status) for request in requests]
 
 
-def server_time(lines: list[Any]) -> list[tuple[str, Any]]:
+def logged(lines: list[Any]) -> list[tuple[str, Any]]:
     return [(line.operation, line.status) for line in lines]
 
 
@@ -82,7 +82,7 @@ async def test_each_request_is_one_line_that_has_the_keys_hash_and_neither_key_n
     with proxy.recording() as requests:
         await use_it(harness)
     assert len(requests) > 20
-    assert asked(requests) == server_time(lines)
+    assert asked(requests) == logged(lines)
     assert {(line.name, line.levelno, line.retries) for line in lines} == {("s3dict", logging.DEBUG, 0)}
     hashed = digest(KeyCodec(True, str).encode(KEY).data)
     assert any(f"/entries/{hashed}: 200, " in line.getMessage() for line in lines)
@@ -128,7 +128,7 @@ def test_abandoned_request_is_logged_without_response(
             await asyncio.wait_for(d.get.aio("k"), 0.1)
 
     asyncio.run(give_up())
-    assert server_time(lines) == [("GetObject", "no response")]
+    assert logged(lines) == [("GetObject", "no response")]
 
 
 async def test_disabled_debug_log_formats_nothing(

@@ -314,7 +314,7 @@ def test_invalid_time_is_rejected_as_by_botocore() -> None:
 
 @pytest.fixture
 def collected() -> Iterator[Callable[[], list[object]]]:
-    """Stops the garbage collector; gives all that it would have had to find since then."""
+    """Stop the garbage collector; return all that it would have had to find since then."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)

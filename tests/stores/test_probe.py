@@ -60,7 +60,7 @@ def store_json(server: MisbehavingServer) -> Any:
     return load
 
 
-async def _story(harness: Harness) -> None:
+async def _run_operations(harness: Harness) -> None:
     """What every accepted store must carry, whatever its capabilities."""
     d = harness.named("d", create_if_missing=True)
     assert await d.put("k", 1, skip_if_exists=True) is True
@@ -108,7 +108,7 @@ async def test_probe_detects_capabilities_and_operations_use_them(
     server: MisbehavingServer, harness: Harness, store_json: Any, flaws: list[Deviation], expected: Capabilities
 ) -> None:
     server.flaws.update(flaws)
-    await _story(harness)
+    await _run_operations(harness)
     assert store_json()["store"] == expected.to_json()
 
 
@@ -206,7 +206,7 @@ async def test_probe_passes_where_a_key_takes_one_write_at_a_time(
     """As on Cloudflare R2 and Google Cloud Storage, where the time is a second."""
     server.limiter = KeyLimiter(0.05)
     client = with_retries(Client("b", endpoint_url=server.url, driver=driver), throttled_policies())
-    await _story(Harness(client, mode))
+    await _run_operations(Harness(client, mode))
     assert store_json()["store"] == RIGHT.to_json()
     assert server.limiter.refused
 

@@ -51,11 +51,9 @@ Hostility = Callable[[Mapping[str, str]], tuple[str, str]]
 
 def sent(headers: Mapping[str, str]) -> str:
     """Everything secret that the server received, and the same as others would write it."""
-    server_time = [
-        headers.get(name, "") for name in ("HTTP_AUTHORIZATION", "HTTP_X_AMZ_SECURITY_TOKEN", "QUERY_STRING")
-    ]
-    signed_by = [*re.findall(r"Credential=([^/]+)/", server_time[0]), *re.findall(r"Signature=(\w+)", server_time[0])]
-    return " ".join(spelled for secret in (*server_time, *signed_by) if secret for spelled in sorted(forms(secret)))
+    received = [headers.get(name, "") for name in ("HTTP_AUTHORIZATION", "HTTP_X_AMZ_SECURITY_TOKEN", "QUERY_STRING")]
+    signed_by = [*re.findall(r"Credential=([^/]+)/", received[0]), *re.findall(r"Signature=(\w+)", received[0])]
+    return " ".join(spelled for secret in (*received, *signed_by) if secret for spelled in sorted(forms(secret)))
 
 
 def error(code: str, message: str, *more: str) -> str:
@@ -230,7 +228,7 @@ def test_no_secret_is_in_what_commands_print(server: EchoingServer, monkeypatch:
     assert evidence.leaks(secrets(server)) == []
 
 
-PLANTS: dict[str, tuple[str, Callable[..., Any]]] = {
+PLANTED_BUGS: dict[str, tuple[str, Callable[..., Any]]] = {
     "log": (
         "s3dict._stores.shared.request_log.log_request",
         lambda *_: __import__("logging").getLogger("s3dict").debug("signed with %s", SECRET_KEY),
@@ -242,14 +240,14 @@ PLANTS: dict[str, tuple[str, Callable[..., Any]]] = {
 }
 
 
-@pytest.mark.parametrize("where", PLANTS)
+@pytest.mark.parametrize("where", PLANTED_BUGS)
 def test_planted_secret_is_found(where: str, server: EchoingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = Evidence()
     client = Client("b", endpoint_url=server.url, driver="boto3")
     harness = Harness(client, Mode.SYNC)
     d = harness.named("d", create_if_missing=True)
     d.wrapped.put("k", 1)
-    monkeypatch.setattr(*PLANTS[where])
+    monkeypatch.setattr(*PLANTED_BUGS[where])
 
     async def live() -> None:
         server.hostility = HOSTILITIES["message of a 403"]

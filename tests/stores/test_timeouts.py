@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,13 @@ def timeout_error(operation: str | None = None) -> Fault:
     return Fault("lost-request", operation, seconds=FOR_EVER)
 
 
+async def repeated(call: Callable[[], Any]) -> Any:
+    """Call until it responds within the timeout, which a loaded machine may exceed without a fault."""
+    while True:
+        with suppress(RequestTimeoutError):
+            return await call()
+
+
 async def test_read_gives_up(d: Any, proxy: Proxy) -> None:
     proxy.faults = [timeout_error()]
     reads: list[Callable[[], Any]] = [lambda: d.get("k"), lambda: d.contains("k"), d.len]
@@ -90,8 +98,8 @@ async def test_timed_out_put_may_have_been_applied(d: Any, proxy: Proxy) -> None
     with pytest.raises(RequestTimeoutError, match=SAID):
         await d.put("k", 1)
     proxy.faults = []
-    await d.put("k", 1)
-    assert await d.get("k") == 1
+    await repeated(lambda: d.put("k", 1))
+    assert await repeated(lambda: d.get("k")) == 1
 
 
 async def test_timed_out_conditional_write_is_uncertain(d: Any, proxy: Proxy) -> None:
@@ -102,7 +110,7 @@ async def test_timed_out_conditional_write_is_uncertain(d: Any, proxy: Proxy) ->
         with pytest.raises(UncertainOutcomeError, match=SAID):
             await write()
     proxy.faults = []
-    assert await d.get("k") == "v" * 1000
+    assert await repeated(lambda: d.get("k")) == "v" * 1000
 
 
 def test_connect_timeout_wrote_nothing() -> None:
@@ -117,7 +125,7 @@ async def test_stalled_response_times_out(d: Any, proxy: Proxy) -> None:
         await d.get("k")
 
 
-@pytest.mark.parametrize("request_attempts", [2])
+@pytest.mark.parametrize("request_attempts", [20])  # of which one is lost; more may time out on a loaded machine
 async def test_request_that_times_out_is_retried(d: Any, proxy: Proxy) -> None:
     for operation, ask in (("GetObject", d.get), ("HeadObject", d.contains)):
         proxy.script(timeout_error(operation))
@@ -264,7 +272,7 @@ async def _leave(lock: Any, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("backend", ["seaweedfs", "seaweedfs-rust"], indirect=True)
-async def test_renewal_finds_no_credentials_anew(
+async def test_renewal_does_not_search_for_credentials(
     client: Client, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a role or SSO that would be a request, and with MFA a question, from the thread of the heartbeat."""
@@ -304,7 +312,7 @@ def test_server_clock_requests_use_the_timeout(impatient: Client, proxy: Proxy) 
 def test_bucket_admin_requests_use_the_timeout(impatient: Client, proxy: Proxy) -> None:
     proxy.faults = [timeout_error()]
     with pytest.raises(UnavailableError, match=SAID):
-        BucketAdmin.of(impatient).look()
+        BucketAdmin.of(impatient).head_bucket()
 
 
 def test_timeout_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""Instruments of the tests: servers that misbehave, a proxy that loses answers, a checker of histories."""
+"""Tools of the tests: servers with faults, a proxy that loses responses, a checker of histories."""

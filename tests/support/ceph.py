@@ -1,4 +1,4 @@
-"""Ceph's RADOS Gateway on one machine: an S3 server whose lifecycle really deletes, and whose day is a few seconds.
+"""Ceph's RADOS Gateway on one machine: an S3 server that applies lifecycle rules, with days of a few seconds.
 
     with CephGateway(tmp_path, access_key="…", secret_key="…", day_seconds=4) as gateway:
         client = boto3.client("s3", endpoint_url=gateway.url, ...)
@@ -117,11 +117,11 @@ class CephGateway:
         self._daemons.close()
 
     def kill(self) -> None:
-        """Ends the gateway alone with SIGKILL; the servers behind it go on."""
+        """Kill the gateway with SIGKILL; leave the servers behind it running."""
         self._gateway.end(signal.SIGKILL)
 
     def start(self) -> None:
-        """Starts the gateway again, where it was; returns when it answers."""
+        """Start the gateway again, with the same data; return when it responds."""
         self._serve(self._daemons)
 
     def swept(self) -> list[str]:

@@ -25,7 +25,7 @@ _APPLICATION = _application()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command printed, and the error that ``main`` would print; either makes the exit code."""
+    """The output of a command, and the error that ``main`` would print."""
 
     exit_code: int
     stdout: str
@@ -44,7 +44,7 @@ def answer(
     stdin: str | bytes | None = None,
     variables: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Answer:
-    """Calls the command; `variables` are those of the environment, None for one that shall be missing.
+    """Call the command; `variables` are those of the environment, None for one that shall be missing.
 
     The driver is boto3, unless they say otherwise.
     """
@@ -63,7 +63,7 @@ class _Terminal(io.StringIO):
 
 
 def shown(*arguments: str, piped: bool = False) -> tuple[str, str]:
-    """What the command shows on a terminal, from stdout (unless that is `piped`) and from stderr."""
+    """Return what the command shows on a terminal: stdout (unless that is `piped`) and stderr."""
     out, err = io.StringIO() if piped else _Terminal(), _Terminal()
     with redirect_stdout(out), redirect_stderr(err):
         _APPLICATION(arguments, standalone_mode=False)
@@ -71,6 +71,6 @@ def shown(*arguments: str, piped: bool = False) -> tuple[str, str]:
 
 
 def refusal(status: int, code: str) -> HttpResponse:
-    """An S3 server's answer that says no."""
+    """Return a response of S3 with an error."""
     body = f"<Error><Code>{code}</Code><Message>Said by the test.</Message></Error>".encode()
     return HttpResponse(status, code, (("Content-Type", "application/xml"),), b"").with_body(body)

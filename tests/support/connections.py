@@ -1,4 +1,4 @@
-"""Requests through each driver, in each mode, with a server and an environment made for one test."""
+"""Requests through each driver in each mode, with a server and an environment for one test."""
 
 from __future__ import annotations
 

@@ -32,7 +32,16 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Request, Response
 
-from .s3_responses import RefusedError, byte_range, element, last_modified, no_such_key, precondition_failed, xml
+from .s3_responses import (
+    RefusedError,
+    StoredObject,
+    byte_range,
+    element,
+    last_modified,
+    no_such_key,
+    precondition_failed,
+    xml,
+)
 from .sigv4 import check_signature, parse_authorization
 from .wsgi_server import AtomicServer
 
@@ -87,23 +96,12 @@ class _Session:
     expires: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    body: bytes
-    etag: str
-    modified: float
-
-    def matches(self, etag: str) -> bool:
-        return etag.strip('"') == self.etag.strip('"')
+class _Object(StoredObject):
+    __slots__ = ()
 
     def headers(self) -> dict[str, str]:
-        return {
-            "ETag": self.etag,
-            "Last-Modified": format_date_time(self.modified),
-            "Accept-Ranges": "bytes",
-            # API_GetObject: "Directory buckets only support EXPRESS_ONEZONE … in Availability Zones".
-            "x-amz-storage-class": "EXPRESS_ONEZONE",
-        }
+        # API_GetObject: "Directory buckets only support EXPRESS_ONEZONE … in Availability Zones".
+        return {**StoredObject.headers(self), "x-amz-storage-class": "EXPRESS_ONEZONE"}
 
 
 @dataclass(slots=True)
@@ -159,7 +157,7 @@ class DirectoryServer(AtomicServer):
         return time.time() + self.clock
 
     def expire_sessions(self) -> None:
-        """Let all sessions so far be over, as if their time had passed."""
+        """Expire all sessions."""
         self.sessions = {token: replace(session, expires=0.0) for token, session in self.sessions.items()}
 
     def forget_sessions(self) -> None:
@@ -183,7 +181,7 @@ class DirectoryServer(AtomicServer):
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request, and what it is about."""
+    """A request, and the object that it addresses."""
 
     server: DirectoryServer
     method: str

@@ -1,4 +1,4 @@
-"""A small S3 server in memory that can be made to misbehave, flaw by flaw, as real servers do.
+"""A small in-memory S3 server with selectable deviations from S3, which real servers have.
 
     with MisbehavingServer(Flaw.PUT_IGNORES_IF_MATCH) as server:
         client = boto3.client("s3", endpoint_url=server.url, ...)
@@ -24,7 +24,16 @@ from xml.sax.saxutils import escape
 from werkzeug.wrappers import Request, Response
 
 from .limiter import Limiter
-from .s3_responses import RefusedError, byte_range, element, last_modified, no_such_key, precondition_failed, xml
+from .s3_responses import (
+    RefusedError,
+    StoredObject,
+    byte_range,
+    element,
+    last_modified,
+    no_such_key,
+    precondition_failed,
+    xml,
+)
 from .wsgi_server import AtomicServer
 
 if TYPE_CHECKING:
@@ -40,7 +49,7 @@ _CONTENT_TYPE = "binary/octet-stream"
 
 
 class Deviation(Enum):
-    """A way to be wrong, or only different."""
+    """A deviation from S3."""
 
     PUT_IGNORES_IF_NONE_MATCH = "PUT If-None-Match: * overwrites"
     PUT_IGNORES_IF_MATCH = "PUT If-Match overwrites whatever is there"
@@ -109,25 +118,12 @@ class MisbehavingServer(AtomicServer):
         return respond(_Call(self._store, request, bucket, key))
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    body: bytes
-    etag: str
-    modified: float
-
-    def matches(self, etag: str) -> bool:
-        return etag.strip('"') == self.etag.strip('"')
-
-    def headers(self) -> dict[str, str]:
-        return {"ETag": self.etag, "Last-Modified": format_date_time(self.modified), "Accept-Ranges": "bytes"}
-
-
-_Bucket = dict[str, _Object]
+_Bucket = dict[str, StoredObject]
 
 
 @dataclass(slots=True)
 class _Store:
-    """The buckets, and the state of what is wrong with them."""
+    """The buckets, and the state of the deviations."""
 
     flaws: set[Deviation]
     clock: float = 0.0
@@ -146,7 +142,7 @@ class _Store:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request, and what it is about."""
+    """A request, and the object that it addresses."""
 
     store: _Store
     request: Request
@@ -158,7 +154,7 @@ class _Call:
         return self.store.bucket(self.bucket)
 
     @property
-    def found(self) -> _Object | None:
+    def found(self) -> StoredObject | None:
         return self.objects.get(self.key)
 
     def suffers(self, flaw: Deviation) -> bool:
@@ -173,10 +169,10 @@ class _Call:
         if self.found is None or not self.found.matches(etag):
             raise precondition_failed()
 
-    def write(self, body: bytes) -> _Object:
+    def write(self, body: bytes) -> StoredObject:
         salt = str(next(self.store.writes)).encode() if self.suffers(Deviation.PUT_CHANGES_ETAG) else b""
         etag = hashlib.md5(body + salt, usedforsecurity=False).hexdigest()
-        written = self.objects[self.key] = _Object(body, f'"{etag}"', self.store.now())
+        written = self.objects[self.key] = StoredObject(body, f'"{etag}"', self.store.now())
         return written
 
 

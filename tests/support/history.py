@@ -1,4 +1,4 @@
-"""Records what processes request and receive, for a checker that reads all of it afterwards.
+"""Records the operations of processes and their results, for a checker that reads them afterwards.
 
     recorder = Recorder(directory, process="p1", uncertain=(UncertainOutcomeError, UnavailableError))
     with recorder.operation("key", Put(3, may_repeat=True)) as operation:
@@ -85,12 +85,12 @@ class Recorder:
             self._append(_Return(number, time.monotonic_ns(), running.result))
 
     def _append(self, record: _Invocation | _Return) -> None:
-        """In one write, so that threads do not mix their records, and a killed process leaves whole ones."""
+        """Append in one write, so that threads do not mix records, and a killed process leaves whole ones."""
         self._file.write(pickle.dumps(record))
 
 
 def load_history(directory: Path) -> list[Operation]:
-    """What all processes recorded, in the order of invocation."""
+    """Return the operations of all processes, in the order of invocation."""
     operations = [each for path in directory.glob(f"*{_SUFFIX}") for each in _operations(path)]
     return sorted(operations, key=lambda operation: operation.invoked_at)
 

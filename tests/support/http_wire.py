@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages over asyncio streams, as far as a proxy needs them: read whole, sent with a length."""
+"""HTTP/1.1 messages over asyncio streams, for proxies: read as a whole, sent with a length."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class HttpResponse:
         return replace(self, headers=_with_length(self.headers, body), body=body)
 
     def without_body(self) -> HttpResponse:
-        """The answer to HEAD: its headers contain the length of a body that is not sent."""
+        """The response to HEAD: its headers contain the length of a body that is not sent."""
         return replace(self, body=b"")
 
 
 async def read_request(reader: StreamReader, writer: StreamWriter) -> HttpRequest:
-    """The next request; a client that waits for 100 Continue gets it."""
+    """Return the next request; send 100 Continue to a client that waits for it."""
     start, headers = await _read_head(reader)
     method, target, _ = start.split(" ", 2)
     if (_header(headers, "expect") or "").lower() == "100-continue":
@@ -60,7 +60,7 @@ async def read_request(reader: StreamReader, writer: StreamWriter) -> HttpReques
 
 
 async def read_response(reader: StreamReader, method: str) -> tuple[HttpResponse, bool]:
-    """The answer to a request of this method, and whether its connection can be used again."""
+    """Return the response to a request of this method, and whether its connection can be reused."""
     start, headers = await _read_head(reader)
     while start.split(" ")[1].startswith("1"):
         start, headers = await _read_head(reader)
@@ -87,7 +87,7 @@ async def write_message(writer: StreamWriter, message: HttpRequest | HttpRespons
 
 
 async def write_part(writer: StreamWriter, message: HttpRequest | HttpResponse, fraction: float) -> None:
-    """The first bytes of the message, and never all of it."""
+    """Write the first bytes of the message, and never all of it."""
     whole = _head(message) + message.body
     writer.write(whole[: min(int(len(whole) * fraction), len(whole) - 1)])
     await writer.drain()
@@ -106,7 +106,7 @@ async def _read_head(reader: StreamReader) -> tuple[str, Headers]:
 
 
 async def _read_body(reader: StreamReader, headers: Headers) -> tuple[bytes, Headers]:
-    """The body, and the headers with its length instead of announcing chunks."""
+    """Return the body, and the headers with its length instead of Transfer-Encoding."""
     if not _is_chunked(headers):
         return await reader.readexactly(int(_header(headers, "content-length") or 0)), headers
     body = b"".join([chunk async for chunk in _chunks(reader)])

@@ -406,7 +406,7 @@ class _Future:
         self._optimistic = optimistic
 
     def allows(self, configuration: _Configuration, after: State, number: int) -> bool:
-        """Whether operation `number` shall take effect now, which leads to the state `after`."""
+        """Return whether operation `number` shall take effect now, which leads to the state `after`."""
         before = configuration.state
         if after.writer == before.writer:
             return after != before
@@ -427,7 +427,7 @@ class _Future:
         )
 
     def _is_ahead(self, configuration: _Configuration, number: int) -> bool:
-        """Whether the operation can take effect after the configuration for the first time."""
+        """Return whether the operation can take effect after the configuration for the first time."""
         return self._ends[number] >= configuration.position and not configuration.has_taken(number)
 
     def _repeats(self, configuration: _Configuration, number: int) -> bool:
@@ -446,11 +446,11 @@ class _Future:
         return self._is_used(configuration, after.value, frozenset({number}))
 
     def _is_used(self, configuration: _Configuration, value: Hashable, without: frozenset[int]) -> bool:
-        """Whether an operation other than those reads the value, or makes of it one that is used."""
+        """Return whether an operation other than those reads the value, or makes of it one that is used."""
         if any(self._is_ahead(configuration, reader) for reader in self._readers.get(value, ())):
             return True
         return any(
-            self._is_told(number) or self._leads_on(configuration, after, without | {number})
+            self._is_observed(number) or self._leads_on(configuration, after, without | {number})
             for number, after in self._products_of(value)
             if number not in without and self._is_ahead(configuration, number)
         )
@@ -469,7 +469,7 @@ class _Future:
             ]
         return self._products[value]
 
-    def _is_told(self, number: int) -> bool:
+    def _is_observed(self, number: int) -> bool:
         return self._history[number].result is not UNKNOWN
 
 

@@ -1,4 +1,4 @@
-"""MiniStack's S3: quick, all in memory, and with every condition on PUT and DELETE atomic.
+"""MiniStack's S3: in memory, with atomic conditions on PUT and DELETE.
 
     with MiniStack(tmp_path) as server:
         client = boto3.client("s3", endpoint_url=server.url, ...)
@@ -30,7 +30,7 @@ _READ_FROM_ENVIRONMENT = ("AWS_", "GATEWAY_", "LOCALSTACK_", "MINISTACK_", "S3_"
 
 
 class MiniStack:
-    """A server on a free port of 127.0.0.1; any credentials will do.
+    """A server on a free port of 127.0.0.1, which accepts any credentials.
 
     It ends when the test process ends, in whatever way, and takes what it stored with it. Its log and whatever else
     it writes lie in `directory`.

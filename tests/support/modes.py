@@ -25,18 +25,18 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a back end serves, and the bucket made for the tests."""
+    """The URL of a server, and its bucket for the tests."""
 
     url: str
     bucket: str
 
 
 class AnyMode:
-    """An object of ours whose methods are all awaited, and whose iterators are all asynchronous, in either mode."""
+    """An object whose methods are awaited and whose iterators are asynchronous, in either mode."""
 
     def __init__(self, wrapped: Any, mode: Mode) -> None:
         self.wrapped = wrapped
-        self._way = mode
+        self._mode = mode
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.wrapped, name)
@@ -47,11 +47,11 @@ class AnyMode:
         return lambda *args, **kwargs: self._call(attribute, args, kwargs)
 
     async def _call(self, method: Any, args: Any, kwargs: Any) -> Any:
-        result = method(*args, **kwargs) if self._way is Mode.SYNC else await method.aio(*args, **kwargs)
-        return AnyMode(result, self._way) if isinstance(result, HeldLock) else result
+        result = method(*args, **kwargs) if self._mode is Mode.SYNC else await method.aio(*args, **kwargs)
+        return AnyMode(result, self._mode) if isinstance(result, HeldLock) else result
 
     async def _iterate(self, method: Any) -> AsyncIterator[Any]:
-        if self._way is Mode.SYNC:
+        if self._mode is Mode.SYNC:
             for item in method():
                 yield item
         else:
@@ -61,7 +61,7 @@ class AnyMode:
 
 @dataclass(frozen=True, slots=True)
 class Harness:
-    """A client, and the way to call what it reaches."""
+    """A client, and the mode in which its dicts are called."""
 
     client: Client
     mode: Mode
@@ -91,7 +91,7 @@ class Harness:
 
 @asynccontextmanager
 async def locked(lock: Lock, mode: Mode) -> AsyncIterator[Any]:
-    """The lock, held in either mode."""
+    """Return the lock as an async context, held in either mode."""
     if mode is Mode.SYNC:
         with lock as held:
             yield AnyMode(held, mode)
@@ -101,17 +101,17 @@ async def locked(lock: Lock, mode: Mode) -> AsyncIterator[Any]:
 
 
 async def hold(lock: Lock, mode: Mode) -> None:
-    """Takes the lock and lets it go."""
+    """Acquire the lock and release it."""
     async with locked(lock, mode):
         pass
 
 
 def client_at(url: str, client: Client) -> Client:
-    """The same place and driver, through another address."""
+    """Return a client with the same bucket, prefix and driver at another endpoint."""
     other = Client(client.bucket, prefix=client.prefix, endpoint_url=url, driver=client.driver)
     return with_retries(other, client._retries)
 
 
 async def collect(iterator: AsyncIterator[Any]) -> list[Any]:
-    """All that an iterator gives."""
+    """Return all that an iterator yields."""
     return [item async for item in iterator]

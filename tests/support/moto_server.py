@@ -11,7 +11,7 @@ __all__ = ["MotoServer"]
 
 
 class MotoServer(AtomicServer):
-    """moto's S3 on a free port of 127.0.0.1; any credentials will do.
+    """moto's S3 on a free port of 127.0.0.1, which accepts any credentials.
 
         with MotoServer() as server:
             client = boto3.client("s3", endpoint_url=server.url, ...)

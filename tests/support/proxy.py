@@ -1,4 +1,4 @@
-"""A proxy between an S3 client and a server: it counts requests, and it makes them fail on purpose.
+"""A proxy between an S3 client and a server: it records requests, and injects faults.
 
     with Proxy("http://127.0.0.1:8333", seed=7) as proxy:
         client = boto3.client("s3", endpoint_url=proxy.url, ...)
@@ -53,7 +53,7 @@ _IN_PART = frozenset({"cut-response", "stalled-response"})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked and, once recorded, what it received."""
+    """A request and, once recorded, its response."""
 
     operation: str
     """The operation's name in the S3 API, as in "PutObject"."""
@@ -72,7 +72,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What shall go wrong, and with which requests.
+    """A fault, and the requests that it concerns.
 
     It concerns requests of the `operation` that satisfy `when`, and strikes the fraction `probability` of
     them. Any fault may first keep the request waiting, for `seconds`; a lost request is silence then. A message is
@@ -114,7 +114,7 @@ class Proxy(StreamServer):
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What may go wrong; of several faults that strike a request, the first counts."""
+        """The faults; of several that concern a request, the first one is injected."""
         return tuple(fault for fault, _ in self._faults)
 
     @faults.setter
@@ -128,7 +128,7 @@ class Proxy(StreamServer):
 
     @contextmanager
     def recording(self) -> Iterator[list[Request]]:
-        """The requests answered or dropped from here to the end of the block, in that order.
+        """Record the requests that are answered or dropped inside the block, in order.
 
         A request is recorded before its client can see the answer, so all that a finished call sent is there.
         """
@@ -182,7 +182,7 @@ class Proxy(StreamServer):
             _hang_up(writer)
 
     async def _exchange(self, reader: StreamReader, writer: StreamWriter, upstream: _Upstream) -> bool:
-        """Answer one request; False when the connection is to be dropped after it."""
+        """Respond to one request; return False if the connection is to be dropped after it."""
         call = await read_request(reader, writer)
         request = _describe(call)
         fault = self._choose(request)
@@ -201,7 +201,7 @@ class Proxy(StreamServer):
     async def _answer(
         self, call: HttpRequest, request: Request, fault: Fault | None, upstream: _Upstream
     ) -> HttpResponse | None:
-        """The server's answer, or the fault's; None is a dropped connection."""
+        """Return the response of the server, or of the fault; None for a dropped connection."""
         if fault is None:
             return await self._forward(call, request, upstream)
         await asyncio.sleep(fault.seconds if fault.kind != "stalled-response" else 0)
@@ -225,7 +225,7 @@ class Proxy(StreamServer):
 
 
 class _Upstream:
-    """The server's side of a client connection: opened when needed, and again when the server closed it."""
+    """The connection to the server: opened on demand, and again after the server closed it."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -240,7 +240,7 @@ class _Upstream:
         return answer
 
     async def exchange_in_part(self, call: HttpRequest, cut: float) -> None:
-        """Sends the first bytes of the request, and hangs up."""
+        """Send the first bytes of the request, and close the connection."""
         with suppress(OSError):  # the server is gone
             _, writer = await self._connect()
             await write_part(writer, call, cut)
@@ -261,7 +261,7 @@ class _Upstream:
 
 
 def _hang_up(writer: StreamWriter) -> None:
-    """End the connection itself, not only our hold on it: a forked child may have inherited another."""
+    """Shut the connection down: a forked child may have inherited the socket, so that closing it is not enough."""
     with suppress(OSError):  # the client was faster
         writer.write_eof()
     writer.close()
@@ -288,7 +288,7 @@ def _describe(call: HttpRequest) -> Request:
 
 
 def _operation(call: HttpRequest, path: str, parameters: frozenset[str]) -> str:
-    """The operation's name: by the method, by what is addressed, and by the parameter that marks it."""
+    """Return the operation's name, by the method, the addressed resource and the query parameters."""
     bucket, _, key = path.strip("/").partition("/")
     level = "object" if key else "bucket" if bucket else "service"
     if call.header("x-amz-copy-source"):

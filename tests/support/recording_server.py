@@ -1,4 +1,4 @@
-"""A plain HTTP server on the loopback interface that records requests and responds as a function says."""
+"""An HTTP server on the loopback interface that records requests; a function makes its responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retries with other numbers than the library's, so that no test waits for a backoff."""
+"""Retry policies with short backoffs for the tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUICK: Any = {"initial_backoff": 0.001, "throttle_backoff": 0.001, "throttle_bud
 
 
 def quick_policies(*, writes: int | None = None, requests: int | None = None) -> RetryPolicies:
-    """Return the usual policies with hardly any backoff, and with so many attempts instead of the usual number."""
+    """Return the default policies with short backoffs and, if given, another number of attempts."""
     return RetryPolicies(
         requests=replace(
             DEFAULT_POLICIES.requests,

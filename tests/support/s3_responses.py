@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from wsgiref.handlers import format_date_time
 
 from werkzeug.wrappers import Response
 
-__all__ = ["RefusedError", "byte_range", "element", "last_modified", "no_such_key", "precondition_failed", "xml"]
+__all__ = [
+    "RefusedError",
+    "StoredObject",
+    "byte_range",
+    "element",
+    "last_modified",
+    "no_such_key",
+    "precondition_failed",
+    "xml",
+]
 
 
 class RefusedError(Exception):
-    """The request is answered with an error, and nothing happens."""
+    """The request is rejected with an error, and not applied."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -20,6 +31,21 @@ class RefusedError(Exception):
 
     def response(self) -> Response:
         return xml("Error", element("Code", self.code), element("Message", str(self)), status=self.status)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object of a server that the tests implement; its ETag has quotes."""
+
+    body: bytes
+    etag: str
+    modified: float
+
+    def matches(self, etag: str) -> bool:
+        return etag.strip('"') == self.etag.strip('"')
+
+    def headers(self) -> dict[str, str]:
+        return {"ETag": self.etag, "Last-Modified": format_date_time(self.modified), "Accept-Ranges": "bytes"}
 
 
 def no_such_key() -> RefusedError:

@@ -1,4 +1,4 @@
-"""A search for secrets in everything that a program shows, keeps or sends on."""
+"""A search for secrets in all that a program prints, logs, stores or sends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGE = str(Path(s3dict.__file__).parent)
 
 
 def forms(secret: str) -> set[str]:
-    """The secret as it may be written down: plain, in an URL, in hex, and in Base64 wherever it begins there."""
+    """Return the encodings of a secret: plain, percent-encoded, in hex, and in Base64 at each offset."""
     data = secret.encode()
     shifted = [encode(b"\0" * shift + data) for shift in range(3) for encode in (b64encode, urlsafe_b64encode)]
     # The first and last characters depend on the neighbouring text.
@@ -29,7 +29,7 @@ def forms(secret: str) -> set[str]:
 
 
 class Evidence:
-    """What was shown, with a word on where."""
+    """All output, each with its source."""
 
     def __init__(self) -> None:
         self._shown: list[tuple[str, str]] = []
@@ -45,7 +45,7 @@ class Evidence:
         self.add(f"{where}: pickle", pickle.dumps(thing))
 
     def add_error(self, where: str, error: BaseException, *, with_variables: bool = True) -> None:
-        """The error in every form in which programs show or keep one, with all exceptions behind it.
+        """Add the error in each form in which programs print or store it, with its causes.
 
         Collectors of errors add the local variables of all functions.
         """
@@ -60,7 +60,7 @@ class Evidence:
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """Adds all that our own code logs during the block, through whichever logger."""
+        """Add all that is logged during the block, by any logger."""
         root, collector = logging.getLogger(), _Collector(self)
         talkative = [logging.getLogger(name) for name in ("boto3", "botocore", "aiobotocore", "urllib3", "asyncio")]
         levels = {logger: logger.level for logger in (root, *talkative)}
@@ -75,7 +75,7 @@ class Evidence:
                 logger.setLevel(level)
 
     def leaks(self, secrets: set[str]) -> list[str]:
-        """Where one of the secrets was found."""
+        """Return the sources in which a secret was found."""
         everything = "\0".join(shown for _, shown in self._shown)
         found = [form for secret in secrets for form in forms(secret) if form in everything]
         return [where for where, shown in self._shown if any(form in shown for form in found)]
@@ -93,7 +93,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _local_variables(error: BaseException) -> Iterator[str]:
-    """The variables of each function, but for the test's own."""
+    """Return the variables of each function except those of the tests."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_filename.startswith(_PACKAGE) or "site-packages" in frame.f_code.co_filename:
             for name, value in frame.f_locals.items():

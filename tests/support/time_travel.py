@@ -1,4 +1,4 @@
-"""A server whose clock can be moved: a proxy that rewrites the times in its answers.
+"""A server with a movable clock: a proxy that rewrites the times in responses.
 
     with Proxy(seaweedfs.url) as proxy:
         clock = TimeTravel(proxy)
@@ -48,7 +48,7 @@ class TimeTravel:
         proxy.rewrite = self._rewrite
 
     def advance(self, time: timedelta) -> None:
-        """Moves the clock; what has been written so far becomes that much older."""
+        """Move the clock forward; all objects become that much older."""
         self._ahead += time
 
     def now(self) -> datetime:
@@ -87,7 +87,7 @@ class TimeTravel:
         return _TIME.sub(moved, line)
 
     def _last_modified(self, path: str, real: datetime) -> datetime:
-        """When the object was written, by this clock.
+        """Return when the object was written, by this clock.
 
         What the server has just written and not yet answered is not among the writes: its own time tells.
         """

@@ -88,10 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _respond(self) -> None:
         status, headers, body = cast(_Server, self.server).respond(self._environ())
-        server_time = {name.lower() for name, _ in headers}
-        if "date" not in server_time:
+        names = {name.lower() for name, _ in headers}
+        if "date" not in names:
             headers = [*headers, ("Date", self.date_time_string())]
-        if "content-length" not in server_time and status not in _BODILESS_STATUSES:
+        if "content-length" not in names and status not in _BODILESS_STATUSES:
             headers = [*headers, ("Content-Length", str(len(body)))]
         self.send_response_only(status)
         for name, value in headers:

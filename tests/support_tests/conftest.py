@@ -14,7 +14,7 @@ Connect = Callable[..., Any]
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Makes boto3 clients, which send each request once unless configured otherwise; closed after the test."""
+    """Make boto3 clients, which send each request once unless configured otherwise; closed after the test."""
     with ExitStack() as clients:
 
         def connect(

@@ -359,7 +359,7 @@ async def put_and_get(url: str) -> bytes:
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answers the host that was asked for, and the port that asked."""
+    """Respond to the host that was asked for, and the port that asked."""
     start_response("200 OK", [])
     return ["{HTTP_HOST} {REMOTE_PORT}".format_map(environ).encode()]
 

@@ -293,7 +293,7 @@ def test_other_prefixes_are_out_of_reach() -> None:
 
 
 def grants(name: str, error: PermissionDeniedError, prefix: str) -> bool:
-    """Whether the policy would have allowed what the error says was lacking."""
+    """Return whether the policy would have allowed what the error says was lacking."""
     path = str(error.resource).removeprefix("arn:aws:s3:::").replace("*", "00")
     context = {"s3:prefix": prefix} if error.action == "s3:ListBucket" else {"s3:if-none-match": "*"}
     return Policy(name).permits(Ask(str(error.action), path, context))

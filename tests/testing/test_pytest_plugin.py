@@ -26,7 +26,7 @@ def visit(name: str) -> int:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs pytest on a suite with this conftest and this one module."""
+    """Run pytest on a suite with this conftest and this one module."""
 
     def run(module: str, *options: str, conftest: str = "") -> subprocess.CompletedProcess[str]:
         (tmp_path / "conftest.py").write_text(textwrap.dedent(conftest))

@@ -60,7 +60,7 @@ class Peer:
         raise NotImplementedError
 
     async def put_all(self, folder: str, pairs: Iterable[tuple[str, bytes]]) -> None:
-        """Puts all of them, `concurrency` at a time where the library can."""
+        """Put all of them, `concurrency` at a time where the library can."""
         raise NotImplementedError
 
     async def read_all(self, folder: str) -> int:
@@ -93,7 +93,7 @@ class Measured:
 
 
 async def measure(work: Callable[[], Awaitable[object]], *, baseline: int | None = None) -> Measured:
-    """Runs it. The peak is counted from `baseline` bytes, or from what the process has now."""
+    """Run it. The peak is counted from `baseline` bytes, or from what the process has now."""
     baseline = _reset_peak() if baseline is None else baseline
     cpu, began = time.process_time(), time.perf_counter()
     await work()
@@ -103,7 +103,7 @@ async def measure(work: Callable[[], Awaitable[object]], *, baseline: int | None
 
 
 def _reset_peak() -> int | None:
-    """Makes the kernel forget the largest resident size so far (man 5 proc); gives the present one."""
+    """Make the kernel forget the largest resident size so far (man 5 proc); return the present one."""
     if not _RESET_PEAK.exists():
         return None
     _RESET_PEAK.write_text("5")
