@@ -388,7 +388,7 @@ def test_init_process_reports_an_error_on_one_line(moto: Endpoint, s3: Any, name
     assert are_equal(OURS, rules_of(s3, name))
     wrong = run("--bucket", name, "--prefix", "x" * 201)
     assert (wrong.returncode, wrong.stderr.count("\n"), wrong.stdout) == (2, 1, "")
-    assert wrong.stderr.startswith("s3dict: Invalid prefix")
+    assert wrong.stderr.startswith("s3dict: Invalid value for --prefix")
 
 
 ON_AWS = """
