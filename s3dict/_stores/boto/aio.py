@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from functools import partial
 from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import finalize
@@ -119,23 +120,27 @@ def _close(loop: asyncio.AbstractEventLoop, client_generator: AsyncGenerator[Any
 def _close_sockets(client: Any) -> None:
     """Close the sockets of a client whose event loop is closed, in which aiohttp cannot close them.
 
-    aiohttp reports every session and connector that is open when it is garbage collected.
+    aiohttp reports every session and connector that is open when it is garbage collected, and asyncio every transport.
     """
-    for session in getattr(client._endpoint.http_session, "_sessions", {}).values():
+    http_session = client._endpoint.http_session
+    for session in getattr(http_session, "_sessions", {}).values():
         connector = session.connector
         session.detach()
         if connector is None or connector.closed:
             continue
         connector._closed = True
-        for protocol, _ in [pair for pairs in connector._conns.values() for pair in pairs]:
-            transport = protocol.transport
-            # Beneath TLS, and beneath the event loop.
-            transport = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
-            sock = getattr(transport, "_sock", None)
-            if sock is not None:
-                transport._sock = None
-                sock.close()
         connector._conns.clear()
+    for transport in http_session.open_transports.values():
+        # Beneath TLS, and beneath the event loop.
+        raw = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+        sock = getattr(raw, "_sock", None)
+        if sock is not None:
+            raw._sock = None
+            sock.close()
+    http_session.open_transports.clear()
+    for connection in http_session.used_connections:
+        connection._protocol = None
+    http_session.used_connections.clear()
 
 
 def _http_session_class(connection: Connection) -> type[AIOHTTPSession]:
@@ -148,8 +153,29 @@ def _http_session_class(connection: Connection) -> type[AIOHTTPSession]:
     server behind a proxy.
     """
     from aiobotocore.httpsession import AIOHTTPSession
+    from aiohttp.client_proto import ResponseHandler
+
+    class Protocol(ResponseHandler):
+        """Registers its transport while that is open: the connector forgets one that a request left unfinished."""
+
+        def __init__(self, open_transports: dict[Protocol, Any], loop: asyncio.AbstractEventLoop) -> None:
+            super().__init__(loop)
+            self._open_transports = open_transports
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self._open_transports[self] = transport
+            super().connection_made(transport)
+
+        def connection_lost(self, exc: BaseException | None) -> None:
+            self._open_transports.pop(self, None)
+            super().connection_lost(exc)
 
     class HttpSession(AIOHTTPSession):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.open_transports: dict[Protocol, Any] = {}
+            self.used_connections: set[Any] = set()
+
         def _get_ssl_context(self) -> Any:
             return trust_system_store(super()._get_ssl_context(), connection)  # type: ignore[misc]
 
@@ -157,12 +183,27 @@ def _http_session_class(connection: Connection) -> type[AIOHTTPSession]:
             context = super()._setup_proxy_ssl_context(proxy_url)  # type: ignore[misc] # the stubs leave it out
             return context or self._get_ssl_context()
 
+        def _create_connector(self, proxy_url: Any) -> Any:
+            connector = super()._create_connector(proxy_url)  # type: ignore[misc] # the stubs leave it out
+            connector._factory = partial(Protocol, self.open_transports, asyncio.get_running_loop())
+            connector.connect = partial(_connect, connector.connect, self.used_connections)
+            return connector
+
         async def _get_session(self, proxy_url: Any) -> Any:
             session = await super()._get_session(proxy_url)  # type: ignore[misc] # the stubs leave it out
             session._retry_connection = False
             return _DirectSession(session)
 
     return HttpSession
+
+
+async def _connect(connect: Callable[..., Awaitable[Any]], used: set[Any], *args: Any, **kwargs: Any) -> Any:
+    """Return a connection that is registered until it is released: aiohttp reports others when the loop is closed."""
+    connection, loop = await connect(*args, **kwargs), asyncio.get_running_loop()
+    used.add(connection)
+    # In a closed loop, its release fails.
+    connection.add_callback(lambda: None if loop.is_closed() else used.discard(connection))
+    return connection
 
 
 class _DirectSession:

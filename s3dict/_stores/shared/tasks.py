@@ -5,21 +5,33 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Hashable,
+    Iterable,
+)
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from itertools import islice
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary, ref
 
 from ..base import monotonic_seconds
 from . import request_log as log
+from .threads import Outcome, result_of
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _interruption: ContextVar[asyncio.Event | None] = ContextVar("s3dict_interruption", default=None)
 """In a shielded section: set when its caller has been cancelled."""
+
+_YEAR = 365 * 86400.0
 
 _task_identities: WeakKeyDictionary[asyncio.Task[Any], object] = WeakKeyDictionary()
 
@@ -44,28 +56,29 @@ class TaskRuntime:
     async def map(
         self, function: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int, *, ordered: bool = False
     ) -> AsyncGenerator[R, None]:
-        async def call(item: T) -> R:
-            return await function(item)
+        async def call(item: T) -> Outcome[R]:
+            # An exception of the task would be reported if the generator is left before it comes to this result.
+            try:
+                return await function(item), None
+            except Exception as error:
+                return None, error
 
-        source, finished = iter(items), asyncio.Queue[asyncio.Task[R]]()
+        source, finished = iter(items), asyncio.Queue[asyncio.Task[Outcome[R]]]()
         # In the order in which they were created.
-        in_flight: dict[asyncio.Task[R], None] = {}
+        in_flight: dict[asyncio.Task[Outcome[R]], None] = {}
 
         async def next_result() -> R:
             task = next(iter(in_flight)) if ordered else await finished.get()
             if not task.done():
                 await asyncio.wait({task})
             del in_flight[task]
-            try:
-                return task.result()
-            finally:
-                # Its exception's traceback refers to this frame: the cycle would keep the request's body.
-                del task
+            return result_of(*task.result())
 
+        end_watch = _LoopWatch(in_flight).start()
         try:
             while True:
                 for item in islice(source, limit - len(in_flight)):
-                    task = asyncio.create_task(call(item))
+                    task = quiet_task(call(item))
                     in_flight[task] = None
                     if not ordered:
                         task.add_done_callback(finished.put_nowait)
@@ -73,6 +86,7 @@ class TaskRuntime:
                     return
                 yield await next_result()
         finally:
+            end_watch()
             await _cancel(in_flight)
 
     async def shielded(self, function: Callable[[], Awaitable[R]]) -> R:
@@ -108,19 +122,60 @@ class TaskRuntime:
 
     @asynccontextmanager
     async def heartbeat(self, interval: float, callback: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
-        task = asyncio.create_task(_heartbeat_loop(interval, callback), name="s3dict heartbeat")
+        task = quiet_task(_heartbeat_loop(interval, callback), name="s3dict heartbeat")
         try:
             yield
         finally:
             await _cancel({task})
 
 
+def quiet_task(coroutine: Coroutine[Any, Any, R], name: str | None = None) -> asyncio.Task[R]:
+    """Return a task of which asyncio does not report that its loop was closed before its end, as `asyncio.gather`."""
+    task: Any = asyncio.create_task(coroutine, name=name)
+    task._log_destroy_pending = False
+    return cast("asyncio.Task[R]", task)
+
+
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
+    _cancel_requests(tasks)
     if asyncio._get_running_loop() is not None:
         # Otherwise this generator was left unfinished, and its loop is closed: no task runs any more.
-        await wait_through_cancellation(tasks)
+        await wait_through_cancellation([task for task in tasks if not task.get_loop().is_closed()])
+
+
+def _cancel_requests(tasks: Collection[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        # Of a closed loop: what the task waits for is cancelled, and its driver does not deliver the response.
+        with suppress(RuntimeError):
+            task.cancel()
+
+
+class _LoopWatch:
+    """Cancels the requests of tasks when their loop is closed: drivers report a response that they cannot deliver.
+
+    There is no hook for that, but a closed loop drops its timers, and this with its own.
+    """
+
+    def __init__(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> Callable[[], None]:
+        """Return a function that ends it."""
+        timer = ref(self._loop.call_later(_YEAR, self.ignore, context=Context()))
+
+        def end() -> None:
+            handle = timer()
+            if handle is not None:
+                handle.cancel()
+
+        return end
+
+    def ignore(self) -> None: ...
+
+    def __del__(self) -> None:
+        if self._loop.is_closed():
+            _cancel_requests(self._tasks)
 
 
 async def wait_through_cancellation(

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ...errors import Error, shorten_traceback
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+Outcome: TypeAlias = tuple[R | None, BaseException | None]
 
 FORK_CHECK_SECONDS = 1.0
 """How often a thread that waits for others looks whether it is in a forked child, which has no other threads."""
@@ -217,7 +218,7 @@ class _Section(Generic[R]):
         self._work = work
         self._pid = os.getpid()
         self._interruption = threading.Event()
-        self._outcomes: list[tuple[R | None, BaseException | None]] = []
+        self._outcomes: list[Outcome[R]] = []
         # Taken by the worker that begins, or by a caller that is interrupted before that.
         self._ticket = [None]
         self._finished = allocate_lock()
@@ -260,10 +261,10 @@ class _Section(Generic[R]):
 
     def _result(self) -> R:
         check_process(self._pid)
-        return _result_of(*self._outcomes.pop())
+        return result_of(*self._outcomes.pop())
 
 
-def _result_of(result: R | None, error: BaseException | None) -> R:
+def result_of(result: R | None, error: BaseException | None) -> R:
     """Return the result, or raise the error, without a reference to it in a frame of its own traceback.
 
     Such a cycle would keep what the call was working on until it is collected.
@@ -303,7 +304,7 @@ class _WorkerGroup(Generic[T, R]):
         self._interruption = threading.Event()
         self._guard = threading.RLock()
         self._waiting: deque[T] = deque()
-        self._done: SimpleQueue[tuple[R | None, BaseException | None]] = SimpleQueue()
+        self._done: SimpleQueue[Outcome[R]] = SimpleQueue()
         self._threads: set[Future[None]] = set()
         self._working = 0
 
@@ -324,9 +325,9 @@ class _WorkerGroup(Generic[T, R]):
 
     def next_result(self) -> R:
         """Return the next result, or raise the exception in its place."""
-        return _result_of(*self._next_outcome())
+        return result_of(*self._next_outcome())
 
-    def _next_outcome(self) -> tuple[R | None, BaseException | None]:
+    def _next_outcome(self) -> Outcome[R]:
         while True:
             check_process(self._pid)
             try:
@@ -377,7 +378,7 @@ class _WorkerGroup(Generic[T, R]):
             _interruption.reset(token)
             _this_thread.in_worker = outer
 
-    def _outcome(self, item: T) -> tuple[R | None, BaseException | None]:
+    def _outcome(self, item: T) -> Outcome[R]:
         try:
             return self._work(item), None
         except BaseException as error:
