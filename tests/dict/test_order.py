@@ -48,7 +48,7 @@ def test_mapping_pairs_its_keys_with_its_values(client: Client) -> None:
 
 @pytest.mark.backends("memory")
 def test_series_of_a_mapping_has_each_value_at_its_key(client: Client) -> None:
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: see the extra test")
     d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
     d.update(contents(300))
     assert pandas.Series(d.as_mapping()).to_dict() == contents(300)

@@ -1,4 +1,4 @@
-"""The real packages gevent and pandas, where they are installed: in processes of their own. gevent patches Python."""
+"""The real packages gevent and pandas, in processes of their own: gevent patches Python."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 
 from ..support.modes import Endpoint
 
-needs_gevent = pytest.mark.skipif(find_spec("gevent") is None, reason="gevent is not installed")
-needs_pandas = pytest.mark.skipif(find_spec("pandas") is None, reason="pandas is not installed")
+needs_gevent = pytest.mark.skipif(find_spec("gevent") is None, reason="gevent is not installed: see the extra test")
+needs_pandas = pytest.mark.skipif(find_spec("pandas") is None, reason="pandas is not installed: see the extra test")
 
 GREENLETS = """
     from gevent import monkey; monkey.patch_all()
     import gevent, sys
     from s3dict import Client, Dict
 
-    bucket, url, driver = sys.argv[1:]
-    client = Client(bucket, prefix=f"gevent-{driver}", endpoint_url=url, driver=driver)
+    bucket, url = sys.argv[1:]
+    client = Client(bucket, prefix="gevent", endpoint_url=url, driver="auto")
     d = Dict.from_name("d", create_if_missing=True, client=client)
     order, calls = [], []
 
@@ -104,9 +104,8 @@ def run(program: str, *arguments: str) -> None:
 
 @needs_gevent
 @pytest.mark.slow
-@pytest.mark.parametrize("driver", ["auto", "boto3"])
-def test_greenlets_run_side_by_side(driver: str, moto: Endpoint) -> None:
-    run(GREENLETS, moto.bucket, moto.url, driver)
+def test_greenlets_run_side_by_side(moto: Endpoint) -> None:
+    run(GREENLETS, moto.bucket, moto.url)
 
 
 @needs_pandas
