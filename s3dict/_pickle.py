@@ -19,6 +19,7 @@ _CONSTRUCTORS = {
     "DictMapping": ("_mapping", "DictMapping"),
     "Entry": ("_info", "Entry"),
     "MainObject": ("_format.main_objects", "load_main_object"),
+    "MainTyping": ("_format.main_objects", "load_main_typing"),
     "MemoizedFunction": ("_memoized", "unpickle_memoized"),
     "EphemeralDict": ("_dict", "unpickle_ephemeral"),
     "HeldLock": ("_lock", "unpickle_held"),

@@ -69,6 +69,17 @@ def load_main_object(qualified_name: str, expected: str, definition: bytes) -> A
     return pickle.loads(definition)
 
 
+def load_main_typing(kind: str, name: str, *arguments: Any) -> Any:
+    """Return an object of `typing` that a script has given this name: the reader's own if it is the same."""
+    import typing
+
+    made = getattr(typing, kind)(name, *arguments)
+    made.__module__ = "__main__"
+    own = next((found for module in MAIN_MODULES if type(found := find_in(module, name)) is type(made)), None)
+    same = own is not None and getattr(own, "__supertype__", None) == getattr(made, "__supertype__", None)
+    return own if same else made
+
+
 def fingerprint(found: Any) -> str:
     """Return a digest of the definition of a class or function, which equal source text has in every process."""
     try:

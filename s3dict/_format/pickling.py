@@ -9,7 +9,7 @@ from collections import ChainMap
 from collections.abc import Callable
 from functools import cached_property
 from types import FunctionType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NewType, ParamSpec, TypeVarTuple
 
 import cloudpickle
 
@@ -18,8 +18,26 @@ from ..errors import InvalidError
 from .main_objects import MAIN_MODULES, find_in, fingerprint, is_main_object
 
 
+def _reduce_cached_property(prop: cached_property[Any]) -> tuple[Any, ...]:
+    return cached_property, (prop.func,), {"attrname": prop.attrname}
+
+
+def _reduce_typing(found: Any) -> Any:
+    """Return the object by value if a script has made it: pickle refers to it by name, which other programs lack."""
+    if found.__module__ not in MAIN_MODULES:
+        return found.__reduce__()
+    arguments = (found.__supertype__,) if isinstance(found, NewType) else ()
+    return restore, ("MainTyping", type(found).__name__, found.__name__, *arguments)
+
+
+_CLOUDPICKLE_REDUCERS: Any = cloudpickle.CloudPickler.dispatch_table
+_REDUCERS: Any = ChainMap(dict.fromkeys((NewType, ParamSpec, TypeVarTuple), _reduce_typing), _CLOUDPICKLE_REDUCERS)
+
+
 class ValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     """cloudpickle, which refers to classes and functions of ``__main__`` by name, fingerprint and definition."""
+
+    dispatch_table: ClassVar[Any] = _REDUCERS
 
     def reducer_override(self, obj: Any) -> Any:
         if is_main_object(obj):
@@ -44,17 +62,10 @@ def _definition(obj: Any) -> bytes:
         return file.getvalue()
 
 
-def _reduce_cached_property(prop: cached_property[Any]) -> tuple[Any, ...]:
-    return cached_property, (prop.func,), {"attrname": prop.attrname}
-
-
-_CLOUDPICKLE_REDUCERS: Any = cloudpickle.CloudPickler.dispatch_table
-
-
 class _DefinitionPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     """cloudpickle, also for a cached_property, which has a lock before Python 3.12."""
 
-    dispatch_table: ClassVar[Any] = ChainMap({cached_property: _reduce_cached_property}, _CLOUDPICKLE_REDUCERS)
+    dispatch_table: ClassVar[Any] = ChainMap({cached_property: _reduce_cached_property}, _REDUCERS)
 
 
 class _KeyPickler(cloudpickle.CloudPickler):  # type: ignore[misc]

@@ -92,11 +92,22 @@ class Node:
 
 def function(x, point=Point(3)):
     return x, point
+
+UserId = typing.NewType("UserId", int)
+Parameters = typing.ParamSpec("Parameters")
+
+@dataclasses.dataclass
+class User:
+    id: UserId
+
+def call(*args: Parameters.args, **kwargs: Parameters.kwargs):
+    return args
 """
 OBJECTS = """
 OBJECTS = [
     State.DONE, Permission.READ | Permission.WRITE, Job(1), Point(1), Cached(2), Row(1), Model(), Record(),
     Outer.Kind.A, function, Cached, [Job(1, State.DONE), {State.OPEN: Point(2)}],
+    UserId, User(UserId(3)), Parameters, call,
 ]
 KEYS = [State.DONE, Permission.READ | Permission.WRITE, Job(1), (Point(1), "a"), Outer.Kind.A, frozenset({State.DONE})]
 from s3dict._format.keys import KeyCodec
@@ -162,13 +173,14 @@ def test_program_without_the_classes_reads_values_by_definition(written: str, tm
         "before = set(globals())\n"
         "values = [get_codec('cloudpickle').loads([memoryview(base64.b64decode(line))]) for line in sys.stdin]\n"
         "print(values[0].name, values[2].id, values[4].double, values[9](1)[0], values[11][0].state.after().name)\n"
+        "print(values[12](2), values[13].id, values[14].__name__, values[15](1))\n"
         "print(sorted(set(globals()) - before))\n",
         encoding="utf-8",
     )
     done = subprocess.run(
         [sys.executable, str(reader)], input=written, capture_output=True, text=True, check=False, cwd=reader.parents[0]
     )
-    assert done.stdout.splitlines() == ["DONE 1 4 1 DONE", "['before', 'values']"], done.stderr
+    assert done.stdout.splitlines() == ["DONE 1 4 1 DONE", "2 3 Parameters (1,)", "['before', 'values']"], done.stderr
 
 
 @pytest.mark.parametrize(
