@@ -13,6 +13,9 @@ from contextvars import Context, ContextVar
 from itertools import count
 from typing import Any
 
+NEVER = 300 * 86400.0
+"""Timers that are further ahead, in seconds, are for a loop that is closed."""
+
 process_of: ContextVar[str] = ContextVar("process_of", default="")
 """The simulated process in whose context something runs."""
 
@@ -89,7 +92,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, (when, next(self._numbers), handle))
+        if when - self.now < NEVER:
+            heapq.heappush(self._timers, (when, next(self._numbers), handle))
         return handle
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:

@@ -251,7 +251,7 @@ PLANTED_BUGS = {
     ),
     "what is in flight goes on after the end of a bulk call": PlantedBug(
         "_stores.shared.tasks:_cancel",
-        "for task in tasks:\n        task.cancel()\n    if asyncio._get_running_loop() is not None:",
+        "_cancel_requests(tasks)\n    if asyncio._get_running_loop() is not None:",
         "if False:",
         "cancelled update",
     ),
