@@ -137,6 +137,11 @@ class _BoundDual:
     def __doc__(self) -> str | None:  # type: ignore[override]
         return self._descriptor.body.__doc__
 
+    @property
+    def __globals__(self) -> Any:
+        body: Any = self._descriptor.body
+        return body.__globals__
+
     def __repr__(self) -> str:
         return f"<bound method {self._descriptor.body.__qualname__} of {self.__self__!r}>"
 
@@ -214,6 +219,10 @@ class _FunctionLike:
     def __kwdefaults__(self) -> Any:
         return self._body.__kwdefaults__
 
+    @property
+    def __globals__(self) -> Any:
+        return self._body.__globals__
+
 
 class _CoroutineFunction(_FunctionLike):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -257,6 +266,12 @@ class _Descriptor:
 
     # `unittest.mock` decides by the class of what is in the class's namespace whether a method takes self.
     __class__ = property(lambda _: FunctionType)  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __getattr__(self, name: str) -> Any:
+        # `mock.patch.object` finds the descriptor, and looks whether it is a coroutine function.
+        if name in ("__code__", "__defaults__", "__kwdefaults__", "__name__", "__qualname__"):
+            return getattr(self.function, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @functools.cached_property
     def function(self) -> Any:

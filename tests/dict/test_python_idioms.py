@@ -20,7 +20,7 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import AsyncMock, create_autospec
+from unittest.mock import AsyncMock, create_autospec, patch
 from uuid import uuid4
 
 import pytest
@@ -74,6 +74,12 @@ class TestInspection:
             first_line = str(inspect.getdoc(documented)).splitlines()[0]
             assert first_line in pydoc.plain(pydoc.render_doc(documented))
             assert documented.__name__ == name
+
+    @pytest.mark.parametrize("name", METHODS + ITERATORS)
+    def test_names_of_annotations_are_found(self, d: Dict[Any, Any], name: str) -> None:
+        method = getattr(d, name)
+        for documented in (method, method.aio):
+            assert {"K", "V", "Client"} <= documented.__globals__.keys()
 
     def test_iterators_return_iterators_and_aio_generators(self, d: Dict[Any, Any]) -> None:
         assert inspect.signature(d.items).return_annotation == "Iterator[tuple[K, V]]"
@@ -148,6 +154,13 @@ class TestMocks:
         assert isinstance(mock.get.aio, AsyncMock)
         mock.get.aio.return_value = 3
         assert await mock.get.aio("k") == 3
+
+    @pytest.mark.parametrize("name", ["get", "items"])
+    def test_method_of_the_class_is_patched(self, d: Dict[Any, Any], name: str) -> None:
+        with patch.object(Dict, name) as mock:
+            mock.return_value = 3
+            assert getattr(d, name)("k") == 3
+        assert callable(getattr(d, name).aio)
 
     def test_autospec_of_the_class_makes_handles(self) -> None:
         mock = create_autospec(Dict)

@@ -72,7 +72,11 @@ class TaskRuntime:
             if not task.done():
                 await asyncio.wait({task})
             del in_flight[task]
-            return result_of(*task.result())
+            try:
+                return result_of(*task.result())
+            finally:
+                # Its exception's traceback refers to this frame: the cycle would keep the request's body.
+                del task
 
         end_watch = _LoopWatch(in_flight).start()
         try:
