@@ -486,7 +486,7 @@ class Dict(Generic[K, V]):
         Requests:
             1 each, at most the client's ``concurrency`` at a time.
         """
-        await self._put_all(other, kwargs, None)
+        await self._put_all("update", other, kwargs, None)
 
     @dual_method
     async def put_many(
@@ -504,12 +504,13 @@ class Dict(Generic[K, V]):
         Requests:
             1 each, at most the client's ``concurrency`` at a time.
         """
-        await self._put_all(pairs, {}, ttl)
+        await self._put_all("put_many", pairs, {}, ttl)
 
-    async def _put_all(self, source: Any, more: Mapping[str, Any], ttl: Ttl | None) -> None:
+    async def _put_all(self, method: str, source: Any, more: Mapping[str, Any], ttl: Ttl | None) -> None:
         from ._core.bulk import batched, pairs_of, write_many
         from ._core.iteration import iterate_items
 
+        _check_iterable(source, method)
         entries = await self._open()
         expiry = entries.expiry.of_entry(ttl)
         if self._aio and isinstance(source, Dict):
@@ -889,6 +890,8 @@ class Dict(Generic[K, V]):
         return cached[1]
 
     def _callable(self, function: Callable[..., Any], method: str) -> Callable[..., Any]:
+        if not callable(function):
+            raise InvalidError(f"{method} takes a function, not {function!r}")
         if self._aio:
             return function
         from ._aio import require_plain
@@ -952,7 +955,15 @@ class Dict(Generic[K, V]):
 def _key_list(keys: Iterable[K], method: str) -> list[K]:
     if isinstance(keys, (str, bytes)):
         raise InvalidError(f"{method} takes an iterable of keys, and {keys!r} is one key: pass [{keys!r}]")
+    _check_iterable(keys, method)
     return list(keys)
+
+
+def _check_iterable(given: object, method: str) -> None:
+    if hasattr(given, "__aiter__"):
+        raise InvalidError(
+            f"{method} takes no asynchronous iterator, also with .aio: pass [item async for item in ...]"
+        )
 
 
 def to_refresh(ttl: Ttl | None, stale: Duration, early: float, *, force: bool = False) -> tuple[Refresh, Ttl | None]:

@@ -419,6 +419,22 @@ class TestMistakes:
             with pytest.raises(InvalidError, match=r"is one key: pass \["):
                 method(keys)
 
+    @pytest.mark.parametrize("name", ["update", "put_many", "get_many", "pop_many", "discard_many"])
+    async def test_asynchronous_iterator_is_rejected_with_the_remedy(self, d: Dict[Any, Any], name: str) -> None:
+        message = rf"{name} takes no asynchronous iterator, also with \.aio: pass \[item async for"
+        with pytest.raises(InvalidError, match=message):
+            await getattr(d, name).aio(d.items.aio())
+        with pytest.raises(InvalidError, match=message):
+            await asyncio.to_thread(getattr(d, name), d.keys.aio())
+
+    async def test_what_is_not_a_function_is_rejected_at_the_call(self, d: Dict[Any, Any]) -> None:
+        for name in ("modify", "get_or_compute"):
+            with pytest.raises(InvalidError, match=f"{name} takes a function, not 5"):
+                await asyncio.to_thread(getattr(d, name), "k", 5)
+            with pytest.raises(InvalidError, match=f"{name} takes a function, not 5"):
+                await getattr(d, name).aio("k", 5)
+        assert await d.lock("k").locked.aio() is False
+
     @pytest.mark.parametrize("key", ["k", ("a", 1), None])
     def test_key_error_carries_the_key(self, d: Dict[Any, Any], key: Any) -> None:
         operations: list[Callable[[], Any]] = [
