@@ -115,10 +115,13 @@ def read_backup(
         InvalidError: the file is not a backup, or is damaged; or a dict exists with another ttl or codec; or the dict
             at `start` was replaced since.
     """
-    lines = _read_lines(source)
-    position, header = next(lines, (0, {}))
-    if header.get("s3dict") != HEADER:
-        raise InvalidError("The file does not begin as a backup does: `s3dict export --all` writes one")
+    header = source.readline()
+    if not _is_header(header):
+        raise InvalidError(
+            "The file does not begin as a backup does: `s3dict export --all` writes one. An export of one dict is "
+            "imported without --all"
+        )
+    lines = _read_lines(source, len(header))
     target: _Target | None = None
     batch = list[_Record]()
     for is_dict, position, fields in _after(lines, start[0]):
@@ -232,8 +235,15 @@ def _write_line(sink: BinaryIO, fields: dict[str, Any]) -> None:
     sink.write(json.dumps(fields).encode() + b"\n")
 
 
-def _read_lines(source: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
-    position = 0
+def _is_header(line: bytes) -> bool:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(fields, dict) and fields.get("s3dict") == HEADER
+
+
+def _read_lines(source: BinaryIO, position: int) -> Iterator[tuple[int, dict[str, Any]]]:
     for line in source:
         position += len(line)
         try:

@@ -249,8 +249,11 @@ def _read_jsonl(source: BinaryIO, start: int) -> Iterator[Record]:
                 continue
             record = Record(key_from_json(fields["key"]), fields["value"], end, _deadline(fields.get("expires_at")))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if begin == 0 and line.startswith(b'{"s3dict": '):
+                raise InvalidError("The file is a backup of several dicts: import it with --all") from error
+            shown = line[:80].decode(errors="backslashreplace").rstrip()
             raise InvalidError(
-                f'The line at byte {begin} is not of the form {{"key": ..., "value": ...}}: {line[:80]!r}'
+                f'The line at byte {begin} is not of the form {{"key": ..., "value": ...}}: {shown}'
             ) from error
         yield record
 

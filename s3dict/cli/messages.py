@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from typing import Any
 
+from .._config import DEFAULT_ENVIRONMENT
 from ..errors import NotFoundError
 
 __all__ = ["for_terminal", "no_such_dict", "usage_message"]
 
-_HINTS = (
+_HINTS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
-        re.compile(r"(There is no Dict '([^']*)' in environment '[^']*').*", re.DOTALL),
-        r"\1: see `s3dict list`, or run `s3dict create \2`",
+        re.compile(r"(There is no Dict '([^']*)' in environment '([^']*)').*", re.DOTALL),
+        lambda found: _missing_dict(found[1], found[2], found[3]),
     ),
     (re.compile(r",? or pass\s+client=Client\([^)]*\)"), ""),
     (re.compile(r", or pass signing_keys to the client"), ""),
@@ -52,6 +55,12 @@ def usage_message(error: Any) -> str:
     message = error.format_message().rstrip(".")
     command = error.ctx.command_path if getattr(error, "ctx", None) is not None else "s3dict"
     return f"{message}{'' if message.endswith('?') else '.'} See `{command} --help`"
+
+
+def _missing_dict(message: str, name: str, environment: str) -> str:
+    is_default = environment == (os.environ.get("S3DICT_ENVIRONMENT") or DEFAULT_ENVIRONMENT)
+    option = "" if is_default else f" --env {environment}"
+    return f"{message}: see `s3dict list{option}`, or run `s3dict create {name}{option}`"
 
 
 def _variable(argument: str) -> str:

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,6 +115,27 @@ def test_command_alone_prints_the_help() -> None:
 )
 def test_python_hints_become_variables(message: str, expected: str) -> None:
     assert for_terminal(message) == expected
+
+
+def test_hint_names_the_environment_that_the_command_was_called_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert for_terminal(answer("info", "d", "--env", "prod").error or "").endswith(
+        "see `s3dict list --env prod`, or run `s3dict create d --env prod`"
+    )
+    monkeypatch.setenv("S3DICT_ENVIRONMENT", "prod")
+    assert for_terminal(answer("info", "d").error or "").endswith("see `s3dict list`, or run `s3dict create d`")
+
+
+def test_file_of_the_other_kind_is_named(d: Dict[Any, Any], tmp_path: Path) -> None:
+    d["k"] = 1
+    backup, jsonl, pickles = (str(tmp_path / name) for name in ("backup", "jsonl", "pickles"))
+    answer("export", "--all", backup)
+    answer("export", "d", jsonl)
+    answer("export", "d", pickles, "--format", "pickle")
+    assert str(answer("import", "d", backup).error) == "The file is a backup of several dicts: import it with --all"
+    for file in (jsonl, pickles, "README.md", os.devnull):
+        assert "does not begin as a backup does" in str(answer("import", "--all", file).error)
+    (tmp_path / "text").write_bytes(b"\xffnot\x1b\n")
+    assert str(answer("import", "d", str(tmp_path / "text")).error).endswith('"value": ...}: \\xffnot\x1b')
 
 
 def interrupt(*_: Any, **__: Any) -> None:
