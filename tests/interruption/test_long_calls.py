@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict
+from s3dict._core.removal import Removal
 from s3dict._stores.memory import memory_bucket
+from s3dict._stores.shared.threads import ThreadRuntime
 from s3dict.errors import LockLostError, LockTimeoutError, NotFoundError
 
 from .gates import Gate
@@ -136,3 +139,43 @@ def test_lock_of_an_ended_thread_is_not_held_by_its_successor(handle: Handle) ->
         thread.start()
         thread.join()
     assert [type(failure) for failure in failures] == [LockTimeoutError]
+
+
+async def test_lock_of_an_ended_task_is_not_held_by_its_successor(handle: Handle) -> None:
+    """Their `id` is often equal: the memory is used again."""
+
+    async def hold() -> int:
+        await handle.lock("job", lease=600).__aenter__()
+        return id(asyncio.current_task())
+
+    async def wait() -> int:
+        with pytest.raises(LockTimeoutError):
+            await handle.lock("job", timeout=0).__aenter__()
+        return id(asyncio.current_task())
+
+    identifiers = [await asyncio.create_task(task()) for task in (hold, *[wait] * 5)]
+    assert len(set(identifiers)) < len(identifiers)
+
+
+@pytest.mark.parametrize("remove", [lambda d: d.pop("k"), lambda d: d.__delitem__("k"), lambda d: d.pop_many(["k"])])
+def test_removal_that_writers_overtake_waits_little_between_attempts(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch, remove: Callable[[Handle], object]
+) -> None:
+    waits: list[float] = []
+    run = Removal.run
+
+    async def sleep(_: object, seconds: float) -> None:
+        waits.append(seconds)
+
+    async def run_after_another_put(removal: Removal) -> None:
+        if len(waits) < 50:
+            handle["k"] = len(waits)
+        await run(removal)
+
+    handle["k"] = -1
+    monkeypatch.setattr(ThreadRuntime, "sleep", sleep)
+    monkeypatch.setattr(Removal, "run", run_after_another_put)
+    remove(handle)
+    assert "k" not in handle
+    assert len(waits) == 50
+    assert max(waits) <= 0.05
