@@ -15,11 +15,9 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.httpsession
 import pytest
 
 from s3dict import Client, Dict
@@ -100,17 +98,6 @@ def _environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(saved)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let botocore trust one public authority, not 140, whose certificates each client for asyncio loads."""
-    bundle = tmp_path_factory.mktemp("certificates") / "cacert.pem"
-    end = "-----END CERTIFICATE-----\n"
-    bundle.write_text(Path(botocore.httpsession.where()).read_text(encoding="utf-8").partition(end)[0] + end)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("botocore.httpsession.where", lambda: str(bundle))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import pytest
 from s3dict.cli import demo
 from s3dict.testing.seaweedfs import LocalServer
 
+pytestmark = pytest.mark.slow  # most tests start processes
 COMMAND = [sys.executable, "-W", "error", "-m", "s3dict"]
 LAST_EXPORT = "AWS_DEFAULT_REGION"
 

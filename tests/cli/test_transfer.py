@@ -72,6 +72,12 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "entries"
 
 
+@pytest.fixture(autouse=True)
+def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the client of the environment, which commands share with the fixtures."""
+    monkeypatch.setattr("s3dict._client.DEFAULT_POLICIES", quick_policies())
+
+
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "BATCH", 2)
@@ -93,7 +99,6 @@ def fail_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return write(self, path, body)
 
     monkeypatch.setattr(MemoryBucket, "write", limited)
-    monkeypatch.setattr("s3dict._client.DEFAULT_POLICIES", quick_policies(writes=1))
 
 
 @pytest.mark.parametrize(("form", "entries"), [("jsonl", PLAIN), ("pickle", PYTHON)])

@@ -14,6 +14,7 @@ import pytest
 
 from s3dict import Client, DeserializationError, Dict
 
+pytestmark = pytest.mark.slow  # most tests start processes
 DEFINITIONS = """
 import abc, base64, dataclasses, enum, functools, pickle, sys, typing
 

@@ -165,6 +165,7 @@ def interpreter_of(wanted: str) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("wanted", ["3.11", "3.12", "3.13"])
 def test_known_keys_have_their_bytes_in_every_python(wanted: str, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from ..support.connections import (
     signed_for,
 )
 from ..support.recording_server import Recorded, RecordingServer, Response, error, not_found, recording_server
+from ..support.retries import quick
 
 __all__ = ["clean_environment", "server"]
 
@@ -279,7 +280,7 @@ def test_panic_is_an_error(name: str, server: RecordingServer) -> None:
     async def fail(_: Any, __: Any) -> Any:
         raise panic
 
-    store: Any = Client("bucket", endpoint_url=server.url, driver="obstore")._store(aio=False)
+    store: Any = quick(Client("bucket", endpoint_url=server.url, driver="obstore"))._store(aio=False)
     store._get = fail
     with pytest.raises(UnavailableError, match="unwrap on None"):
         run_blocking(store.get("s3dict/k"))

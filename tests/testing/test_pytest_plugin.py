@@ -14,6 +14,8 @@ import pytest
 
 from s3dict import Client, Dict
 
+pytestmark = pytest.mark.slow  # most tests start processes
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 visits: Dict[str, int] = Dict.from_name("visits", create_if_missing=True)
