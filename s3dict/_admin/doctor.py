@@ -331,7 +331,8 @@ def _sweep_rules(context: _Context) -> Check:
         detail = "all there, but not the one that removes incomplete uploads and noncurrent versions"
         return Check(name, Status.WARNING, detail, init)
     if lacking:
-        return Check(name, Status.FAILED, f"missing or different: {', '.join(lacking)}. {NO_EXPIRATION}", init)
+        advice = f"{init}. If the store rejects these rules, run `s3dict gc --expired` from time to time"
+        return Check(name, Status.FAILED, f"missing or different: {', '.join(lacking)}. {NO_EXPIRATION}", advice)
     if context.admin.zone is not None and not grants_lifecycle(context.admin.policy()):
         detail = f"all there, but the bucket policy does not let {SERVICE} apply them. {NO_EXPIRATION}"
         return Check(name, Status.FAILED, detail, init)

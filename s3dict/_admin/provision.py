@@ -10,7 +10,18 @@ from enum import Enum
 from functools import partial
 
 from .._client import Client
-from .._format.lifecycle import RulePlan, are_equal, conflicting, describe, lifecycle_rules, merge, reduced
+from .._format.lifecycle import (
+    RulePlan,
+    are_equal,
+    conflicting,
+    describe,
+    is_managed,
+    lifecycle_rules,
+    merge,
+    reduced,
+    scope_of,
+    with_rule,
+)
 from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
 from .bucket_admin import PUBLIC_ACCESS_BLOCKS, BucketAdmin, Lifecycle
 from .lifecycle_policy import SERVICE, grants_lifecycle, with_lifecycle
@@ -186,7 +197,7 @@ def _install_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: 
     changes = _changes(before, merged)
     if dry_run:
         return Step("sweep rules", Outcome.PLANNED, note or "the bucket has no others", changes)
-    desired, left_out = _put_accepted(admin, replace(before, rules=merged.rules), prefix)
+    desired, left_out = _put_accepted(admin, before, replace(before, rules=merged.rules), prefix)
     # S3 has no condition for this request: what another administrator wrote since it was read is overwritten.
     if not _reads_back(lambda: are_equal(admin.lifecycle().rules, desired.rules)):
         return Step(
@@ -203,29 +214,52 @@ def _install_rules(admin: BucketAdmin, prefix: str, before: Lifecycle, dry_run: 
     return Step("sweep rules", Outcome.CHANGED, "installed" + (note and f"; {note}"), changes)
 
 
-def _put_accepted(admin: BucketAdmin, desired: Lifecycle, prefix: str) -> tuple[Lifecycle, str]:
+def _put_accepted(admin: BucketAdmin, before: Lifecycle, desired: Lifecycle, prefix: str) -> tuple[Lifecycle, str]:
     """Install the rules, or those that the store accepts; return what was installed, and what was left out.
 
     One request holds all rules, so that a store which does not support one of them (Garage: those for noncurrent
     versions) rejects all.
     """
-    try:
-        admin.put_lifecycle(desired)
+    if (rejection := _rejection(admin, desired)) is None:
         return desired, ""
+    for left_out, rules in reduced(desired.rules, prefix):
+        accepted = replace(desired, rules=rules)
+        if _rejection(admin, accepted) is None:
+            return accepted, left_out
+    accepted, scopes = _put_one_by_one(admin, before, desired, prefix)
+    if len(scopes) == len(lifecycle_rules(prefix)):
+        raise rejection
+    return accepted, f"{', '.join(scopes)}: `s3dict gc --expired` deletes what has expired there"
+
+
+def _put_one_by_one(
+    admin: BucketAdmin, before: Lifecycle, desired: Lifecycle, prefix: str
+) -> tuple[Lifecycle, tuple[str, ...]]:
+    """Add each managed rule to those of the bucket; return what is installed then, and the scopes of those rejected.
+
+    The rules that the bucket has for the scope of a rejected one stay, such as one with an id of an earlier release.
+    """
+    installed, rejected = before, list[str]()
+    for rule in desired.rules:
+        if not is_managed(rule, prefix):
+            continue
+        wanted = replace(installed, rules=with_rule(installed.rules, rule, prefix))
+        if are_equal(wanted.rules, installed.rules) or _rejection(admin, wanted) is None:
+            installed = wanted
+        else:
+            rejected.append(scope_of(rule))
+    return installed, tuple(rejected)
+
+
+def _rejection(admin: BucketAdmin, lifecycle: Lifecycle) -> Error | None:
+    """Install the rules; return the error of a store that does not accept them."""
+    try:
+        admin.put_lifecycle(lifecycle)
     except (PermissionDeniedError, UnavailableError, InvalidError, NotFoundError):
         raise
     except Error as error:
-        rejection = error
-    for left_out, rules in reduced(desired.rules, prefix):
-        accepted = replace(desired, rules=rules)
-        try:
-            admin.put_lifecycle(accepted)
-        except (PermissionDeniedError, UnavailableError, InvalidError, NotFoundError):
-            raise
-        except Error:
-            continue
-        return accepted, left_out
-    raise rejection
+        return error
+    return None
 
 
 def _allow_lifecycle(admin: BucketAdmin, exists: bool, dry_run: bool) -> Step:

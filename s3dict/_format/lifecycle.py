@@ -142,6 +142,17 @@ def reduced(rules: Sequence[Rule], prefix: str) -> Iterator[tuple[str, tuple[Rul
     )
 
 
+def with_rule(rules: Sequence[Rule], rule: Rule, prefix: str) -> tuple[Rule, ...]:
+    """Return the rules with another one, in place of the managed rules of the same scope, under whatever id."""
+    scope = scope_of(rule)
+    return (*(other for other in rules if not (is_managed(other, prefix) and scope_of(other) == scope)), rule)
+
+
+def scope_of(rule: Rule) -> str:
+    """Return the prefix of the objects that a rule applies to."""
+    return str(_normalised(rule).get("Filter", {}).get("Prefix", ""))
+
+
 def describe(rule: Rule) -> str:
     """Return a rule as one line of text."""
     meaning = _normalised(rule)

@@ -309,6 +309,30 @@ def test_rules_that_a_server_accepts_are_installed_and_the_others_reported(
     assert not any(action in rule or action in rule.get("Expiration", {}) for rule in installed)
 
 
+def test_rule_that_a_server_rejects_does_not_keep_the_others_out_and_its_old_form_stays(name: str) -> None:
+    """As a store that limits the days of an expiration, or accepts no ids but those it knows."""
+    longest = next(rule for rule in OURS if rule["Filter"]["Prefix"].endswith("/sweep-420d/"))
+    old = {**longest, "ID": "s3dict:s3dict:sweep-420d"}
+    with ParticularServer(longest["ID"], RefusedError(400, "InvalidArgument", "Days is out of range")) as server:
+        s3 = boto3.client("s3", endpoint_url=server.url)
+        s3.create_bucket(Bucket=name)
+        put_rules(s3, name, [LOGS, old])
+        first, second = init(name, server.url, "--json"), init(name, server.url, "--json")
+        installed = rules_of(s3, name)
+        put_rules(s3, name, [LOGS])
+        third = init(name, server.url, "--json")
+        examined = answer("doctor", "--bucket", name, "--endpoint-url", server.url)
+    for done in (first, second, third):
+        step = done.json["steps"][-1]
+        assert (done.exit_code, step["name"], step["outcome"]) == (0, "sweep rules", "warning")
+        assert "the store rejects rules for s3dict/sweep-420d/: `s3dict gc --expired` deletes" in step["detail"]
+    assert second.json["steps"][-1]["changes"] == []
+    assert are_equal(installed, [LOGS, old, *(rule for rule in OURS if rule is not longest)])
+    assert examined.exit_code == 1
+    assert f"missing or different: {longest['ID']}" in examined.stdout
+    assert "If the store rejects these rules, run `s3dict gc --expired`" in " ".join(examined.stdout.split())
+
+
 def test_setting_accepted_but_not_stored_is_unsupported(proxy: Proxy, bucket: str) -> None:
     def rewrite(request: Request, response: Any) -> Any:
         forgets = (request.method, request.query) == ("GET", "publicAccessBlock")
