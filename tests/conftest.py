@@ -52,6 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "removes_by_delete: counts requests or faults of DELETE If-Match")
     config.addinivalue_line("markers", "certain_outcomes: expects every outcome to be known, though many contend")
     config.addinivalue_line(
+        "markers",
+        "unthrottled: counts requests or faults, or moves the clock or plants an object between two writes of a key",
+    )
+    config.addinivalue_line(
         "markers", "puts_whole_objects: kills the process that puts, which some servers take for the end"
     )
 

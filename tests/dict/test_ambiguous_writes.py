@@ -169,6 +169,7 @@ async def test_pop_returns_the_value_once_whatever_is_lost(d: Any, proxy: Proxy,
 
 @pytest.mark.removes_by_delete
 @pytest.mark.parametrize("kind", DONE)
+@pytest.mark.unthrottled
 async def test_pop_with_a_lost_response_is_uncertain_and_carries_the_value(
     d: Any, proxy: Proxy, kind: FaultKind
 ) -> None:
@@ -193,6 +194,7 @@ async def test_pop_by_tombstone_is_definite(d: Any, proxy: Proxy, kind: FaultKin
 
 
 @pytest.mark.removes_by_delete
+@pytest.mark.unthrottled
 async def test_failed_pop_many_carries_the_removed_values(d: Any, proxy: Proxy) -> None:
     await d.update({n: n for n in range(5)})
     proxy.script(fault("lost-response", "DeleteObject"))
@@ -248,6 +250,7 @@ async def test_response_truncated_anywhere_is_retried(d: Any, proxy: Proxy) -> N
         assert await d.len() == 1
 
 
+@pytest.mark.unthrottled
 async def test_truncated_bulk_delete_response_is_retried(d: Any, proxy: Proxy) -> None:
     """What it did not delete would be reported after that."""
     for tenth in range(10):
@@ -349,6 +352,7 @@ async def test_addition_that_may_have_been_applied_stays_with_its_shard(
 
 
 @pytest.mark.usefixtures("first_shard")
+@pytest.mark.unthrottled
 async def test_addition_makes_three_more_requests_for_a_concurrent_one(
     harness: Harness, d: Any, other: Any, proxy: Proxy
 ) -> None:

@@ -398,6 +398,7 @@ async def test_dict_is_a_source_of_put_many(harness: Harness, d: Any) -> None:
 
 
 @on_servers
+@pytest.mark.unthrottled
 async def test_ttl_costs_no_request_but_the_servers_clock(d: Any, wire: Proxy) -> None:
     await d.hydrate()
     calls: list[tuple[Callable[[], Any], list[str]]] = [

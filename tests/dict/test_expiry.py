@@ -130,6 +130,7 @@ async def test_expired_entry_can_be_overwritten(d: Any, advance: Advance, write:
 
 
 @pytest.mark.parametrize("read", list(READS))
+@pytest.mark.unthrottled
 async def test_entry_read_within_its_ttl_never_expires(d: Any, advance: Advance, read: str) -> None:
     await d.put("k", "v")
     for _ in range(6):
@@ -151,6 +152,7 @@ async def test_listing_the_keys_is_not_reading_the_entries(d: Any, advance: Adva
 
 @on_servers
 @pytest.mark.parametrize("read", list(READS))
+@pytest.mark.unthrottled
 async def test_read_renews_at_a_seventh_of_the_ttl_and_once(d: Any, proxy: Proxy, advance: Advance, read: str) -> None:
     await d.put("k", "v")
     listings = 1 if read in ("values", "items") else 0
@@ -165,6 +167,7 @@ async def test_read_renews_at_a_seventh_of_the_ttl_and_once(d: Any, proxy: Proxy
 
 
 @on_servers
+@pytest.mark.unthrottled
 async def test_renewal_is_on_the_condition_that_nothing_has_changed(d: Any, proxy: Proxy, advance: Advance) -> None:
     for key, read in (("k", d.get), ("l", d.contains)):
         await d.put(key, "v")
@@ -178,6 +181,7 @@ async def test_renewal_is_on_the_condition_that_nothing_has_changed(d: Any, prox
 
 @on_servers
 @pytest.mark.removes_by_delete
+@pytest.mark.unthrottled
 async def test_pop_and_modify_do_not_renew_what_they_change(d: Any, proxy: Proxy, advance: Advance) -> None:
     await d.update(a=1, b=2)
     advance(2 * DAY)
@@ -262,6 +266,7 @@ async def test_renewal_is_not_a_change(d: Any, advance: Advance, age: timedelta)
 
 
 @on_servers
+@pytest.mark.unthrottled
 async def test_version_returned_by_a_renewing_entry_call_is_current(d: Any, proxy: Proxy, advance: Advance) -> None:
     await d.put("k", 1)
     advance(WEEK + HOUR)
@@ -290,6 +295,7 @@ def last_modified(d: Any, path: str) -> Any:
     return found.last_modified
 
 
+@pytest.mark.unthrottled
 async def test_shortest_ttl_is_kept_to_the_second(harness: Harness, advance: Advance) -> None:
     brief = harness.named("brief", create_if_missing=True, ttl=MINUTE)
     await brief.put("k", "v")
@@ -336,6 +342,7 @@ def test_lock_outlives_the_entries_as_long_as_its_lease(client: Client, advance:
 
 
 @pytest.mark.parametrize("skew", [-2 * DAY, 2 * DAY], ids=["behind", "ahead"])
+@pytest.mark.unthrottled
 async def test_client_clock_that_is_two_days_off_loses_and_resurrects_nothing(
     harness: Harness, advance: Advance, skew: timedelta
 ) -> None:

@@ -32,6 +32,7 @@ def paths(d: Any) -> list[str]:
     return [line.path.removeprefix(entries.paths.entries) for line in page.objects]
 
 
+@pytest.mark.unthrottled
 async def test_entries_are_in_folders_named_by_their_hashes(nested: Any) -> None:
     await nested.update({n: n for n in range(40)})
     names = [path.split("/") for path in paths(nested)]
@@ -39,6 +40,7 @@ async def test_entries_are_in_folders_named_by_their_hashes(nested: Any) -> None
     assert all(folder == name[:2] for folder, name in names)
 
 
+@pytest.mark.unthrottled
 async def test_every_operation_works_on_a_nested_dict(nested: Any) -> None:
     contents = {f"k{n}" * (100 if n % 7 == 0 else 1): n for n in range(60)}
     await nested.put_many(contents)
@@ -57,12 +59,14 @@ async def test_every_operation_works_on_a_nested_dict(nested: Any) -> None:
     assert paths(nested) == []
 
 
+@pytest.mark.unthrottled
 async def test_nested_dict_is_deleted_with_its_data(harness: Harness, nested: Any) -> None:
     await nested.update({n: n for n in range(20)})
     await harness.objects.delete("nested", client=harness.client)
     assert find_garbage(harness.client) == []
 
 
+@pytest.mark.unthrottled
 async def test_garbage_of_a_nested_dict_is_found_and_removed(harness: Harness, nested: Any) -> None:
     await nested.update({n: n for n in range(20)})
     store = harness.client._store(aio=False)
@@ -73,6 +77,7 @@ async def test_garbage_of_a_nested_dict_is_found_and_removed(harness: Harness, n
     assert find_garbage(harness.client) == []
 
 
+@pytest.mark.unthrottled
 async def test_entry_in_the_wrong_folder_is_an_integrity_error(harness: Harness, nested: Any) -> None:
     await nested.put("k", 1)
     entries: Any = run_blocking(nested.wrapped._open())
@@ -87,6 +92,7 @@ async def test_entry_in_the_wrong_folder_is_an_integrity_error(harness: Harness,
 
 @pytest.mark.backends("memory")
 @pytest.mark.parametrize("fanout", [1, 3, -2, "2", True, None, 2.0])
+@pytest.mark.unthrottled
 async def test_unknown_fanout_is_an_integrity_error(harness: Harness, nested: Any, fanout: Any) -> None:
     store = harness.client._store(aio=False)
     path = f"{harness.client.prefix}/manifests/main/nested.json"

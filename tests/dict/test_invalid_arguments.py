@@ -143,6 +143,7 @@ async def test_pickle_in_a_name_is_never_loaded(harness: Harness, d: Any, tmp_pa
     assert not (tmp_path / "loaded").exists()
 
 
+@pytest.mark.unthrottled
 async def test_truncated_object_is_listed_and_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.put("k", 1)
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
@@ -243,6 +244,7 @@ async def test_value_over_the_limit_is_rejected_before_anything_is_sent(client: 
     assert await paths(harness) == before
 
 
+@pytest.mark.unthrottled
 async def test_foreign_object_in_an_entrys_place_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.put("k", "value")
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)
@@ -273,6 +275,7 @@ async def test_foreign_name_among_the_entries_is_an_integrity_error(harness: Har
     assert await d.len() == 1
 
 
+@pytest.mark.unthrottled
 async def test_moved_entry_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.put("rich", 100)
     [rich] = [path for path in await paths(harness) if "/entries/" in path]
@@ -287,6 +290,7 @@ async def test_moved_entry_is_an_integrity_error(harness: Harness, d: Any) -> No
         await collect(d.values())
 
 
+@pytest.mark.unthrottled
 async def test_broken_manifest_is_an_integrity_error(harness: Harness, d: Any) -> None:
     await d.hydrate()
     store = harness.client._store(aio=harness.mode is Mode.ASYNCIO)

@@ -255,6 +255,7 @@ async def _acquire(lock: Lock) -> None:
 
 
 @pytest.mark.backends("moto", "seaweedfs", "seaweedfs-rust")
+@pytest.mark.unthrottled
 async def test_lock_methods_make_the_requests_they_promise(client: Client, mode: Mode, proxy: Proxy) -> None:
     harness = Harness(client_at(proxy.url, client), mode)
     d = harness.named("d", create_if_missing=True)

@@ -100,6 +100,7 @@ async def test_lease_has_a_minimum(d: Any) -> None:
                 pass
 
 
+@pytest.mark.unthrottled
 async def test_foreign_lock_object_is_rejected(harness: Harness, d: Any) -> None:
     from s3dict import IntegrityError
 

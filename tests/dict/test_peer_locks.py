@@ -49,7 +49,7 @@ class TestPythonRedisLock:
         with pytest.raises(ValueError, match="Invalid timeout"):
             d.wrapped.lock("job").acquire(timeout=wrong)
 
-    @pytest.mark.parametrize("backend", ["memory"], indirect=True)
+    @pytest.mark.memory_only
     async def test_lease_of_the_holder_counts(self, harness: Harness, d: Any, advance: Callable[[float], None]) -> None:
         """`test_expire_without_timeout`."""
         held = await harness.in_mode(d.wrapped.lock("job", lease=30)).acquire()
@@ -68,7 +68,7 @@ class TestPythonRedisLock:
             await hold(d.wrapped.lock("job", timeout=0), harness.mode)
         await lock.release()
 
-    @pytest.mark.parametrize("backend", ["memory"], indirect=True)
+    @pytest.mark.memory_only
     async def test_lock_leaves_one_object(self, harness: Harness, d: Any) -> None:
         """`test_release_from_nonblocking_leaving_garbage`."""
         for _ in range(5):

@@ -139,6 +139,7 @@ async def test_value_from_the_cache_is_a_copy(d: Any) -> None:
     assert await d.get("k") == [1]
 
 
+@pytest.mark.unthrottled
 async def test_cached_entry_expires_and_is_renewed_like_any_other(
     d: Any, others: Any, proxy: Proxy, later: Callable[[timedelta], None], jumping_clock: None
 ) -> None:

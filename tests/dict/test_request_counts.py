@@ -24,7 +24,7 @@ GET, PUT, DELETE, LIST, BULK = (
 )
 
 
-pytestmark = pytest.mark.backends("moto", "seaweedfs", "seaweedfs-rust")
+pytestmark = [pytest.mark.backends("moto", "seaweedfs", "seaweedfs-rust"), pytest.mark.unthrottled]
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ def test_threads_never_exceed_the_permits(client: Client) -> None:
 
 
 @pytest.mark.backends("moto", "seaweedfs", "seaweedfs-rust")
+@pytest.mark.unthrottled
 async def test_semaphore_makes_the_requests_it_promises(client: Client, mode: Mode, proxy: Proxy) -> None:
     harness = Harness(client_at(proxy.url, client), mode)
     d = harness.named("d", create_if_missing=True)

