@@ -142,19 +142,22 @@ def test_lock_of_an_ended_thread_is_not_held_by_its_successor(handle: Handle) ->
 
 
 async def test_lock_of_an_ended_task_is_not_held_by_its_successor(handle: Handle) -> None:
-    """Their `id` is often equal: the memory is used again."""
+    """Of some successors the `id` is equal: the memory is used again."""
 
     async def hold() -> int:
         await handle.lock("job", lease=600).__aenter__()
         return id(asyncio.current_task())
 
-    async def wait() -> int:
+    async def wait() -> bool:
+        is_successor = id(asyncio.current_task()) == holder
         with pytest.raises(LockTimeoutError):
-            await handle.lock("job", timeout=0).__aenter__()
-        return id(asyncio.current_task())
+            await handle.lock("job", timeout=0.05 if is_successor else 0).__aenter__()
+        return is_successor
 
-    identifiers = [await asyncio.create_task(task()) for task in (hold, *[wait] * 5)]
-    assert len(set(identifiers)) < len(identifiers)
+    holder = await asyncio.create_task(hold())
+    for _ in range(200):
+        if await asyncio.create_task(wait()):
+            break
 
 
 @pytest.mark.parametrize("remove", [lambda d: d.pop("k"), lambda d: d.__delitem__("k"), lambda d: d.pop_many(["k"])])
