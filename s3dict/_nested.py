@@ -87,11 +87,36 @@ class QuietGenerator(AsyncGenerator[T, None], Generic[T]):
             sys.set_asyncgen_hooks(*hooks)
 
 
+class _Closing(Coroutine[Any, Any, None]):
+    """``generator.aclose()``, of which Python does not report that its loop was closed before its first step."""
+
+    def __init__(self, generator: AsyncGenerator[Any, Any]) -> None:
+        self._generator = generator
+        self._closing: Any = None
+
+    def send(self, value: Any) -> Any:
+        if self._closing is None:
+            self._closing = self._generator.aclose()
+        return self._closing.send(value)
+
+    def throw(self, error: Any, *_: Any) -> Any:
+        if self._closing is None:
+            raise error
+        return self._closing.throw(error)
+
+    def close(self) -> None:
+        if self._closing is not None:
+            self._closing.close()
+
+    def __await__(self) -> Any:
+        raise NotImplementedError
+
+
 def _closer(loop: Any) -> Callable[[AsyncGenerator[Any, Any]], None]:
     """Return what closes a generator in this event loop when nothing refers to it any more."""
 
     def close(generator: AsyncGenerator[Any, Any]) -> None:
-        task: Any = loop.create_task(generator.aclose())
+        task: Any = loop.create_task(_Closing(generator))
         task._log_destroy_pending = False
 
     def finalize(generator: AsyncGenerator[Any, Any]) -> None:
