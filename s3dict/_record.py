@@ -30,6 +30,74 @@ else:
         """Return the record with other values of the named fields."""
         return type(record)(**as_dict(record) | changes)
 
+    def _init_1(set_a):
+        def init(self, a):
+            set_a(self, a)
+
+        return init
+
+    def _init_2(set_a, set_b):
+        def init(self, a, b):
+            set_a(self, a)
+            set_b(self, b)
+
+        return init
+
+    def _init_3(set_a, set_b, set_c):
+        def init(self, a, b, c):
+            set_a(self, a)
+            set_b(self, b)
+            set_c(self, c)
+
+        return init
+
+    def _init_4(set_a, set_b, set_c, set_d):
+        def init(self, a, b, c, d):
+            set_a(self, a)
+            set_b(self, b)
+            set_c(self, c)
+            set_d(self, d)
+
+        return init
+
+    def _init_5(set_a, set_b, set_c, set_d, set_e):
+        def init(self, a, b, c, d, e):
+            set_a(self, a)
+            set_b(self, b)
+            set_c(self, c)
+            set_d(self, d)
+            set_e(self, e)
+
+        return init
+
+    def _init_6(set_a, set_b, set_c, set_d, set_e, set_f):
+        def init(self, a, b, c, d, e, f):
+            set_a(self, a)
+            set_b(self, b)
+            set_c(self, c)
+            set_d(self, d)
+            set_e(self, e)
+            set_f(self, f)
+
+        return init
+
+    _INITS = (_init_1, _init_2, _init_3, _init_4, _init_5, _init_6)
+    """Initializers of records with so many fields, which take half the instructions of `Record.__init__`."""
+
+    def _init_of(kind):
+        """Return the initializer of a class; None for one that `Record.__init__` is for."""
+        names, options = kind.__match_args__, kind._options
+        if not 0 < len(names) <= len(_INITS) or any("default_factory" in each for each in options.values()):
+            return None
+        function = _INITS[len(names) - 1](*kind._setters)
+        # Nothing is compiled: the code is that of the template, with the names of the fields as its parameters.
+        function.__code__ = function.__code__.replace(co_varnames=("self", *names))
+        function.__defaults__ = tuple(
+            [options[name]["default"] for name in names if "default" in options.get(name, ())]
+        )
+        function.__name__, function.__qualname__ = "__init__", f"{kind.__qualname__}.__init__"
+        return function
+
 
 __all__ = ["Record", "as_dict", "field", "replace"]
 
@@ -89,6 +157,13 @@ class Record(metaclass=_RecordType):
         __dataclass_params__ = _DataclassAttribute()
 
         def __init__(self, *values: Any, **named: Any) -> None:
+            kind = type(self)
+            initializer = _init_of(kind)
+            if initializer is not None:
+                # For the first record, not for the class: a cold start makes none of many classes.
+                kind.__init__ = initializer
+                initializer(self, *values, **named)
+                return
             setters = self._setters
             if named or len(values) != len(setters):
                 values = self._bind(values, named)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from typing import Any
 
@@ -21,6 +22,14 @@ class Point(Record):
     @property
     def total(self) -> int:
         return self.x + self.y
+
+
+class Small(Record):
+    """So few fields that it has an initializer of its own."""
+
+    x: int
+    y: int = 0
+    hidden: str = field(default="h", repr=False)
 
 
 class Other(Record):
@@ -54,9 +63,17 @@ def test_record_is_shown_as_a_dataclass_is() -> None:
     ("values", "named"), [((), {}), ((1,), {"x": 1}), ((1,), {"z": 1}), ((1, 2, "3", [], 5), {}), ((), {"y": 1})]
 )
 def test_record_rejects_the_arguments_that_a_dataclass_rejects(values: Any, named: Any) -> None:
-    for kind in (Model, Point):
+    for kind in (Model, Point, Small):
         with pytest.raises(TypeError):
             kind(*values, **named)
+
+
+def test_initializer_has_the_signature_of_the_fields() -> None:
+    assert as_dict(Small(1)) == {"x": 1, "y": 0, "hidden": "h"}
+    assert str(inspect.signature(Small)) == "(x, y=0, hidden='h')"
+    assert as_dict(Small(y=2, x=1)) == {"x": 1, "y": 2, "hidden": "h"}
+    with pytest.raises(TypeError, match=r"Small\.__init__\(\) missing 1 required positional argument: 'x'"):
+        Small(y=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def test_records_are_equal_by_class_and_fields() -> None:
