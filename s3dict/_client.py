@@ -276,7 +276,11 @@ class Client:
     def _store(self, *, aio: bool) -> ObjectStore:
         """Return the store for blocking calls, or the running event loop's."""
         stores = self._resources()
-        return self._asyncio_store(stores) if aio else self._blocking_store(stores)
+        if aio:
+            return self._asyncio_store(stores)
+        # As a rule without the lock: each call asks for it.
+        store = stores.blocking
+        return store if store is not None else self._blocking_store(stores)
 
     def _cache(self) -> ReadCache | None:
         """Return the cache of this client in this process; None if it has none."""

@@ -28,11 +28,14 @@ async def parallel_get(store: ObjectStore, path: str, verify: Callable[[StoredOb
 
     Requests: 1 up to 16 MiB, and 1 for each further 8 MiB.
     """
-    restarts = RetryState(store.retries.writes, store.runtime, max_attempts=MAX_RESTARTS)
-    while await restarts.next_attempt():
+    restarts: RetryState | None = None  # for a large object alone
+    while restarts is None or await restarts.next_attempt():
         first = await get_object(store, path, FIRST_RANGE_BYTES)
         if first is None or len(first.body) >= first.size:
             return first
+        if restarts is None:
+            restarts = RetryState(store.retries.writes, store.runtime, max_attempts=MAX_RESTARTS)
+            await restarts.next_attempt()
         verify(first)
         start, whole = len(first.body), _with_room(first)
         # Its part is in `whole` too, and is not held twice.

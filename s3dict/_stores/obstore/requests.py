@@ -347,12 +347,12 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         no_retry: bool,
         bytes_sent: int,
     ) -> R | ExpectedFailure:
-        retry = RetryState(SINGLE_ATTEMPT if no_retry else self.retries.requests, self.runtime)
+        retry: RetryState | None = None  # until an attempt has failed
         if self._clients.connection.observer is not None:
             call = self._observed(method, path, call, 206 if "range" in parameters else 200, bytes_sent)
         started, status = log.start_timer(), log.NO_RESPONSE
         try:
-            while await retry.next_attempt():
+            while retry is None or await retry.next_attempt():
                 slot = await self.reserve_slot(method)
                 try:
                     if self._clients.connection.must_open_session():
@@ -375,6 +375,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                     raise
                 except UnavailableError as unavailable:
                     slot.failed(unavailable)
+                    retry = retry or await self._retry_after_first(no_retry=no_retry)
                     retry.record(unavailable)
                 finally:
                     # Its traceback refers to this frame: the cycle would keep the body until it is collected.
@@ -382,8 +383,14 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         finally:
             if started:
                 request = self._request(method, path)
-                log.log_request(request.operation, request.url, started, status, retry.retries)
+                log.log_request(request.operation, request.url, started, status, 0 if retry is None else retry.retries)
         raise retry.final_error()
+
+    async def _retry_after_first(self, *, no_retry: bool) -> RetryState:
+        """Return the attempts of a request of which one has been made."""
+        retry = RetryState(SINGLE_ATTEMPT if no_retry else self.retries.requests, self.runtime)
+        await retry.next_attempt()
+        return retry
 
     def _failure(self, error: BaseException, method: str, path: str) -> Exception:
         """Return the error of a call, and an Exception for a panic of Rust; raise others, such as a cancellation."""
