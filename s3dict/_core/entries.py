@@ -394,16 +394,16 @@ class Entries(Record):
         body = self._decode_for_key(found, encoded)
         return None if body is None else self._live(body, found, found.etag, key)
 
-    def decode(self, found: StoredObject) -> EntryBody | None:
+    def decode(self, found: StoredObject, expected_key: bytes | None = None) -> EntryBody | None:
         """Return the checked entry in the object; None for a tombstone and for an expired entry."""
         if self.expiry.is_past_dict_ttl(found.last_modified, found.server_time):
             return None
-        body = self.codec.decode(found.body)
+        body = self.codec.decode(found.body, expected_key)
         # After the checks: the signature covers the entry's own expiry.
         return None if body is None or self.expiry.is_past_own_ttl(found, body.expiry) else body
 
     def _decode_for_key(self, found: StoredObject, encoded: EncodedKey) -> EntryBody | None:
-        body = self.decode(found)
+        body = self.decode(found, encoded.data)
         if body is not None:
             self.codec.verify_key(body.header, encoded)
         return body

@@ -43,7 +43,7 @@ class EntryCodec(Record):
             raise SerializationError(
                 f"Failed to serialize the value for key {key_repr(key)} of {self.label}: {error}"
             ) from error
-        size = sum(memoryview(segment).nbytes for segment in segments)
+        size = sum([memoryview(segment).nbytes for segment in segments])
         if size > self.max_value_bytes:
             raise RequestSizeError(
                 f"The value for key {key_repr(key)} of {self.label} takes {size} bytes; "
@@ -58,13 +58,17 @@ class EntryCodec(Record):
         write_id = os.urandom(WRITE_ID_BYTES)
         return pack(write_id, key.data, self.values.name, segments, self.signer, expiry), write_id
 
-    def decode(self, body: bytes | bytearray) -> EntryBody | None:
+    def decode(self, body: bytes | bytearray, expected_key: bytes | None = None) -> EntryBody | None:
         """Return the checked entry in an object's body, or None for a tombstone.
+
+        Args:
+            body: The body of the object.
+            expected_key: The key that the entry probably has, which is not verified here.
 
         Raises:
             IntegrityError: the body is not that of an entry of this dict.
         """
-        entry = unpack(body, self.signer)
+        entry = unpack(body, self.signer, None if expected_key is None else (expected_key, self.values.name))
         if entry is None:
             return None
         if entry.header.codec != self.values.name:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from .._format.entry import MAX_PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, EntryExpiry, read_header, read_prelude
-from .._format.keys import KeyCodec, is_object_name, key_bytes_in, match_object_name
+from .._format.keys import KeyCodec, claimed_key, is_object_name, key_bytes_in, match_object_name
 from .._nested import aclosing
 from .._record import replace
 from .._stores.base import ObjectMeta, Page
@@ -245,11 +245,12 @@ async def _read_body(entries: Entries, line: ObjectMeta) -> EntryBody | None:
     """Return the entry, renewed if that is due; None when it has been removed since the listing."""
     started_at = entries.store.runtime.monotonic()
     with entries.error_context():
-        match_object_name(entries.object_name(line.path))
+        object_name = entries.object_name(line.path)
+        match_object_name(object_name)
         found = await get_object(entries.store, line.path)
-        body = None if found is None else entries.decode(found)
+        body = None if found is None else entries.decode(found, claimed_key(object_name))
         if found is not None and body is not None:
-            entries.codec.verify_name(body.header, entries.object_name(line.path))
+            entries.codec.verify_name(body.header, object_name)
             await entries.expiry.renew_if_due(line.path, found, started_at)
             if body.expiry is not None:
                 return replace(body, expiry=body.expiry.fixed(found.last_modified))

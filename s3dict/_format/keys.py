@@ -108,6 +108,12 @@ def key_bytes_in(segment: str) -> bytes | None:
     return data
 
 
+def claimed_key(segment: str) -> bytes | None:
+    """Return what an object name has in place of the key bytes, unchecked; None when it is a hash alone."""
+    _, dot, inlined = segment.partition(".")
+    return _from_base64(inlined) if dot else None
+
+
 class KeyCodec(Record):
     """Encodes keys as canonical bytes and decodes them.
 

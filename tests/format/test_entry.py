@@ -92,7 +92,7 @@ def framed(block: bytes, payload: bytes = b"", length: int | None = None) -> byt
 
 def read(data: bytes, signer: EntrySigner, key: bytes = KEY, codec: str = "json") -> EntryBody:
     """As a reader does that knows which key it asked for and which codec the dict has."""
-    body = unpack(data, signer)
+    body = unpack(data, signer, (key, codec))
     assert body is not None
     if (body.header.key, body.header.codec) != (key, codec):
         raise IntegrityError("the entry is that of another key or codec")
@@ -213,6 +213,17 @@ def test_no_bit_of_an_entry_may_flip(signer: EntrySigner, expiry: EntryExpiry | 
 
 def test_no_bit_of_a_tombstone_may_flip() -> None:
     assert [place for place, flipped in flips(pack_tombstone(WRITE_ID)) if accepted(flipped, OPEN)] == []
+
+
+@pytest.mark.parametrize("expected", [(KEY, "json"), (b"other", "json"), (KEY, "bytes")])
+@pytest.mark.parametrize("segments", [[b"42"], [b"4", b"2"], [b""], [bytes(1 << 17)]])
+@signers
+@expiries
+def test_entry_is_the_same_whichever_was_expected(
+    expected: tuple[bytes, str], segments: list[bytes], signer: EntrySigner, expiry: EntryExpiry | None
+) -> None:
+    entry = packed(*segments, signer=signer, expiry=expiry)
+    assert unpack(entry, signer, expected) == unpack(entry, signer)
 
 
 @signers

@@ -24,11 +24,11 @@ class _Anything(bytes):
         return False
 
 
-def _unpickled_first(data: Any, signer: entry.EntrySigner) -> entry.EntryBody | None:
+def _unpickled_first(data: Any, signer: entry.EntrySigner, *expected: Any) -> entry.EntryBody | None:
     body = entry.unpack(data, replace(signer, keys=()))
     if body is not None and body.header.codec == "cloudpickle":
         pickle.loads(body.segments[0])
-    return entry.unpack(data, signer)
+    return entry.unpack(data, signer, *expected)
 
 
 PLANTED_BUGS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
