@@ -16,8 +16,9 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
+from ..._record import Record
 from ..base import monotonic_seconds
 
 WINDOW = 1.0
@@ -140,7 +141,7 @@ class _Recent:
         return len(self._times)
 
 
-class _Response(NamedTuple):
+class _Response(Record):
     """A response to a request of the time `sent_at`; `seen` were accepted within the window that ends with it."""
 
     at: float
