@@ -158,6 +158,9 @@ def _flag_from_env(name: str) -> bool | None:
 def headers_from_env() -> tuple[tuple[str, str], ...]:
     """Return the headers in ``S3DICT_HEADERS``: ``Name=value``, separated by commas. The values are secret."""
     items = [item.partition("=") for item in os.environ.get("S3DICT_HEADERS", "").split(",") if item.strip()]
+    if not all(separator for _, separator, _ in items):
+        # Without the text, which may be a secret.
+        raise InvalidError("Invalid S3DICT_HEADERS: it is Name=value, separated by commas")
     return validate_headers({name.strip(): value.strip() for name, _, value in items})
 
 

@@ -223,9 +223,9 @@ def test_explicit_denial_is_granted_by_nobody() -> None:
     ("code", "status"), [*((code, 403) for code in CREDENTIAL_ERRORS), ("ExpiredToken", 400), ("Unauthorized", 401)]
 )
 def test_rejected_credentials_name_no_policy(code: str, status: int) -> None:
-    error = error_of(CALL, code, "so it says", status)
+    error = error_of(CALL, code, "So it says.", status)
     assert (error.action, error.resource, error.policy) == (None, None, None)
-    assert f"{status} {code} so it says. The credentials are not accepted" in str(error)
+    assert f"{status} {code} So it says. The credentials are not accepted" in str(error)
     assert CREDENTIAL_ERRORS.get(code, "fix AWS_ACCESS_KEY_ID") in str(error)
 
 

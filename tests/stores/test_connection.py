@@ -886,6 +886,14 @@ def test_settings_of_the_environment(server: RecordingServer, monkeypatch: pytes
         assert recorded.headers["x-amz-request-payer"] == "requester"
 
 
+def test_headers_of_the_environment_without_a_name_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3DICT_BUCKET", "bucket")
+    monkeypatch.setenv("S3DICT_HEADERS", "X-A=1, SECRET0")
+    with pytest.raises(InvalidError, match="Invalid S3DICT_HEADERS") as caught:
+        Client.from_env()
+    assert "SECRET0" not in str(caught.value)
+
+
 def test_header_values_and_proxy_passwords_are_neither_shown_nor_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://user:PASSWORD0@proxy:1")
     client = Client("bucket", headers={"X-Key": "VALUE0"}, sse="AES256")

@@ -74,7 +74,7 @@ _KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[\w-]+:\d{12}:key/[\w-]{1,40}")
 
 def access_denied_error(request: S3Request, status: int, code: str, message: str) -> PermissionDeniedError:
     """Return the error for a response that is 401 or 403, or has one of the `CREDENTIAL_ERRORS`."""
-    response_text = f"{status} {code} {redacted(message)}".strip()
+    response_text = f"{status} {code} {redacted(message)}".strip().removesuffix(".")
     if code == "RequestTimeTooSkewed":
         return PermissionDeniedError(
             f"{request}: {response_text}. The clock here differs too much from the store's: synchronise it (NTP)"
