@@ -333,3 +333,62 @@ def test_objects_whose_deletion_is_throttled_are_deleted_again(code: str, driver
         client = with_retries(Client("bucket", endpoint_url=server.url, driver=driver), throttled_policies())
         run_blocking(delete_all(client._store(aio=False), "p/"))
     assert len(deletions) in (2, 3)
+
+
+NOT_A_RESULT = {
+    # https://github.com/apache/arrow-rs-object-store/issues/277
+    "an error": b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
+    # https://github.com/fsspec/s3fs/issues/484
+    "a declaration alone": b'<?xml version="1.0" encoding="UTF-8"?>\n',
+}
+
+
+@pytest.mark.parametrize("body", NOT_A_RESULT)
+def test_bulk_deletion_whose_response_of_200_is_no_result_is_repeated(body: str, driver: Driver) -> None:
+    deletions: list[str] = []
+    listing = b"<ListBucketResult><IsTruncated>false</IsTruncated>%s</ListBucketResult>"
+    item = b'<Contents><Key>p/k</Key><Size>1</Size><ETag>"e"</ETag>%s</Contents>'
+    item %= b"<LastModified>2026-11-27T10:00:00Z</LastModified>"
+
+    def respond(request: Recorded) -> Response:
+        if request.method == "GET":
+            return 200, {}, listing % item
+        if request.method != "POST":
+            return not_found(request)
+        deletions.append(request.path)
+        done = b"<DeleteResult><Deleted><Key>p/k</Key></Deleted></DeleteResult>"
+        return 200, {}, NOT_A_RESULT[body] if len(deletions) < 2 else done
+
+    with recording_server(respond) as server:
+        client = with_retries(Client("bucket", endpoint_url=server.url, driver=driver), throttled_policies())
+        run_blocking(delete_all(client._store(aio=False), "p/"))
+    assert len(deletions) in (2, 3)
+
+
+@pytest.mark.parametrize(("driver", "aio"), WAYS_OF_CONNECTIONS)
+def test_throttled_head_and_listing_are_repeated(driver: Any, aio: bool) -> None:
+    """A HEAD has no error document. https://github.com/pgbackrest/pgbackrest/issues/2207, .../issues/2655"""
+    methods: list[str] = []
+
+    def respond(request: Recorded) -> Response:
+        methods.append(request.method)
+        if methods.count(request.method) == 1:
+            return error(429, "TooManyRequests") if request.method == "GET" else (429, {}, b"")
+        if request.method == "HEAD":
+            return not_found(request)
+        return 200, {}, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+
+    async def requests() -> None:
+        store: Any = client._store(aio=aio)
+        assert await store.head("p/k") is None
+        assert not (await store.list_page("p/")).objects
+
+    with recording_server(respond) as server:
+        client = quick(Client("bucket", endpoint_url=server.url, driver=driver))
+        if aio:
+            asyncio.run(requests())
+        else:
+            run_blocking(requests())
+    assert methods.count("HEAD") == 2
+    # obstore's first failure is followed by a GET that looks for a redirect.
+    assert methods.count("GET") == 2 + (driver == "obstore")
