@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -15,6 +16,7 @@ from s3dict import Client, Dict, UnavailableError
 from s3dict._core.counters import MAX_SHARDS_TRIED
 from s3dict._core.listing import delete_all
 from s3dict._retry import ThrottledError
+from s3dict._stores.shared.rate_limit import RateLimit
 from s3dict._stores.shared.threads import run_blocking
 
 from ..support.connections import WAYS as WAYS_OF_CONNECTIONS
@@ -158,6 +160,37 @@ async def test_reads_are_paced_apart_from_writes(server: MisbehavingServer, d: A
     refused = server.limiter.refused
     await d.update(dict.fromkeys(range(150), 0))
     assert server.limiter.refused == refused
+
+
+async def test_only_bulk_operations_are_paced_and_only_their_throttling_counts(
+    server: MisbehavingServer, harness: Harness, d: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserved: list[RateLimit] = []
+    reserve = RateLimit.reserve
+
+    def recorded(limit: RateLimit) -> int:
+        reserved.append(limit)
+        return reserve(limit)
+
+    monkeypatch.setattr(RateLimit, "reserve", recorded)
+    await d.hydrate()
+    rates = harness.client._store(aio=harness.mode is Mode.ASYNCIO)._rates  # type: ignore[attr-defined]
+    server.limiter = KeyLimiter(SECONDS_PER_WRITE)
+    for n in range(2):
+        await d.put("k", n)
+    assert server.limiter.refused
+    assert rates.writes.is_unlimited
+    for limit in (rates.reads, rates.writes):
+        limit.throttled(-math.inf)
+    await d.modify("k", lambda n: n + 1)
+    assert await d.get("k") == 2
+    async with locked(d.wrapped.lock("job", lease=60), harness.mode):
+        pass
+    assert await d.pop("k") == 2
+    assert not reserved
+    await d.update({n: n for n in range(3)})
+    await d.get_many(range(3))
+    assert {rates.reads, rates.writes} == set(reserved)
 
 
 async def test_store_that_always_throttles_is_unavailable_within_the_budget(server: MisbehavingServer, d: Any) -> None:
