@@ -192,6 +192,7 @@ async def test_pop_and_modify_do_not_renew_what_they_change(d: Any, proxy: Proxy
 
 
 @on_servers
+@pytest.mark.unthrottled
 async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, proxy: Proxy, advance: Advance) -> None:
     value = bytes(expiry.LARGE_BYTES)
     await d.put("k", value)
@@ -215,6 +216,7 @@ async def test_large_values_are_renewed_in_place_where_the_store_can(d: Any, pro
 @pytest.mark.parametrize(
     "kind", ["lost-request", "lost-response", "internal-error", "internal-error-after", "slow-down"]
 )
+@pytest.mark.unthrottled
 async def test_failed_renewal_never_fails_the_read(
     d: Any, proxy: Proxy, advance: Advance, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
