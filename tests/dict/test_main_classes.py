@@ -273,6 +273,23 @@ def test_keys_have_the_same_bytes_in_every_program_and_come_back(tmp_path: Path)
     assert run(script, hash_seed="2") == in_a_file
 
 
+def test_memoized_function_with_such_arguments_has_one_key_in_every_program(tmp_path: Path) -> None:
+    script = """
+        from s3dict import Client, Dict, memoize
+        d = Dict.from_name("d", create_if_missing=True, client=Client("main", driver="memory"))
+
+        @memoize(d)
+        def work(state, job):
+            return state.after(), job
+
+        assert work(State.OPEN, job=Job(1)) == (State.DONE, Job(1))
+        assert d[work.key(State.OPEN, Job(1))] == (State.DONE, Job(1))
+        print(KEY_CODEC.encode(work.key(State.OPEN, Job(1))).data.hex())
+    """
+    in_a_file = run(script, path=tmp_path / "program.py", hash_seed="1")
+    assert run(script, hash_seed="2") == in_a_file
+
+
 def test_entries_with_such_keys_are_found_after_a_read_of_another(tmp_path: Path) -> None:
     script = """
         from s3dict import Client, Dict
