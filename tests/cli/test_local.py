@@ -25,9 +25,9 @@ LAST_EXPORT = "AWS_DEFAULT_REGION"
 
 @contextmanager
 def dev(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    # A shell that runs the tests in the background has them ignore Ctrl-C, and a child would inherit that.
-    heed = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-    command = [sys.executable, "-c", heed, *COMMAND, "dev", *arguments]
+    # As a shell without job control starts a background process.
+    ignore = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", ignore, *COMMAND, "dev", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process:
         try:
