@@ -960,7 +960,8 @@ def _key_list(keys: Iterable[K], method: str) -> list[K]:
 
 
 def _check_iterable(given: object, method: str) -> None:
-    if hasattr(given, "__aiter__"):
+    # An iterable may be asynchronous too, as those of tqdm are.
+    if hasattr(given, "__aiter__") and not hasattr(given, "__iter__"):
         raise InvalidError(
             f"{method} takes no asynchronous iterator, also with .aio: pass [item async for item in ...]"
         )
