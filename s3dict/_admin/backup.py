@@ -142,7 +142,7 @@ def read_backup(
                 yield _restore(target, batch, skip_existing, position)
                 batch = []
     if target is not None:
-        yield _restore(target, batch, skip_existing, position)
+        yield _restore(target, batch, skip_existing, target.end)
 
 
 def _after(lines: Iterator[tuple[int, dict[str, Any]]], start: int) -> Iterator[tuple[bool, int, dict[str, Any]]]:

@@ -384,6 +384,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             if started:
                 request = self._request(method, path)
                 log.log_request(request.operation, request.url, started, status, 0 if retry is None else retry.retries)
+        assert retry is not None
         raise retry.final_error()
 
     async def _retry_after_first(self, *, no_retry: bool) -> RetryState:
