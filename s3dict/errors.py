@@ -134,16 +134,14 @@ class Error(Exception):
 def _renamed(state: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes in a pickle under the names of today, also those that a pickle of 0.1 contains."""
     renamed = {_NAMES_SINCE_0_1.get(name, name): value for name, value in state.items() if name != "place"}
-    place = _PLACE_OF_0_1.fullmatch(state.get("place") or "")
+    place = re.fullmatch(_PLACE_OF_0_1, state.get("place") or "")
     if "place" in state:
         renamed["dict_name"], renamed["key_repr"] = place.group("name", "key") if place else (None, None)
     return renamed
 
 
 _NAMES_SINCE_0_1 = {"done": "completed", "sent": "maybe_applied"}
-_PLACE_OF_0_1 = re.compile(
-    r"(?:Dict '(?=.*')|ephemeral Dict )(?P<name>[a-zA-Z0-9\-_.]+)'?(?:, key (?P<key>.*))?", flags=re.DOTALL
-)
+_PLACE_OF_0_1 = r"(?s:(?:Dict '(?=.*')|ephemeral Dict )(?P<name>[a-zA-Z0-9\-_.]+)'?(?:, key (?P<key>.*))?)"
 
 
 class InvalidError(Error, ValueError):

@@ -40,10 +40,11 @@ SWEEP_MARGIN = 8 / 7
 _NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,64}")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID = re.compile(rf"[0-7][{_CROCKFORD}]{{25}}")
-_OF_NAMED_DICT = re.compile(
+# Text, and not compiled here: `re` compiles each when it is first needed, by what looks at many dicts.
+_OF_NAMED_DICT = (
     rf"manifests/({_NAME.pattern})/({_NAME.pattern})\.json$|[^/]+/named/({_NAME.pattern})/({_NAME.pattern})/"
 )
-_DATA = re.compile(
+_DATA = (
     rf"((?:keep|sweep-[0-9]+d)/(?:ephemeral|named/({_NAME.pattern})/({_NAME.pattern}))/({_ULID.pattern})/)"
     r"(?:entries/(?:([0-9a-f]{2})/)?|locks/)([^/]+)"
 )
@@ -170,7 +171,7 @@ class Layout(Record):
     def parse_data_path(self, path: str) -> tuple[DictId, DataPaths] | None:
         """Return the dict to whose data an object at `path` belongs, and the paths of that data; None if it is none."""
         start = len(self.prefix) + 1
-        found = _DATA.fullmatch(path, start)
+        found = re.compile(_DATA).fullmatch(path, start)
         if found is None or not path.startswith(f"{self.prefix}/"):
             return None
         root, environment, name, ulid, folder, segment = found.groups()
@@ -185,7 +186,7 @@ class Layout(Record):
     def dict_of_path(self, path: str) -> tuple[str | None, str | None]:
         """Return the name and environment of the dict that an object or a prefix belongs to; None where it has none."""
         start = len(self.prefix) + 1
-        found = _OF_NAMED_DICT.match(path, start) if path.startswith(f"{self.prefix}/") else None
+        found = re.compile(_OF_NAMED_DICT).match(path, start) if path.startswith(f"{self.prefix}/") else None
         return (None, None) if found is None else (found[2] or found[4], found[1] or found[3])
 
     def scratch(self, ulid: str) -> str:

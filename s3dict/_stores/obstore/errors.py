@@ -16,12 +16,13 @@ from ..shared import request_log as log
 from ..shared.errors import classify_status, connect_error, timeout_error, tls_error
 from ..shared.messages import ExpectedFailure, S3Request, xml_text
 
-_STATUS = re.compile(r"Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*)", re.DOTALL)
+# Text, and not compiled here: `re` compiles each when it is first needed, which a cold start does not pay for.
+_STATUS = r"(?s:Server returned non-2xx status code: (\d{3}) [^:]*: ?(.*))"
 _DETAILS = "\n\nDebug source:"
 _ERROR_IN_200 = "Server returned error response: "
 _BARE_REDIRECT = "Received redirect without LOCATION"
-_NEVER_CONNECTED = re.compile(r"client::legacy::Error\(\s*Connect,")
-_TLS = re.compile(r"InvalidCertificate\(\s*\w+|InvalidContentType|InvalidMessage|AlertReceived|PeerIncompatible")
+_NEVER_CONNECTED = r"client::legacy::Error\(\s*Connect,"
+_TLS = r"InvalidCertificate\(\s*\w+|InvalidContentType|InvalidMessage|AlertReceived|PeerIncompatible"
 _PROXY_REASONS = {
     "ProxyAuthRequired": "the proxy requires authentication (407)",
     "TunnelUnsuccessful": "the proxy refused the connection (CONNECT)",
@@ -72,7 +73,7 @@ def panic_error(error: BaseException, request: S3Request) -> UnavailableError:
 def log_status(error: Exception) -> log.Status:
     """Return, for the log, the status of the response, or what is known in its place."""
     message, _, details = str(error).partition(_DETAILS)
-    response = _STATUS.search(message)
+    response = re.search(_STATUS, message)
     if response is not None:
         return int(response[1])
     if isinstance(error, Error):
@@ -80,12 +81,12 @@ def log_status(error: Exception) -> log.Status:
     if not isinstance(error, BaseError) or isinstance(error, UnauthenticatedError):
         # From the credential provider.
         return log.NOT_SENT
-    return log.NO_RESPONSE if _NEVER_CONNECTED.search(details) or "HTTP error: " in message else log.UNKNOWN
+    return log.NO_RESPONSE if re.search(_NEVER_CONNECTED, details) or "HTTP error: " in message else log.UNKNOWN
 
 
 def _classify_exception(error: Exception, request: S3Request) -> ExpectedFailure | Error:
     message, _, details = str(error).partition(_DETAILS)
-    response = _STATUS.search(message)
+    response = re.search(_STATUS, message)
     if response is not None:
         return _classify_response(int(response[1]), response[2], request)
     return _classify_failure(error, message, details, request)
@@ -104,8 +105,8 @@ def _classify_failure(error: Exception, message: str, details: str, request: S3R
         return BareRedirectError(f"{request}: the endpoint {request.endpoint} responded with a redirect to nowhere")
     if _ERROR_IN_200 in message:
         return _classify_response(500, message.partition(_ERROR_IN_200)[2], request)
-    if _NEVER_CONNECTED.search(details):
-        tls = _TLS.search(details)
+    if re.search(_NEVER_CONNECTED, details):
+        tls = re.search(_TLS, details)
         if tls is not None:
             return tls_error(request, " ".join(details[tls.start() : tls.start() + 400].split()))
         return connect_error(request, _transport_reason(details), timed_out="TimedOut" in details)
@@ -126,7 +127,7 @@ def _classify_response(status: int, body: str, request: S3Request) -> ExpectedFa
 def _summary_without_body(error: Exception) -> str:
     """Return the exception's message up to the status of the response."""
     message = str(error).partition(_DETAILS)[0]
-    response = _STATUS.search(message)
+    response = re.search(_STATUS, message)
     return message if response is None else message[: response.start(2)].rstrip(" :")
 
 

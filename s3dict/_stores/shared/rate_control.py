@@ -13,21 +13,40 @@ from __future__ import annotations
 import math
 import os
 from copy import copy
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..._retry import RetryPolicies, ThrottledError
 from ...errors import Error
 from ..base import Runtime, monotonic_seconds
 from .forks import check_process
-from .rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from .rate_limit import RateLimit
 
 
 class RateController:
     """The limits of one client in one process."""
 
     def __init__(self) -> None:
-        self.reads = RateLimit()
-        self.writes = RateLimit()
+        self._limits: dict[str, RateLimit] = {}
+
+    @property
+    def reads(self) -> RateLimit:
+        return self._limit("reads")
+
+    @property
+    def writes(self) -> RateLimit:
+        return self._limit("writes")
+
+    def _limit(self, kind: str) -> RateLimit:
+        limit = self._limits.get(kind)
+        if limit is not None:
+            return limit
+        # Loaded for the first bulk operation: many processes make none, and pay for what they load.
+        from .rate_limit import RateLimit
+
+        # Threads that are here at once get the same one.
+        return self._limits.setdefault(kind, RateLimit())
 
 
 class Slot:

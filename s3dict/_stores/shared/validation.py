@@ -7,17 +7,18 @@ import re
 from ...errors import InvalidError
 
 _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
-_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:([a-z0-9-]+):[0-9]{12}:accesspoint[:/][a-z0-9-]{3,50}")
-_DIRECTORY_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?--([a-z0-9]+(?:-[a-z0-9]+){1,3})--xa?-s3")
 _DIRECTORY_SUFFIXES = ("--x-s3", "--xa-s3")
 _REGION = re.compile(r"(?![0-9]+$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
-_HOST = re.compile(r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)*(?!-)[a-z0-9-]{1,63}(?<!-)\.?|\[[0-9a-f:.]+(?:%25[a-z0-9]+)?\]")
 _NORMAL_ENDPOINT = re.compile(
     r"https?://(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)*(?!-)[a-z0-9-]{1,63}(?<!-)"
     r"(?!:(?:80|443)$)(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?"
 )
 """Valid endpoints in the spelling of `normalise_endpoint`, for which `urllib` need not be loaded: that takes longer
 than a request."""
+# Text, and not compiled here: `re` compiles each when it is first needed, which a usual cold start does not pay for.
+_ACCESS_POINT = r"arn:aws[a-z-]*:s3:([a-z0-9-]+):[0-9]{12}:accesspoint[:/][a-z0-9-]{3,50}"
+_DIRECTORY_BUCKET = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?--([a-z0-9]+(?:-[a-z0-9]+){1,3})--xa?-s3"
+_HOST = r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)*(?!-)[a-z0-9-]{1,63}(?<!-)\.?|\[[0-9a-f:.]+(?:%25[a-z0-9]+)?\]"
 _NOT_PLAIN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
 
 
@@ -86,12 +87,12 @@ def zone_of(bucket: str) -> str | None:
     """
     if not bucket.endswith(_DIRECTORY_SUFFIXES):
         return None
-    match = _DIRECTORY_BUCKET.fullmatch(bucket)
+    match = re.fullmatch(_DIRECTORY_BUCKET, bucket)
     return None if match is None else match[1]
 
 
 def _validate_arn(arn: str) -> str:
-    if _ACCESS_POINT.fullmatch(arn) is None:
+    if re.fullmatch(_ACCESS_POINT, arn) is None:
         raise InvalidError(
             f"Invalid bucket: {arn!r}. Of ARNs, only those of access points in a region are supported "
             "(arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME); the alias of an access point works too"
@@ -143,7 +144,7 @@ def normalise_endpoint(url: str, source: str) -> str:
     host, _, port = parts.netloc.lower().rpartition(":")
     if not host or not port.isdigit():
         host, port = parts.netloc.lower(), ""
-    if not _HOST.fullmatch(host):
+    if not re.fullmatch(_HOST, host):
         advice = "write it as xn--..." if not host.isascii() else "it has letters, digits, hyphens and dots"
         raise InvalidError(
             f"Invalid endpoint: {parts.scheme}://{parts.netloc} ({source}): its host is invalid: {advice}"
