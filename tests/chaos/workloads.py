@@ -32,6 +32,7 @@ DRIVERS = ("boto3", "boto3", "obstore", "obstore")
 _LEASE = 30.0
 _WITHOUT_LOCKS = 0.9
 _LOCK_PATIENCE = 0.5
+_FIRST_RESPONSE_SECONDS = 60.0
 _FAILURES = (ConflictError, UnavailableError, UncertainOutcomeError, LockLostError)
 
 
@@ -72,8 +73,21 @@ def reach(handle: Dict[Any, Any], driver: Any, timeout: float) -> Any:
         timeout=timedelta(seconds=timeout),
     )
     reached: Any = Dict.from_id(handle.object_id, patient)
-    reached._state.remember(patient, known.hydrate()._state.loaded)  # so that whatever goes wrong meets what counts
+    # Before the work, so that whatever goes wrong meets what counts.
+    reached._state.remember(patient, _hydrated(known)._state.loaded)
     return reached
+
+
+def _hydrated(handle: Any) -> Any:
+    """Return the handle once the store has responded: the faults may have begun before this process was ready."""
+    ends = time.monotonic() + _FIRST_RESPONSE_SECONDS
+    while True:
+        try:
+            return handle.hydrate()
+        except UnavailableError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.1)
 
 
 @contextmanager
