@@ -341,7 +341,12 @@ def test_only_what_says_so_counts_as_throttled(name: str, driver: Any, aio: bool
         assert isinstance(failure, UnavailableError)
         assert failure.maybe_applied == (name in AMBIGUOUS)
         assert isinstance(failure, ThrottledError) == (name in THROTTLED)
-        assert perform(client, aio, get) is None
+        patient = with_retries(Client("bucket", endpoint_url=server.url, driver=driver), throttled_policies())
+
+        async def read() -> Any:
+            return await get(patient._store(aio=aio))
+
+        assert (asyncio.run(read()) if aio else run_blocking(read())) is None
     assert len(gets) >= 3
 
 
@@ -417,7 +422,7 @@ def test_throttled_head_and_listing_are_repeated(driver: Any, aio: bool) -> None
         assert [found.path for found in (await store.list_page("p/")).objects] == ["p/k"]
 
     with recording_server(respond) as server:
-        client = quick(Client("bucket", endpoint_url=server.url, driver=driver))
+        client = with_retries(Client("bucket", endpoint_url=server.url, driver=driver), throttled_policies())
         if aio:
             asyncio.run(requests())
         else:
