@@ -158,6 +158,21 @@ def test_rate_keeps_to_a_limit_of_few_requests_a_second(store: Callable[..., Adm
 
 
 @pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("pause", [1.5, 10.0, 40.0])
+@pytest.mark.parametrize("first", [70, 300, 1200])
+def test_pause_between_operations_shows_nothing_of_the_limit(
+    store: Callable[..., Admits], first: int, pause: float
+) -> None:
+    """The first operation ends in the search, in the measurement, or at a steady rate."""
+    simulation = Simulation()
+    simulation.admits = store(200, simulation.clock)
+    simulation.run(first)
+    simulation.now += pause
+    assert 4000 / simulation.run(4000) >= 0.9 * 200
+    assert simulation.refused <= 0.2 * (first + 4000)
+
+
+@pytest.mark.parametrize("store", STORES)
 def test_rate_follows_a_limit_that_rises_and_falls(store: Callable[..., Admits]) -> None:
     simulation = Simulation()
     simulation.admits = store(100, simulation.clock)
@@ -190,6 +205,20 @@ def test_limit_is_forgotten_after_a_minute_without_throttling() -> None:
     assert rate.seconds_until(slots[2]) > 0.0
     now[0] = FORGET_AFTER + 3 * WINDOW
     assert rate.seconds_until(slots[2]) == 0.0
+    assert rate.is_unlimited
+
+
+def test_search_that_the_store_admits_is_forgotten_too() -> None:
+    now = [0.0]
+    rate = RateLimit(lambda: now[0])
+    rate.accepted(-math.inf)
+    rate.throttled(-math.inf)
+    while now[0] <= FORGET_AFTER:
+        rate.reserve()
+        assert not rate.is_unlimited
+        rate.accepted(now[0])
+        now[0] += WINDOW / 2
+    rate.reserve()
     assert rate.is_unlimited
 
 

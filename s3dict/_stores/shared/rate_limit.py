@@ -7,6 +7,9 @@ follows: for a second they are sent not much faster than the store admits them, 
 then on the rate is *steady*: it rises slowly, in time with the cube of the seconds as in CUBIC (RFC 9438), and drops
 when more than a few per cent of the requests are refused.
 
+A pause of more than a second, because the operation has ended or the process was frozen, shows nothing: what it leaves
+unfinished begins again as a search, and a steady rate does not rise in it.
+
 The number of requests in flight could not serve as the limit: at 2 ms a request, one in flight is 500 a second.
 """
 
@@ -56,7 +59,7 @@ class RateLimit:
         self._lock = threading.RLock()
         self._accepted = _Recent(WINDOW)
         self.last_accepted_at = -math.inf
-        self._busy_since = -math.inf
+        self._busy_since = self._responded_at = self._throttled_at = -math.inf
         self._phase: _Phase | None = None
         self._reserved = 0
         self._free = 0.0
@@ -92,28 +95,28 @@ class RateLimit:
             now = self._clock()
             if now - self.last_accepted_at > WINDOW:
                 self._busy_since = now
-            self.last_accepted_at = now
+            self.last_accepted_at = self._responded_at = now
             self._accepted.add(now)
             if self._phase is not None:
-                self._phase.accepted(_Response(now, sent_at, self._accepted.number(now)))
+                self._phase.accepted(self._response(now, sent_at))
 
     def throttled(self, sent_at: float) -> None:
         """Note a throttled response to a request that was sent at that time by the clock."""
         with self._lock:
             now = self._clock()
             self._count_free(now)
-            seen = self._accepted.number(now)
-            if self._phase is None:
-                is_new = self._busy_since + WINDOW > now
-                window_ends_at = self._busy_since + WINDOW if is_new else now + RECENT
-                self._phase = _Search(START_RATE if is_new else max(START_RATE, seen / 2), now, window_ends_at, seen)
-            else:
-                self._phase = self._phase.throttled(_Response(now, sent_at, seen))
+            self._responded_at = self._throttled_at = now
+            response = self._response(now, sent_at)
+            self._phase = _search(response) if self._phase is None else self._phase.throttled(response)
+
+    def _response(self, now: float, sent_at: float) -> _Response:
+        return _Response(now, sent_at, self._accepted.number(now), self._busy_since)
 
     def _count_free(self, now: float) -> None:
         """Add the slots that have become free since this was last called, at the rate of this phase or the next."""
         if self._phase is not None:
-            self._phase = self._phase.at(now)
+            is_forgotten = now - self._throttled_at > FORGET_AFTER
+            self._phase = None if is_forgotten else self._phase.at(now, self._responded_at)
         if self._phase is None:
             self._free = float(self._reserved)
         elif now > self._counted_at:
@@ -142,11 +145,20 @@ class _Recent:
 
 
 class _Response(Record):
-    """A response to a request of the time `sent_at`; `seen` were accepted within the window that ends with it."""
+    """A response to a request of the time `sent_at`.
+
+    `seen` were accepted within the window that ends with it, without a gap of a window since `busy_since`.
+    """
 
     at: float
     sent_at: float
     seen: int
+    busy_since: float
+
+    @property
+    def is_in_first_window(self) -> bool:
+        """Whether requests began less than a window ago, so that `seen` is no rate."""
+        return self.busy_since + WINDOW > self.at
 
 
 class _Phase:
@@ -158,16 +170,16 @@ class _Phase:
     def rate(self, now: float) -> float:
         raise NotImplementedError
 
-    def at(self, now: float) -> _Phase | None:
-        """Return the phase at that time."""
+    def at(self, now: float, responded_at: float) -> _Phase:
+        """Return the phase at that time, where the last response arrived at `responded_at`."""
         raise NotImplementedError
 
     def accepted(self, response: _Response) -> None:
         """Note a response that was not throttled."""
 
-    def throttled(self, response: _Response) -> _Phase:
+    def throttled(self, response: _Response) -> _Phase:  # noqa: ARG002 (for those that override it)
         """Note a throttled response; return the phase that follows."""
-        raise NotImplementedError
+        return self
 
 
 class _Search(_Phase):
@@ -186,7 +198,9 @@ class _Search(_Phase):
             return 0.0
         return self._rate * math.pow(2.0, min(MAX_DOUBLINGS, (now - self._since) / DOUBLING_SECONDS))
 
-    def at(self, now: float) -> _Phase:
+    def at(self, now: float, responded_at: float) -> _Phase:
+        if now - max(self._since, responded_at) > WINDOW:
+            return _Search(START_RATE, now, window_ends_at=now + WINDOW, seen=0)
         # Much faster than the first second: the store does not count by the second.
         is_faster = self._is_admitting and self.rate(self._window_ends_at) > 2 * self._seen_in_window
         return self if now < self._window_ends_at or is_faster else _Steady(self._seen_in_window, now)
@@ -212,6 +226,14 @@ class _Search(_Phase):
         return self
 
 
+def _search(response: _Response) -> _Search:
+    """Return the search that begins with a throttled response."""
+    now, seen = response.at, response.seen
+    if response.is_in_first_window:
+        return _Search(START_RATE, now, response.busy_since + WINDOW, seen)
+    return _Search(max(START_RATE, seen / 2), now, now + RECENT, seen)
+
+
 class _Measurement(_Phase):
     """For one window, requests are sent not much faster than the store admits them: what it admits is its rate."""
 
@@ -228,16 +250,15 @@ class _Measurement(_Phase):
         admitted = self._recently_accepted.number(now) / min(RECENT, seconds)
         return min(self._rate, max(MIN_PRESSURE * self._rate, PRESSURE * admitted))
 
-    def at(self, now: float) -> _Phase:
-        seconds = now - self._since
-        return self if seconds < WINDOW else _Steady(self._accepted / seconds, now)
+    def at(self, now: float, responded_at: float) -> _Phase:
+        if now - responded_at > WINDOW:
+            return _Search(START_RATE, now, window_ends_at=now + WINDOW, seen=0)
+        seconds = max(RECENT, responded_at - self._since)
+        return self if now - self._since < WINDOW else _Steady(self._accepted / seconds, now)
 
     def accepted(self, response: _Response) -> None:
         self._accepted += 1
         self._recently_accepted.add(response.at)
-
-    def throttled(self, response: _Response) -> _Phase:
-        return self.at(response.at)
 
 
 class _Steady(_Phase):
@@ -247,22 +268,27 @@ class _Steady(_Phase):
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = max(MIN_RATE, rate)
-        self._since = self._throttled_at = now
+        self._since = now
         self._refused = _Recent(WINDOW)
 
     def rate(self, now: float) -> float:
         steady = now - self._since
         return self._rate * (1 + LINEAR_INCREASE * steady + CUBIC_INCREASE * steady**3)
 
-    def at(self, now: float) -> _Phase | None:
-        return self if now - self._throttled_at <= FORGET_AFTER else None
+    def at(self, now: float, responded_at: float) -> _Phase:
+        if now - responded_at > WINDOW and self._since < responded_at:
+            self._rate, self._since = self.rate(responded_at), now
+        return self
 
     def throttled(self, response: _Response) -> _Phase:
-        now = self._throttled_at = response.at
+        now = response.at
         if response.sent_at < self._since:
             return self
         self._refused.add(now)
-        if now - self._since < WINDOW or self._refused.number(now) <= max(1, TOLERATED * response.seen):
+        refused = self._refused.number(now)
+        if response.is_in_first_window:
+            return _search(response) if refused > max(1, OVERLOAD * response.seen) else self
+        if now - self._since < WINDOW or refused <= max(1, TOLERATED * response.seen):
             return self
         rate = self.rate(now)
         return _Steady(max(MAX_DECREASE * rate, min(DECREASE * rate, response.seen / WINDOW)), now)
