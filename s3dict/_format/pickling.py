@@ -31,7 +31,9 @@ def _reduce_typing(found: Any) -> Any:
 
 
 _CLOUDPICKLE_REDUCERS: Any = cloudpickle.CloudPickler.dispatch_table
-_REDUCERS: Any = ChainMap(dict.fromkeys((NewType, ParamSpec, TypeVarTuple), _reduce_typing), _CLOUDPICKLE_REDUCERS)
+_REDUCERS: ChainMap[Any, Any] = _CLOUDPICKLE_REDUCERS.new_child(
+    dict.fromkeys((NewType, ParamSpec, TypeVarTuple), _reduce_typing)
+)
 
 
 class ValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]
@@ -65,7 +67,7 @@ def _definition(obj: Any) -> bytes:
 class _DefinitionPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     """cloudpickle, also for a cached_property, which has a lock before Python 3.12."""
 
-    dispatch_table: ClassVar[Any] = ChainMap({cached_property: _reduce_cached_property}, _REDUCERS)
+    dispatch_table: ClassVar[Any] = _REDUCERS.new_child({cached_property: _reduce_cached_property})
 
 
 class _KeyPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
