@@ -25,6 +25,7 @@ from .session import (
 
 if TYPE_CHECKING:
     from aiobotocore.httpsession import AIOHTTPSession
+    from aiohttp.client_proto import ResponseHandler
     from types_aiobotocore_s3.client import S3Client
 
     from .credentials import BotoCredentials
@@ -153,27 +154,13 @@ def _http_session_class(connection: Connection) -> type[AIOHTTPSession]:
     server behind a proxy.
     """
     from aiobotocore.httpsession import AIOHTTPSession
-    from aiohttp.client_proto import ResponseHandler
 
-    class Protocol(ResponseHandler):
-        """Registers its transport while that is open: the connector forgets one that a request left unfinished."""
-
-        def __init__(self, open_transports: dict[Protocol, Any], loop: asyncio.AbstractEventLoop) -> None:
-            super().__init__(loop)
-            self._open_transports = open_transports
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self._open_transports[self] = transport
-            super().connection_made(transport)
-
-        def connection_lost(self, exc: BaseException | None) -> None:
-            self._open_transports.pop(self, None)
-            super().connection_lost(exc)
+    new_protocol = _protocol_class()
 
     class HttpSession(AIOHTTPSession):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self.open_transports: dict[Protocol, Any] = {}
+            self.open_transports: dict[ResponseHandler, Any] = {}
             self.used_connections: set[Any] = set()
 
         def _get_ssl_context(self) -> Any:
@@ -185,7 +172,7 @@ def _http_session_class(connection: Connection) -> type[AIOHTTPSession]:
 
         def _create_connector(self, proxy_url: Any) -> Any:
             connector = super()._create_connector(proxy_url)  # type: ignore[misc] # the stubs leave it out
-            connector._factory = partial(Protocol, self.open_transports, asyncio.get_running_loop())
+            connector._factory = partial(new_protocol, self.open_transports, asyncio.get_running_loop())
             connector.connect = partial(_connect, connector.connect, self.used_connections)
             return connector
 
@@ -195,6 +182,29 @@ def _http_session_class(connection: Connection) -> type[AIOHTTPSession]:
             return _DirectSession(session)
 
     return HttpSession
+
+
+def _protocol_class() -> Callable[[dict[ResponseHandler, Any], asyncio.AbstractEventLoop], ResponseHandler]:
+    """Return a class of aiohttp's protocols that register their transports while these are open.
+
+    The connector forgets the transport of a request that was left unfinished.
+    """
+    from aiohttp.client_proto import ResponseHandler
+
+    class Protocol(ResponseHandler):
+        def __init__(self, open_transports: dict[ResponseHandler, Any], loop: asyncio.AbstractEventLoop) -> None:
+            super().__init__(loop)
+            self._open_transports = open_transports
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self._open_transports[self] = transport
+            super().connection_made(transport)
+
+        def connection_lost(self, exc: BaseException | None) -> None:
+            self._open_transports.pop(self, None)
+            super().connection_lost(exc)
+
+    return Protocol
 
 
 async def _connect(connect: Callable[..., Awaitable[Any]], used: set[Any], *args: Any, **kwargs: Any) -> Any:

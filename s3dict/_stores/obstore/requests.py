@@ -43,7 +43,7 @@ from ..shared.messages import (
     require_not_found,
     to_precondition_result,
 )
-from ..shared.rate_control import HasPacedView
+from ..shared.rate_control import HasPacedView, Slot
 from ..shared.timeouts import HasTimeoutVariants
 from .errors import (
     BareRedirectError,
@@ -350,7 +350,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         retry: RetryState | None = None  # until an attempt has failed
         if self._clients.connection.observer is not None:
             call = self._observed(method, path, call, 206 if "range" in parameters else 200, bytes_sent)
-        started, status = log.start_timer(), log.NO_RESPONSE
+        started, status, success = log.start_timer(), log.NO_RESPONSE, 206 if "range" in parameters else 200
         try:
             while retry is None or await retry.next_attempt():
                 slot = await self.reserve_slot(method)
@@ -359,7 +359,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                         await self._run(self._clients.connection.session_credentials)
                     response = await call()
                     slot.accepted()
-                    status = 206 if "range" in parameters else 200
+                    status = success
                     return response
                 except BaseException as error:
                     failure = self._failure(error, method, path)
@@ -367,14 +367,10 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                     status = log_status(failure) if started else status
                     # Outside of the handler, so that the new error has no __context__: an exception of the driver that
                     # must not be shown would be shown with it.
-                    expected = translate_obstore_exception(failure, self._request(method, path, parameters))
-                    # The store answered, if only that there is no such object.
-                    slot.accepted()
-                    return expected
+                    return self._expected(failure, self._request(method, path, parameters), slot)
                 except UnrecognisedResponseError:
                     raise
                 except UnavailableError as unavailable:
-                    slot.failed(unavailable)
                     retry = retry or await self._retry_after_first(no_retry=no_retry)
                     retry.record(unavailable)
                 finally:
@@ -386,6 +382,17 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                 log.log_request(request.operation, request.url, started, status, 0 if retry is None else retry.retries)
         assert retry is not None
         raise retry.final_error()
+
+    def _expected(self, failure: Exception, request: S3Request, slot: Slot) -> ExpectedFailure:
+        """Return what the failure means if the protocol expects that; otherwise raise an `Error` from it."""
+        try:
+            expected = translate_obstore_exception(failure, request)
+        except UnavailableError as unavailable:
+            slot.failed(unavailable)
+            raise
+        # The store answered, if only that there is no such object.
+        slot.accepted()
+        return expected
 
     async def _retry_after_first(self, *, no_retry: bool) -> RetryState:
         """Return the attempts of a request of which one has been made."""
