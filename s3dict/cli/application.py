@@ -21,30 +21,26 @@ from .progress import is_dumb_terminal
 _HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
 
 
-class _Command(TyperCommand):
-    """A command whose help names types only where they say something: not ``<bool>`` for a flag."""
+class _HasHelp:
+    """Types are named only where they say something, not ``<bool>`` for a flag; a narrow terminal gets one column."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return [_without_obvious_type(parameter) for parameter in super().get_params(ctx)]
+        parameters = super().get_params(ctx)  # type: ignore[misc] # of the command
+        return [_without_obvious_type(parameter) for parameter in parameters]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         if is_narrow():
             print_help(self, ctx)
         else:
-            super().format_help(ctx, formatter)
+            super().format_help(ctx, formatter)  # type: ignore[misc] # of the command
 
 
-class _Group(TyperGroup):
+class _Command(_HasHelp, TyperCommand):
+    """A command."""
+
+
+class _Group(_HasHelp, TyperGroup):
     """All commands: they print wrong arguments and interruptions as they print errors, on one line."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return [_without_obvious_type(parameter) for parameter in super().get_params(ctx)]
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        if is_narrow():
-            print_help(self, ctx)
-        else:
-            super().format_help(ctx, formatter)
 
     def main(
         self,
