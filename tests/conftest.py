@@ -84,13 +84,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+def _settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "S3DICT_"))}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
     """Replace the variables of AWS and s3dict that the shell has set by the tests' own credentials."""
     saved = dict(os.environ)
-    for name in saved:
-        if name.startswith(("AWS_", "S3DICT_")):
-            del os.environ[name]
+    for name in _settings():
+        del os.environ[name]
     os.environ.update(
         AWS_ACCESS_KEY_ID=ACCESS_KEY,
         AWS_SECRET_ACCESS_KEY=SECRET_KEY,
@@ -102,6 +105,18 @@ def _environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(saved)
+
+
+@pytest.fixture(autouse=True)
+def _unchanged_settings(_environment: None) -> Iterator[None]:
+    """Fail a test that leaves a variable of AWS or s3dict changed: those that follow would have other credentials."""
+    before = _settings()
+    yield
+    after = _settings()
+    for name in after.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+    assert after == before
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from ..support.reports import replace_block
-from .measure import WAYS, Figures, Job, Ratios, Way, compare, measure
+from .measure import CREDENTIALS, WAYS, Figures, Job, Ratios, Way, compare, measure
 
 SECONDS = 20
 LEAST_RATE = 0.9
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--ways", nargs="+", choices=[way.name for way in WAYS], help="by default all")
     parser.add_argument("--write", action="store_true", help="write the tables into the guide")
     options = parser.parse_args()
+    os.environ.update(CREDENTIALS)
     started_at, load = time.monotonic(), os.getloadavg()[0]
     ways = [way for way in WAYS if not options.ways or way.name in options.ways]
     free = _run({Job(way, 0, True, ENTRIES_WITHOUT_LIMIT): 1 for way in ways})

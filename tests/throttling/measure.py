@@ -1,9 +1,8 @@
-"""One measurement of bulk operations, in a process of its own with a server of its own."""
+"""One measurement of bulk operations, with a server of its own. The environment has to contain credentials."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import sys
 import time
@@ -122,7 +121,6 @@ def _spread(values: list[float]) -> tuple[float, float, float]:
 
 def _caller(way: Way) -> Callable[..., Any]:
     """Return what calls a method of a dict; all asynchronous calls are made in one event loop."""
-    os.environ.update(CREDENTIALS)
     if way.in_threads:
         sys.modules["s3dict._client"].__dict__["is_installed"] = lambda package: package != "aioboto3"
     if way.mode is Mode.SYNC:
