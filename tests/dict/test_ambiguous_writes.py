@@ -18,7 +18,7 @@ from s3dict import Client, ConflictError, Dict, NotFoundError, UnavailableError,
 from ..support.faulty_server import MisbehavingServer
 from ..support.modes import Endpoint, Harness, Mode, client_at
 from ..support.proxy import Fault, FaultKind, Proxy, Request
-from ..support.retries import quick
+from ..support.retries import quick, soon_giving_up
 
 UNSEEN: list[FaultKind] = ["lost-request", "internal-error", "slow-down", "conflict"]
 PUT_OFF: list[FaultKind] = ["slow-down", "conflict"]
@@ -264,7 +264,7 @@ async def test_truncated_bulk_delete_response_is_retried(d: Any, proxy: Proxy) -
 @pytest.mark.removes_by_delete
 async def test_persistent_failure_is_unavailable(d: Any, proxy: Proxy, mode: Mode) -> None:
     await d.put("k", 1)
-    d = Harness(quick(client_at(proxy.url, d.client), writes=3), mode).named("d")
+    d = Harness(soon_giving_up(quick(client_at(proxy.url, d.client), writes=3)), mode).named("d")
     await d.hydrate()
     uses: list[Callable[[], Any]] = [lambda: d.pop("k"), lambda: d.put("k", 2, skip_if_exists=True)]
     proxy.faults = [fault("slow-down"), fault("slow-down", "DeleteObject")]

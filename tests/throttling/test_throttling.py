@@ -25,7 +25,7 @@ from ..support.faulty_server import MisbehavingServer
 from ..support.limiter import KeyLimiter, RateLimiter
 from ..support.modes import Driver, Harness, Mode, locked
 from ..support.recording_server import Recorded, Response, error, not_found, recording_server
-from ..support.retries import quick, throttled_policies, with_retries
+from ..support.retries import quick, soon_giving_up, throttled_policies, with_retries
 from ..support.s3_responses import RefusedError
 from .__main__ import limits_table, ratios_table
 from .measure import WAYS, Job, compare, measure
@@ -119,6 +119,7 @@ async def test_addition_waits_for_no_shard_while_another_is_free(
 async def test_addition_to_a_store_that_throttles_all_shards_tries_few(
     server: MisbehavingServer, harness: Harness, d: Any
 ) -> None:
+    soon_giving_up(harness.client)
     await d.hydrate()
     server.limiter = limiter = _Full(100)
     with pytest.raises(UnavailableError, match="throttled") as caught:
@@ -193,7 +194,10 @@ async def test_only_bulk_operations_are_paced_and_only_their_throttling_counts(
     assert {rates.reads, rates.writes} == set(reserved)
 
 
-async def test_store_that_always_throttles_is_unavailable_within_the_budget(server: MisbehavingServer, d: Any) -> None:
+async def test_store_that_always_throttles_is_unavailable_within_the_budget(
+    server: MisbehavingServer, harness: Harness, d: Any
+) -> None:
+    soon_giving_up(harness.client)
     await d.put("k", 1)
     server.limiter = lambda method, _: method == "GET"
     with pytest.raises(UnavailableError, match="throttled") as caught:
@@ -218,7 +222,7 @@ def acquirable(request: pytest.FixtureRequest, d: Any, harness: Harness) -> Any:
 async def test_acquisition_that_is_throttled_to_the_end_does_not_say_that_the_lock_is_held(
     server: MisbehavingServer, harness: Harness, d: Any, acquirable: Any, method: str
 ) -> None:
-    with_retries(harness.client, harness.client._retries.within(0.1))
+    soon_giving_up(harness.client)
     await d.hydrate()
     server.limiter = lambda sent, _: sent != method
     for options in ({"blocking": False}, {"timeout": 0.1}, {}):
@@ -243,7 +247,7 @@ async def test_throttled_acquisition_that_does_not_wait_is_repeated(
 async def test_acquisition_that_is_throttled_after_a_lost_one_does_not_say_that_the_lock_is_held(
     server: MisbehavingServer, harness: Harness, d: Any, acquirable: Any
 ) -> None:
-    with_retries(harness.client, harness.client._retries.within(0.1))
+    soon_giving_up(harness.client)
     await d.hydrate()
     lost = iter([RefusedError(500, "InternalError", "We encountered an internal error")])
 
@@ -261,6 +265,7 @@ async def test_acquisition_that_is_throttled_after_a_lost_one_does_not_say_that_
 async def test_throttled_question_for_the_holder_is_not_answered(
     server: MisbehavingServer, harness: Harness, d: Any
 ) -> None:
+    soon_giving_up(harness.client)
     lock = harness.in_mode(d.wrapped.lock("job"))
     await d.hydrate()
     server.limiter = lambda method, _: method != "GET"
@@ -356,27 +361,10 @@ LISTING = (
 )
 
 
-@pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
-def test_objects_whose_deletion_is_throttled_are_deleted_again(code: str, driver: Driver) -> None:
-    """A response of 200 says it of single objects. https://github.com/awslabs/aws-sdk-rust/issues/873"""
-    deletions: list[str] = []
-
-    def respond(request: Recorded) -> Response:
-        if request.method == "GET":
-            return 200, {}, LISTING
-        if request.method != "POST":
-            return not_found(request)
-        deletions.append(request.path)
-        failed = f"<Error><Key>p/k</Key><Code>{code}</Code><Message>m</Message></Error>" if len(deletions) < 2 else ""
-        return 200, {}, f"<DeleteResult>{failed}</DeleteResult>".encode()
-
-    with recording_server(respond) as server:
-        client = with_retries(Client("bucket", endpoint_url=server.url, driver=driver), throttled_policies())
-        run_blocking(delete_all(client._store(aio=False), "p/"))
-    assert len(deletions) in (2, 3)
-
-
-NOT_A_RESULT = {
+NOTHING_DELETED = {
+    # Of single objects. https://github.com/awslabs/aws-sdk-rust/issues/873
+    "throttled": b"<DeleteResult><Error><Key>p/k</Key><Code>SlowDown</Code></Error></DeleteResult>",
+    "failed": b"<DeleteResult><Error><Key>p/k</Key><Code>InternalError</Code></Error></DeleteResult>",
     # https://github.com/apache/arrow-rs-object-store/issues/277
     "an error": b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
     # https://github.com/fsspec/s3fs/issues/484
@@ -384,8 +372,10 @@ NOT_A_RESULT = {
 }
 
 
-@pytest.mark.parametrize("body", NOT_A_RESULT)
-def test_bulk_deletion_whose_response_of_200_is_no_result_is_repeated(body: str, driver: Driver) -> None:
+@pytest.mark.parametrize("body", NOTHING_DELETED)
+def test_bulk_deletion_whose_response_of_200_says_that_nothing_was_deleted_is_repeated(
+    body: str, driver: Driver
+) -> None:
     deletions: list[str] = []
 
     def respond(request: Recorded) -> Response:
@@ -395,7 +385,7 @@ def test_bulk_deletion_whose_response_of_200_is_no_result_is_repeated(body: str,
             return not_found(request)
         deletions.append(request.path)
         done = b"<DeleteResult><Deleted><Key>p/k</Key></Deleted></DeleteResult>"
-        return 200, {}, NOT_A_RESULT[body] if len(deletions) < 2 else done
+        return 200, {}, NOTHING_DELETED[body] if len(deletions) < 2 else done
 
     with recording_server(respond) as server:
         client = with_retries(Client("bucket", endpoint_url=server.url, driver=driver), throttled_policies())
