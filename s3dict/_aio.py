@@ -164,7 +164,7 @@ class _BoundDual:
 class DualMethod(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatibleMethodOverride]
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         report_blocking_call()
         try:
             result: R = run_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
@@ -182,7 +182,7 @@ class DualMethod(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatib
 class DualIterator(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatibleMethodOverride]
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         report_blocking_call()
         iterator = iterate_blocking(self._descriptor.body(self.__self__, *args, **kwargs))
         _unfinished.add(iterator)
@@ -203,7 +203,7 @@ class _FunctionLike:
         del self.__wrapped__  # type: ignore[attr-defined]
         self._body: Any = body
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError
 
     @property
@@ -225,14 +225,14 @@ class _FunctionLike:
 
 
 class _CoroutineFunction(_FunctionLike):
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         # Wrong arguments are a TypeError of the call, as those of any coroutine function.
         self._body(*args, **kwargs).close()
         coroutine: Any = self._run(*args, **kwargs)
         coroutine.__qualname__ = self._body.__qualname__
         return coroutine
 
-    async def _run(self, *args: Any, **kwargs: Any) -> Any:
+    async def _run(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
             return await self._body(*args, **kwargs)
         except (Error, KeyError) as error:
@@ -241,7 +241,7 @@ class _CoroutineFunction(_FunctionLike):
 
 
 class _IteratorFunction(_FunctionLike):
-    def __call__(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         return QuietGenerator(self._body(*args, **kwargs))
 
 

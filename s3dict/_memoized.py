@@ -40,21 +40,21 @@ class CacheInfo(NamedTuple):
 class Dual(Protocol[P, R_co]):
     """Blocks, or is awaited as ``aio``."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
 
 
 class AsyncDual(Protocol[P, R_co]):
     """Is awaited, also as ``aio``."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
 
 
 class Keyed(Protocol[P]):
     """What memoized functions of both kinds have."""
 
-    def key(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, ...]:
+    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, ...]:
         """Return the key of a call with these arguments. No request."""
         ...
 
@@ -338,11 +338,11 @@ class _Operation:
         self._bound = bound
         self._is_async = is_async
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         call = self._call_aio if self._is_async else self._call
         return call((*self._bound, *args), kwargs)
 
-    async def aio(self, *args: Any, **kwargs: Any) -> Any:
+    async def aio(self, /, *args: Any, **kwargs: Any) -> Any:
         return await self._call_aio((*self._bound, *args), kwargs)
 
 
@@ -376,14 +376,14 @@ class MemoizedFunction:
     def _is_async(self) -> bool:
         return inspect.iscoroutinefunction(self._target.keys.function)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         call = self._target.call_aio if self._is_async else self._target.call
         return call((*self._bound, *args), kwargs)
 
-    async def aio(self, *args: Any, **kwargs: Any) -> Any:
+    async def aio(self, /, *args: Any, **kwargs: Any) -> Any:
         return await self._target.call_aio((*self._bound, *args), kwargs)
 
-    def key(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    def key(self, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         keys = self._target.keys
         return keys.key(keys.bind((*self._bound, *args), kwargs))
 

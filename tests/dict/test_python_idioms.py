@@ -308,6 +308,13 @@ class TestMistakes:
         with pytest.raises(RuntimeError, match=r"Dict\.from_name\('scores', create_if_missing=True\)"):
             make("scores")
 
+    async def test_keyword_may_be_called_self(self, d: Dict[Any, Any]) -> None:
+        d.update(self=1, other=2)
+        await d.update.aio(self=3, args=4)
+        assert d.get_many(["self", "other", "args"]) == {"self": 3, "other": 2, "args": 4}
+        d.as_mapping().update(self=5)
+        assert d["self"] == 5
+
     def test_len_names_the_right_call(self, d: Dict[Any, Any]) -> None:
         with pytest.raises(TypeError, match=r"d\.len\(\)"):
             len(d)  # type: ignore[arg-type]
@@ -551,6 +558,15 @@ class TestMemoizedFunctions:
     def test_decorator_without_parentheses_is_rejected(self) -> None:
         with pytest.raises(InvalidError, match="with parentheses"):
             memoize(abs)  # type: ignore[arg-type]
+
+    async def test_argument_may_be_called_self(self, d: Dict[Any, Any]) -> None:
+        @memoize(d)
+        def shown(self: str, args: str) -> str:
+            return self + args
+
+        assert shown(self="a", args="b") == await shown.aio(self="a", args="b") == shown.refresh(self="a", args="b")
+        assert d[shown.key(self="a", args="b")] == "ab"
+        assert shown.forget(self="a", args="b")
 
 
 class TestDurations:
