@@ -162,6 +162,8 @@ class _BoundDual:
 
 
 class DualMethod(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """A bound method: ``d.put``, which blocks, with ``d.put.aio``."""
+
     __slots__ = ()
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -180,6 +182,8 @@ class DualMethod(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatib
 
 
 class DualIterator(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """A bound method that iterates: ``d.items``, which blocks, with ``d.items.aio``."""
+
     __slots__ = ()
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
@@ -310,11 +314,6 @@ class _Descriptor:
     def _bound(self, instance: HasAsyncView) -> Any:
         raise NotImplementedError
 
-    def _get(self, instance: HasAsyncView | None) -> Any:
-        if instance is None:
-            return self.function
-        return MethodType(self.function_of_view, instance) if instance._aio else self._bound(instance)
-
 
 class UnboundMethod(Protocol):
     """``Dict.put``: a function of a Dict."""
@@ -354,7 +353,9 @@ class dual_iterator(_Descriptor, Generic[P, R]):  # noqa: N801 (used as a decora
     @overload
     def __get__(self, instance: HasAsyncView, owner: type) -> DualIterator[P, R]: ...
     def __get__(self, instance: HasAsyncView | None, owner: type) -> Any:
-        return self._get(instance)
+        if instance is None:
+            return self.function
+        return MethodType(self.function_of_view, instance) if instance._aio else DualIterator(self, instance)
 
     def _bound(self, instance: HasAsyncView) -> DualIterator[P, R]:
         return DualIterator(self, instance)

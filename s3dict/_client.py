@@ -93,10 +93,10 @@ class Client:
             entry that none of them signed is ``IntegrityError`` before any part of it is unpickled.
 
     Making a client sends no request and imports no driver. Threads, event loops and forked processes can share it.
-    A pickled client contains none of ``session``, ``signing_keys``, ``headers`` and ``on_request``.
+    A pickled client contains none of `session`, `signing_keys`, `headers` and `on_request`.
 
     Raises:
-        InvalidError: a setting is invalid.
+        InvalidError: A setting is invalid.
     """
 
     def __init__(
@@ -195,24 +195,28 @@ class Client:
         (``AWS_*``). Sends no request.
 
         Raises:
-            InvalidError: no bucket is set, or a setting is invalid.
+            InvalidError: No bucket is set, or a setting is invalid.
         """
         return _cached_env_client(env_fingerprint())
 
     @property
     def bucket(self) -> str:
+        """The bucket's name."""
         return self._settings.bucket
 
     @property
     def prefix(self) -> str:
+        """The beginning of all object names."""
         return self._settings.prefix
 
     @property
     def endpoint_url(self) -> str | None:
+        """The URL that was passed, or that ``S3DICT_ENDPOINT_URL`` contains; None if boto3's rules decide."""
         return self._settings.endpoint_url
 
     @property
     def environment_name(self) -> str:
+        """The environment of dicts that are named without one."""
         return self._settings.environment_name
 
     @property

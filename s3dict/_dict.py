@@ -441,10 +441,10 @@ class Dict(Generic[K, V]):
                 or more.
             ttl: As of `put`, for the computed value, from when it is stored.
             stale: Seconds or timedelta for which a value is still returned when its ttl has passed, while one caller
-                computes it again and waits for that. If its function raises, it is returned the stale value too, and
-                the exception is logged; the next caller tries again.
+                computes it again and waits for that. If the function raises, the exception is logged, that caller gets
+                the stale value as well, and the next caller tries again.
             early: Compute the value again before its ttl has passed, with a probability that grows towards that
-                moment, as by the algorithm XFetch; the others are returned the stored value. 1 is the best choice as a
+                moment, as by the algorithm XFetch; the other callers get the stored value. 1 is the best choice as a
                 rule, and more is earlier.
             refresh: Compute the value although there is one. The function is called when every earlier call of it in
                 any process has ended; so no later caller gets a value that was computed before this call.
@@ -454,8 +454,9 @@ class Dict(Generic[K, V]):
                 or the ttl is not valid; or `stale` or `early` without a `ttl`.
 
         Requests:
-            1 when the key exists, 6 for the caller that computes, 2 for each poll of the others, and for each caller
-            that is returned a value that another computes again. With `refresh` 5, and 1 for each poll.
+            1 when the key exists, 6 for the caller that computes, 2 for each poll of the other callers, and 2 for a
+            caller that gets a stored value while another caller computes it again. With `refresh` 5, and 1 for each
+            poll.
         """
         from ._core.compute import get_or_compute
 
@@ -523,7 +524,7 @@ class Dict(Generic[K, V]):
 
     @dual_method
     async def touch(self, key: K, ttl: Ttl | None) -> bool:
-        """Give the entry another ttl, counted from now; return whether the key exists.
+        """Set the ttl of an entry, counted from now; return whether the key exists.
 
         The whole entry is written again, and has another version. Its value need not be readable here.
 
@@ -548,7 +549,6 @@ class Dict(Generic[K, V]):
         Exactly one of concurrent callers gets the value.
 
         Args:
-            key: The key.
             default: What to return when the key is missing.
             if_version: Remove the entry only if it has this version, which `entry` returned. An entry of another
                 version stays, and the key counts as missing.

@@ -112,7 +112,7 @@ def read_backup(
         start: The position and the dict's id of the last `Restored` of an interrupted call, to continue after it.
 
     Raises:
-        InvalidError: the file is not a backup, or is damaged; or a dict exists with another ttl or codec; or the dict
+        InvalidError: The file is not a backup, or is damaged; or a dict exists with another ttl or codec; or the dict
             at `start` was replaced since.
     """
     header = source.readline()

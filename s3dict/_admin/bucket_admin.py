@@ -53,7 +53,7 @@ class BucketAdmin(BotoStore):
         """Return the bucket of the client.
 
         Raises:
-            InvalidError: the bucket is in memory, and has no settings.
+            InvalidError: The bucket is in memory, and has no settings.
         """
         if client.driver == "memory":
             raise InvalidError("With the driver 'memory' there is no bucket to examine: unset S3DICT_DRIVER")

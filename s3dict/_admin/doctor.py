@@ -85,7 +85,7 @@ def diagnose(
         on_start: Called with the name of each check when it starts.
 
     Raises:
-        InvalidError: the client's driver has no bucket, or both ``deep`` and ``read_only`` are given.
+        InvalidError: The client's driver has no bucket, or both ``deep`` and ``read_only`` are given.
     """
     if deep and read_only:
         raise InvalidError("deep and read_only are mutually exclusive: the conformance suite writes")

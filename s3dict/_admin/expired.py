@@ -26,7 +26,7 @@ def dicts_of(
     Requests: 1 if all are wanted, and for each environment a listing and 1 for each dict.
 
     Raises:
-        InvalidError: the environment's name is not valid.
+        InvalidError: The environment's name is not valid.
     """
     if environment_name is not None:
         environments = [validate_name(environment_name, "environment")]

@@ -60,7 +60,7 @@ def find_garbage(
         on_progress: Called after each listing and each check.
 
     Raises:
-        InvalidError: the name of the environment is invalid.
+        InvalidError: The name of the environment is invalid.
     """
     if environment_name is not None:
         validate_name(environment_name, "environment")

@@ -65,7 +65,7 @@ def provision(client: Client, *, dry_run: bool = False) -> Iterator[Step]:
         dry_run: Only read, and report what would be changed.
 
     Raises:
-        InvalidError: the client's driver has no bucket.
+        InvalidError: The client's driver has no bucket.
     """
     admin = BucketAdmin.of(client)
     bucket = _run_step("bucket", partial(_bucket, admin, dry_run), admin)

@@ -73,7 +73,7 @@ def rekey(handle: Dict[Any, Any], *, dry_run: bool = False, sign_unsigned: bool 
         sign_unsigned: Also sign entries without a signature, which any process with write access may have written.
 
     Raises:
-        InvalidError: the client has no signing keys.
+        InvalidError: The client has no signing keys.
 
     Requests: a listing, 1 for each entry, and for each that is signed 2 more.
     """

@@ -94,7 +94,7 @@ def write_records(items: Iterable[Item], sink: BinaryIO, file_format: Format, se
     """Write each of the items, flush it, and then yield.
 
     Raises:
-        SerializationError: a key or a value is not JSON-serializable, or cannot be pickled; the message names the key.
+        SerializationError: A key or a value is not JSON-serializable, or cannot be pickled; the message names the key.
     """
     described: dict[str, Any] | None = asdict(settings)
     if file_format is Format.PICKLE:
@@ -118,7 +118,7 @@ def read_settings(source: BufferedReader, file_format: Format) -> DictSettings |
     """Return the settings of the dict that a file was exported from; None for a file of 0.1, which lacks them.
 
     Raises:
-        InvalidError: the file begins with something else.
+        InvalidError: The file begins with something else.
     """
     try:
         if file_format is Format.JSONL:
@@ -136,8 +136,8 @@ def read_records(source: BufferedReader, file_format: Format, start: int = 0) ->
     Reading a pickle runs the code that it contains.
 
     Raises:
-        InvalidError: the file has another format, or is truncated; the message contains the position.
-        DeserializationError: a pickle cannot be read, because a module is missing, for example.
+        InvalidError: The file has another format, or is truncated; the message contains the position.
+        DeserializationError: A pickle cannot be read, because a module is missing, for example.
     """
     if start:
         source.seek(start)
@@ -151,7 +151,7 @@ def put_records(target: Dict[Any, Any], records: Iterable[Record], *, skip_exist
         skip_existing: Leave what is in the dict as it is: 2 requests for each such key.
 
     Raises:
-        Error: the first failure. Some entries of the batch in flight may have been put.
+        Error: The first failure. Some entries of the batch in flight may have been put.
     """
     remaining = iter(records)
     for first in remaining:
@@ -170,7 +170,7 @@ def key_from_json(item: Any) -> Any:
     """Return the key that a JSON value represents: an array, which is not hashable, represents a tuple.
 
     Raises:
-        InvalidError: the value contains an object.
+        InvalidError: The value contains an object.
     """
     if isinstance(item, dict):
         raise InvalidError("A JSON object cannot be a key: in Python it is a dict, which is not hashable")

@@ -89,7 +89,7 @@ async def compare_and_set(
 
 
 class Refresh(Record):
-    """When a value is computed although there is one, which callers that do not compute are returned until then.
+    """When a stored value is computed again. Callers that do not compute it get the stored value until then.
 
     Args:
         stale: From how many seconds before it expires.
@@ -139,8 +139,8 @@ async def get_or_compute(
     Raises:
         UncertainOutcomeError: The store did not respond when the value was to be stored. The error carries the value.
 
-    Requests: 1 when there is a value, 6 for the caller that computes, 2 each time another polls, or finds that a value
-    is due which another computes. With `force`: 5, and 1 each time it polls.
+    Requests: 1 when there is a value, 6 for the caller that computes, 2 for each poll of another caller, and 2 for a
+    caller that finds a value due while another caller computes it. With `force`: 5, and 1 for each poll.
     """
     check_lease(lease)
     check_not_reentrant(lock_target)

@@ -89,9 +89,9 @@ async def conditional_put(
         timeout: The number of seconds after which no further attempt begins.
 
     Raises:
-        UncertainOutcomeError: responses were lost, and the stored object does not show whether the write was applied.
-        ConflictError: the store kept responding with 409.
-        UnavailableError: no attempt was applied.
+        UncertainOutcomeError: Responses were lost, and the stored object does not show whether the write was applied.
+        ConflictError: The store kept responding with 409.
+        UnavailableError: No attempt was applied.
 
     Requests: 1 when it is applied, 2 when it is rejected.
     """

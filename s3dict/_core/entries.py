@@ -42,7 +42,7 @@ class Version(Record):
         """Return the version that `str` wrote.
 
         Raises:
-            InvalidError: the text is not a version.
+            InvalidError: The text is not a version.
         """
         write_id, _, etag = text.partition(".") if isinstance(text, str) else ("", "", "")
         try:
@@ -337,7 +337,7 @@ class Entries(Record):
         """Complete the removal of a version whose outcome is unknown; return whether the entry was removed.
 
         Raises:
-            UncertainOutcomeError: the version is gone, and it is unknown which client removed it.
+            UncertainOutcomeError: The version is gone, and it is unknown which client removed it.
         """
         path = self.path(self.codec.keys.encode(key))
         with self.error_context(key):

@@ -34,8 +34,8 @@ class EntryCodec(Record):
         """Return the value's segments.
 
         Raises:
-            SerializationError: the value cannot be serialized; the message names the key.
-            RequestSizeError: the value exceeds `max_value_bytes`.
+            SerializationError: The value cannot be serialized; the message names the key.
+            RequestSizeError: The value exceeds `max_value_bytes`.
         """
         try:
             segments = self.values.dumps(value)
@@ -66,7 +66,7 @@ class EntryCodec(Record):
             expected_key: The key that the entry probably has, which is not verified here.
 
         Raises:
-            IntegrityError: the body is not that of an entry of this dict.
+            IntegrityError: The body is not that of an entry of this dict.
         """
         entry = unpack(body, self.signer, None if expected_key is None else (expected_key, self.values.name))
         if entry is None:
@@ -90,7 +90,7 @@ class EntryCodec(Record):
         """Return the entry's value; the key, where the caller knows it, is for the error.
 
         Raises:
-            DeserializationError: the value cannot be read here, because a module is missing, for example.
+            DeserializationError: The value cannot be read here, because a module is missing, for example.
         """
         try:
             return self.values.loads(entry.segments)

@@ -78,7 +78,7 @@ class Expiry:
         Fractions of a second are rounded up: an entry never expires early.
 
         Raises:
-            InvalidError: it is not a positive number of seconds or timedelta, or exceeds the dict's ttl.
+            InvalidError: It is not a positive number of seconds or timedelta, or exceeds the dict's ttl.
         """
         if ttl is None:
             return None
@@ -99,7 +99,7 @@ class Expiry:
         """Return whether an entry is absent by its own expiry.
 
         Raises:
-            UnavailableError: that depends on the store's clock, which does not respond.
+            UnavailableError: That depends on the store's clock, which does not respond.
         """
         # One second later: Last-Modified and Date are truncated, and no entry expires early.
         return expiry is not None and found.server_time.has_passed(

@@ -204,7 +204,7 @@ def check_progress(start_after: T, seen_cursors: set[T]) -> T:
     """Return where a listing continues.
 
     Raises:
-        UnavailableError: it has continued from there before, and so would never end.
+        UnavailableError: It has continued from there before, and so would never end.
     """
     if start_after in seen_cursors:
         raise UnavailableError(
@@ -259,8 +259,8 @@ async def delete_all(
         on_deleted: Called after each request with the number of objects that it has deleted.
 
     Raises:
-        PermissionDeniedError: deleting is forbidden.
-        Error: the store could not delete some of them.
+        PermissionDeniedError: Deleting is forbidden.
+        Error: The store could not delete some of them.
     """
     pending: list[str] = []
     failures: list[DeleteFailure] = []

@@ -375,7 +375,7 @@ def check_lease(seconds: float) -> None:
 def check_not_reentrant(target: LockTarget) -> None:
     """Raise InvalidError when this thread or task holds the lock already."""
     if held_here(target) is not None:
-        raise InvalidError(f"{target.label} is already held here: it is not re-entrant, and this would wait for itself")
+        raise InvalidError(f"{target.label} is already held here: it is not reentrant, and this would wait for itself")
 
 
 @asynccontextmanager
@@ -591,7 +591,7 @@ class _Acquisition:
                 self.throttled = error.__cause__
             return
         except ConflictError:
-            # Others try to acquire the lock as well.
+            # Other processes try to acquire the lock as well.
             return
         except Error:
             raise

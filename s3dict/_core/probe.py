@@ -44,8 +44,8 @@ async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
     """Return the contents of `store.json`, after probing the store if it is missing.
 
     Raises:
-        UnsupportedStoreError: the store does not support conditional PUTs.
-        PermissionDeniedError, NotFoundError, InvalidError, UnavailableError: the probe could not be completed; nothing
+        UnsupportedStoreError: The store does not support conditional PUTs.
+        PermissionDeniedError, NotFoundError, InvalidError, UnavailableError: The probe could not be completed; nothing
             is recorded.
 
     Requests: 1, and about nineteen more if it is missing.
@@ -197,7 +197,7 @@ async def _is_supported(scratch: _Scratch, enforces: Callable[[], Awaitable[bool
     """Return whether an optional condition is enforced; False where the store itself rejects the request.
 
     Raises:
-        PermissionDeniedError, NotFoundError, InvalidError, UnavailableError: another cause prevents an answer.
+        PermissionDeniedError, NotFoundError, InvalidError, UnavailableError: Another cause prevents an answer.
     """
     retry = RetryState(scratch.store.retries.writes, scratch.store.runtime, max_attempts=MAX_UNEXPECTED_RESPONSES)
     while await retry.next_attempt():

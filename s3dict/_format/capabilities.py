@@ -41,7 +41,7 @@ class Capabilities(Record):
         """Return the recorded capabilities. Those that older records lack have defaults.
 
         Raises:
-            IntegrityError: one of them is missing or is not a boolean.
+            IntegrityError: One of them is missing or is not a boolean.
         """
         recorded = {name: value for name, value in record.items() if name in cls.__match_args__}
         invalid = [name for name in (*_REQUIRED, *recorded) if type(record.get(name)) is not bool]

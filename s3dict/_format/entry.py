@@ -252,7 +252,7 @@ def read_prelude(data: Data) -> Prelude:
     """Return the prelude in an object's first bytes.
 
     Raises:
-        IntegrityError: the bytes are not the beginning of an entry.
+        IntegrityError: The bytes are not the beginning of an entry.
     """
     if len(data) < PRELUDE_BYTES:
         raise IntegrityError(f"The object is not an entry: it has only {len(data)} bytes")
@@ -295,7 +295,7 @@ def unpack(data: Data, signer: EntrySigner, expected: tuple[bytes, str] | None =
         expected: The key and the codec that the entry probably has: then it takes less time. Any other is returned too.
 
     Raises:
-        IntegrityError: the bytes are not what `pack` wrote.
+        IntegrityError: The bytes are not what `pack` wrote.
     """
     prelude = read_prelude(data)
     if prelude.is_tombstone:
@@ -335,7 +335,7 @@ def expected_size(data: Data, signer: EntrySigner) -> int:
     """Return the size of the entry that begins with these bytes.
 
     Raises:
-        IntegrityError: the bytes are not the beginning of an entry.
+        IntegrityError: The bytes are not the beginning of an entry.
     """
     prelude = read_prelude(data)
     if prelude.is_tombstone:

@@ -82,7 +82,7 @@ def match_object_name(segment: str) -> re.Match[str]:
     """Match the hash and the inlined key in an object name.
 
     Raises:
-        IntegrityError: the name cannot be that of an entry.
+        IntegrityError: The name cannot be that of an entry.
     """
     parts = _SEGMENT.fullmatch(segment)
     if parts is None:
@@ -127,10 +127,10 @@ class KeyCodec(Record):
         """Return the key's canonical bytes.
 
         Raises:
-            TypeError: the key is not hashable.
-            InvalidError: the key is NaN, nested too deeply, or out of a type's range.
-            SerializationError: the key cannot be serialized in this dict.
-            RequestSizeError: the key is too large.
+            TypeError: The key is not hashable.
+            InvalidError: The key is NaN, nested too deeply, or out of a type's range.
+            SerializationError: The key cannot be serialized in this dict.
+            RequestSizeError: The key is too large.
         """
         if type(key) is str and len(key) <= SHORT_KEY:
             return EncodedKey(_encode_str(key), False)
@@ -154,7 +154,7 @@ class KeyCodec(Record):
 
         Raises:
             IntegrityError: s3dict does not write such bytes.
-            DeserializationError: unpickling failed.
+            DeserializationError: Unpickling failed.
         """
         if len(data) > MAX_KEY_BYTES:
             raise IntegrityError(

@@ -76,7 +76,7 @@ def merge(existing: Sequence[Rule], prefix: str, *, versions: bool = True) -> Ru
     """Replace the bucket's managed rules for `prefix` by the current ones; all others stay unchanged.
 
     Raises:
-        InvalidError: the result has more rules than S3 allows.
+        InvalidError: The result has more rules than S3 allows.
     """
     old = {rule["ID"]: rule for rule in existing if is_managed(rule, prefix)}
     new = {rule["ID"]: rule for rule in lifecycle_rules(prefix, versions=versions)}

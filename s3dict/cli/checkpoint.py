@@ -39,7 +39,7 @@ class Checkpoint:
         """Return the checkpoint of an earlier import of the same file into the same dict, or self if there is none.
 
         Raises:
-            InvalidError: the earlier import was of another file, or into another dict.
+            InvalidError: The earlier import was of another file, or into another dict.
         """
         path = _checkpoint_path(file)
         try:

@@ -38,7 +38,7 @@ def open_dict(
         client_options: Arguments of `Client`, such as `bucket`; without any, the environment names the client.
 
     Raises:
-        InvalidError: an option is invalid, or both `client` and options of one are given.
+        InvalidError: An option is invalid, or both `client` and options of one are given.
     """
     if client_options:
         if client is not None:

@@ -25,7 +25,7 @@ class Clock:
     of a held lock runs in real time, so the lock is lost if the time is longer than its lease.
 
     Raises:
-        InvalidError: the client is not in memory. The clock of a real S3, a local one included, cannot be moved.
+        InvalidError: The client is not in memory. The clock of a real S3, a local one included, cannot be moved.
     """
 
     def __init__(self, client: Client) -> None:
@@ -35,7 +35,7 @@ class Clock:
         """Move the time forward.
 
         Raises:
-            InvalidError: the time is negative.
+            InvalidError: The time is negative.
         """
         if time < timedelta(0):
             raise InvalidError(f"The clock cannot be moved by {time}: it does not go back")

@@ -43,7 +43,7 @@ def faults(
         The fault, whose ``hits`` is the number of requests that it has failed.
 
     Raises:
-        InvalidError: the client is not in memory, or `times` is less than 1.
+        InvalidError: The client is not in memory, or `times` is less than 1.
     """
     if times is not None and times < 1:
         raise InvalidError(f"times must be 1 or more, or None for all requests; not {times}")

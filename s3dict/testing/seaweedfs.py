@@ -1,6 +1,6 @@
 """SeaweedFS on loopback: a real S3 for development and tests, with no container and no account.
 
-``LocalServer`` runs ``weed mini``, all of SeaweedFS in one process. The S3 endpoint requires the generated credentials;
+`LocalServer` runs ``weed mini``, all of SeaweedFS in one process. The S3 endpoint requires the generated credentials;
 SeaweedFS's own ports require none, so any user of the machine can read what is stored.
 """
 
@@ -64,7 +64,7 @@ _FIXED_OPTIONS = (
     "-volume.preStopSeconds=0",
 )
 
-# ``weed`` makes the owner of an inherited AWS_ACCESS_KEY_ID an administrator, and reads options from the others.
+# `weed` makes the owner of an inherited AWS_ACCESS_KEY_ID an administrator, and reads options from the others.
 _WEED_VARIABLES = ("AWS_", "S3_", "WEED_")
 
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -76,16 +76,18 @@ class LocalServer:
     It may be started and stopped (or killed) any number of times: port, credentials and data are kept. Unless it was
     started detached, the server ends with the Python process, also after SIGKILL. Linux and macOS only.
 
+    ::
+
         with LocalServer(Path("somewhere")) as server:
             os.environ.update(server.environment())
 
     Args:
-        directory: made when missing; serves one server at a time.
-        port: where S3 listens; None picks a free port.
-        bucket: made at the first start.
+        directory: Created if it is missing. One server at a time can use it.
+        port: Where S3 listens; None picks a free port.
+        bucket: Created at the first start.
 
     Raises:
-        InvalidError: the bucket's name is not valid.
+        InvalidError: The bucket's name is not valid.
     """
 
     def __init__(self, directory: Path, *, port: int | None = None, bucket: str = "s3dict") -> None:
@@ -106,7 +108,7 @@ class LocalServer:
 
     @property
     def endpoint_url(self) -> str:
-        """``http://127.0.0.1:<port>``."""
+        """The URL of S3: ``http://127.0.0.1:<port>``."""
         return f"http://{_HOST}:{self._port}"
 
     @property
@@ -140,7 +142,7 @@ class LocalServer:
         }
 
     def start(self, *, detached: bool = False) -> LocalServer:
-        """Start the server; return it once S3 responds and the bucket exists (0.8 s, the first time 1.5 s).
+        """Start the server, and return it once S3 responds and the bucket exists (0.8 s, the first time 1.5 s).
 
         Args:
             detached: Leave the server running when this process ends; `DetachedServer` stops it.
@@ -158,7 +160,7 @@ class LocalServer:
         raise UnavailableError(f"SeaweedFS did not start:\n{self._log_tail()}", maybe_applied=False)
 
     def stop(self) -> None:
-        """Stop the server in 1 to 3 s. Does nothing when it is not running."""
+        """Stop the server in 1 to 3 s; do nothing when it is not running."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -169,8 +171,8 @@ class LocalServer:
         """Block while the server runs.
 
         Raises:
-            UnavailableError: the server has ended; the message ends with its last log lines.
-            InvalidError: it was not running.
+            UnavailableError: The server has ended; the message ends with its last log lines.
+            InvalidError: It was not running.
         """
         if self._weed is None:
             raise InvalidError("The server was not started")
@@ -203,7 +205,11 @@ class LocalServer:
                 self._weed = ParentBoundProcess(command, self._directory, _weed_environment(), log)
 
     def _open_log(self) -> IO[bytes]:
-        """The log is also the lock of the directory: ``weed`` inherits it, and so holds it while it runs."""
+        """Open the log, which is also the lock of the directory: ``weed`` inherits it, and so holds it while it runs.
+
+        Raises:
+            InvalidError: Another server uses the directory.
+        """
         log = (self._directory / _LOG).open("ab")
         if not _try_lock(log):
             log.close()
@@ -264,7 +270,7 @@ class DetachedServer:
             self._pid, self.port, self._ports = 0, 0, []
 
     def is_running(self) -> bool:
-        """Return whether it runs. The lock of the directory decides: the process id alone may have been reused."""
+        """Return whether it runs, by the lock of the directory: the process id alone may have been reused."""
         if not self._pid:
             return False
         with (self._directory / _LOG).open("ab") as log:
@@ -381,7 +387,7 @@ class ParentBoundProcess:
             self._child.wait()
 
     def _dismiss_watchdog(self) -> None:
-        """Once the child is reaped its pid may be reused: the watchdog must not outlive that moment for long."""
+        """End the watchdog. Once the child is reaped, its pid may be reused, and the watchdog must not kill that."""
         if self._watchdog.returncode is None:
             self._watchdog.communicate(b"\n")
 

@@ -52,8 +52,8 @@ class BotoCredentials:
         """Return botocore's `ReadOnlyCredentials`, refreshed if they are about to expire.
 
         Raises:
-            PermissionDeniedError: there are none, or their provider failed.
-            InvalidError: they contain a character that no credentials have.
+            PermissionDeniedError: There are none, or their provider failed.
+            InvalidError: They contain a character that no credentials have.
         """
         try:
             frozen = self._find().get_frozen_credentials()

@@ -77,7 +77,7 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         """Send the request, with retries unless it has `no_retry`, and return its response.
 
         Raises:
-            Error: no attempt got a response, or the response is an unexpected failure.
+            Error: No attempt got a response, or the response is an unexpected failure.
         """
         connection = self._connection
         for _ in range(MAX_RENEWALS):

@@ -28,7 +28,7 @@ def resolve_with_botocore(arguments: ConnectionArguments, session: boto3.Session
     """Return the connection settings.
 
     Raises:
-        InvalidError: a setting is invalid.
+        InvalidError: A setting is invalid.
     """
     from botocore.exceptions import BotoCoreError
 

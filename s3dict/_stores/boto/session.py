@@ -26,7 +26,7 @@ def new_session(credentials: Credentials | None) -> boto3.Session:
     """Return a session with these credentials, or with those that botocore finds.
 
     Raises:
-        InvalidError: the configuration cannot be used: it names a profile that does not exist, for example.
+        InvalidError: The configuration cannot be used: it names a profile that does not exist, for example.
     """
     import boto3
     from botocore.exceptions import BotoCoreError

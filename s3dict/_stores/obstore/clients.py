@@ -145,7 +145,7 @@ class ObstoreClients(HasTimeoutVariants):
         token or another secret header would be sent along: obstore removes no header but Authorization.
 
         Raises:
-            InvalidError: the endpoint redirects.
+            InvalidError: The endpoint redirects.
         """
         is_needed = not reading or self.connection.arguments.headers or _has_token(self.connection)
         self._checked_for_reads = True

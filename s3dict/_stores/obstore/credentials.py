@@ -28,7 +28,7 @@ def credential_options(connection: Connection, session: SessionCredentials | Non
     """Return the options of an `S3Store` that decide the credentials.
 
     Raises:
-        PermissionDeniedError: there are no credentials.
+        PermissionDeniedError: There are no credentials.
     """
     if session is not None:
         return {"credential_provider": _session_provider(session)}

@@ -310,7 +310,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         A request that was certainly not applied is repeated also then, unless `call` can be called `once` only.
 
         Raises:
-            Error: no attempt got a response, or the response is an unexpected failure.
+            Error: No attempt got a response, or the response is an unexpected failure.
         """
         connection = self._clients.connection
         send = partial(self._send_with_retries, method, path, call, parameters, no_retry, bytes_sent)

@@ -115,8 +115,8 @@ class ServerClock:
         """Return what the store's clock showed, at least, at `moment` of `monotonic_seconds`. May take a request.
 
         Raises:
-            UnavailableError: the store does not respond.
-            UnsupportedStoreError: the response lacks a Date.
+            UnavailableError: The store does not respond.
+            UnsupportedStoreError: The response lacks a Date.
         """
         sample = self._sample
         if sample is None or not sample.is_current():
@@ -161,7 +161,7 @@ class ServerClock:
         """Return the status and headers of the unsigned HEAD, whose Date counts as a reading.
 
         Raises:
-            UnavailableError: the store does not respond.
+            UnavailableError: The store does not respond.
         """
         with self._sync_lock:
             headers = self._head()

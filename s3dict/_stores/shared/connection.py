@@ -106,7 +106,7 @@ class ConnectionArguments(Record):
         """Return the arguments with the encryption in obstore's own variables, so that all drivers send the same.
 
         Raises:
-            InvalidError: the variables demand what copies cannot do, or contradict the arguments.
+            InvalidError: The variables demand what copies cannot do, or contradict the arguments.
         """
         if environment.get("AWS_SSE_CUSTOMER_KEY_BASE64"):
             raise InvalidError("AWS_SSE_CUSTOMER_KEY_BASE64 is set, but keys of customers (SSE-C) are not supported")
@@ -302,7 +302,7 @@ class Connection:
         """Return a new client. Threads must not share a session while it makes clients; they can share the clients.
 
         Raises:
-            PermissionDeniedError: there are no credentials.
+            PermissionDeniedError: There are no credentials.
         """
         with self._resolution.lock:
             credentials = self.boto_credentials()
@@ -451,7 +451,7 @@ def check_settings(endpoint: str | None, source: str, region: str, bucket: str) 
     """Return the endpoint as it is used; None for AWS.
 
     Raises:
-        InvalidError: the endpoint or the region cannot work; it names where the endpoint was configured.
+        InvalidError: The endpoint or the region cannot work; it names where the endpoint was configured.
     """
     check_region(region)
     if not endpoint:

@@ -33,7 +33,7 @@ def create_session(connection: Connection, timeout: float) -> SessionCredentials
     """Open a session that may write, or, if the policies do not allow that, one that may read.
 
     Raises:
-        Error: it was not opened. What a session is needed for has not been sent.
+        Error: It was not opened. What a session is needed for has not been sent.
     """
     try:
         return _create_session(connection, timeout, "ReadWrite")

@@ -60,7 +60,7 @@ class S3Response(Record):
         """Return a field that every S3 server sends.
 
         Raises:
-            UnexpectedResponseError: the response lacks it, so it is not from an S3 server.
+            UnexpectedResponseError: The response lacks it, so it is not from an S3 server.
         """
         try:
             return self.fields[name]
@@ -85,7 +85,7 @@ def parse_date(header: str | None) -> datetime:
     """Return the time in a Date header.
 
     Raises:
-        UnsupportedStoreError: the header is missing or malformed.
+        UnsupportedStoreError: The header is missing or malformed.
     """
     try:
         return parse_http_date(header or "")

@@ -17,7 +17,7 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     """Return the URL of the proxy for requests to `url`; None for a direct connection.
 
     Raises:
-        InvalidError: the variable of the proxy does not contain the URL of one.
+        InvalidError: The variable of the proxy does not contain the URL of one.
     """
     scheme, _, rest = url.partition("://")
     proxy = _system_proxy(scheme) if sys.platform in ("darwin", "win32") else _env(environment, f"{scheme}_proxy")

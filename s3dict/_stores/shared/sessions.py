@@ -74,7 +74,7 @@ class Sessions:
         """Return a valid session. May send a request, or wait for that of another caller.
 
         Raises:
-            Error: there is no valid session, and none could be opened. Nothing was applied.
+            Error: There is no valid session, and none could be opened. Nothing was applied.
         """
         session = self.current()
         if session is not None and not self.needs_renewal():

@@ -71,7 +71,7 @@ def resolve_trust(verify: bool | str | None, environment: Mapping[str, str], pro
     """Return the trust: of the argument, AWS_CA_BUNDLE, the profile or REQUESTS_CA_BUNDLE, in this order.
 
     Raises:
-        InvalidError: the bundle cannot be read, or holds no certificate.
+        InvalidError: The bundle cannot be read, or holds no certificate.
     """
     if verify is False:
         return Trust(verify=False)

@@ -133,7 +133,7 @@ def normalise_endpoint(url: str, source: str) -> str:
     Scheme and host are in lower case, without the port that is the default, and slashes in the path are single.
 
     Raises:
-        InvalidError: the URL is one that not all drivers accept.
+        InvalidError: The URL is one that not all drivers accept.
     """
     if _NORMAL_ENDPOINT.fullmatch(url):
         return url
