@@ -14,7 +14,7 @@ import typer
 
 from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
 from .options import AsJson, Environment, Key, KeyIsJson, Name, describe_dict, key_of, open_dict
-from .output import Column, print_error, print_json, print_result, print_table, print_value, to_json
+from .output import Column, plural, print_error, print_json, print_result, print_table, print_value, to_json
 from .progress import Advance, counted, is_terminal, is_terminal_beside_output, progress_bar
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def put(
     name: Name,
     key: Key,
     value: Annotated[
-        str | None, typer.Argument(help="The value, a string unless --json is given; - reads it from stdin.")
+        str | None,
+        typer.Argument(metavar="VALUE", help="The value, a string unless --json is given; - reads it from stdin."),
     ] = None,
     env: Environment = None,
     file: Annotated[
@@ -125,7 +126,9 @@ def pop(
 @app.command(rich_help_panel=_PANEL)
 def items(
     name: Name,
-    n: Annotated[int | None, typer.Argument(help="How many entries to print.", min=0, show_default=str(_SHOWN))] = None,
+    n: Annotated[
+        int | None, typer.Argument(metavar="N", help="How many entries to print.", min=0, show_default=str(_SHOWN))
+    ] = None,
     env: Environment = None,
     number: Annotated[
         int | None, typer.Option("--number", "-n", metavar="N", help="The same as the argument N.", min=0)
@@ -157,7 +160,7 @@ def items(
     if sys.stdout.isatty():
         print_table(_COLUMNS, rows)
     if limit is not None and next(found, None) is not None:
-        print_result(f"There are more than {limit} entries: pass another number, or --all.")
+        print_result(f"There are more than {plural(limit, 'entry', 'entries')}: pass another number, or --all.")
 
 
 @app.command("len", rich_help_panel=_PANEL)

@@ -45,7 +45,9 @@ def locks(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
 @app.command(rich_help_panel=_PANEL)
 def unlock(
     name: Name,
-    lock: Annotated[str, typer.Argument(help="The lock's name, or its id from `locks`.", show_default=False)],
+    lock: Annotated[
+        str, typer.Argument(metavar="LOCK", help="The lock's name, or its id from `locks`.", show_default=False)
+    ],
     env: Environment = None,
     yes: Yes = False,
 ) -> None:

@@ -68,9 +68,17 @@ def valid_name(name: str) -> str:
 
 Name = Annotated[
     str,
-    typer.Argument(help="The dict's name.", autocompletion=complete_name, show_default=False, callback=_valid("Dict")),
+    typer.Argument(
+        metavar="NAME",
+        help="The dict's name.",
+        autocompletion=complete_name,
+        show_default=False,
+        callback=_valid("Dict"),
+    ),
 ]
-Key = Annotated[str, typer.Argument(help="The key, a string unless --key-json is given.", show_default=False)]
+Key = Annotated[
+    str, typer.Argument(metavar="KEY", help="The key, a string unless --key-json is given.", show_default=False)
+]
 KeyIsJson = Annotated[
     bool, typer.Option("--key-json", help="The key is JSON: 7, null, or [1, 2] for the tuple (1, 2).")
 ]

@@ -170,7 +170,8 @@ def test_items_prints_twenty_entries_and_a_note(d: Dict[Any, Any]) -> None:
     d["one more"] = 20
     done = answer("items", "d")
     assert len(done.stdout.splitlines()) == 20
-    assert "There are more than 20" in done.stderr
+    assert "There are more than 20 entries: " in done.stderr
+    assert "There are more than 1 entry: " in answer("items", "d", "1").stderr
     assert (len(answer("items", "d", "3").stdout.splitlines()), len(answer("items", "d", "0").stdout)) == (3, 0)
     assert sorted(answer("items", "d", "3", "--all").stdout.splitlines()) == sorted(
         f"{key}\t{value}" for key, value in d.items()

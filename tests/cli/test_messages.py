@@ -39,7 +39,7 @@ def d(configured: Client) -> Dict[Any, Any]:
         ("export d --format yaml", "'--format': 'yaml' is not one of 'jsonl', 'pickle'."),
         ("create d --ttl 10s", "--ttl: 10s is out of range: choose 1m to 367d12h, or none."),
         ("create d --ttl 30x", "--ttl: '30x' is not like 7d, 12h, 1h30m or none."),
-        ("items d x", "'n': 'x' is not a whole number."),
+        ("items d x", "'N': 'x' is not a whole number."),
         ("items d -n -1", "'--number' / '-n': -1 is less than 0."),
         ("items d 5 -n 3", "N, --number: give it once."),
         ("watch d -i x", "'--interval' / '-i': 'x' is not a number."),
@@ -68,7 +68,9 @@ def test_wrong_argument_is_named_in_the_users_notation(arguments: str, message: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("get", "Missing argument 'name'. See `s3dict get --help`"),
+        ("get", "Missing argument 'NAME'. See `s3dict get --help`"),
+        ("put d", "Missing argument 'KEY'. See `s3dict put --help`"),
+        ("unlock d", "Missing argument 'LOCK'. See `s3dict unlock --help`"),
         ("lis", "No such command 'lis'. Did you mean 'list'? See `s3dict --help`"),
         ("list --size=3", "Option '--size' does not take a value. See `s3dict --help`"),
     ],
