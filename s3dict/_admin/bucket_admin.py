@@ -82,7 +82,7 @@ class BucketAdmin(BotoStore):
         return self._client().meta.region_name
 
     def credentials(self) -> str:
-        """Return which credentials boto3 found, and where, without a secret. Raises PermissionDeniedError if none."""
+        """Return which credentials were found, and where, without a secret. Raises PermissionDeniedError if none."""
         try:
             self._client()
             found = self._connection.boto_credentials()
@@ -90,7 +90,10 @@ class BucketAdmin(BotoStore):
         except Exception as error:
             translate_exception(error, S3Request("find_credentials", self.bucket, "", {}))
             raise
-        return f"access key ...{key[-_KEY_CHARACTERS_SHOWN:]}, found by boto3 in: {found.method}"
+        # Those that were read from the environment without boto3 are passed to it, which calls them explicit.
+        is_static = self._connection.settings.credentials is not None
+        where = "in the environment variables" if is_static else f"by boto3 in: {found.method}"
+        return f"access key ...{key[-_KEY_CHARACTERS_SHOWN:]}, found {where}"
 
     def identity(self) -> str:
         """Return the ARN of the caller, from AWS STS, which other stores lack."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
 from s3dict import Client, Dict, InvalidError
+from s3dict._admin.bucket_admin import BucketAdmin
 from s3dict._admin.doctor import Check, Status
 from s3dict._format.capabilities import Capabilities
 from s3dict._format.lifecycle import lifecycle_rules
@@ -109,6 +111,21 @@ def test_wrong_credentials_are_distinguished_without_showing_secrets(
     assert advice in found(reported)["bucket"]["advice"]
     for secret in (SECRET_KEY, *variables.values()):
         assert secret not in done.stdout + reported.stdout
+
+
+def test_source_of_credentials_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    client = Client("b", endpoint_url="http://127.0.0.1:9", driver="boto3")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-variables")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert BucketAdmin.of(client).credentials() == "access key ...bles, found in the environment variables"
+
+    file = tmp_path / "credentials"
+    file.write_text("[default]\naws_access_key_id = key-of-file\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    other = Client("b", endpoint_url="http://127.0.0.1:9", driver="boto3")
+    assert BucketAdmin.of(other).credentials() == "access key ...file, found by boto3 in: shared-credentials-file"
 
 
 def test_missing_credentials_are_reported_first(seaweedfs: Endpoint) -> None:
