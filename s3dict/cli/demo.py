@@ -28,6 +28,7 @@ _IMPORTS = """\
 import array, asyncio, sys
 from subprocess import PIPE, Popen, run
 from textwrap import dedent
+from typing import Any
 from s3dict import Dict"""
 
 

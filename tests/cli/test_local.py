@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import os
 import shlex
 import signal
@@ -198,6 +200,18 @@ def test_demo_prints_all_steps() -> None:
     assert "scores.update(bob=4)" in answer.stdout
     assert "[('alice', 3), ('bob', 4)]" in answer.stdout
     assert "Done." in answer.stdout
+
+
+def test_shown_code_of_the_demo_runs_when_it_is_pasted() -> None:
+    shown = [demo._IMPORTS, *(demo._read(step.function)[1] for step in demo._steps())]
+    nodes = [node for code in shown for node in ast.walk(ast.parse(code))]
+    bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    bound |= {node.name for node in nodes if isinstance(node, ast.AsyncFunctionDef)}
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+    assert used - bound - vars(builtins).keys() == set()
 
 
 def test_demo_works_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
