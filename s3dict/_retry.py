@@ -52,7 +52,8 @@ class RetryPolicy(Record):
 
     Args:
         max_attempts: How often it is sent.
-        initial_backoff: The longest wait before the second attempt, in seconds, doubled; it doubles with each further.
+        initial_backoff: Half of the longest wait before the second attempt, in seconds. The longest wait doubles with
+            each further attempt.
         max_backoff: The longest wait between two attempts, in seconds.
         max_timeouts: How many attempts may time out: each takes a timeout, whereas other failures arrive at once.
         throttle_budget: For how many seconds a throttled request is repeated; None for the client's timeout. Throttled

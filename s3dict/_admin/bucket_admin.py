@@ -207,8 +207,8 @@ class BucketAdmin(BotoStore):
         if isinstance(response, ExpectedFailure):
             # 409 OperationAborted: the bucket is being deleted, or its settings are being changed.
             raise UnavailableError(
-                f"{method} on the bucket {self.bucket!r} was answered {response}: something else happens to it, try "
-                "again in a minute"
+                f"{method} on the bucket {self.bucket!r} failed with {response}: another request changes or deletes "
+                "the bucket. Try again in a minute"
             )
 
     def _request(self, method: str, **parameters: Any) -> S3Response | ExpectedFailure:

@@ -75,8 +75,8 @@ def diagnose(
     """Check all that a dict needs of the client's bucket. Each check runs when the iterator is advanced.
 
     It writes scratch objects under ``<prefix>/sweep-1d/probe/``, which it removes, and corrects a record of the
-    store's capabilities that says less than the store supports. About 40 requests. What a check
-    cannot see for lack of permission is a warning; what nothing works without stops the checks that follow.
+    store's capabilities that says less than the store supports. What a check cannot see for lack of permission is a
+    warning; if credentials or bucket fail, the checks after them are skipped. About 40 requests.
 
     Args:
         client: Names the bucket and the prefix, and the driver to use.
@@ -91,12 +91,12 @@ def diagnose(
         raise InvalidError("deep and read_only are mutually exclusive: the conformance suite writes")
     context = _Context(client, BucketAdmin.of(client), client._store(aio=False), client._layout, read_only)
     stopped_by = ""
-    for name, run_suite in _CHECKS:
+    for name, examine in _CHECKS:
         if stopped_by:
             yield Check(name, Status.SKIPPED, f"skipped ({stopped_by} check failed)")
             continue
         on_start(name)
-        check = _run_check(name, run_suite, context)
+        check = _run_check(name, examine, context)
         yield check
         if name in BLOCKING_CHECKS and check.status is Status.FAILED:
             stopped_by = name
@@ -116,9 +116,9 @@ class _Context:
         return self.layout.scratch(new_ulid(datetime.now(UTC)))
 
 
-def _run_check(name: str, run_suite: Callable[[_Context], Check], context: _Context) -> Check:
+def _run_check(name: str, examine: Callable[[_Context], Check], context: _Context) -> Check:
     try:
-        return run_suite(context)
+        return examine(context)
     except PermissionDeniedError as error:
         status = Status.FAILED if name in BLOCKING_CHECKS else Status.WARNING
         return Check(name, status, f"not allowed: {error}", _advice(error))
@@ -155,16 +155,16 @@ def _credentials(context: _Context) -> Check:
         advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
         return Check("credentials", Status.FAILED, str(error), advice)
     if not context.admin.has_custom_endpoint:
-        # A policy or a network may shut STS out: that takes nothing from a dict.
+        # A policy or a network may make STS unreachable, which no dict needs.
         with suppress(Error):
             return Check("credentials", Status.OK, f"{context.admin.identity()} ({found})")
     return Check("credentials", Status.OK, found)
 
 
 def _bucket(context: _Context) -> Check:
-    # What `Dict.objects.list` asks, since a policy may allow no more.
+    # The request of `Dict.objects.list`, since a policy may allow no other.
     run_blocking(context.store.list_page(context.layout.manifests(context.client.environment_name)))
-    return Check("bucket", Status.OK, f"{context.client.bucket} answers")
+    return Check("bucket", Status.OK, f"{context.client.bucket} responds")
 
 
 def _region(context: _Context) -> Check:
@@ -185,7 +185,7 @@ def _region(context: _Context) -> Check:
 def _clock(context: _Context) -> Check:
     before = time.time()
     page = run_blocking(context.store.list_page(context.layout.manifests(context.client.environment_name)))
-    # A Date is cut to whole seconds.
+    # A Date is truncated to whole seconds.
     skew = (before + time.time()) / 2 - (page.date.timestamp() + 0.5)
     if abs(skew) <= MAX_SKEW:
         return Check("clock", Status.OK, "agrees with the store's within a minute")

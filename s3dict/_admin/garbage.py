@@ -47,11 +47,11 @@ def find_garbage(
 ) -> list[OrphanedData]:
     """Return the orphaned data under the client's prefix, oldest dict first.
 
-    The lifecycle rules delete most of it in time, but not the data of dicts with ``ttl=None``.
-    Expired entries, and locks, are not garbage while their dict exists. An ephemeral dict whose process died is garbage
-    as soon as its manifest was swept, two days after its last heartbeat.
+    The lifecycle rules delete most of it in time, but not the data of dicts with ``ttl=None``. Expired entries, and
+    locks, are not garbage while their dict exists. An ephemeral dict whose process died is garbage as soon as its
+    manifest was swept, two days after its last heartbeat.
 
-    7 requests, up to 1 for each thousand objects or each dict, whichever are fewer, 1 for each dict, and a listing of
+    Requests: 7, up to 1 for each thousand objects or each dict, whichever are fewer, 1 for each dict, and a listing of
     what is garbage.
 
     Args:
@@ -71,7 +71,7 @@ def find_garbage(
 def remove_garbage(client: Client, garbage: OrphanedData, on_deleted: Callable[[int], None] = lambda _: None) -> bool:
     """Delete orphaned data, after checking again that it is; return whether it was deleted.
 
-    1 request, a listing, and 1 for each thousand objects.
+    Requests: 1, a listing, and 1 for each thousand objects.
     """
     return run_blocking(_remove(client._store(aio=False), client._layout, garbage, on_deleted))
 
@@ -83,11 +83,7 @@ def _ignore(number: int, position: int | None = None, total: int | None = None) 
 async def _find(
     store: ObjectStore, layout: Layout, environment: str | None, concurrency: int, on_progress: OnProgress
 ) -> list[OrphanedData]:
-    """Return the orphaned data of all dicts under the prefix, or of the named ones of an environment.
-
-    7 requests, up to 1 for each thousand objects or each dict, whichever are fewer, 1 for each dict, and a listing of
-    what is garbage.
-    """
+    """Return the orphaned data of all dicts under the prefix, or of the named ones of an environment."""
 
     async def roots_in(folder: str) -> list[tuple[DictId, DataPaths]]:
         owners = []
@@ -118,10 +114,7 @@ async def _find(
 
 
 async def _remove(store: ObjectStore, layout: Layout, garbage: OrphanedData, on_deleted: Callable[[int], None]) -> bool:
-    """Delete orphaned data unless its manifest was restored since; return whether it was deleted.
-
-    1 request, a listing, and one for each thousand objects.
-    """
+    """Delete orphaned data unless its manifest was restored since; return whether it was deleted."""
     if not await _is_orphaned(store, layout, garbage.dict_id):
         return False
     await delete_all(

@@ -1,4 +1,4 @@
-"""What a store supports, found out with scratch objects in the very bucket and never guessed from a vendor's name.
+"""What a store supports, found out with scratch objects in the bucket itself, and never guessed from a vendor's name.
 
 Of fourteen S3-compatible servers tried, five let every contender win `If-None-Match: *`, one ignores `If-Match` on
 PUT, one requires ETags without quotes, several delete whatever `If-Match` says, and some ignore the conditions of

@@ -1,1 +1,1 @@
-"""How bytes get there: one small protocol, and one file a kind of store."""
+"""Requests to the bucket: the protocols of a store (`base`), and a module or package for each driver."""

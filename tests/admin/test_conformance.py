@@ -219,7 +219,7 @@ def test_doctor_deep_reports_unsupported_features(server: MisbehavingServer, mon
     found = checks["DELETE If-Match"]
     assert tuple(found[field] for field in ("status", "detail", "advice")) == (
         "warning",
-        "answered 204 with a wrong ETag",
+        "responded 204 with a wrong ETag",
         tombstones,
     )
     assert checks["race of PUT and DELETE"]["status"] == "skipped"
@@ -233,7 +233,7 @@ def test_doctor_deep_fails_without_a_required_feature(
     server.flaws.add(Deviation.PUT_IGNORES_IF_MATCH)
     done = doctor(server)
     assert done.exit_code == 1
-    assert "✗ PUT If-Match: answered 200 with a wrong ETag" in done.stdout.splitlines()
+    assert "✗ PUT If-Match: responded 200 with a wrong ETag" in done.stdout.splitlines()
     assert "✓ PUT If-None-Match: honoured" in done.stdout.splitlines()
 
 

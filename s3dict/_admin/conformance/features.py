@@ -19,7 +19,7 @@ OVER_ONE_SECOND = 1.1
 
 async def _put_if_none_match(sandbox: Sandbox) -> str:
     expect(await sandbox.put_if_match("k", b"first", None), "refused where there was nothing")
-    expect(not await sandbox.put_if_match("k", b"second", None), "answered 200 over an object that exists")
+    expect(not await sandbox.put_if_match("k", b"second", None), "responded 200 over an object that exists")
     expect(await sandbox.body("k") == b"first", "refused, but written")
     return ""
 
@@ -28,12 +28,12 @@ async def _put_if_match(sandbox: Sandbox) -> str:
     first = await sandbox.put("k", b"first")
     expect(
         not await sandbox.put_if_match("k", b"second", sandbox.format_etag(MISMATCHED_ETAG)),
-        "answered 200 with a wrong ETag",
+        "responded 200 with a wrong ETag",
     )
     expect(await sandbox.put_if_match("k", b"second", first), "refused with the object's own ETag")
-    expect(not await sandbox.put_if_match("k", b"third", first), "answered 200 with an ETag of the past")
+    expect(not await sandbox.put_if_match("k", b"third", first), "responded 200 with an ETag of the past")
     expect(await sandbox.body("k") == b"second", "refused, but written")
-    expect(not await sandbox.put_if_match("missing", b"first", first), "answered 200 where there was nothing")
+    expect(not await sandbox.put_if_match("missing", b"first", first), "responded 200 where there was nothing")
     expect(await sandbox.body("missing") is None, "refused where there was nothing, but written")
     return "" if sandbox.quoted_etags else "ETags without their quotes"
 
@@ -41,12 +41,12 @@ async def _put_if_match(sandbox: Sandbox) -> str:
 async def _delete_if_match(sandbox: Sandbox) -> str:
     etag = await sandbox.put("k", b"first")
     expect(
-        not await sandbox.delete_if_match("k", sandbox.format_etag(MISMATCHED_ETAG)), "answered 204 with a wrong ETag"
+        not await sandbox.delete_if_match("k", sandbox.format_etag(MISMATCHED_ETAG)), "responded 204 with a wrong ETag"
     )
     expect(await sandbox.body("k") == b"first", "refused, but deleted")
     expect(await sandbox.delete_if_match("k", etag), "refused with the object's own ETag")
-    expect(await sandbox.body("k") is None, "answered 204, but not deleted")
-    expect(not await sandbox.delete_if_match("k", etag), "answered 204 where there was nothing any more")
+    expect(await sandbox.body("k") is None, "responded 204, but not deleted")
+    expect(not await sandbox.delete_if_match("k", etag), "responded 204 where there was nothing any more")
     return ""
 
 
@@ -54,7 +54,7 @@ async def _copy_source_if_match(sandbox: Sandbox) -> str:
     etag = await sandbox.put("k", b"first")
     expect(
         not await sandbox.copy_if_match("k", sandbox.format_etag(MISMATCHED_ETAG), etag),
-        "answered 200 with a wrong ETag of the source",
+        "responded 200 with a wrong ETag of the source",
     )
     expect(await sandbox.copy_if_match("k", etag, etag), "refused with the object's own ETag")
     return ""
@@ -63,7 +63,7 @@ async def _copy_source_if_match(sandbox: Sandbox) -> str:
 async def _copy_if_match(sandbox: Sandbox) -> str:
     etag = await sandbox.put("k", b"first")
     refused = not await sandbox.copy_if_match("k", etag, sandbox.format_etag(MISMATCHED_ETAG))
-    expect(refused, "answered 200 with a wrong ETag of the destination")
+    expect(refused, "responded 200 with a wrong ETag of the destination")
     expect(await sandbox.copy_if_match("k", etag, etag), "refused with the object's own ETag")
     expect(await sandbox.body("k") == b"first", "copied onto itself, the object is another")
     return ""
@@ -73,11 +73,11 @@ async def _get_if_none_match(sandbox: Sandbox) -> str:
     path = sandbox.path + "k"
     await sandbox.put("k", b"first")
     found = await sandbox.found("k")
-    server_time = await sandbox.store.get(path, if_none_match=found.etag)
-    expect(isinstance(server_time, NotModified), "the object came again although its ETag was the same")
+    unchanged = await sandbox.store.get(path, if_none_match=found.etag)
+    expect(isinstance(unchanged, NotModified), "the object came again although its ETag was the same")
     await sandbox.put("k", b"second")
     changed = await sandbox.store.get(path, if_none_match=found.etag)
-    expect(not isinstance(changed, NotModified), "answered 304 although the object had changed")
+    expect(not isinstance(changed, NotModified), "responded 304 although the object had changed")
     return ""
 
 
@@ -94,8 +94,8 @@ async def _etags(sandbox: Sandbox) -> str:
     second = await sandbox.put("k", b"second")
     expect(first != second, "other bytes, same ETag")
     found, head = await sandbox.get("k"), await sandbox.store.head(sandbox.path + "k")
-    server_time = {sandbox.format_etag(each.etag) for each in (found, head) if each is not None}
-    expect(server_time == {second}, "PUT, GET and HEAD return different ETags for one object")
+    returned = {sandbox.format_etag(each.etag) for each in (found, head) if each is not None}
+    expect(returned == {second}, "PUT, GET and HEAD return different ETags for one object")
     return ""
 
 
@@ -117,10 +117,10 @@ async def _reads_after_writes(sandbox: Sandbox) -> str:
     for turn in range(sandbox.rounds):
         body = f"version {turn}".encode()
         await sandbox.put("k", body)
-        expect(await sandbox.body("k") == body, "a read right after a write gave what was there before")
+        expect(await sandbox.body("k") == body, "a read right after a write returned the object before it")
         if turn % 2:
             await sandbox.store.delete(sandbox.path + "k")
-            expect(await sandbox.body("k") is None, "a read right after a deletion gave what was deleted")
+            expect(await sandbox.body("k") is None, "a read right after a deletion returned the deleted object")
     return ""
 
 
