@@ -1002,6 +1002,8 @@ def _lock_options(
     if not isinstance(owner, (str, type(None))):
         raise InvalidError(f"Invalid owner: {owner!r}. It is a string")
     seconds = None if timeout is None else to_seconds(timeout, "timeout")
+    if seconds is not None and seconds < 0:
+        raise InvalidError(f"Invalid timeout: {timeout!r}. It is 0 or more, and None to wait indefinitely")
     return LockOptions(name, to_lease(lease), seconds, reentrant, owner, permits)
 
 

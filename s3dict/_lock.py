@@ -135,6 +135,8 @@ class _Acquirable(_Leavable):
     __slots__ = ("__weakref__", "_aio", "_dict", "_holdings", "_options")
 
     _KIND: ClassVar[str]
+    _IS_SHARED: ClassVar[bool] = False
+    """Whether what several callers hold is equal, so that any of it may be released for any of them."""
 
     def __init__(self, d: HasLocks, options: LockOptions) -> None:
         self._dict = d
@@ -243,8 +245,10 @@ class _Acquirable(_Leavable):
         """Return what this thread or task holds; or else the only holding of any, which may be left elsewhere."""
         caller = self._store().runtime.caller_id()
         held = [holding for holding in self._holdings if not holding.lease.is_released]
-        own = [holding for holding in held if holding.caller == caller] or list(dict.fromkeys(held))
-        if not own or (own[-1].caller != caller and len(own) > 1):
+        own = [holding for holding in held if holding.caller == caller]
+        # The latest of each caller: one that it lost may have come before.
+        own = own or list({holding.caller: holding for holding in held}.values())
+        if not own or (own[-1].caller != caller and len(own) > 1 and not self._IS_SHARED):
             raise InvalidError(
                 f"The {self._KIND} {self.name!r} is not held through this object: it was released before, or acquired "
                 "in several threads or tasks, and not in the one that leaves it"
@@ -367,7 +371,8 @@ class Semaphore(_Acquirable):
             ...
 
     Each permit is a lease like a `Lock`: one whose holder dies is free when its lease has expired. A thread or task
-    may hold several permits.
+    may hold several permits. Where another thread or task leaves than has entered, as with a generator that a framework
+    ends in a thread of its choice, any permit that was acquired with the same object is released: they are equal.
 
     Requests:
         2 to acquire one where the first that is tried is free, as many as there are permits for each poll when none
@@ -381,6 +386,7 @@ class Semaphore(_Acquirable):
 
     __slots__ = ()
     _KIND = "semaphore"
+    _IS_SHARED = True
 
     @property
     def permits(self) -> int:

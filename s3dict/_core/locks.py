@@ -266,7 +266,7 @@ class Holding:
 
     async def stop(self, store: ObjectStore) -> None:
         """Stop the heartbeat, and leave the lock to its lease or to a process that it was handed over to."""
-        _held_here.pop(self._holder, None)
+        self._forget()
         self.lease.stop_renewing()
         if store.runtime is self.target.store.runtime:
             await self._heartbeat.__aexit__(None, None, None)
@@ -275,18 +275,29 @@ class Holding:
             self.lease.use(store)
 
     async def _end(self) -> None:
-        _held_here.pop(self._holder, None)
+        self._forget()
         if self.is_of_this_process:
             await release_shielded(self.lease)
 
+    def _forget(self) -> None:
+        # Where this was lost, its holder may have acquired the lock again since.
+        if _held_here.get(self._holder) is self:
+            _held_here.pop(self._holder, None)
+
 
 def held_here(target: LockTarget) -> Holding | None:
-    """Return what this thread or task holds of the lock.
+    """Return what this thread or task holds of the lock, or has lost and not left yet.
 
     Not what is released: an exception that a signal handler raises may keep that from being noted.
     """
     holding = _held_here.get((target.path, target.store.runtime.caller_id()))
     return None if holding is None or holding.lease.is_released else holding
+
+
+def is_held_here(target: LockTarget) -> bool:
+    """Return whether this thread or task holds the lock, so that waiting for it would be waiting for itself."""
+    held = held_here(target)
+    return held is not None and not held.lease.lost
 
 
 async def release_shielded(lease: Lease) -> None:
@@ -330,7 +341,7 @@ async def enter(
         held.depth += 1
         holdings.append(held)
         return held
-    if timeout == 0 and held is not None:
+    if timeout == 0 and is_held_here(target):
         raise LockTimeoutError(f"{target.label} is not free: this thread or task holds it")
     check_not_reentrant(target)
 
@@ -374,7 +385,7 @@ def check_lease(seconds: float) -> None:
 
 def check_not_reentrant(target: LockTarget) -> None:
     """Raise InvalidError when this thread or task holds the lock already."""
-    if held_here(target) is not None:
+    if is_held_here(target):
         raise InvalidError(f"{target.label} is already held here: it is not reentrant, and this would wait for itself")
 
 

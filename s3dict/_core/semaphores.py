@@ -41,7 +41,7 @@ async def _try_permits(
     for number in random.sample(range(len(targets)), len(targets)):
         target = targets[number]
         held = held_here(target)
-        if held is not None:
+        if held is not None and not held.lease.lost:
             _check_permits(target, held.lease.permits, len(targets))
             continue
         state = await LockState.read(target)

@@ -7,6 +7,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -59,6 +60,15 @@ async def test_acquire_rejects_a_timeout_that_means_nothing(lock: Any) -> None:
     for arguments in ({"timeout": -1}, {"blocking": False, "timeout": 1}):
         with pytest.raises(InvalidError, match="Invalid timeout"):
             await lock.acquire(**arguments)
+
+
+def test_negative_timeout_is_rejected_before_it_is_used(configured: Client) -> None:
+    """In threading and filelock it waits indefinitely, which is None here."""
+    d: Dict[Any, Any] = Dict.from_name("d", client=configured)
+    with pytest.raises(InvalidError, match="Invalid timeout: -1. It is 0 or more, and None to wait indefinitely"):
+        d.lock("job", timeout=-1)
+    with pytest.raises(InvalidError, match="Invalid timeout"):
+        d.semaphore("downloads", 2, timeout=timedelta(seconds=-1))
 
 
 async def test_release_of_what_is_not_held_is_an_error(lock: Any) -> None:
@@ -140,6 +150,34 @@ async def test_reentrant_lock_that_is_lost_is_not_entered_again(harness: Harness
     assert await held.renew() is False
     with pytest.raises(LockLostError):
         await lock.acquire()
+    with pytest.raises(LockLostError):
+        await lock.release()
+
+
+async def test_lock_that_is_lost_is_acquired_again_by_the_same_caller(harness: Harness, d: Any, lock: Any) -> None:
+    """A leader that was deposed becomes a candidate again; what it lost is left without ending its new term."""
+    first = await lock.acquire()
+    await lock.force_release()
+    assert await first.renew() is False
+    second = await lock.acquire(blocking=False)
+    assert second.token > first.token
+    with pytest.raises(LockLostError):
+        await first.release()
+    with pytest.raises(InvalidError, match="already held here"):
+        await harness.in_mode(d.wrapped.lock("job")).acquire()
+    assert (second.lost, await lock.locked()) == (False, True)
+    await lock.release()
+    assert await lock.locked() is False
+
+
+async def test_lock_that_is_lost_and_acquired_again_is_released_by_another_thread(lock: Any) -> None:
+    first = await lock.acquire()
+    await lock.force_release()
+    assert await first.renew() is False
+    await lock.acquire()
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(lock.wrapped.release).result()
+    assert await lock.locked() is False
     with pytest.raises(LockLostError):
         await lock.release()
 

@@ -76,6 +76,37 @@ async def test_permit_is_handed_over(harness: Harness, d: Any) -> None:
         await permit.release()
 
 
+async def test_permit_that_is_lost_is_acquired_again_by_the_same_caller(harness: Harness, d: Any) -> None:
+    semaphore = harness.in_mode(d.wrapped.semaphore("downloads", 1))
+    first = await semaphore.acquire()
+    await harness.in_mode(pickle.loads(pickle.dumps(first.wrapped))).release()
+    assert await first.renew() is False
+    second = await semaphore.acquire(blocking=False)
+    assert second.token > first.token
+    await second.release()
+
+
+@pytest.mark.backends("memory")
+def test_permits_are_left_in_other_threads_than_acquired_them(client: Client) -> None:
+    """As of the generators that a web framework ends in any thread of its pool."""
+    d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
+    semaphore = d.semaphore("downloads", 3)
+    with ThreadPoolExecutor(2) as pool:
+        barrier = threading.Barrier(2)
+
+        def enter() -> None:
+            semaphore.__enter__()
+            barrier.wait(60)
+
+        for entered in [pool.submit(enter), pool.submit(enter)]:
+            entered.result()
+        for _ in range(2):
+            semaphore.__exit__(None, None, None)
+        with pytest.raises(InvalidError, match="is not held through this object"):
+            semaphore.__exit__(None, None, None)
+        assert [d.semaphore("downloads", 3).acquire(blocking=False) is not None for _ in range(3)] == [True] * 3
+
+
 @pytest.mark.memory_only
 def test_permit_of_a_dead_holder_is_free_after_its_lease(client: Client) -> None:
     d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True, client=client)
