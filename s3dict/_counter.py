@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 from ._aio import dual_method
 from ._core.entries import Entries
+from .errors import InvalidError
 
 
 class HasEntries(Protocol):
@@ -43,12 +45,14 @@ class Counter:
 
         Raises:
             ConflictError: Concurrent writers kept changing the shards.
-            InvalidError: A shard was written with another number of shards.
+            InvalidError: The amount is not a finite number, or a shard was written with another number of shards.
             UncertainOutcomeError: A response was lost, and it is unknown whether the number was added.
 
         Requests:
             2 without a concurrent addition to the same shard.
         """
+        if not _is_finite(amount):
+            raise InvalidError(f"Invalid amount: {amount!r}. It is a finite number")
         from ._core.counters import add
 
         await add(await self._open(), self._name, self._shards, amount)
@@ -76,3 +80,12 @@ class Counter:
 
     async def _open(self) -> Entries:
         return await (self._dict._async_view if self._aio else self._dict)._open()
+
+
+def _is_finite(amount: object) -> bool:
+    """Return whether it can be added: with infinity or NaN in a shard, the sum would stay that."""
+    import numbers
+
+    if isinstance(amount, numbers.Rational):
+        return True
+    return isinstance(amount, numbers.Real) and math.isfinite(amount)

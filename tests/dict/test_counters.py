@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -44,6 +47,17 @@ def test_counter_arguments_are_validated(configured: Client) -> None:
     for wrong in (0, 1001, True, 1.5):
         with pytest.raises(InvalidError, match="Invalid number of shards"):
             d.counter("hits", wrong)  # type: ignore[arg-type]
+
+
+async def test_amount_that_would_spoil_the_sum_is_rejected(harness: Harness, d: Any) -> None:
+    counter = harness.in_mode(d.wrapped.counter("hits", 1))
+    for wrong in (math.nan, -math.inf, 1j, "1", None, Decimal("NaN")):
+        with pytest.raises(InvalidError, match="Invalid amount"):
+            await counter.add(wrong)
+    for amount in (-1, 2**2000, 0.5, Fraction(1, 2)):
+        await counter.add(amount)
+        await counter.add(-amount)
+    assert await counter.value() == 0
 
 
 async def test_stats_are_of_all_entries(d: Any) -> None:

@@ -65,7 +65,7 @@ async def test_acquire_rejects_a_timeout_that_means_nothing(lock: Any) -> None:
 def test_negative_timeout_is_rejected_before_it_is_used(configured: Client) -> None:
     """In threading and filelock it waits indefinitely, which is None here."""
     d: Dict[Any, Any] = Dict.from_name("d", client=configured)
-    with pytest.raises(InvalidError, match="Invalid timeout: -1. It is 0 or more, and None to wait indefinitely"):
+    with pytest.raises(InvalidError, match=r"Invalid timeout: -1.*None to wait indefinitely"):
         d.lock("job", timeout=-1)
     with pytest.raises(InvalidError, match="Invalid timeout"):
         d.semaphore("downloads", 2, timeout=timedelta(seconds=-1))
