@@ -102,9 +102,9 @@ def memoize(
         early: As of `Dict.get_or_compute`; needs `ttl`.
 
     Raises:
-        InvalidError: The function has no name of its own (a lambda, a ``functools.partial``, a callable object); or
-            another memoized function has the same name, or the same code with other variables of an enclosing function;
-            or an argument is not valid.
+        InvalidError: The function has no name of its own (a lambda, a ``functools.partial``, a callable object), or is
+            a generator; or another memoized function has the same name, or the same code with other variables of an
+            enclosing function; or an argument is not valid.
     """
     if not isinstance(d, Dict):
         raise InvalidError("memoize takes the Dict for the results: write @memoize(d), with parentheses")
@@ -162,6 +162,8 @@ def _validated_name(function: Callable[..., Any]) -> str:
         )
     if function.__name__ == "<lambda>":
         raise InvalidError("A lambda cannot be memoized: all of a module's have the same name. Give it one with def")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidError(f"The generator {name} cannot be memoized: return a list of what it yields")
     # Methods of built-in types have no module.
     module = getattr(function, "__module__", None) or "builtins"
     return f"{'__main__' if module in MAIN_MODULES else module}.{name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -225,6 +225,21 @@ def test_memoized_result_can_be_forgotten(client: Client) -> None:
         square([1])  # type: ignore[arg-type]
     with pytest.raises(InvalidError, match="A lambda cannot be memoized"):
         memoize(d)(lambda: 1)
+
+
+def test_generator_cannot_be_memoized(configured: Client) -> None:
+    """It would run at the first call, and fail when its result is stored."""
+    d = Dict.from_name("d", client=configured)
+
+    def rows(n: int) -> Iterator[int]:
+        yield n
+
+    async def pages(n: int) -> AsyncIterator[int]:
+        yield n
+
+    for generator in (rows, pages):
+        with pytest.raises(InvalidError, match=r"The generator .*(rows|pages) cannot be memoized: return a list"):
+            memoize(d)(generator)
 
 
 def test_method_of_a_built_in_type_can_be_memoized(client: Client) -> None:
