@@ -13,12 +13,14 @@ __all__ = ["DEFAULT_TTL", "as_ttl", "open_dict"]
 
 DEFAULT_TTL = timedelta(days=30)
 """The ttl of the Dicts that adapters create: a lifecycle rule deletes an entry that was not used for so long."""
+_MAX_TTL = 2**32 - 1
+"""The longest ttl of an entry, in seconds."""
 
 
 def open_dict(
     name: str,
     *,
-    ttl: timedelta | None = DEFAULT_TTL,
+    ttl: float | timedelta | None = DEFAULT_TTL,
     codec: str = "cloudpickle",
     environment_name: str | None = None,
     client: Client | None = None,
@@ -57,14 +59,19 @@ def _client(options: tuple[tuple[str, Any], ...]) -> Client:
         raise InvalidError(f"Unknown option: {error}") from error
 
 
-def as_ttl(timeout: float | None, longest: timedelta | None) -> int | None:
+def as_ttl(timeout: float | timedelta | None, longest: float | timedelta | None) -> int | None:
     """Return a framework's timeout as the ttl of an entry, in whole seconds; None where the entry needs none.
 
     Args:
-        timeout: Seconds, more than 0; None for an entry that lives as long as it is read within the Dict's ttl.
+        timeout: Seconds or a timedelta, more than 0; None for an entry that lives as long as it is read within the
+            Dict's ttl.
         longest: The Dict's ttl, which no entry's ttl may exceed: a longer timeout is cut to it.
     """
     if timeout is None:
         return None
-    seconds = max(1, math.ceil(timeout))
-    return seconds if longest is None else min(seconds, int(longest.total_seconds()))
+    most = _MAX_TTL if longest is None else int(_seconds(longest))
+    return max(1, math.ceil(min(_seconds(timeout), most)))
+
+
+def _seconds(duration: float | timedelta) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration

@@ -44,7 +44,12 @@ class S3DictCache(BaseCache):  # type: ignore[misc]
     NAME = "s3dict"
 
     def __init__(
-        self, name: str = "aiocache", serializer: Any = None, *, max_ttl: timedelta | None = DEFAULT_TTL, **kwargs: Any
+        self,
+        name: str = "aiocache",
+        serializer: Any = None,
+        *,
+        max_ttl: float | timedelta | None = DEFAULT_TTL,
+        **kwargs: Any,
     ) -> None:
         base = {
             key: kwargs.pop(key) for key in ("plugins", "namespace", "key_builder", "timeout", "ttl") if key in kwargs
@@ -126,15 +131,18 @@ class S3DictCache(BaseCache):  # type: ignore[misc]
         return int(not _is_absent(await self._dict.pop.aio(key, None)))
 
     async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
-        """Remove all entries, or those of a namespace, for which the keys are listed."""
-        if namespace:
-            start = self.build_key("", namespace=namespace)
+        """Remove all entries, or those of the namespace, for which the keys are listed."""
+        space = self.namespace if namespace is None else namespace
+        if space:
+            start = self.build_key("", namespace=space)
             await self._dict.discard_many.aio([key async for key in self._dict.keys.aio() if key.startswith(start)])
         else:
             await self._dict.clear.aio()
         return True
 
-    async def _raw(self, command: str, *args: Any, _conn: Any = None, **kwargs: Any) -> Any:
+    async def _raw(
+        self, command: str, *args: Any, encoding: str | None = "utf-8", _conn: Any = None, **kwargs: Any
+    ) -> Any:
         return await getattr(self._dict, command).aio(*args, **kwargs)
 
     async def _redlock_release(self, key: str, value: Any) -> int:

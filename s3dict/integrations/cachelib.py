@@ -29,7 +29,8 @@ class S3DictCache(BaseCache):
 
     Args:
         name: The Dict's name.
-        default_timeout: Seconds or a timedelta; 0 means that an entry lives as long as it is read within `ttl`.
+        default_timeout: Seconds or a timedelta; 0 means that an entry lives as long as it is read within `ttl`. What is
+            set with a timeout below 0 has expired.
         key_prefix: What all keys begin with.
         ttl: The Dict's ttl.
         client_options: Arguments of `s3dict.Client`, or a `client`; without any, the environment names the client.
@@ -41,7 +42,7 @@ class S3DictCache(BaseCache):
         default_timeout: int | timedelta = 300,
         *,
         key_prefix: str = "",
-        ttl: timedelta | None = DEFAULT_TTL,
+        ttl: float | timedelta | None = DEFAULT_TTL,
         ignore_delete_many_errors: bool = True,
         **client_options: Any,
     ) -> None:
@@ -58,14 +59,24 @@ class S3DictCache(BaseCache):
         return [found.get(self.key_prefix + key) for key in keys]
 
     def set(self, key: str, value: Any, timeout: int | timedelta | None = None) -> bool:
-        return self._dict.put(self.key_prefix + key, value, ttl=self._ttl(timeout))
+        ttl = self._ttl(timeout)
+        if ttl == 0:
+            self.delete(key)
+            return True
+        return self._dict.put(self.key_prefix + key, value, ttl=ttl)
 
     def add(self, key: str, value: Any, timeout: int | timedelta | None = None) -> bool:
-        return self._dict.put(self.key_prefix + key, value, skip_if_exists=True, ttl=self._ttl(timeout))
+        ttl = self._ttl(timeout)
+        if ttl == 0:
+            return not self.has(key)
+        return self._dict.put(self.key_prefix + key, value, skip_if_exists=True, ttl=ttl)
 
     def set_many(self, mapping: dict[str, Any], timeout: int | timedelta | None = None) -> list[Any]:
+        ttl = self._ttl(timeout)
+        if ttl == 0:
+            return self.delete_many(*mapping)
         pairs = ((self.key_prefix + key, value) for key, value in mapping.items())
-        self._dict.put_many(pairs, ttl=self._ttl(timeout))
+        self._dict.put_many(pairs, ttl=ttl)
         return list(mapping)
 
     def delete(self, key: str) -> bool:
@@ -79,8 +90,11 @@ class S3DictCache(BaseCache):
         return self._dict.contains(self.key_prefix + key)
 
     def clear(self) -> bool:
-        """Remove all entries of the Dict, those of other prefixes too."""
-        self._dict.clear()
+        """Remove all entries; of a cache with a prefix those of the prefix, for which the keys are listed."""
+        if self.key_prefix:
+            self._dict.discard_many([key for key in self._dict if key.startswith(self.key_prefix)])
+        else:
+            self._dict.clear()
         return True
 
     def inc(self, key: str, delta: int = 1) -> int:
@@ -92,4 +106,6 @@ class S3DictCache(BaseCache):
         return self.inc(key, -delta)
 
     def _ttl(self, timeout: int | timedelta | None) -> int | None:
-        return as_ttl(self._normalize_timeout(timeout) or None, self._max_ttl)
+        """Return the ttl of an entry; 0 where it has expired at once."""
+        seconds = self._normalize_timeout(timeout)
+        return 0 if seconds < 0 else as_ttl(seconds or None, self._max_ttl)

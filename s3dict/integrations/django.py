@@ -10,8 +10,8 @@
         }
     }
 
-`OPTIONS` takes `ttl` (a timedelta) too, that of the Dict: an entry with ``timeout=None`` lives as long as it is read
-within it. With ``"ttl": None`` nothing deletes what has expired but ``s3dict gc --expired``.
+`OPTIONS` takes `ttl` (seconds or a timedelta) too, that of the Dict: an entry with ``timeout=None`` lives as long as it
+is read within it. With ``"ttl": None`` nothing deletes what has expired but ``s3dict gc --expired``.
 """
 
 from __future__ import annotations

@@ -28,18 +28,18 @@ class S3DictBackend(BytesBackend):
     """A dogpile.cache backend in a Dict of bytes; the region's serializer makes them.
 
     Args:
-        arguments: `name` of the Dict; `entry_ttl`, seconds after which an entry expires in the store, which should be
-            more than the region's `expiration_time` (dogpile returns old values while a new one is computed); `ttl` of
-            the Dict, a timedelta; `distributed_lock`, whether one process at a time creates a value, and `lock_lease`,
-            the seconds for which a holder that has died keeps the lock (30); and arguments of `s3dict.Client`. Others
-            are ignored, as dogpile expects.
+        arguments: `name` of the Dict; `entry_ttl`, seconds or a timedelta after which an entry expires in the store,
+            which should be more than the region's `expiration_time` (dogpile returns old values while a new one is
+            computed), and 0 for never; `ttl` of the Dict, also seconds or a timedelta; `distributed_lock`, whether one
+            process at a time creates a value, and `lock_lease`, the seconds for which a holder that has died keeps the
+            lock (30); and arguments of `s3dict.Client`. Others are ignored, as dogpile expects.
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         options = {"name": "dogpile", "ttl": DEFAULT_TTL, **arguments}
         self._distributed_lock = options.pop("distributed_lock", False)
         self._lease = options.pop("lock_lease", 30)
-        self._ttl = as_ttl(options.pop("entry_ttl", None), options["ttl"])
+        self._ttl = as_ttl(options.pop("entry_ttl", None) or None, options["ttl"])
         # dogpile passes on all arguments of an application's configuration; backends take theirs.
         known = {"ttl", "client", "environment_name", *inspect.signature(Client).parameters}
         self._dict = open_dict(

@@ -39,9 +39,10 @@ class S3DictStoreBackend(StoreBackendBase, StoreBackendMixin):  # type: ignore[m
             raise InvalidError("mmap_mode needs files: leave it out with the backend 's3dict'")
         self.mmap_mode = None
         self.location = location
-        ttl: timedelta | None = options.pop("ttl", DEFAULT_TTL)
-        # Memory adds a folder of its own to the location that it is given.
-        self._dict = open_dict(os.path.dirname(location), ttl=ttl, codec="bytes", **options)
+        ttl: float | timedelta | None = options.pop("ttl", DEFAULT_TTL)
+        # Memory adds a folder of its own to the location that it is given, unless that is a Path.
+        parent, folder = os.path.split(location)
+        self._dict = open_dict(parent if folder == "joblib" else location, ttl=ttl, codec="bytes", **options)
 
     def _open_item(self, path: str, mode: str) -> BytesIO:
         if mode == "rb":

@@ -59,7 +59,12 @@ class S3DictSaver(BaseCheckpointSaver[int]):
     """
 
     def __init__(
-        self, name: str = "langgraph", *, ttl: timedelta | None = DEFAULT_TTL, serde: Any = None, **client_options: Any
+        self,
+        name: str = "langgraph",
+        *,
+        ttl: float | timedelta | None = DEFAULT_TTL,
+        serde: Any = None,
+        **client_options: Any,
     ) -> None:
         super().__init__(serde=serde)
         self._dict: Dict[tuple[str, ...], Any] = open_dict(name, ttl=ttl, **client_options)
@@ -155,7 +160,7 @@ class S3DictSaver(BaseCheckpointSaver[int]):
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
     ) -> tuple[_Address, Any]:
         settings = config["configurable"]
-        address = settings["thread_id"], settings.get("checkpoint_ns", ""), checkpoint["id"]
+        address = *_thread(config), settings.get("checkpoint_ns", ""), checkpoint["id"]
         parts = self.serde.dumps_typed(checkpoint), self.serde.dumps_typed(get_checkpoint_metadata(config, metadata))
         return address, (*parts, settings.get("checkpoint_id"))
 
@@ -208,7 +213,8 @@ class _Limit:
 
 
 def _thread(config: RunnableConfig) -> tuple[str]:
-    return (config["configurable"]["thread_id"],)
+    # An int or UUID is the thread that `delete_thread` knows by its text.
+    return (str(config["configurable"]["thread_id"]),)
 
 
 def _address(config: RunnableConfig) -> _Address | None:

@@ -45,7 +45,7 @@ class S3DictStore(BaseEnumerateKeysStore, BaseEnumerateCollectionsStore, BaseDes
         *,
         name_prefix: str = "kv-",
         default_collection: str | None = None,
-        ttl: timedelta | None = DEFAULT_TTL,
+        ttl: float | timedelta | None = DEFAULT_TTL,
         **client_options: Any,
     ) -> None:
         self._name_prefix = name_prefix
@@ -110,10 +110,14 @@ class S3DictStore(BaseEnumerateKeysStore, BaseEnumerateCollectionsStore, BaseDes
 
     async def _delete_collection(self, *, collection: str) -> bool:
         name = self._sanitize_collection(collection)
+        client = self._dict(name).client
         try:
-            await Dict.objects.delete.aio(self._name_prefix + name, client=self._dict(name).client)
+            await Dict.objects.delete.aio(self._name_prefix + name, client=client)
         except NotFoundError:
             return False
+        finally:
+            # What is put from now on belongs to a new Dict of this name.
+            self._dicts.pop(name, None)
         return True
 
     def _dump(self, entry: ManagedEntry, key: str, collection: str) -> bytes:

@@ -69,6 +69,26 @@ def test_prefixes_are_separate(client: Client) -> None:
 
 
 @pytest.mark.backends("memory")
+def test_clear_leaves_other_prefixes(client: Client) -> None:
+    first, second, whole = (S3DictCache("cache", key_prefix=prefix, client=client) for prefix in ("1:", "2:", ""))
+    for cache in (first, second):
+        cache.set("a", 1)
+    assert first.clear() is True
+    assert [first.has("a"), second.has("a")] == [False, True]
+    whole.clear()
+    assert second.has("a") is False
+
+
+@pytest.mark.backends("memory")
+def test_what_is_set_with_a_negative_timeout_has_expired(cache: S3DictCache) -> None:
+    cache.set_many({"a": 1, "b": 1, "c": 1})
+    assert cache.set("a", 2, timeout=-1) is True
+    assert cache.set_many({"b": 2}, timeout=timedelta(seconds=-1)) == ["b"]
+    assert [cache.add("c", 2, timeout=-1), cache.add("d", 2, timeout=-1)] == [False, True]
+    assert cache.get_many("a", "b", "c", "d") == [None, None, 1, None]
+
+
+@pytest.mark.backends("memory")
 def test_entries_expire_after_their_timeout(client: Client) -> None:
     cache, clock = S3DictCache("cache", 60, client=client), Clock(client)
     cache.set("default", 1)

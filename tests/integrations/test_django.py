@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import timedelta
 from threading import Thread
 from typing import Any
@@ -89,6 +90,16 @@ def test_timeout_below_a_second_is_a_second_and_a_negative_one_has_passed(cache:
     cache.set("short", 1, timeout=0.5)
     cache.set("past", 1, timeout=-1)
     assert [cache.get("short"), cache.get("past"), cache.add("past", 2, timeout=-1)] == [1, None, True]
+
+
+@pytest.mark.backends("memory")
+@pytest.mark.parametrize("ttl", [86400, timedelta(days=1), None])
+def test_timeout_of_any_length_is_cut_to_what_is_possible(client: Client, ttl: Any) -> None:
+    """The ttl of the Dict may be seconds, as in a file of settings."""
+    cache = cache_of(client, ttl=ttl)
+    for timeout in (60, 10**10, math.inf):
+        cache.set("a", timeout, timeout)
+        assert [cache.get("a"), cache.touch("a", timeout)] == [timeout, True]
 
 
 def test_cache_deletes(cache: S3DictCache) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -39,6 +40,40 @@ def test_aiocache_compares_and_sets_by_version(client: Client) -> None:
         assert [await cache.get("other", namespace=name) for name in ("m", "nm")] == [1, 1]
 
     asyncio.run(use())
+
+
+@pytest.mark.backends("memory")
+def test_aiocache_clears_its_own_namespace(client: Client) -> None:
+    async def use() -> None:
+        caches = [S3DictCache("cache", client=client, namespace=name, timeout=60) for name in ("n", "m", None)]
+        for cache in caches:
+            await cache.set("a", 1)
+        await caches[0].clear()
+        assert [await cache.exists("a") for cache in caches] == [False, True, True]
+        await caches[2].clear()
+        assert [await cache.exists("a") for cache in caches] == [False, False, False]
+
+    asyncio.run(use())
+
+
+@pytest.mark.backends("memory")
+def test_aiocache_calls_methods_of_the_dict(client: Client) -> None:
+    async def use() -> None:
+        cache = S3DictCache("cache", client=client, timeout=60)
+        await cache.set("a", 1)
+        assert [await cache.raw("contains", "a"), await cache.raw("len")] == [True, 1]
+
+    asyncio.run(use())
+
+
+@pytest.mark.backends("memory")
+@pytest.mark.parametrize("entry_ttl", [0, None, 0.5, timedelta(hours=1), 10**10])
+def test_dogpile_takes_any_ttl(client: Client, entry_ttl: Any) -> None:
+    arguments = {"name": "cache", "client": client, "ttl": 86400, "entry_ttl": entry_ttl}
+    region = make_region().configure("s3dict-test", arguments=arguments)
+    assert region.get_or_create("k", lambda: 7) == 7
+    has_ttl = Dict.from_name("cache", client=client).entry("k").expires_at is not None  # type: ignore[union-attr]
+    assert has_ttl is bool(entry_ttl)
 
 
 def test_dogpile_creates_a_value_once(client: Client) -> None:
@@ -111,6 +146,30 @@ def test_joblib_computes_once_and_clears(client: Client, tmp_path: Any) -> None:
     assert calls == [2, 3, 2]
     with pytest.raises(InvalidError, match="ttl"):
         memory.reduce_size(1)
+
+
+@pytest.mark.backends("memory")
+@pytest.mark.parametrize("location", ["cache", Path("cache")])
+def test_joblib_names_the_dict_by_the_location(client: Client, location: Any) -> None:
+    joblib_adapter.register()
+    memory = joblib.Memory(location, backend="s3dict", backend_options={"client": client, "ttl": 86400}, verbose=0)
+    assert memory.cache(abs)(-3) == 3
+    assert [d.name for d in Dict.objects.list(client=client)] == ["cache"]
+
+
+@pytest.mark.backends("memory")
+@pytest.mark.parametrize("thread_id", [7, uuid.UUID(int=7)])
+def test_langgraph_takes_any_thread_id_by_its_text(client: Client, thread_id: Any) -> None:
+    from langgraph.checkpoint.base import empty_checkpoint
+
+    saver = S3DictSaver("agents", client=client)
+    config: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+    saved = saver.put(config, empty_checkpoint(), {}, {})
+    saver.put_writes(saved, [("x", 1)], "task")
+    by_text: Any = {"configurable": {"thread_id": str(thread_id)}}
+    assert saver.get_tuple(config) == saver.get_tuple(by_text) is not None
+    saver.delete_thread(str(thread_id))
+    assert saver.get_tuple(config) is None
 
 
 @pytest.mark.backends("memory")
@@ -189,6 +248,19 @@ def test_py_key_value_keeps_collections_apart(client: Client) -> None:
         assert [await store.delete("a", collection="one"), await store.delete("a", collection="one")] == [True, False]
         assert await store.delete_many(["a", "b", "c"], collection="two/strange name") == 2
         assert [await store.destroy_collection("one"), await store.destroy_collection("none")] == [True, False]
+
+    asyncio.run(use())
+
+
+@pytest.mark.backends("memory")
+def test_py_key_value_puts_into_a_new_collection_after_one_was_destroyed(client: Client) -> None:
+    async def use() -> None:
+        store = S3DictStore(client=client)
+        for number in range(2):
+            await store.put("a", {"n": number}, collection="one")
+            assert await S3DictStore(client=client).get("a", collection="one") == {"n": number}
+            assert await store.destroy_collection("one") is True
+            assert await store.get("a", collection="one") is None
 
     asyncio.run(use())
 
