@@ -15,7 +15,7 @@ import re
 import sys
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Collection, Hashable, Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Any, cast
 
@@ -255,9 +255,9 @@ class _Encoder:
         if plain is not key:
             return self.encode(plain)
         self.pickled.append(key)
-        from .main_objects import MAIN_MODULES
+        from .main_objects import MAIN_MODULES, generic_model
 
-        if type(key).__module__ in MAIN_MODULES:
+        if generic_model(type(key)).__module__ in MAIN_MODULES:
             return self._encode_main(key)
         return _encode_pickle(key)
 
@@ -286,6 +286,8 @@ _PLAIN_FORMS: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (frozenset, frozenset),
     (datetime, lambda key: datetime.combine(key, key.timetz())),
     (date, lambda key: date(key.year, key.month, key.day)),
+    (timedelta, lambda key: timedelta(key.days, key.seconds, key.microseconds)),
+    (memoryview, bytes),
 )
 
 
@@ -355,7 +357,7 @@ def _encode_datetime(moment: datetime) -> bytes:
 
 
 def _encode_pickle(key: object) -> bytes:
-    from .pickling import dump_key
+    from .key_pickling import dump_key
 
     try:
         data = dump_key(key)

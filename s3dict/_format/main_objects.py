@@ -35,6 +35,15 @@ def is_main_object(found: object) -> bool:
     return named.__module__ in MAIN_MODULES and find_in(named.__module__, named.__qualname__) is found
 
 
+def generic_model(cls: Any) -> Any:
+    """Return ``Page`` for a model of pydantic such as ``Page[int]``, or the class itself.
+
+    The module of ``Page[int]`` is the one that first wrote this, where as a rule it has no name.
+    """
+    metadata = vars(cls).get("__pydantic_generic_metadata__")
+    return metadata["origin"] or cls if metadata else cls
+
+
 def find_in(module: str, qualified_name: str) -> Any:
     """Return the object of that name in the module; None when it does not exist."""
     found: Any = sys.modules.get(module)

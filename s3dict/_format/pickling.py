@@ -1,21 +1,19 @@
-"""The picklers of values and keys. Imported by writers alone, since it loads cloudpickle."""
+"""The pickler of values. Imported by writers alone, since it loads cloudpickle."""
 
 from __future__ import annotations
 
 import io
+import operator
 import pickle
-import pickletools
 from collections import ChainMap
 from collections.abc import Callable
 from functools import cached_property
-from types import FunctionType
 from typing import Any, ClassVar, NewType, ParamSpec, TypeVarTuple
 
 import cloudpickle
 
 from .._pickle import restore
-from ..errors import InvalidError
-from .main_objects import MAIN_MODULES, find_in, fingerprint, is_main_object
+from .main_objects import MAIN_MODULES, fingerprint, generic_model, is_main_object
 
 
 def _reduce_cached_property(prop: cached_property[Any]) -> tuple[Any, ...]:
@@ -30,8 +28,15 @@ def _reduce_typing(found: Any) -> Any:
     return restore, ("MainTyping", type(found).__name__, found.__name__, *arguments)
 
 
-_CLOUDPICKLE_REDUCERS: Any = cloudpickle.CloudPickler.dispatch_table
-_REDUCERS: ChainMap[Any, Any] = _CLOUDPICKLE_REDUCERS.new_child(
+def reduce_model(found: Any) -> Any:
+    """Return how to make a generic model of pydantic with its arguments, such as ``Page[int]``; else NotImplemented."""
+    if not issubclass(type(found), type) or generic_model(found) is found:
+        return NotImplemented
+    return operator.getitem, (generic_model(found), found.__pydantic_generic_metadata__["args"])
+
+
+CLOUDPICKLE_REDUCERS: Any = cloudpickle.CloudPickler.dispatch_table
+_REDUCERS: ChainMap[Any, Any] = CLOUDPICKLE_REDUCERS.new_child(
     dict.fromkeys((NewType, ParamSpec, TypeVarTuple), _reduce_typing)
 )
 
@@ -42,6 +47,9 @@ class ValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     dispatch_table: ClassVar[Any] = _REDUCERS
 
     def reducer_override(self, obj: Any) -> Any:
+        model = reduce_model(obj)
+        if model is not NotImplemented:
+            return model
         if is_main_object(obj):
             return restore, ("MainObject", obj.__qualname__, fingerprint(obj), _definition(obj))
         return super().reducer_override(obj)
@@ -69,34 +77,6 @@ class _DefinitionPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
 
     dispatch_table: ClassVar[Any] = _REDUCERS.new_child({cached_property: _reduce_cached_property})
 
-
-class _KeyPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
-    """cloudpickle for keys, which refuses what it would pickle by value: such bytes differ between processes."""
-
     def reducer_override(self, obj: Any) -> Any:
-        if (isinstance(obj, type) or type(obj) is FunctionType) and not _is_importable(obj):
-            raise InvalidError(
-                f"The key refers to {obj.__qualname__!r}, which is not in an importable module, so that its bytes "
-                "would differ between processes: move it into a module"
-            )
-        return super().reducer_override(obj)
-
-
-def _is_importable(obj: Any) -> bool:
-    if obj.__module__ in MAIN_MODULES:
-        return False
-    return obj.__module__ == "builtins" or find_in(obj.__module__, obj.__qualname__) is obj
-
-
-def dump_key(key: object) -> bytes:
-    """Return the pickle of a key.
-
-    Raises:
-        InvalidError: The bytes would differ between processes.
-    """
-    with io.BytesIO() as file:
-        _KeyPickler(file, protocol=5).dump(key)
-        data = file.getvalue()
-    if any(code.name in ("EMPTY_SET", "FROZENSET") for code, _, _ in pickletools.genops(data)):
-        raise InvalidError("The key contains a set inside of an object: its order, and so its pickle, is not stable")
-    return data
+        model = reduce_model(obj)
+        return super().reducer_override(obj) if model is NotImplemented else model

@@ -17,15 +17,20 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from fractions import Fraction
-from typing import Any, NamedTuple
+from functools import cached_property
+from ipaddress import IPv4Address
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import cbor2
+import cloudpickle
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from s3dict._format import cbor, numeric_keys
 from s3dict._format.cbor import MAX_DECIMAL_PLACES, MAX_RATIONAL_BITS
@@ -124,6 +129,51 @@ class Loud:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _hear, (self.heard,)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Its fields may be the same object, equal to a name of theirs, or computed."""
+
+    start: Any
+    end: Any = "start"
+
+    @cached_property
+    def ends(self) -> tuple[Any, Any]:
+        return self.start, self.end
+
+
+class Job(BaseModel, frozen=True):
+    name: str
+    tags: frozenset[str] = frozenset()
+    width: int = 1
+    height: int = 2
+
+    @cached_property
+    def area(self) -> int:
+        return self.width * self.height
+
+
+T = TypeVar("T")
+
+
+class Page(BaseModel, Generic[T], frozen=True):
+    items: tuple[T, ...] = ()
+
+
+@dataclass(frozen=True)
+class Members:
+    names: frozenset[Any]
+
+
+class Box:
+    """Anything may be put into it; it is equal to itself alone."""
+
+    content: object = None
+
+
+class Names(frozenset[Any]):
+    """A set that is not reduced to its members in any order of theirs, unless it is inside of an object."""
 
 
 heard: list[str] = []
@@ -335,6 +385,8 @@ def test_keys_of_known_types_are_never_pickled(key: Hashable) -> None:
         (Moment(2024, 5, 1, 12), datetime(2024, 5, 1, 12)),
         (Moment(2024, 5, 1, 12, tzinfo=UTC), datetime(2024, 5, 1, 12, tzinfo=UTC)),
         (Day(2024, 5, 1), date(2024, 5, 1)),
+        (pd.Timedelta(hours=1), timedelta(hours=1)),
+        (memoryview(b"ab"), b"ab"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -369,6 +421,85 @@ def test_key_of_any_other_type_is_pickled_and_comes_back(key: Hashable) -> None:
     key_bytes = KEYS.encode(key)
     assert key_bytes.pickled
     assert KEYS.decode(key_bytes.data) == ("x" if key == Loud("x") else key)
+
+
+def copy_of(text: str) -> str:
+    """Return an equal string that is another object."""
+    return text.encode().decode()
+
+
+def with_area(job: Job) -> Job:
+    assert job.area
+    return job
+
+
+def with_ends(edge: Edge) -> Edge:
+    assert edge.ends == (edge.start, edge.end)
+    return edge
+
+
+@pytest.mark.parametrize(
+    ("key", "equal"),
+    [
+        (Edge("n1", "n1"), Edge(copy_of("n1"), copy_of("n1"))),
+        (Edge("start", "end"), Edge(copy_of("start"), copy_of("end"))),
+        (Edge("datetime", datetime(2024, 5, 1)), Edge(copy_of("datetime"), datetime(2024, 5, 1))),
+        (Edge(*[(1, 2)] * 2), Edge(tuple(Point(1, 2)), tuple(Point(1, 2)))),
+        (Edge(*[Edge(1)] * 2), Edge(Edge(1), Edge(1))),
+        (Edge(b"a", b"a"), Edge(b"a", bytes(bytearray(b"a")))),
+        (Edge(1, 2), with_ends(Edge(1, 2))),
+        (Job(name="a"), Job(name="a", height=2, width=1)),
+        (Job(name="a", height=2, width=1), Job(name="a", width=1, height=2)),
+        (Job(name="a"), with_area(Job(name="a"))),
+        (Job(name="a", tags=frozenset("ab")), Job(name="a", tags=frozenset("ba"))),
+        (Page[int](items=(1, 2)), Page[int](items=(1, 2))),
+        (Members(frozenset([0, 8, 16, "a"])), Members(frozenset([16, "a", 8, 0]))),
+    ],
+    ids=[
+        *("strings", "names of fields", "name of a module", "tuples", "objects", "bytes", "cached property"),
+        *("defaults", "order of fields", "cached property of a model", "set in a model", "generic model", "set"),
+    ],
+)
+def test_equal_objects_are_one_key_whatever_they_share_or_have_computed(key: Any, equal: Any) -> None:
+    assert same_key(key, equal)
+    assert encoded(key) == encoded(equal)
+    back = there_and_back(key)
+    assert same_key(back, key)
+    assert type(back) is type(key)
+    assert encoded(back) == encoded(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        Colour.RED,
+        timedelta(hours=1),
+        IPv4Address("10.0.0.1"),
+        Edge(1),
+        Edge(Edge(2, "end"), Colour.RED),
+        Edge(datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 2, tzinfo=UTC)),
+        Edge((Decimal("0.5"), UUID(int=3), -1.5, 2**70, None, True), b"x" * 300),
+        Edge("x" * 70_000, tuple(range(2_000))),
+        list[int],
+        type(None),
+    ],
+    ids=lambda key: type(key).__name__,
+)
+def test_pickled_keys_have_the_bytes_that_earlier_releases_gave_them(key: Any) -> None:
+    assert encoded(key) == cbor2.dumps(cbor2.CBORTag(PICKLE_TAG, cloudpickle.dumps(key, protocol=5)))
+
+
+@pytest.mark.parametrize("key", [Members(frozenset({frozenset({1})})), Members(Names({1}))])
+def test_sets_whose_order_is_not_known_are_no_keys(key: Any) -> None:
+    with pytest.raises(InvalidError, match="not stable"):
+        encoded(key)
+
+
+def test_object_that_contains_itself_is_a_key() -> None:
+    key = Edge(1, Box())
+    key.end.content = key
+    assert encoded(key) == encoded(key)
+    assert there_and_back(key).end.content.start == 1
 
 
 def test_handle_key_equals_its_id() -> None:
