@@ -161,9 +161,8 @@ class _BoundDual:
         return getattr, (self.__self__, self.__name__)
 
 
+# The subclasses have no docstrings: those would be the `__doc__` of each method.
 class DualMethod(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatibleMethodOverride]
-    """A bound method: ``d.put``, which blocks, with ``d.put.aio``."""
-
     __slots__ = ()
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -182,8 +181,6 @@ class DualMethod(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatib
 
 
 class DualIterator(_BoundDual, Generic[P, R]):  # pyright: ignore[reportIncompatibleMethodOverride]
-    """A bound method that iterates: ``d.items``, which blocks, with ``d.items.aio``."""
-
     __slots__ = ()
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
