@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
-from functools import cached_property, partialmethod
+from functools import cached_property, lru_cache, partialmethod
 from inspect import unwrap
 from types import CodeType, FunctionType
 from typing import Any
@@ -21,6 +21,9 @@ from .c_modules import blake2b
 MAIN_MODULES = ("__main__", "__mp_main__")
 """The script, and the name under which a child of `multiprocessing` imports it."""
 
+CachedFunction: type = type(lru_cache(len))
+"""What `functools.lru_cache` makes of a function."""
+
 _PYTHON = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
 """Part of the fingerprint, since bytecode differs."""
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
@@ -29,7 +32,7 @@ _fingerprints: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 def is_main_object(found: object) -> bool:
     """Return whether this is a class or function that ``__main__`` has under its qualified name."""
-    if not isinstance(found, type) and type(found) is not FunctionType:
+    if not isinstance(found, type) and type(found) not in (FunctionType, CachedFunction):
         return False
     named: Any = found
     return named.__module__ in MAIN_MODULES and find_in(named.__module__, named.__qualname__) is found
@@ -89,6 +92,35 @@ def load_main_typing(kind: str, name: str, *arguments: Any) -> Any:
     return own if same else made
 
 
+def load_main_type_variable(name: str, definition: bytes) -> Any:
+    """Return a type variable that a script has given this name: the reader's own if it is the same."""
+    import pickle
+
+    made = pickle.loads(definition)
+    own = next((found for module in MAIN_MODULES if type(found := find_in(module, name)) is type(made)), None)
+    parts = ("__bound__", "__constraints__", "__covariant__", "__contravariant__")
+    return own if all(repr(getattr(own, part, None)) == repr(getattr(made, part)) for part in parts) else made
+
+
+def load_cached_function(function: Any, parameters: dict[str, Any]) -> Any:
+    """Return the function with an empty `functools.lru_cache`."""
+    return lru_cache(**parameters)(function)
+
+
+def set_enum_state(enum: Any, state: tuple[Any, ...]) -> Any:
+    """Set what a definition by value contains beside the members and their values, attributes of the members included.
+
+    Members are made before the class has its methods: what ``__init__`` or ``__new__`` have set is stored.
+    """
+    from cloudpickle.cloudpickle import _class_setstate
+
+    *class_state, attributes = state
+    _class_setstate(enum, tuple(class_state))
+    for name, values in attributes.items():
+        vars(enum[name]).update(values)
+    return enum
+
+
 def fingerprint(found: Any) -> str:
     """Return a digest of the definition of a class or function, which equal source text has in every process."""
     try:
@@ -102,7 +134,7 @@ def fingerprint(found: Any) -> str:
 
 
 def _digest(found: Any) -> str:
-    described = _class(found, set()) if isinstance(found, type) else _function(found, set())
+    described = _class(found, set()) if isinstance(found, type) else _function(unwrap(found), set())
     return blake2b(repr((_PYTHON, described)).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 

@@ -7,13 +7,14 @@ import operator
 import pickle
 from collections import ChainMap
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any, ClassVar, NewType, ParamSpec, TypeVarTuple
+from enum import Enum
+from functools import cached_property, partial
+from typing import Any, ClassVar, NewType, ParamSpec, TypeVar, TypeVarTuple
 
 import cloudpickle
 
 from .._pickle import restore
-from .main_objects import MAIN_MODULES, fingerprint, generic_model, is_main_object
+from .main_objects import MAIN_MODULES, CachedFunction, fingerprint, generic_model, is_main_object
 
 
 def _reduce_cached_property(prop: cached_property[Any]) -> tuple[Any, ...]:
@@ -41,10 +42,16 @@ _REDUCERS: ChainMap[Any, Any] = CLOUDPICKLE_REDUCERS.new_child(
 )
 
 
+def _reduce_type_variable(variable: TypeVar) -> Any:
+    if variable.__module__ not in MAIN_MODULES:
+        return CLOUDPICKLE_REDUCERS[TypeVar](variable)
+    return restore, ("MainTypeVar", variable.__name__, _definition(variable))
+
+
 class ValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     """cloudpickle, which refers to classes and functions of ``__main__`` by name, fingerprint and definition."""
 
-    dispatch_table: ClassVar[Any] = _REDUCERS
+    dispatch_table: ClassVar[Any] = _REDUCERS.new_child({TypeVar: _reduce_type_variable})
 
     def reducer_override(self, obj: Any) -> Any:
         model = reduce_model(obj)
@@ -72,11 +79,44 @@ def _definition(obj: Any) -> bytes:
         return file.getvalue()
 
 
-class _DefinitionPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
-    """cloudpickle, also for a cached_property, which has a lock before Python 3.12."""
+def _reduce_cached_function(cached: Any) -> Any:
+    """Return the function by value, where pickle would refer to it by a name that other programs lack."""
+    if cached.__module__ not in MAIN_MODULES:
+        return cached.__reduce__()
+    return restore, ("CachedFunction", cached.__wrapped__, cached.cache_parameters())
 
-    dispatch_table: ClassVar[Any] = _REDUCERS.new_child({cached_property: _reduce_cached_property})
+
+_ENUM_ATTRIBUTES = frozenset({"_name_", "_value_", "_sort_order_", "__objclass__"})
+
+
+def _complete_enum(enum: type[Enum], reduced: Any) -> Any:
+    """Return how cloudpickle reduces the class, with its aliases and what its members have beside their values."""
+    function, (bases, name, qualified_name, _, *rest), (class_dict, slots), *_ = reduced
+    members = {alias: member.value for alias, member in enum.__members__.items()}
+    class_dict = {attribute: class_dict[attribute] for attribute in class_dict if attribute not in members}
+    attributes = {
+        member.name: {key: value for key, value in vars(member).items() if key not in _ENUM_ATTRIBUTES}
+        for member in enum.__members__.values()
+    }
+    state = class_dict, slots, attributes
+    arguments = bases, name, qualified_name, members, *rest
+    return function, arguments, state, None, None, partial(restore, "EnumState")
+
+
+class _DefinitionPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+    """cloudpickle, also for functions with a cache, for all of an Enum, and for a cached_property.
+
+    Of the latter: before Python 3.12 it has a lock.
+    """
+
+    dispatch_table: ClassVar[Any] = _REDUCERS.new_child(
+        {cached_property: _reduce_cached_property, CachedFunction: _reduce_cached_function}
+    )
 
     def reducer_override(self, obj: Any) -> Any:
         model = reduce_model(obj)
-        return super().reducer_override(obj) if model is NotImplemented else model
+        if model is not NotImplemented:
+            return model
+        reduced = super().reducer_override(obj)
+        is_enum = issubclass(type(obj), type) and issubclass(obj, Enum)
+        return _complete_enum(obj, reduced) if is_enum and isinstance(reduced, tuple) else reduced

@@ -103,12 +103,65 @@ class User:
 
 def call(*args: Parameters.args, **kwargs: Parameters.kwargs):
     return args
+
+T = typing.TypeVar("T", bound=Base)
+
+class Planet(enum.Enum):
+    EARTH = (6.0, 6.4)
+    MARS = (0.6, 3.4)
+    RED = (0.6, 3.4)
+
+    def __init__(self, mass, radius):
+        self.mass = mass
+        self.radius = radius
+
+    def gravity(self):
+        return self.mass / self.radius
+
+class Word(str, enum.Enum):
+    A = ("a", "the first")
+
+    def __new__(cls, value, described):
+        word = str.__new__(cls, value)
+        word._value_ = value
+        word.described = described
+        return word
+
+class Access(enum.IntFlag):
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    BOTH = 3
+
+class Rank(enum.IntFlag):
+    LOW = 11
+    HIGH = 37
+
+@functools.lru_cache(maxsize=3)
+def cached(x):
+    return x + 1
+
+class Caching:
+    @functools.lru_cache
+    def double(self, x):
+        return 2 * x
+
+    def __eq__(self, other):
+        return type(other) is type(self)
+
+    __hash__ = object.__hash__
+
+X = typing.TypeVar("X")
+
+class Pair(pydantic.BaseModel, typing.Generic[X]):
+    items: tuple[X, X]
 """
 OBJECTS = """
 OBJECTS = [
     State.DONE, Permission.READ | Permission.WRITE, Job(1), Point(1), Cached(2), Row(1), Model(), Record(),
     Outer.Kind.A, function, Cached, [Job(1, State.DONE), {State.OPEN: Point(2)}],
     UserId, User(UserId(3)), Parameters, call,
+    T, Planet.MARS, Word.A, Access.BOTH, Access.NONE, Rank.HIGH, cached, Caching(), Pair[int](items=(1, 2)),
 ]
 KEYS = [State.DONE, Permission.READ | Permission.WRITE, Job(1), (Point(1), "a"), Outer.Kind.A, frozenset({State.DONE})]
 from s3dict._format.keys import KeyCodec
@@ -182,6 +235,31 @@ def test_program_without_the_classes_reads_values_by_definition(written: str, tm
         [sys.executable, str(reader)], input=written, capture_output=True, text=True, check=False, cwd=reader.parents[0]
     )
     assert done.stdout.splitlines() == ["DONE 1 4 1 DONE", "2 3 Parameters (1,)", "['before', 'values']"], done.stderr
+
+
+def test_definition_contains_all_of_an_enum_caches_and_generic_models(written: str, tmp_path: Path) -> None:
+    reader = tmp_path / "reader.py"
+    reader.write_text(
+        "import base64, sys\n"
+        "from s3dict._format.values import get_codec\n"
+        "values = [get_codec('cloudpickle').loads([memoryview(base64.b64decode(line))]) for line in sys.stdin]\n"
+        "variable, mars, word, both, none, high, cached, caching, pair = values[16:]\n"
+        "planet = type(mars)\n"
+        "assert (variable.__name__, variable.__bound__.__name__) == ('T', 'Base')\n"
+        "assert (mars.gravity(), mars.mass) == (0.6 / 3.4, 0.6) and planet.RED is mars is planet((0.6, 3.4))\n"
+        "assert list(planet.__members__) == ['EARTH', 'MARS', 'RED'] and planet.EARTH.radius == 6.4\n"
+        "assert (word, word.described) == ('a', 'the first')\n"
+        "assert [both.name, none.name, high.name] == ['BOTH', 'NONE', 'HIGH'] and type(both).READ | 2 is both\n"
+        "assert (cached(1), cached(1), cached.cache_info()[:3]) == (2, 2, (1, 1, 3))\n"
+        "assert caching.double(2) == 4\n"
+        "assert pair == type(pair)(items=(1, 2)) and type(pair).__name__ == 'Pair[int]'\n"
+        "print('read')\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, str(reader)], input=written, capture_output=True, text=True, check=False, cwd=reader.parents[0]
+    )
+    assert done.stdout == "read\n", done.stderr
 
 
 @pytest.mark.parametrize(
