@@ -274,6 +274,19 @@ class TestKeys:
             fail(1)
         assert fail.cache_info() == CacheInfo(0, 1)
 
+    def test_stop_iteration_of_the_function_is_raised_as_it_is(self, results: Dict[Any, Any]) -> None:
+        """Not as the RuntimeError that Python makes of it where a coroutine raises it."""
+
+        @memoize(results)
+        def first(numbers: tuple[int, ...]) -> int:
+            return next(iter(numbers))
+
+        with pytest.raises(StopIteration):
+            first(())
+        with pytest.raises(StopIteration):
+            results.modify("k", lambda _: next(iter(())), 0)
+        assert first((3, 4)) == 3
+
     def test_script_and_its_child_processes_share_results(self, results: Dict[Any, Any]) -> None:
         def named(module: str) -> Any:
             def square(n: int) -> int:

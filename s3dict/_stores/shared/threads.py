@@ -42,6 +42,11 @@ def run_blocking(coroutine: Coroutine[Any, Any, R]) -> R:
     except StopIteration as stop:
         result: R = stop.value
         return result
+    except RuntimeError as error:
+        if isinstance(error.__cause__, StopIteration) and str(error) == "coroutine raised StopIteration":
+            # A function of the caller raised it, which a blocking call is not to change.
+            raise error.__cause__ from None
+        raise
     finally:
         coroutine.close()
     raise RuntimeError("a blocking store suspended")
