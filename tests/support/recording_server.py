@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Response = tuple[int, Mapping[str, str], bytes]
+Response = tuple[int, Mapping[str, str | None], bytes]
+"""Status, headers and body. A header that is None is left out, also one that is sent otherwise."""
 
 
 @dataclass
@@ -59,7 +60,8 @@ def recording_server(
             status, more, body = respond(recorded[-1])
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **more}.items():
-                self.send_header(name, value)
+                if value is not None:
+                    self.send_header(name, value)
             self.end_headers()
             self.wfile.write(b"" if self.command == "HEAD" else body)
 

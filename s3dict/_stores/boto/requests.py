@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from ..._retry import SINGLE_ATTEMPT, RetryState
+from ..._retry import SINGLE_ATTEMPT, RetryState, UnexpectedResponseError
 from ...errors import ConflictError, PermissionDeniedError, UnavailableError
 from ..base import (
     Body,
@@ -56,7 +56,8 @@ _SESSION_METHODS = frozenset(
     {"get_object", "head_object", "put_object", "delete_object", "delete_objects", "copy_object", "list_objects_v2"}
 )
 """What is sent in a session of a directory bucket. A bucket and its settings take credentials of IAM."""
-_SIZE = re.compile(r"[0-9]{1,19}")
+PARTIAL_CONTENT = 206
+_PART = re.compile(r"(?i:bytes)[ =]([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 
 
 class S3Requests(HasTimeoutVariants, HasPacedView):
@@ -154,11 +155,11 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             parameters["Range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
         response = await self._send("get_object", path, parameters)
         if isinstance(response, S3Response):
-            return _stored_object(response)
-        if response.status == 416:
+            return _stored_object(response, byte_range)
+        if response.status == 416 and byte_range is not None:
             # The object ends before the range begins, so it is not a valid entry. The caller finds that out.
             return await self.get(path, if_none_match=if_none_match)
-        if response.status == 304:
+        if response.status == 304 and if_none_match is not None:
             return NotModified()
         require_not_found(response, path)
         return None
@@ -262,12 +263,27 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         return await self.send(S3Request(method, self.bucket, path or prefix, target | parameters, no_retry, where))
 
 
-def _stored_object(response: S3Response) -> StoredObject:
-    fields = response.fields
-    full_size = fields.get("ContentRange", "").rpartition("/")[2]
-    size = int(full_size) if _SIZE.fullmatch(full_size) else fields.get("ContentLength", len(response.body))
+def _stored_object(response: S3Response, byte_range: tuple[int, int] | None = None) -> StoredObject:
+    fields, body = response.fields, response.body
     etag, last_modified = response.field("ETag"), response.field("LastModified")
-    return StoredObject(response.body, etag, size, last_modified, ServerTime(response.date))
+    size = fields.get("ContentLength", len(body))
+    if log_status(fields) == PARTIAL_CONTENT:
+        size = _full_size(response, byte_range)
+    elif byte_range is not None and byte_range[0]:
+        # A response with all of the object to a request for a part of it.
+        body = body[byte_range[0] : byte_range[1] + 1]
+    return StoredObject(body, etag, size, last_modified, ServerTime(response.date))
+
+
+def _full_size(response: S3Response, byte_range: tuple[int, int] | None) -> int:
+    """Return the size of the object of which the response has a part. Raises an error if it is another part."""
+    part = _PART.fullmatch(response.fields.get("ContentRange", ""))
+    if byte_range is None or part is None or int(part[1]) != byte_range[0]:
+        raise UnexpectedResponseError(
+            f"Unexpected response with another part of the object from {response.endpoint or 'the endpoint'}: "
+            "a proxy or gateway may be in between"
+        )
+    return int(part[2])
 
 
 def _delete_failure(item: Mapping[str, Any], bucket: str) -> DeleteFailure:

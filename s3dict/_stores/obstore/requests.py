@@ -159,19 +159,25 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             options["if_none_match"] = if_none_match
         if byte_range is not None:
             options["range"] = (byte_range[0], byte_range[1] + 1)
-        response = await self._send("get_object", path, lambda: self._get(path, options), options)
+        try:
+            response = await self._send("get_object", path, lambda: self._get(path, options), options)
+        except UnrecognisedResponseError:
+            return await self._boto_store().get(path, if_none_match=if_none_match, byte_range=byte_range)
         if isinstance(response, StoredObject):
             return response
-        if response.status == 416:
+        if response.status == 416 and byte_range is not None:
             # The object ends before the range begins, so it is not a valid entry. The caller finds that out.
             return await self.get(path, if_none_match=if_none_match)
-        if response.status == 304:
+        if response.status == 304 and if_none_match is not None:
             return NotModified()
         require_not_found(response, path)
         return None
 
     async def head(self, path: str) -> StoredObject | None:
-        response = await self._send("head_object", path, lambda: self._head(path))
+        try:
+            response = await self._send("head_object", path, lambda: self._head(path))
+        except UnrecognisedResponseError:
+            return await self._boto_store().head(path)
         if isinstance(response, ExpectedFailure):
             require_not_found(response, path)
             return None
@@ -248,13 +254,16 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             listing, objects = await self._list(prefix, token, start_after or None)
         except BareRedirectError:
             raise
-        except InvalidError:
-            # One of the names is not accepted by obstore, so it was not written by s3dict; boto3 accepts any.
-            return await list_with_boto()
-        if not objects and token is None:
-            # obstore takes any XML document for an empty listing; boto3 checks that it is a listing.
+        except (InvalidError, UnrecognisedResponseError):
+            # obstore does not accept one of the names, so it was not written by s3dict, or one of the times; boto3 does.
+            if token is not None:
+                raise
             return await list_with_boto()
         listed = _object_metas(objects, prefix)
+        if token is None and (not objects or len(listed) < len(objects)):
+            # obstore takes any XML document for an empty listing, and does not decode names, which many stores encode;
+            # boto3 checks that it is a listing, and of these objects.
+            return await list_with_boto()
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
         # obstore does not report whether a full page is the last one. If it is, the next one is empty.
         is_truncated = len(objects) == PAGE_SIZE and len(wanted) == len(listed)
@@ -286,13 +295,14 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         return response
 
     async def _folder_page(self, prefix: str) -> Page | None:
-        """Return all that is directly under a prefix; None where nothing is."""
+        """Return all that is directly under a prefix; None where nothing is, or something that is elsewhere."""
         response = await self._send("list_objects_v2", prefix, lambda: self._list_folder(prefix))
         if isinstance(response, ExpectedFailure):
             raise UnavailableError(f"{self._request('list_objects_v2', prefix)} failed: {response}")
         listed = _object_metas(response["objects"], prefix)
         folders = tuple(f"{folder}/" for folder in response["common_prefixes"] if folder.startswith(prefix))
-        return Page(listed, False, self._server_time(), folders=folders) if listed or folders else None
+        found, received = (len(listed), len(folders)), (len(response["objects"]), len(response["common_prefixes"]))
+        return Page(listed, False, self._server_time(), folders=folders) if any(found) and found == received else None
 
     async def _send(
         self,
