@@ -16,6 +16,7 @@ from key_value.aio._utils.managed_entry import ManagedEntry
 from key_value.aio._utils.sanitization import HybridSanitizationStrategy
 from key_value.aio._utils.sanitize import ALPHANUMERIC_CHARACTERS
 from key_value.aio.stores.base import (
+    BaseContextManagerStore,
     BaseDestroyCollectionStore,
     BaseEnumerateCollectionsStore,
     BaseEnumerateKeysStore,
@@ -30,8 +31,17 @@ __all__ = ["S3DictStore"]
 _MAX_NAME_LENGTH = 64
 
 
-class S3DictStore(BaseEnumerateKeysStore, BaseEnumerateCollectionsStore, BaseDestroyCollectionStore, BaseStore):
+class S3DictStore(
+    BaseEnumerateKeysStore,
+    BaseEnumerateCollectionsStore,
+    BaseDestroyCollectionStore,
+    BaseContextManagerStore,
+    BaseStore,
+):
     """A py-key-value store: each collection is a Dict, created at first use, of the JSON that py-key-value makes.
+
+    It may be used in ``async with``, as the stores of servers are, and has nothing to close: stores with equal options
+    share a Client.
 
     Args:
         name_prefix: What the names of the Dicts begin with.

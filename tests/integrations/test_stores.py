@@ -253,6 +253,20 @@ def test_py_key_value_keeps_collections_apart(client: Client) -> None:
 
 
 @pytest.mark.backends("memory")
+def test_py_key_value_store_is_a_context_manager(client: Client) -> None:
+    async def use() -> None:
+        store = S3DictStore(client=client)
+        for number in range(2):
+            async with store as entered:
+                assert entered is store
+                await store.put("a", {"n": number})
+        await store.close()
+        assert await store.get("a") == {"n": 1}
+
+    asyncio.run(use())
+
+
+@pytest.mark.backends("memory")
 def test_py_key_value_puts_into_a_new_collection_after_one_was_destroyed(client: Client) -> None:
     async def use() -> None:
         store = S3DictStore(client=client)
