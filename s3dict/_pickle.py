@@ -13,6 +13,7 @@ from typing import Any
 _CONSTRUCTORS = {
     "AsyncDict": ("_dict", "unpickle_async_dict"),
     "Client": ("_client", "unpickle_client"),
+    "Code": ("_format.main_objects", "load_code"),
     "Dict": ("_dict", "unpickle_dict"),
     "DictInfo": ("_info", "DictInfo"),
     "DictStats": ("_info", "DictStats"),

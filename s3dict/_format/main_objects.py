@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cached_property, lru_cache, partialmethod
 from inspect import unwrap
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from .c_modules import blake2b
@@ -24,10 +24,10 @@ MAIN_MODULES = ("__main__", "__mp_main__")
 CachedFunction: type = type(lru_cache(len))
 """What `functools.lru_cache` makes of a function."""
 
-_PYTHON = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
+PYTHON = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
 """Part of the fingerprint, since bytecode differs."""
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
-_fingerprints: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_known_digests: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()
 
 
 def is_main_object(found: object) -> bool:
@@ -61,14 +61,20 @@ def find_main_object(qualified_name: str) -> Any:
     return next((found for found in candidates if found is not None and is_main_object(found)), None)
 
 
-def load_main_object(qualified_name: str, expected: str, definition: bytes) -> Any:
+def load_main_object(
+    qualified_name: str, expected: str, definition: bytes, python: str = PYTHON, expected_outline: str = ""
+) -> Any:
     """Return the class or function that a pickle refers to: the reader's own if it is the same, or the definition.
 
     Raises:
         LookupError: The reader has no such class, and the definition could not be pickled.
+        UnpicklingError: The definition contains code of another version of Python.
     """
     own = find_main_object(qualified_name)
-    if own is not None and fingerprint(own) == expected:
+    if own is not None and expected == fingerprint(own):
+        return own
+    if own is not None and python != PYTHON and expected_outline == outline(own):
+        # Bytecode of another version can neither be compared nor run.
         return own
     if not definition:
         state = "does not exist here" if own is None else "is defined differently here"
@@ -92,14 +98,37 @@ def load_main_typing(kind: str, name: str, *arguments: Any) -> Any:
     return own if same else made
 
 
-def load_main_type_variable(name: str, definition: bytes) -> Any:
+def describe_type_variable(variable: TypeVar) -> tuple[str, ...]:
+    """Return what distinguishes a type variable from others of its name."""
+    parts = variable.__bound__, variable.__constraints__, variable.__covariant__, variable.__contravariant__
+    return tuple(repr(part).replace("__mp_main__", "__main__") for part in parts)
+
+
+def load_main_type_variable(name: str, described: tuple[str, ...], definition: bytes) -> Any:
     """Return a type variable that a script has given this name: the reader's own if it is the same."""
+    for module in MAIN_MODULES:
+        own = find_in(module, name)
+        if isinstance(own, TypeVar) and describe_type_variable(own) == described:
+            return own
     import pickle
 
-    made = pickle.loads(definition)
-    own = next((found for module in MAIN_MODULES if type(found := find_in(module, name)) is type(made)), None)
-    parts = ("__bound__", "__constraints__", "__covariant__", "__contravariant__")
-    return own if all(repr(getattr(own, part, None)) == repr(getattr(made, part)) for part in parts) else made
+    return pickle.loads(definition)
+
+
+def load_code(python: str, name: str, *arguments: Any) -> CodeType:
+    """Return the code of a function that was pickled by value.
+
+    Raises:
+        UnpicklingError: It is of another version of Python, whose bytecode would crash this process.
+    """
+    if python != PYTHON:
+        from pickle import UnpicklingError
+
+        raise UnpicklingError(
+            f"it contains the code of {name!r} for {python}, and this is {PYTHON}: move what a script defines into a "
+            "module that both programs import, or read it with that version"
+        )
+    return CodeType(*arguments)
 
 
 def load_cached_function(function: Any, parameters: dict[str, Any]) -> Any:
@@ -121,21 +150,34 @@ def set_enum_state(enum: Any, state: tuple[Any, ...]) -> Any:
     return enum
 
 
+class _WithoutCode(set[int]):
+    """The objects that have been described, where code is not part of a description."""
+
+
 def fingerprint(found: Any) -> str:
     """Return a digest of the definition of a class or function, which equal source text has in every process."""
+    return _digests(found)[0]
+
+
+def outline(found: Any) -> str:
+    """Return a digest of the definition without the code of functions, which every version of Python has."""
+    return _digests(found)[1]
+
+
+def _digests(found: Any) -> tuple[str, str]:
     try:
-        known = _fingerprints.get(found)
+        known = _known_digests.get(found)
         if known is None:
-            known = _fingerprints[found] = _digest(found)
+            known = _known_digests[found] = _digest(PYTHON, found, set()), _digest("", found, _WithoutCode())
     except TypeError:
         # A metaclass may make its classes unhashable.
-        return _digest(found)
+        return _digest(PYTHON, found, set()), _digest("", found, _WithoutCode())
     return known
 
 
-def _digest(found: Any) -> str:
-    described = _class(found, set()) if isinstance(found, type) else _function(unwrap(found), set())
-    return blake2b(repr((_PYTHON, described)).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+def _digest(python: str, found: Any, visited: set[int]) -> str:
+    described = _class(found, visited) if isinstance(found, type) else _function(unwrap(found), visited)
+    return blake2b(repr((python, described)).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def _class(cls: type, visited: set[int]) -> object:
@@ -183,9 +225,12 @@ def _is_written(members: Any, name: str) -> bool:
         return name == "__slots__" or (isinstance(member, type) and member.__module__ in MAIN_MODULES)
     # The script of `python -c` has the file name of code that dataclass generates.
     has_generated = not members.keys().isdisjoint(("__dataclass_fields__", "__attrs_attrs__"))
-    return all(
-        function.__module__ in MAIN_MODULES and not (has_generated and is_generated(function)) for function in functions
-    )
+    return all(_is_of_main(function) and not (has_generated and is_generated(function)) for function in functions)
+
+
+def _is_of_main(function: FunctionType) -> bool:
+    """Return whether the function is written in a script, and not added to its class by a module, as attrs does."""
+    return function.__module__ in MAIN_MODULES and function.__globals__.get("__name__") in MAIN_MODULES
 
 
 def is_generated(function: Any) -> bool:
@@ -222,7 +267,10 @@ def _function(function: Any, visited: set[int]) -> object:
 
 def _code(code: CodeType, visited: set[int]) -> object:
     """Return what runs; not where it is written."""
-    arguments = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
+    counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
+    if isinstance(visited, _WithoutCode):
+        return counts, code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    arguments = *counts, code.co_flags
     names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
     return arguments, names, code.co_code, code.co_exceptiontable, _value(code.co_consts, visited)
 

@@ -9,12 +9,22 @@ from collections import ChainMap
 from collections.abc import Callable
 from enum import Enum
 from functools import cached_property, partial
+from types import CodeType
 from typing import Any, ClassVar, NewType, ParamSpec, TypeVar, TypeVarTuple
 
 import cloudpickle
 
 from .._pickle import restore
-from .main_objects import MAIN_MODULES, CachedFunction, fingerprint, generic_model, is_main_object
+from .main_objects import (
+    MAIN_MODULES,
+    PYTHON,
+    CachedFunction,
+    describe_type_variable,
+    fingerprint,
+    generic_model,
+    is_main_object,
+    outline,
+)
 
 
 def _reduce_cached_property(prop: cached_property[Any]) -> tuple[Any, ...]:
@@ -37,15 +47,22 @@ def reduce_model(found: Any) -> Any:
 
 
 CLOUDPICKLE_REDUCERS: Any = cloudpickle.CloudPickler.dispatch_table
+
+
+def _reduce_code(code: CodeType) -> Any:
+    """Return the code with the version of Python that it is for: another would crash."""
+    return restore, ("Code", PYTHON, code.co_qualname, *CLOUDPICKLE_REDUCERS[CodeType](code)[1])
+
+
 _REDUCERS: ChainMap[Any, Any] = CLOUDPICKLE_REDUCERS.new_child(
-    dict.fromkeys((NewType, ParamSpec, TypeVarTuple), _reduce_typing)
+    {**dict.fromkeys((NewType, ParamSpec, TypeVarTuple), _reduce_typing), CodeType: _reduce_code}
 )
 
 
 def _reduce_type_variable(variable: TypeVar) -> Any:
     if variable.__module__ not in MAIN_MODULES:
         return CLOUDPICKLE_REDUCERS[TypeVar](variable)
-    return restore, ("MainTypeVar", variable.__name__, _definition(variable))
+    return restore, ("MainTypeVar", variable.__name__, describe_type_variable(variable), _definition(variable))
 
 
 class ValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]
@@ -58,7 +75,7 @@ class ValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         if model is not NotImplemented:
             return model
         if is_main_object(obj):
-            return restore, ("MainObject", obj.__qualname__, fingerprint(obj), _definition(obj))
+            return restore, ("MainObject", obj.__qualname__, fingerprint(obj), _definition(obj), PYTHON, outline(obj))
         return super().reducer_override(obj)
 
 

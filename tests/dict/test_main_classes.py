@@ -262,6 +262,43 @@ def test_definition_contains_all_of_an_enum_caches_and_generic_models(written: s
     assert done.stdout == "read\n", done.stderr
 
 
+OTHER_PYTHON = """
+    from s3dict._format import main_objects
+    main_objects.PYTHON = "cpython 3.0"
+    for value in OBJECTS: write(value)
+    write(lambda x: x)
+"""
+
+
+def test_values_of_another_version_of_python_are_of_the_readers_own_classes_or_rejected(tmp_path: Path) -> None:
+    """Its bytecode would crash the reader."""
+    *with_own, function = run(OTHER_PYTHON, path=tmp_path / "writer.py").splitlines(keepends=True)
+    script = """
+        for value, expected in zip(read(), OBJECTS, strict=True):
+            assert value == expected and type(value) is type(expected), (value, expected)
+        print("read")
+    """
+    assert run(script, stdin="".join(with_own), path=tmp_path / "reader.py") == "read\n"
+
+    script = """
+        class State(enum.Enum):
+            OPEN = "open"
+            DONE = "done"
+
+        Cached.more = lambda self: 0
+        del Job
+
+        from pickle import UnpicklingError
+        for line in sys.stdin:
+            try:
+                print(CODEC.loads([memoryview(base64.b64decode(line))]))
+            except UnpicklingError as error:
+                print("code of" in str(error) and "for cpython 3.0, and this is cpython 3." in str(error))
+    """
+    lines = "".join([with_own[0], with_own[2], with_own[4], function])
+    assert run(script, stdin=lines, path=tmp_path / "reader.py").split() == ["True"] * 4
+
+
 @pytest.mark.parametrize(
     "change",
     [
