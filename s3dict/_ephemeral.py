@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from ._aio import report_blocking_call
 from ._client import Client
@@ -33,12 +35,15 @@ class EphemeralDict(Generic[H]):
         report_blocking_call()
         with shortened_traceback():
             self._context = self._enter_once(aio=False)
-            return run_blocking(self._context.__aenter__())
+            handle = run_blocking(self._context.__aenter__())
+        _entered.add(self)
+        return handle
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._context is not None
+        _entered.discard(self)
         if os.getpid() == self._pid:
             with shortened_traceback():
                 run_blocking(self._context.__aexit__(kind, error, traceback))
@@ -83,3 +88,14 @@ class EphemeralDict(Generic[H]):
             finally:
                 # The dict is about to be deleted: a later use of the handle makes a request, and does not find it.
                 state.expire()
+
+
+_entered: WeakSet[EphemeralDict[Any]] = WeakSet()
+
+
+@atexit.register
+def _exit_entered() -> None:
+    """Delete the dicts whose contexts are open at exit: later, when modules are torn down, it would fail."""
+    for context in list(_entered):
+        with suppress(Exception):
+            context.__exit__(None, None, None)

@@ -63,7 +63,7 @@ class DictManager(Generic[H]):
             UnsupportedStoreError: The store does not enforce conditional writes.
 
         Requests:
-            2, and about eighteen more for the first dict under the client's prefix.
+            2, and about twenty more for the first dict under the client's prefix.
         """
         validate_name(name)
         get_codec(codec)

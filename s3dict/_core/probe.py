@@ -48,7 +48,7 @@ async def load_or_probe(store: ObjectStore, layout: Layout) -> Capabilities:
         PermissionDeniedError, NotFoundError, InvalidError, UnavailableError: The probe could not be completed; nothing
             is recorded.
 
-    Requests: 1, and about nineteen more if it is missing.
+    Requests: 1, and about twenty more if it is missing.
     """
     found = await get_object(store, layout.store)
     if found is not None:

@@ -127,3 +127,41 @@ def test_program_ends_in_silence(driver: Driver, seaweedfs: Endpoint, case: str)
     command = [sys.executable, "-W", "error", "-c", program, seaweedfs.bucket, seaweedfs.url, driver]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=os.environ)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_interpreter_exit_deletes_an_ephemeral_dict_that_is_left_open() -> None:
+    program = """
+        import atexit
+        from s3dict import Client, Dict
+        from s3dict._stores.memory import memory_bucket
+
+        def print_objects():
+            print([path.rpartition("/")[2] for path in memory_bucket("b").objects])
+
+        atexit.register(print_objects)
+        context = Dict.ephemeral(client=Client("b", driver="memory"))
+        context.__enter__()["a"] = 1
+        assert len(memory_bucket("b").objects) == 3
+    """
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=os.environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "['store.json']\n", "")
+
+
+def test_pop_by_a_destructor_at_exit_ends() -> None:
+    program = """
+        from s3dict import Client, Dict
+
+        class Worker:
+            def __init__(self):
+                self.d = Dict.from_name("d", create_if_missing=True, client=Client("b", driver="memory"))
+                self.d["state"] = "running"
+
+            def __del__(self):
+                print(self.d.pop("state"))
+
+        worker = Worker()
+    """
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=os.environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "running\n", "")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -172,8 +173,10 @@ class ThreadRuntime:
             yield
         finally:
             closed.set()
-            # A forked child has no such thread; one whose start was interrupted finds `closed` set and ends.
-            _wait_through_interruptions(lambda: thread.join() if thread.is_alive() else None)
+            # A forked child has no such thread, and an interpreter that is shutting down runs none. One whose start was
+            # interrupted finds `closed` set and ends.
+            if not sys.is_finalizing():
+                _wait_through_interruptions(lambda: thread.join() if thread.is_alive() else None)
 
     def _threads(self) -> ThreadPoolExecutor:
         from concurrent.futures import ThreadPoolExecutor
@@ -243,11 +246,12 @@ class _Section(Generic[R]):
         return self._result()
 
     def _start(self) -> None:
-        try:
-            start_new_thread(copy_context().run, (self._run_here,))
-        except RuntimeError:
-            # The interpreter is shutting down, and starts no more threads.
-            copy_context().run(self._run_here)
+        # An interpreter that is shutting down runs no more threads; before Python 3.12 it starts them nevertheless.
+        if not sys.is_finalizing():
+            with suppress(RuntimeError):
+                start_new_thread(copy_context().run, (self._run_here,))
+                return
+        copy_context().run(self._run_here)
 
     def _run_here(self) -> None:
         if not _take(self._ticket):
