@@ -17,7 +17,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, BinaryIO
 
@@ -28,6 +28,7 @@ from .._dict import Dict
 from .._format.entry import EntryBody, EntryExpiry, ExpiryKind
 from .._format.keys import EncodedKey
 from .._format.values import Segment
+from .._record import replace
 from .._stores.shared.threads import iterate_blocking, run_blocking
 from ..errors import InvalidError
 

@@ -7,7 +7,7 @@ missing after that, the dict is not one that is being created: it was deleted, a
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from .._client import Client
 from .._core.catalog import load
 from .._core.listing import check_progress, delete_all, is_ordered, read_folder, scan
 from .._format.layout import UNORDERED_FANOUT, DataPaths, DictId, Layout, validate_name
+from .._record import replace
 from .._stores.base import ObjectStore, Page
 from .._stores.shared.threads import run_blocking
 from ..errors import IntegrityError

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -26,6 +26,7 @@ from .._format.entry import (
     read_header,
     read_prelude,
 )
+from .._record import replace
 from .._stores.base import ObjectMeta, StoredObject
 from .._stores.shared.threads import iterate_blocking, run_blocking
 from ..errors import IntegrityError, InvalidError

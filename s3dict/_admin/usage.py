@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from .._format.keys import key_bytes_in
 from .._format.lock import LockDetails, decode_lock
 from .._handle import HandleState
 from .._nested import aclosing
+from .._record import replace
 from .._stores.base import ObjectMeta
 from .._stores.shared.threads import run_blocking
 from ..errors import IntegrityError

@@ -15,12 +15,12 @@ import math
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from operator import attrgetter
 from typing import TypeVar
 
 from .._nested import aclosing
+from .._record import replace
 from .._retry import RetryState
 from .._stores.base import PAGE_SIZE, DeleteFailure, ObjectMeta, ObjectStore, Page, ServerTime
 from ..errors import UnavailableError, UnsupportedStoreError

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from ..._retry import SINGLE_ATTEMPT, RetryState, UnexpectedResponseError
+from ..._record import replace
+from ..._retry import SINGLE_ATTEMPT, RetryState
 from ...errors import ConflictError, PermissionDeniedError, UnavailableError
 from ..base import (
     Body,

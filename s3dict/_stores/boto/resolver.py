@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..._record import replace
 from ...errors import InvalidError
 from ..shared.connection import (
     ConnectionArguments,
@@ -98,8 +99,6 @@ def _endpoint(arguments: ConnectionArguments, core: Any) -> tuple[str | None, st
 
 def _with_bucket_url(draft: ConnectionSettings, bucket: str, core: Any) -> ConnectionSettings:
     """Add what botocore's endpoint rules say: the URL of the bucket, and the region to sign for."""
-    from dataclasses import replace
-
     from botocore.config import Config
 
     from .session import speed_up
