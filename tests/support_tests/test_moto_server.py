@@ -34,9 +34,9 @@ def client(server: MotoServer, connect: Connect) -> Any:
 def test_object_can_be_put_read_listed_and_deleted(client: Any) -> None:
     client.put_object(Bucket="bucket", Key="a/key", Body=b"body")
     assert client.get_object(Bucket="bucket", Key="a/key")["Body"].read() == b"body"
-    assert [entry["Key"] for entry in client.list_objects_v2(Bucket="bucket")["Contents"]] == ["a/key"]
+    assert [entry["Key"] for entry in client.list_objects_v2(Bucket="bucket", Prefix="a/")["Contents"]] == ["a/key"]
     client.delete_object(Bucket="bucket", Key="a/key")
-    assert client.list_objects_v2(Bucket="bucket")["KeyCount"] == 0
+    assert client.list_objects_v2(Bucket="bucket", Prefix="a/")["KeyCount"] == 0
 
 
 def test_large_body_survives(client: Any) -> None:
