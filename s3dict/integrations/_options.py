@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -45,16 +47,26 @@ def open_dict(
     if client_options:
         if client is not None:
             raise InvalidError(f"Give either client or the options of one, not both: {sorted(client_options)}")
-        client = _client(tuple(sorted(client_options.items())))
+        client = _client(_ClientOptions(client_options))
     return Dict.from_name(
         name, environment_name=environment_name, create_if_missing=True, client=client, ttl=ttl, codec=codec
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _ClientOptions:
+    """Arguments of a `Client`. Some, such as `headers`, are not hashable."""
+
+    arguments: Mapping[str, Any]
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.arguments))
+
+
 @lru_cache(maxsize=64)
-def _client(options: tuple[tuple[str, Any], ...]) -> Client:
+def _client(options: _ClientOptions) -> Client:
     try:
-        return Client(**dict(options))
+        return Client(**options.arguments)
     except TypeError as error:
         raise InvalidError(f"Unknown option: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 from datetime import timedelta
 from threading import Thread
@@ -146,6 +147,12 @@ def test_unknown_option_is_an_invalid_error() -> None:
         S3DictCache("cache", {"OPTIONS": {"bucket": "b", "colour": "red"}})
 
 
-def test_adapters_with_equal_options_share_a_client() -> None:
-    first, second = (S3DictCache("cache", {"OPTIONS": {"bucket": "b", "driver": "memory"}}) for _ in range(2))
-    assert first._dict.client is second._dict.client
+@pytest.mark.parametrize("more", [{}, {"headers": {"x-team": "a"}}, {"signing_keys": [b"k" * 32]}])
+def test_adapters_with_equal_options_share_a_client(more: dict[str, Any]) -> None:
+    clients = [cache_with(bucket="b", **copy.deepcopy(more))._dict.client for _ in range(2)]
+    assert clients[0] is clients[1]
+    assert cache_with(bucket="c", **more)._dict.client is not clients[0]
+
+
+def cache_with(**options: Any) -> S3DictCache:
+    return S3DictCache("cache", {"OPTIONS": {"driver": "memory", **options}})
