@@ -11,9 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from ..._retry import SINGLE_ATTEMPT, RetryState, UnexpectedResponseError
 from ..._record import replace
-from ..._retry import SINGLE_ATTEMPT, RetryState
+from ..._retry import SINGLE_ATTEMPT, RetryState, UnexpectedResponseError
 from ...errors import ConflictError, PermissionDeniedError, UnavailableError
 from ..base import (
     Body,
