@@ -29,31 +29,40 @@ async def iterate_keys(entries: Entries) -> AsyncGenerator[list[Any], None]:
 
     Requests: a listing, and 1 for each key that is too long for an object name.
     """
-
-    async def read_key(line: ObjectMeta) -> bytes | None:
-        return await _read_key(entries, line)
-
-    # Anybody who may write to the bucket can choose object names, and no signature covers them: nothing is unpickled.
-    plain, runtime = replace(entries.codec.keys, uses_pickle=False), entries.store.runtime
+    # Any process that may write to the bucket can choose object names, and no signature covers them: nothing is
+    # unpickled.
+    plain = replace(entries.codec.keys, uses_pickle=False)
     object_name = entries.paths.object_name
     async with aclosing(entry_pages(entries)) as pages:
         async for page in pages:
             with entries.error_context():
                 named = [key_bytes_in(object_name(line.path)) for line in page]
                 keys = [None if data is None else plain.decode(data) for data in named]
-            unnamed = [line for line, data in zip(page, named, strict=True) if data is None]
-            if not unnamed:
+            if None not in named:
                 yield keys
                 continue
-            async with aclosing(runtime.map(read_key, unnamed, entries.concurrency, ordered=True)) as reads:
-                for key, data in zip(keys, named, strict=True):
-                    if data is not None:
-                        yield [key]
-                        continue
-                    # A key that is read from its entry keeps its place in the page.
-                    read = await anext(reads)
-                    if read is not None:
-                        yield [_key(entries, entries.codec.keys, read)]
+            async with aclosing(_keys_in_place(entries, page, named, keys)) as read:
+                async for key in read:
+                    yield [key]
+
+
+async def _keys_in_place(
+    entries: Entries, page: list[ObjectMeta], named: list[bytes | None], keys: list[Any]
+) -> AsyncGenerator[Any, None]:
+    """Yield the keys of a page in its order; those that the names do not contain are read from their entries."""
+
+    async def read_key(line: ObjectMeta) -> bytes | None:
+        return await _read_key(entries, line)
+
+    unnamed = [line for line, data in zip(page, named, strict=True) if data is None]
+    async with aclosing(entries.store.runtime.map(read_key, unnamed, entries.concurrency, ordered=True)) as reads:
+        for key, data in zip(keys, named, strict=True):
+            if data is not None:
+                yield key
+                continue
+            read = await anext(reads)
+            if read is not None:
+                yield _key(entries, entries.codec.keys, read)
 
 
 async def keys_of_one_page(entries: Entries) -> list[Any]:

@@ -95,7 +95,7 @@ def sweep_class(ttl: timedelta | None) -> str:
         if timedelta(days=days) / SWEEP_MARGIN >= ttl:
             return f"sweep-{days}d"
     longest = timedelta(days=SWEEP_DAYS[-1]) / SWEEP_MARGIN
-    raise InvalidError(f"Invalid ttl: {ttl}. The longest is {longest}; With ttl=None entries never expire")
+    raise InvalidError(f"Invalid ttl: {ttl}. The longest is {longest}; with ttl=None entries never expire")
 
 
 def new_ulid(moment: datetime) -> str:

@@ -32,8 +32,9 @@ class SweepRule:
 
 
 def sweep_rules(prefix: str) -> tuple[SweepRule, ...]:
-    """Return one rule for each sweep class, so that any ttl works without further provisioning, and one for the
-    manifests of ephemeral dicts whose heartbeat has stopped.
+    """Return one rule for each sweep class, and one for the manifests of ephemeral dicts whose heartbeat has stopped.
+
+    With all classes, any ttl works without further provisioning.
     """
     classes = (SweepRule(f"{_id_prefix(prefix)}sweep-{n}d", f"{prefix}/sweep-{n}d/", n) for n in SWEEP_DAYS)
     return (*classes, SweepRule(f"{_id_prefix(prefix)}ephemeral", f"{prefix}/ephemeral/", EPHEMERAL_DAYS))
@@ -132,13 +133,13 @@ def reduced(rules: Sequence[Rule], prefix: str) -> Iterator[tuple[str, tuple[Rul
     yield (
         "noncurrent versions and delete markers",
         tuple(
-            {name: value for name, value in rule.items() if name not in unsupported} if is_ours else rule
-            for rule, is_ours in zip(rules, is_housekeeping, strict=True)
+            {name: value for name, value in rule.items() if name not in unsupported} if keeps_house else rule
+            for rule, keeps_house in zip(rules, is_housekeeping, strict=True)
         ),
     )
     yield (
         "incomplete uploads, noncurrent versions and delete markers",
-        tuple(rule for rule, is_ours in zip(rules, is_housekeeping, strict=True) if not is_ours),
+        tuple(rule for rule, keeps_house in zip(rules, is_housekeeping, strict=True) if not keeps_house),
     )
 
 

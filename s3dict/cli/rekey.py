@@ -57,7 +57,7 @@ def rekey(
         print_table(_COLUMNS, remaining)
         print_result(
             f"{describe_dict(handle.client, name, env)}: signed {plural(counts['signed'], 'entry', 'entries')}, "
-            f"{counts[KeyState.NEWEST.value]:,} were signed with the newest key, {len(remaining):,} carry another one "
+            f"{counts[KeyState.NEWEST.value]:,} had the newest signature already, {len(remaining):,} carry another one "
             "or none."
         )
     raise typer.Exit(1 if remaining else 0)

@@ -20,7 +20,7 @@ from ._options import DEFAULT_TTL, as_ttl, open_dict
 
 __all__ = ["S3DictCache"]
 
-_BASE_ARGUMENTS = frozenset({"plugins", "namespace", "key_builder", "timeout", "ttl"})
+_BASE_ARGUMENTS = ("plugins", "namespace", "key_builder", "timeout", "ttl")
 
 _Stored = tuple[float | None, Any]
 """When an entry expires, by the clock of who wrote it, and the value.
@@ -51,9 +51,7 @@ class S3DictCache(BaseCache):  # type: ignore[misc]
         max_ttl: float | timedelta | None = DEFAULT_TTL,
         **kwargs: Any,
     ) -> None:
-        base = {
-            key: kwargs.pop(key) for key in ("plugins", "namespace", "key_builder", "timeout", "ttl") if key in kwargs
-        }
+        base = {name: kwargs.pop(name) for name in _BASE_ARGUMENTS if name in kwargs}
         super().__init__(serializer=serializer or NullSerializer(), **base)
         self._max_ttl = max_ttl
         self._dict = open_dict(name, ttl=max_ttl, **kwargs)

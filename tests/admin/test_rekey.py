@@ -120,7 +120,7 @@ def test_command_reports_entries_that_carry_another_key(configured: Client, monk
     monkeypatch.setenv("S3DICT_SIGNING_KEYS", f"{NEW},{OLD}")
     done = answer("rekey", "d")
     assert (done.exit_code, done.stdout) == (1, "'b'\tunknown key\n")
-    assert "signed 1 entry, 0 were signed with the newest key, 1 carry another one" in done.stderr
+    assert "signed 1 entry, 0 had the newest signature already, 1 carry another one" in done.stderr
     again = answer("rekey", "d", "--json")
     assert again.json == {
         "entries": {"newest key": 1, "unknown key": 1},

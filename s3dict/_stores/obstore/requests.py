@@ -255,7 +255,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         except BareRedirectError:
             raise
         except (InvalidError, UnrecognisedResponseError):
-            # obstore does not accept one of the names, so it was not written by s3dict, or one of the times; boto3 does.
+            # obstore does not accept one of the times, or one of the names, which is not of s3dict; boto3 does.
             if token is not None:
                 raise
             return await list_with_boto()

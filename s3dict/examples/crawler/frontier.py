@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from ... import Dict, UncertainOutcomeError
-from ..._lock import Lock
+from ... import Dict, Lock, UncertainOutcomeError
 
 PARTS = 32
 _FOUND, _PAGE, _STOP = "found", "page", "stop"
