@@ -14,6 +14,7 @@ import pytest
 
 from s3dict import Client, Dict, InvalidError, LockLostError, LockTimeoutError
 from s3dict._core.locks import Lease
+from s3dict._retry import RetryPolicies
 from s3dict._stores.memory import memory_bucket
 
 from ..conftest import here
@@ -159,6 +160,12 @@ async def _from_another_thread(d: Any, name: str) -> None:
     thread.join()
     if caught:
         raise caught[0]
+
+
+def test_waiting_caller_looks_every_two_seconds_at_least() -> None:
+    """Pauses that are longer, which the guide recommends for loops, let one of those that wait acquire the lock."""
+    waits = [RetryPolicies().writes.backoff_seconds(attempt) for attempt in range(1000)]
+    assert max(waits) <= 2
 
 
 def test_one_lock_object_serves_many_threads(client: Client) -> None:
