@@ -32,6 +32,7 @@ from ._duration import Duration, to_seconds
 from ._format.layout import Layout
 from ._format.values import Codec, Segment
 from ._pickle import restore
+from ._preload import load_for_signal_handlers
 from ._record import as_dict, replace
 from ._retry import DEFAULT_POLICIES
 from ._stores.base import ObjectStore
@@ -301,6 +302,7 @@ class Client:
         return self._stores
 
     def _blocking_store(self, stores: _ProcessResources) -> ObjectStore:
+        load_for_signal_handlers(self.driver)
         with stores.lock:
             if stores.blocking is None:
                 stores.blocking = self._make_blocking_store(stores)

@@ -50,8 +50,10 @@ MAY_IMPORT = {
     "s3dict._config": {"s3dict.errors", "s3dict._format.layout", "s3dict._stores.shared.validation"},
     "s3dict._client": {
         *("s3dict._config", "s3dict._core.read_cache", "s3dict.errors", "s3dict._format.*", "s3dict._retry"),
-        *("s3dict._duration", "s3dict._pickle", "s3dict._stores.*"),
+        *("s3dict._duration", "s3dict._pickle", "s3dict._preload", "s3dict._stores.*"),
     },
+    # It imports by name what others import when they need it.
+    "s3dict._preload": set(),
     "s3dict._handle": {*CORE, "s3dict._duration", "s3dict._client", "s3dict._config", "s3dict._stores.base"},
     "s3dict._manager": {
         *CORE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -194,6 +196,49 @@ LEAVING = {
     "two objects of a reentrant lock": _hold_twice_by_two_locks,
     "semaphore": _hold_permit,
 }
+
+
+FIRST_USE = """
+import os, signal, sys, threading
+from s3dict import Client, Dict
+
+driver, module, bucket, prefix, url = sys.argv[1:]
+client = Client(bucket, prefix=prefix, endpoint_url=url or None, driver=driver)
+d = Dict.from_name("first", create_if_missing=True, client=client)
+interrupted = threading.Event()
+
+def handle(*_):
+    interrupted.set()
+    d["from the handler"] = [1]
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == module and not interrupted.is_set():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            interrupted.wait()
+
+signal.signal(signal.SIGUSR1, handle)
+sys.meta_path.insert(0, Interrupting)
+d["work"] = [2]
+print(interrupted.is_set(), d["from the handler"], d["work"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("driver", "module"),
+    [("memory", "cloudpickle.cloudpickle"), ("boto3", "botocore.endpoint"), ("obstore", "obstore.store")],
+)
+def test_signal_handler_may_interrupt_the_imports_of_the_first_call(
+    driver: str, module: str, request: pytest.FixtureRequest
+) -> None:
+    """A module that this thread is importing is not complete before the handler returns."""
+    server = None if driver == "memory" else request.getfixturevalue("seaweedfs")
+    place = ("b", "p", "") if server is None else (server.bucket, f"first-{uuid4().hex}", server.url)
+    arguments = [sys.executable, "-W", "error", "-c", FIRST_USE, driver, module, *place]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == "True [1] [2]\n", done.stderr
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")

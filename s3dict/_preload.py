@@ -1,0 +1,74 @@
+"""Import what calls load when they first need it, where a signal handler may interrupt them and use a handle too.
+
+A module whose import is interrupted is only complete when the handler returns, so the handler could not use it. In a
+thread the import goes on, and the handler waits for its end.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import suppress
+from importlib import import_module
+from time import monotonic, sleep
+
+_MAX_SECONDS = 30.0
+"""A handler that interrupts the start of the thread would wait for itself."""
+_COMMON = (
+    *("encodings.idna", "logging", "s3dict._core.bulk", "s3dict._core.compute", "s3dict._core.iteration"),
+    *("s3dict._core.locks", "s3dict._format.numeric_keys", "s3dict._format.pickling", "s3dict._lock"),
+    *("s3dict._stores.shared.rate_limit",),
+)
+_BOTO = ("boto3.s3.inject", "boto3.session", "botocore.config", "s3dict._stores.boto.blocking")
+_OBSTORE = (
+    *("s3dict._stores.boto.credentials", "s3dict._stores.obstore.blocking", "s3dict._stores.obstore.clients"),
+    *("s3dict._stores.obstore.credentials", "s3dict._stores.obstore.server_clock"),
+)
+_MODULES = {"boto3": _COMMON + _BOTO, "obstore": _COMMON + _BOTO + _OBSTORE, "memory": _COMMON}
+
+_loaded: dict[str, list[str]] = {}
+"""By driver, what has been imported. No lock and no event, which a handler might find held by its own thread."""
+
+
+def load_for_signal_handlers(driver: str) -> None:
+    """Import the modules of a driver, if signal handlers of the program may run in this thread."""
+    if driver in _loaded:
+        _wait_for(driver)
+    elif _has_signal_handlers() and not _is_importing():
+        _loaded[driver] = []
+        try:
+            threading.Thread(target=_load, args=(driver,), name="s3dict-imports").start()
+        except RuntimeError:
+            # At the end of the process, and in subinterpreters without threads.
+            _loaded[driver].extend(_MODULES[driver])
+        _wait_for(driver)
+
+
+def _wait_for(driver: str) -> None:
+    imported, names = _loaded[driver], _MODULES[driver]
+    deadline = monotonic() + _MAX_SECONDS
+    while len(imported) < len(names) and monotonic() < deadline:
+        sleep(0.001)
+
+
+def _has_signal_handlers() -> bool:
+    # It has set handlers only where it has imported the module.
+    signal = sys.modules.get("signal")
+    if signal is None or threading.current_thread() is not threading.main_thread():
+        return False
+    handlers = map(signal.getsignal, signal.valid_signals())
+    return any(callable(handler) and handler is not signal.default_int_handler for handler in handlers)
+
+
+def _is_importing() -> bool:
+    """Return whether this thread may itself be importing what the other would wait for."""
+    specs = (getattr(module, "__spec__", None) for module in list(sys.modules.values()))
+    return any(getattr(spec, "_initializing", False) for spec in specs)
+
+
+def _load(driver: str) -> None:
+    for name in _MODULES[driver]:
+        # What is missing is reported where it is needed.
+        with suppress(ImportError):
+            import_module(name)
+        _loaded[driver].append(name)
