@@ -472,6 +472,33 @@ def test_fast_path_and_botocore_agree(
     assert compared(fast) == compared(slow)
 
 
+@pytest.mark.parametrize("name", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_path_of_a_configuration_file_may_contain_a_variable(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """botocore expands it, so that the file exists also for what does not import botocore."""
+    (tmp_path / "file").write_text("[default]\nendpoint_url=http://127.0.0.1:1\n")
+    monkeypatch.setenv("PLACE0", str(tmp_path))
+    monkeypatch.setenv(name, "${PLACE0}/file")
+    assert Connection(ConnectionArguments("bucket")).settings.endpoint_url == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ("services = dev\nendpoint_url = http://127.0.0.1:1\n", "services dev"),
+        ("services = dev\n[services dev]\ns3 =\n", "services dev"),
+        ("services = dev\n[services dev]\ns3 = http://127.0.0.1:1\n", "services dev"),
+        ("s3 = http://127.0.0.1:1\n", "s3 in the profile default"),
+    ],
+)
+def test_section_that_is_not_one_is_named(config: str, named: str, tmp_path: Path) -> None:
+    """boto3 raises too, an AttributeError; the request must not go to AWS, or to another endpoint."""
+    (tmp_path / "config").write_text(f"[default]\n{config}")
+    with pytest.raises(InvalidError, match=re.escape(named)):
+        _ = Connection(ConnectionArguments("bucket")).settings
+
+
 @pytest.mark.parametrize(
     ("no_proxy", "url", "bypassed"),
     [
@@ -490,6 +517,10 @@ def test_fast_path_and_botocore_agree(
         ("127.0.0.1", "http://127.0.0.1:9000", True),
         ("::1", "http://[::1]:9000", True),
         ("fd00::/8", "http://[fd00::1]:9000", True),
+        ("[::1]", "http://[::1]:9000", True),
+        ("[::1]:9000", "http://[::1]:9000", True),
+        ("[::1]:9001", "http://[::1]:9000", False),
+        ("other\n  store", "http://store:9000", True),
         ("", "http://store:9000", False),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -45,6 +46,7 @@ def resolve_with_botocore(arguments: ConnectionArguments, session: boto3.Session
 
 def _resolve(arguments: ConnectionArguments, session: boto3.Session) -> ConnectionSettings:
     core: Any = session._session
+    _subsection(core.get_scoped_config(), f"the {_profile_name(core)}")
     endpoint, source = _endpoint(arguments, core)
     region = arguments.region_name or session.region_name or os.environ.get("AWS_REGION")
     region = region or default_region(endpoint, arguments.bucket)
@@ -85,16 +87,31 @@ def _endpoint(arguments: ConnectionArguments, core: Any) -> tuple[str | None, st
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
         if os.environ.get(name):
             return os.environ[name], name
-    profile = core.get_scoped_config()
-    name = core.get_config_variable("profile") or "default"
-    file = os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config"
-    services = core.full_config.get("services", {}).get(profile.get("services"), {})
-    section = services.get("s3", {})
-    if isinstance(section, dict) and section.get("endpoint_url"):
-        return section["endpoint_url"], f"services {profile['services']} of the profile {name} in {file}"
+    profile, where = core.get_scoped_config(), _profile_name(core)
+    name = profile.get("services")
+    sections = core.full_config.get("services", {})
+    if name is not None and name not in sections:
+        raise InvalidError(f"The {where} refers to [services {name}], which does not exist")
+    section = _subsection(sections.get(name, {}), f"services {name} of the {where}")
+    if section.get("endpoint_url"):
+        return section["endpoint_url"], f"services {name} of the {where}"
     if profile.get("endpoint_url"):
-        return profile["endpoint_url"], f"endpoint_url of the profile {name} in {file}"
+        return profile["endpoint_url"], f"endpoint_url of the {where}"
     return None, ""
+
+
+def _profile_name(core: Any) -> str:
+    """Return the name of the profile and of its file, for error messages."""
+    file = os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config"
+    return f"profile {core.get_config_variable('profile') or 'default'} in {file}"
+
+
+def _subsection(section: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return the settings of S3 in a section of the configuration file, which are indented lines below ``s3 =``."""
+    found: Any = section.get("s3", {})
+    if not isinstance(found, dict):
+        raise InvalidError(f"s3 in {where} is not followed by indented lines, such as endpoint_url = ...")
+    return found
 
 
 def _with_bucket_url(draft: ConnectionSettings, bucket: str, core: Any) -> ConnectionSettings:

@@ -480,7 +480,7 @@ def _static_credentials(environment: Mapping[str, str]) -> Credentials | None:
 def _has_config_file(environment: Mapping[str, str]) -> bool:
     config = environment.get("AWS_CONFIG_FILE") or "~/.aws/config"
     shared = environment.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
-    paths = (os.path.expanduser(path) for path in (config, shared))
+    paths = (os.path.expanduser(os.path.expandvars(path)) for path in (config, shared))
     return any(os.path.isfile(path) and os.path.getsize(path) for path in paths)
 
 

@@ -27,7 +27,7 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
         return None
     host, port = _host_and_port(rest.partition("/")[0], scheme)
     excluded = _env(environment, "no_proxy") or ""
-    if any(_matches(item.strip().lower(), host, port) for item in excluded.replace(" ", ",").split(",")):
+    if any(_matches(item.lower(), host, port) for item in excluded.replace(",", " ").split()):
         return None
     return _checked(proxy if "://" in proxy else f"http://{proxy}", f"{scheme.upper()}_PROXY")
 
@@ -88,12 +88,13 @@ def _host_and_port(authority: str, scheme: str) -> tuple[str, str]:
 
 
 def _matches(item: str, host: str, port: str) -> bool:
-    if not item:
-        return False
     if item == "*":
         return True
-    if "/" in item or ":" in item.partition(":")[2] or item.startswith("["):
-        return _in_network(item.strip("[]"), host)
+    if item.startswith("["):
+        name, _, wanted_port = item[1:].partition("]")
+        return wanted_port in ("", f":{port}") and _in_network(name, host)
+    if "/" in item or ":" in item.partition(":")[2]:
+        return _in_network(item, host)
     name, _, wanted_port = item.partition(":")
     if wanted_port and wanted_port != port:
         return False
