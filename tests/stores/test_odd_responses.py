@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 
 from s3dict import Client
-from s3dict._stores.base import Page, StoredObject
-from s3dict.errors import UnavailableError
+from s3dict._retry import ThrottledError
+from s3dict._stores.base import DeleteResult, Page, StoredObject
+from s3dict.errors import Error, NotFoundError, PermissionDeniedError, UnavailableError
 
-from ..support.connections import WAYS, clean_environment, get, list_page, perform
+from ..support.connections import WAYS, clean_environment, copy, delete_if, delete_many, get, list_page, perform, put
 from ..support.recording_server import Recorded, Response, error, not_found, recording_server
 from ..support.retries import quick
+from .test_error_mapping import speaking
 
 __all__ = ["clean_environment"]
 
+PAIR: list[tuple[Any, bool]] = [("boto3", True), ("obstore", False)]
+"""Each driver in one mode, for what both modes share."""
 MOMENT = datetime(2026, 11, 9, 16, 16, 12, tzinfo=UTC)
 HTTP_TIME = "Mon, 09 Nov 2026 16:16:12 GMT"
 HEADERS = {"ETag": '"e"', "Last-Modified": HTTP_TIME}
@@ -64,7 +68,7 @@ def test_object_without_a_length_is_read(driver: Any, aio: bool) -> None:
 
 @pytest.mark.parametrize("modified", ["2026-11-09T16:16:12.000Z", "Monday, 09-Nov-26 16:16:12 GMT"])
 @pytest.mark.parametrize("request_", [get, head])
-@pytest.mark.parametrize(("driver", "aio"), WAYS)
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
 def test_time_of_an_object_has_any_format(request_: Any, modified: str, driver: Any, aio: bool) -> None:
     found = received(driver, aio, request_, 200, {**HEADERS, "Last-Modified": modified}, BODY)
     assert isinstance(found, StoredObject)
@@ -73,7 +77,7 @@ def test_time_of_an_object_has_any_format(request_: Any, modified: str, driver: 
 
 @pytest.mark.parametrize("modified", [HTTP_TIME, "2026-11-09T16:16:12", "2026-11-09 16:16:12"])
 @pytest.mark.parametrize("request_", [list_page, list_folder])
-@pytest.mark.parametrize(("driver", "aio"), WAYS)
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
 def test_time_in_a_listing_has_any_format(request_: Any, modified: str, driver: Any, aio: bool) -> None:
     page = received(driver, aio, request_, 200, {}, listing("s3dict/k", modified))
     assert isinstance(page, Page)
@@ -104,15 +108,129 @@ def test_part_is_cut_out_of_a_whole_object(driver: Any, aio: bool) -> None:
 
 
 @pytest.mark.parametrize("content_range", ["bytes 2-4/10", "bytes 4-6/*", None])
-@pytest.mark.parametrize(("driver", "aio"), WAYS)
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
 def test_another_part_than_that_requested_is_an_error(content_range: str | None, driver: Any, aio: bool) -> None:
     failure = received(driver, aio, part, 206, {**HEADERS, "Content-Range": content_range}, b"234")
     assert isinstance(failure, UnavailableError)
     assert "another part" in str(failure)
 
 
-@pytest.mark.parametrize("status", [304, 416])
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", b"", b"<ListAllMyBucketsResult/>", b"{}"])
 @pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_only_the_document_of_s3_says_that_objects_were_deleted(body: bytes, driver: Any, aio: bool) -> None:
+    failure = received(driver, aio, delete_many, 200, {}, body)
+    assert isinstance(failure, UnavailableError)
+
+
+@pytest.mark.parametrize("start", ["", "<?xml version='1.0'?>\n", "\ufeff"])
+@pytest.mark.parametrize("root", ["DeleteResult", "s3:DeleteResult xmlns:s3='http://s3.amazonaws.com/doc/2006-03-01/'"])
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_document_of_a_deletion_has_any_form(start: str, root: str, driver: Any, aio: bool) -> None:
+    assert received(driver, aio, delete_many, 200, {}, f"{start}<{root}/>".encode()) == ()
+
+
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_page_of_a_proxy_says_of_no_object_that_it_was_deleted(driver: Any, aio: bool) -> None:
+    failure = received(driver, aio, delete_if, 200, {"Content-Type": "text/html"}, b"<html>welcome</html>")
+    assert isinstance(failure, UnavailableError)
+    assert received(driver, aio, delete_if, 200, {}, b"") == DeleteResult()
+
+
+def deletion(*failures: tuple[str, str]) -> bytes:
+    errors = (f"<Error><Key>{key}</Key><Code>{code}</Code></Error>" for key, code in failures)
+    return f"<DeleteResult>{''.join(errors)}</DeleteResult>".encode()
+
+
+@pytest.mark.parametrize("code", ["412 Precondition Failed", "404 Not Found", "PreconditionFailed"])
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_status_line_in_place_of_a_code_is_a_rejection(code: str, driver: Any, aio: bool) -> None:
+    """Directory buckets send one: ministackorg/ministack#1501 measured it."""
+    (failure,) = received(driver, aio, delete_many, 200, {}, deletion(("s3dict/k", code)))
+    assert failure.rejected
+
+
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_failures_of_a_bulk_deletion_are_told_apart(driver: Any, aio: bool) -> None:
+    def delete(store: Any) -> Any:
+        return store.delete_many(["a", "b", "c"])
+
+    body = deletion(("a", "AccessDenied"), ("b", "InternalError"), ("c", "503 Slow Down"))
+    failures = received(driver, aio, delete, 200, {}, body)
+    kinds = [type(failure.error) for failure in failures]
+    assert kinds == [PermissionDeniedError, UnavailableError, ThrottledError]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<DeleteResult><Error><Code>InternalError</Code></Error></DeleteResult>",
+        b"<DeleteResult><Error><Key>k</Key><Key>l</Key><Code>A</Code><Code>B</Code></Error></DeleteResult>",
+    ],
+)
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_failure_of_an_unknown_object_is_no_result(body: bytes, driver: Any, aio: bool) -> None:
+    assert isinstance(received(driver, aio, delete_many, 200, {}, body), UnavailableError)
+
+
+REPEATED = {
+    "Size": listing("s3dict/k").replace(b"<Size>3</Size>", b"<Size>3</Size><Size>3</Size>"),
+    "Key": listing("s3dict/k</Key><Key>s3dict/l"),
+    "LastModified": listing("s3dict/k", f"{HTTP_TIME}</LastModified><LastModified>{HTTP_TIME}"),
+    "Prefix": listing("s3dict/k").replace(
+        b"</Contents>", b"</Contents><CommonPrefixes><Prefix>s3dict/a/</Prefix><Prefix>b</Prefix></CommonPrefixes>"
+    ),
+}
+
+
+@pytest.mark.parametrize("element", REPEATED)
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_repeated_element_is_an_error(element: str, driver: Any, aio: bool) -> None:
+    failure = received(driver, aio, list_folder, 200, {}, REPEATED[element])
+    assert isinstance(failure, UnavailableError)
+
+
+@pytest.mark.parametrize("request_", [get, put, copy])
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_empty_etag_is_none(request_: Any, driver: Any, aio: bool) -> None:
+    """A condition on it would be none."""
+    body = b"<CopyObjectResult><ETag></ETag></CopyObjectResult>" if request_ is copy else b""
+    failure = received(driver, aio, request_, 200, {**HEADERS, "ETag": ""}, body)
+    assert isinstance(failure, UnavailableError)
+    assert "without ETag" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind", "text"),
+    [
+        (404, "NoSuchAccessPoint", "", NotFoundError, "does not exist"),
+        (400, "KMS.ThrottlingException", "", ThrottledError, "throttled"),
+        (400, "RequestTimeTooSkewed", "", PermissionDeniedError, "The clock here"),
+        (403, "AccessDenied", "Access Denied because object protected by object lock.", Error, "Object Lock"),
+        (400, "InvalidRequest", "Object is WORM protected and cannot be overwritten", Error, "Object Lock"),
+    ],
+)
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_error_is_what_its_code_says(
+    status: int, code: str, message: str, kind: type[Error], text: str, driver: Any, aio: bool
+) -> None:
+    failure = received(driver, aio, put, *error(status, code, message))
+    assert type(failure) is kind
+    assert text in str(failure)
+
+
+def test_interim_response_is_not_that_to_a_request() -> None:
+    """http.client takes it for one, and the final response for that to the next request over this connection."""
+    final = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n'
+    with speaking(b"HTTP/1.1 103 Early Hints\r\n\r\n" + final) as url:
+        client = quick(Client("bucket", endpoint_url=url, driver="boto3"), writes=1, requests=1)
+        failure = perform(client, False, put)
+    assert isinstance(failure, UnavailableError)
+    assert failure.maybe_applied
+    assert "Unexpected" not in str(failure)
+
+
+@pytest.mark.parametrize("status", [304, 416])
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
 def test_failure_of_a_condition_that_was_not_sent_is_an_error(status: int, driver: Any, aio: bool) -> None:
     failure = received(driver, aio, get, *error(status, "InvalidRange"))
     assert isinstance(failure, UnavailableError)

@@ -470,7 +470,8 @@ def _delete_one(call: _Call, item: ElementTree.Element) -> tuple[str, bool]:
     found = call.objects.get(key)
     named = element("Key", escape(key))
     if etag is not None and (found is None or not found.matches(etag)):
-        code = "NoSuchKey" if found is None else "PreconditionFailed"
+        # ministackorg/ministack#1501 measured "412 Precondition Failed" on AWS, where other buckets have a code.
+        code = "NoSuchKey" if found is None else "412 Precondition Failed"
         return element("Error", named, element("Code", code), element("Message", "")), True
     call.objects.pop(key, None)
     return element("Deleted", named), False

@@ -96,11 +96,20 @@ def _set_up_connections(client: Any, connection: Connection) -> None:
 
 @cache
 def _without_redirects(pool: Any) -> Any:
-    """Return a class of connection pools that returns a 303, which urllib3 would prepare to follow."""
+    """Return a class of connection pools that returns a 303, which urllib3 would prepare to follow.
+
+    An interim response, such as 103, is an error: http.client takes it for the final one, which would then be read as
+    that to the next request over the same connection.
+    """
+    from urllib3.exceptions import ProtocolError
 
     class Pool(pool):  # type: ignore[misc] # any class
         def urlopen(self, *arguments: Any, **options: Any) -> Any:
-            return super().urlopen(*arguments, **options, redirect=False)
+            response = super().urlopen(*arguments, **options, redirect=False)
+            if response.status < 200:
+                response.close()
+                raise ProtocolError(f"The server sent an interim response ({response.status})")
+            return response
 
     return Pool
 

@@ -88,14 +88,22 @@ def _transport_error(error: Exception, request: S3Request) -> Error | None:
         return UnavailableError(f"{request}: the connection broke: {redacted(repr(error))}")
     if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
         return _botocore_error(error, request)
-    if isinstance(error, ValueError):
+    if isinstance(error, (ValueError, OverflowError)) or _raised_in_parser(error):
         message = redacted(str(error))
         if message.startswith("Invalid endpoint"):
             # botocore accepts fewer host names than others do: none with an underscore.
             return InvalidError(f"{request}: {message}")
-        # botocore raises this for a malformed number or time in a response.
+        # botocore raises this for a malformed number or time in a response, and others for repeated elements.
         return not_s3_error(request, message)
     return None
+
+
+def _raised_in_parser(error: Exception) -> bool:
+    """Return whether botocore raised the exception while it parsed a response."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers"
 
 
 def _connect_reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..._record import replace
-from ..._retry import SINGLE_ATTEMPT, RetryState, UnexpectedResponseError
+from ..._retry import SINGLE_ATTEMPT, RetryState
 from ...errors import ConflictError, PermissionDeniedError, UnavailableError
 from ..base import (
     Body,
@@ -38,6 +38,7 @@ from ..shared.messages import (
     require_conflict,
     require_not_found,
     to_precondition_result,
+    unexpected_response,
 )
 from ..shared.rate_control import HasPacedView
 from ..shared.timeouts import HasTimeoutVariants
@@ -45,7 +46,9 @@ from .errors import log_status, log_status_of_error, translate_exception
 
 R = TypeVar("R")
 
-_REJECTED_DELETE_CODES = frozenset({"PreconditionFailed", "NoSuchKey", "ConditionalRequestConflict"})
+_REJECTED_DELETE_CODES = frozenset({"PreconditionFailed", "NoSuchKey", "NotFound", "ConditionalRequestConflict"})
+_STATUS_LINE = re.compile(r"([45][0-9]{2}) (.+)")
+"""What directory buckets have in place of a code: ``412 Precondition Failed``."""
 _STATUS_BY_CODE = {
     "AccessDenied": 403,
     "InternalError": 500,
@@ -210,7 +213,10 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         )
         if isinstance(response, ExpectedFailure):
             raise UnavailableError(f"DeleteObjects on s3://{self.bucket}/{common_folder(paths)} failed: {response}")
-        return tuple(_delete_failure(item, self.bucket) for item in response.fields.get("Errors", ()))
+        failures = tuple(_delete_failure(item, self.bucket) for item in response.fields.get("Errors", ()))
+        if not {failure.path for failure in failures} <= set(paths):
+            raise unexpected_response("about other objects than those to delete", response.endpoint)
+        return failures
 
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:
         parameters = {
@@ -247,7 +253,8 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             raise UnavailableError(f"ListObjectsV2 on s3://{self.bucket}/{prefix} failed: {response}")
         listed = tuple(_object_meta(item, prefix) for item in response.fields.get("Contents", ()))
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
-        is_truncated, next_token = response.field("IsTruncated"), response.fields.get("NextContinuationToken")
+        is_truncated = response.field("IsTruncated")
+        next_token = _text(response.fields, "NextContinuationToken") or None
         prefixes = tuple(_checked(item.get("Prefix", ""), prefix) for item in response.fields.get("CommonPrefixes", ()))
         if is_truncated and not (listed or next_token):
             raise UnavailableError(f"A listing of s3://{self.bucket}/{prefix} is truncated, but empty")
@@ -279,25 +286,30 @@ def _full_size(response: S3Response, byte_range: tuple[int, int] | None) -> int:
     """Return the size of the object of which the response has a part. Raises an error if it is another part."""
     part = _PART.fullmatch(response.fields.get("ContentRange", ""))
     if byte_range is None or part is None or int(part[1]) != byte_range[0]:
-        raise UnexpectedResponseError(
-            f"Unexpected response with another part of the object from {response.endpoint or 'the endpoint'}: "
-            "a proxy or gateway may be in between"
-        )
+        raise unexpected_response("with another part of the object", response.endpoint)
     return int(part[2])
 
 
 def _delete_failure(item: Mapping[str, Any], bucket: str) -> DeleteFailure:
-    path, code = item.get("Key", ""), safe_error_code(item.get("Code", ""))
+    path, code = _text(item, "Key"), _text(item, "Code")
+    line = _STATUS_LINE.fullmatch(code)
+    code = safe_error_code(code if line is None else line[2].replace(" ", ""))
     request = S3Request("delete_objects", bucket, path, {})
     if code in _REJECTED_DELETE_CODES:
         return DeleteFailure(path, ConflictError(f"{request} was rejected: {code}"), rejected=True)
-    status = _STATUS_BY_CODE.get(code, 400)
-    return DeleteFailure(path, error_for_status(status, code, item.get("Message", ""), request))
+    status = _STATUS_BY_CODE.get(code, 400) if line is None else int(line[1])
+    return DeleteFailure(path, error_for_status(status, code, _text(item, "Message"), request))
+
+
+def _text(item: Mapping[str, Any], name: str) -> str:
+    """Return the text of an element; empty if there is none, or if it is repeated."""
+    text = item.get(name)
+    return text if isinstance(text, str) else ""
 
 
 def _object_meta(item: Mapping[str, Any], prefix: str) -> ObjectMeta:
     try:
-        meta = ObjectMeta(item["Key"], item.get("ETag", ""), item["Size"], item["LastModified"])
+        meta = ObjectMeta(item["Key"], _text(item, "ETag"), item["Size"], item["LastModified"])
     except KeyError as error:
         raise UnavailableError(f"Unexpected listing without {error}: a proxy or gateway may be in between") from None
     _checked(meta.path, prefix)
@@ -305,6 +317,6 @@ def _object_meta(item: Mapping[str, Any], prefix: str) -> ObjectMeta:
 
 
 def _checked(path: str, prefix: str) -> str:
-    if not path.startswith(prefix):
+    if not isinstance(path, str) or not path.startswith(prefix):
         raise UnavailableError(f"Unexpected listing of {prefix!r} with {path!r}: a proxy or gateway may be in between")
     return path

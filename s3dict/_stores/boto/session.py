@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import InvalidError
 from ..shared.connection import Connection, Credentials
 from ..shared.errors import redirect_error
-from ..shared.messages import parse_http_date
+from ..shared.messages import parse_http_date, unexpected_response
 from ..shared.timeouts import CONNECT_SECONDS
 from .resolver import endpoint_config
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     import boto3
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+_DELETION_RESPONSES = {
+    "DeleteObject": re.compile(rb"\s*\Z"),
+    "DeleteObjects": re.compile(rb"\s*(?:\xef\xbb\xbf)?(?:<\?[^>]*>\s*)?<(?:[\w.-]+:)?\w*DeleteResult[\s/>]"),
+}
+"""What the bodies of successful responses begin with."""
 
 
 def new_session(credentials: Credentials | None) -> boto3.Session:
@@ -89,6 +95,8 @@ def prepare_client(client: Any, connection: Connection) -> None:
         for operation in ("PutObject", "DeleteObjects"):
             events.register(f"before-call.s3.{operation}", _replace_checksum_by_md5)
     events.register_first("needs-retry.s3", _redirect_refuser(connection))
+    for operation, pattern in _DELETION_RESPONSES.items():
+        events.register(f"before-parse.s3.{operation}", _body_checker(pattern, connection))
 
 
 def trust_system_store(context: Any, connection: Connection) -> Any:
@@ -175,6 +183,20 @@ def _redirect_refuser(connection: Connection) -> Callable[..., None]:
         raise redirect_error(connection, response[0].status_code, headers.get("location"), region)
 
     return refuse_redirect
+
+
+def _body_checker(pattern: re.Pattern[bytes], connection: Connection) -> Callable[..., None]:
+    """Return a handler that raises for a successful response with another body.
+
+    botocore takes any, such as the page of a proxy, for a deletion without failures.
+    """
+
+    def check_body(response_dict: Any, **_: Any) -> None:
+        status, body = response_dict["status_code"], response_dict["body"]
+        if status < 300 and not pattern.match(body):
+            raise unexpected_response(f"with status {status} and another body than S3's", connection.settings.where)
+
+    return check_body
 
 
 def speed_up(session: Any) -> None:

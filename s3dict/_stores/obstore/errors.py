@@ -103,7 +103,7 @@ def _classify_failure(error: Exception, message: str, details: str, request: S3R
         return missing_credentials_error(request, message.partition(_CREDENTIALS)[2])
     if _BARE_REDIRECT in message:
         return BareRedirectError(f"{request}: the endpoint {request.endpoint} responded with a redirect to nowhere")
-    if _ERROR_IN_200 in message:
+    if _ERROR_IN_200 in message and "DeleteResult" not in message:
         return _classify_response(500, message.partition(_ERROR_IN_200)[2], request)
     if re.search(_NEVER_CONNECTED, details):
         tls = re.search(_TLS, details)

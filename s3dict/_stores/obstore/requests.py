@@ -42,6 +42,7 @@ from ..shared.messages import (
     require_conflict,
     require_not_found,
     to_precondition_result,
+    unexpected_response,
 )
 from ..shared.rate_control import HasPacedView, Slot
 from ..shared.timeouts import HasTimeoutVariants
@@ -197,7 +198,8 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             if mode == "overwrite":
                 require_conflict(response, path)
             return to_precondition_result(response)
-        assert response["e_tag"] is not None
+        if not response["e_tag"]:
+            raise unexpected_response("without ETag", self._clients.connection.where)
         return PutResult(response["e_tag"])
 
     async def delete(self, path: str, *, if_match: str | None = None) -> DeleteResult | Refusal:
@@ -434,10 +436,8 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
 
     def _stored_object(self, body: Body, meta: obstore.ObjectMeta) -> StoredObject:
         etag, last_modified = meta["e_tag"], meta["last_modified"]
-        if etag is None or last_modified.year == 1970:
-            raise UnavailableError(
-                "Unexpected response without ETag or Last-Modified: a proxy or gateway may be in between"
-            )
+        if not etag or last_modified.year == 1970:
+            raise unexpected_response("without ETag or Last-Modified", self._clients.connection.where)
         return StoredObject(body, etag, meta["size"], last_modified, self._server_time())
 
     def _server_time(self) -> ServerTime:

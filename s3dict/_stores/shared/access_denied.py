@@ -61,6 +61,8 @@ CREDENTIAL_ERRORS = {
 }
 """The error codes that mean that the credentials are not accepted, and what to do."""
 
+CLOCK_ERROR = "RequestTimeTooSkewed"
+
 _AWS_DENIAL = re.compile(r"not authorized to perform: ((?:s3|kms):[A-Za-z]{1,64}) on")
 _IN_SESSION = frozenset(
     {"CreateSession", "GetObject", "HeadObject", "ListObjectsV2", "HeadBucket"}
@@ -75,7 +77,7 @@ _KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[\w-]+:\d{12}:key/[\w-]{1,40}")
 def access_denied_error(request: S3Request, status: int, code: str, message: str) -> PermissionDeniedError:
     """Return the error for a response that is 401 or 403, or has one of the `CREDENTIAL_ERRORS`."""
     response_text = f"{status} {code} {redacted(message)}".strip().removesuffix(".")
-    if code == "RequestTimeTooSkewed":
+    if code == CLOCK_ERROR:
         return PermissionDeniedError(
             f"{request}: {response_text}. The clock here differs too much from the store's: synchronise it (NTP)"
         )

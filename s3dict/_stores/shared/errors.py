@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 MAX_CODE_LENGTH = 48
 
+_NO_BUCKET_CODES = frozenset(
+    {"NoSuchBucket", "NoSuchAccessPoint", "NoSuchMultiRegionAccessPoint", "BucketNotFound", "ContainerNotFound"}
+)
 _CONFLICT_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 _STATUS_OF_CODE = {"PreconditionFailed": 412, **dict.fromkeys(_CONFLICT_CODES, 409)}
 _THROTTLING_CODES = frozenset(
@@ -67,7 +70,7 @@ def classify_status(
     if status == 500 and code in _STATUS_OF_CODE:
         # The status of an error document in a response with status 200, as to a copy.
         status = _STATUS_OF_CODE[code]
-    missing = status == 404 and code != "NoSuchBucket"
+    missing = status == 404 and code not in _NO_BUCKET_CODES
     if status in (304, 412, 416) or missing or (status == 409 and code in _CONFLICT_CODES):
         return ExpectedFailure(status, code)
     return error_for_status(status, code, message, request, retry_after=retry_after)
@@ -120,17 +123,19 @@ def error_for_status(
     status: int, code: str, message: str, request: S3Request, *, retry_after: float | None = None
 ) -> Error:
     """Return the error for a failed request."""
-    from .access_denied import CREDENTIAL_ERRORS, access_denied_error
+    from .access_denied import CLOCK_ERROR, CREDENTIAL_ERRORS, access_denied_error
     from .redaction import redacted
 
     if code in _REASONS_403:
         return Error(f"{request}: {status} {code}: {_REASONS_403[code]}")
     response_text = f"{request}: {status} {code} {redacted(message)}".rstrip()
-    if status == 429 or code in _THROTTLING_CODES:
+    if status == 429 or code.rpartition(".")[2] in _THROTTLING_CODES:
         return ThrottledError(f"The store throttled the request. {response_text}", retry_after=retry_after)
-    if status in (401, 403) or code in CREDENTIAL_ERRORS:
+    if re.search(r"(?i)object lock|\bWORM\b", message):
+        return Error(f"{response_text}: the object is retained: use a bucket without a default retention (Object Lock)")
+    if status in (401, 403) or code in CREDENTIAL_ERRORS or code == CLOCK_ERROR:
         return access_denied_error(request, status, code, message)
-    if code == "NoSuchBucket":
+    if code in _NO_BUCKET_CODES:
         return NotFoundError(
             f"The bucket {request.bucket!r} does not exist at the endpoint {request.endpoint}: create it, or fix "
             f"S3DICT_BUCKET. "

@@ -57,18 +57,22 @@ class S3Response(Record):
         return parse_date(self.fields.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
 
     def field(self, name: str) -> Any:
-        """Return a field that every S3 server sends.
+        """Return a field that every S3 server sends, once and with a value.
 
         Raises:
             UnexpectedResponseError: The response lacks it, so it is not from an S3 server.
         """
-        try:
-            return self.fields[name]
-        except KeyError:
-            raise UnexpectedResponseError(
-                f"Unexpected response without {name} from {self.endpoint or 'the endpoint'}: "
-                "a proxy or gateway may be in between"
-            ) from None
+        value = self.fields.get(name)
+        if value is None or value == "" or isinstance(value, list):
+            raise unexpected_response(f"without {name}", self.endpoint)
+        return value
+
+
+def unexpected_response(reason: str, endpoint: str) -> UnexpectedResponseError:
+    """Return the error for a response that is not that of an S3 server."""
+    return UnexpectedResponseError(
+        f"Unexpected response {reason} from {endpoint or 'the endpoint'}: a proxy or gateway may be in between"
+    )
 
 
 class ExpectedFailure(Record):
