@@ -68,6 +68,8 @@ class _Group(_HasHelp, TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
+            if sys.stderr.isatty():
+                print(file=sys.stderr)  # the terminal has shown ^C on this line
             print_error(". ".join(["Interrupted", *getattr(interrupt, "__notes__", ())]))
             raise
 

@@ -86,7 +86,7 @@ def watch(
     """
     handle = open_dict(name, env)
     previous: dict[str, EntryState] | None = None
-    with _until_interrupted():
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how these commands are meant to end
         for _ in _ticks(interval, times):
             current = _listed(handle, is_first=previous is None)
             if previous is None:
@@ -104,7 +104,7 @@ def top(env: Environment = None, interval: Interval = 2.0, times: Times = None, 
     where = f"environment {environment_of(client, env)!r} of {location_of(client)}"
     live = screen = None
     previous: dict[str, tuple[int, float]] = {}
-    with _until_interrupted(), ExitStack() as displays:
+    with suppress(KeyboardInterrupt), ExitStack() as displays:
         for tick in _ticks(interval, times):
             usages, now = _usages(client, env, is_first=tick == 0), time.monotonic()
             rates = {name: _rate(previous.get(name), usage.entries, now) for name, usage in usages.items()}
@@ -134,16 +134,6 @@ def _ticks(interval: float, times: int | None) -> Iterator[int]:
         count += 1
         if times is None or count < times:
             time.sleep(max(0.0, started + interval - time.monotonic()))
-
-
-class _until_interrupted:  # noqa: N801 (a context manager, used as a function)
-    """Ends the block at Ctrl-C, which is how these commands are meant to end."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is not None and issubclass(kind, KeyboardInterrupt)
 
 
 def _listed(handle: Dict[Any, Any], *, is_first: bool) -> dict[str, EntryState]:

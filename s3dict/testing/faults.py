@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 from .._client import Client
 from .._stores.memory import Fault, FaultKind, Operation
@@ -43,10 +44,14 @@ def faults(
         The fault, whose ``hits`` is the number of requests that it has failed.
 
     Raises:
-        InvalidError: The client is not in memory, or `times` is less than 1.
+        InvalidError: The client is not in memory, there is no such fault or operation, or `times` is less than 1.
     """
-    if times is not None and times < 1:
-        raise InvalidError(f"times must be 1 or more, or None for all requests; not {times}")
+    if kind not in get_args(FaultKind):
+        raise InvalidError(f"Unknown fault {kind!r}: choose one of {', '.join(get_args(FaultKind))}")
+    if operation is not None and operation not in get_args(Operation):
+        raise InvalidError(f"Unknown operation {operation!r}: choose one of {', '.join(get_args(Operation))}, or None")
+    if times is not None and (type(times) is not int or times < 1):
+        raise InvalidError(f"times must be 1 or more, or None for all requests; not {times!r}")
     bucket, fault = memory_bucket_of(client, "faults"), Fault(kind, operation, times)
     bucket.faults.append(fault)
     try:

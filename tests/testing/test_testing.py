@@ -154,8 +154,17 @@ class TestFaults:
         ):
             pass
 
-    def test_times_below_one_is_rejected(self, d: Dict[str, int]) -> None:
-        with pytest.raises(InvalidError, match="times must be 1 or more"), faults(d.client, "denied", times=0):
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"kind": "denied", "times": 0}, "times must be 1 or more"),
+            ({"kind": "denied", "times": "2"}, "times must be 1 or more"),
+            ({"kind": "denied", "operation": "puts"}, "Unknown operation 'puts': choose one of get, put, delete, list"),
+            ({"kind": "lost-answer"}, "Unknown fault 'lost-answer': choose one of lost-request, lost-response"),
+        ],
+    )
+    def test_invalid_fault_is_rejected(self, d: Dict[str, int], arguments: dict[str, Any], message: str) -> None:
+        with pytest.raises(InvalidError, match=message), faults(d.client, **arguments):
             pass
 
 
