@@ -127,6 +127,8 @@ class Client:
     ) -> None:
         if not (on_request is None or callable(on_request)):
             raise InvalidError(f"Invalid on_request: {on_request!r}. It is a callable, or None")
+        if not (session is None or hasattr(session, "_session")):
+            raise InvalidError(f"Invalid session: {session!r}. It is a boto3.Session, or None")
         settings = Settings(
             bucket=bucket,
             prefix=prefix,
@@ -426,6 +428,13 @@ class Client:
 
     def _bind(self, codec: Codec) -> Codec:
         return _ClientBindingCodec(codec, self)
+
+
+def check_client(client: Client) -> Client:
+    """Return the client. Raises InvalidError for anything else, such as a client of boto3."""
+    if not isinstance(client, Client):
+        raise InvalidError(f"Invalid client: {client!r}. It is an s3dict.Client")
+    return client
 
 
 class _ProcessResources:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import lru_cache
+from types import NoneType
 from typing import Any
 
 from ._format.layout import validate_name, validate_prefix
@@ -66,11 +67,10 @@ class Settings(Record):
     def validated(self) -> Settings:
         """Return the settings with a normalised prefix. Raises InvalidError for an invalid setting."""
         validate_bucket(self.bucket)
+        self._validate_types()
         if self.driver not in DRIVERS:
             raise InvalidError(f"Unknown driver {self.driver!r}: choose one of {', '.join(DRIVERS)}")
         require_installed(self.driver)
-        if self.max_value_bytes < 1 or self.concurrency < 1:
-            raise InvalidError("max_value_bytes and concurrency are 1 or more")
         if self.cache_seconds is not None and self.cache_seconds <= 0:
             raise InvalidError("cache is more than 0 seconds, or None for no cache")
         if not 0 < self.timeout_seconds <= MAX_TIMEOUT.total_seconds():
@@ -79,6 +79,21 @@ class Settings(Record):
         self._validate_connection()
         validate_name(self.environment_name, "environment")
         return replace(self, prefix=validate_prefix(self.prefix))
+
+    def _validate_types(self) -> None:
+        """Raise InvalidError for a setting of the wrong type, such as the id of an account as a number."""
+        for name in ("max_value_bytes", "concurrency"):
+            number = getattr(self, name)
+            if not isinstance(number, int) or number < 1:
+                raise InvalidError(f"Invalid {name}: {number!r}. It is a whole number, 1 or more")
+        for name in ("endpoint_url", "region_name", "kms_key_id", "expected_bucket_owner"):
+            text = getattr(self, name)
+            if not isinstance(text, (str, NoneType)):
+                raise InvalidError(f"Invalid {name}: {text!r}. It is a string")
+        if not isinstance(self.verify, (bool, str, NoneType)):
+            raise InvalidError(f"Invalid verify: {self.verify!r}. It is True, False, or the path of a file")
+        if not isinstance(self.requester_pays, bool):
+            raise InvalidError(f"Invalid requester_pays: {self.requester_pays!r}. It is True or False")
 
     def _validate_connection(self) -> None:
         """Raise InvalidError for a setting of the connection that is unknown or cannot be sent."""
@@ -166,11 +181,14 @@ def headers_from_env() -> tuple[tuple[str, str], ...]:
 
 def validate_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
     """Return the headers as pairs. Raises InvalidError, without a value, for one that cannot be sent."""
-    for name, value in (headers or {}).items():
+    if headers is None:
+        return ()
+    pairs = headers.items() if isinstance(headers, Mapping) else [(None, None)]
+    for name, value in pairs:
         if not isinstance(name, str) or not isinstance(value, str):
-            raise InvalidError("headers maps names to values, both of which are text")
+            raise InvalidError("headers maps names to values, both of which are strings")
         check_header(name, value)
-    return tuple(sorted((headers or {}).items()))
+    return tuple(sorted(headers.items()))
 
 
 def timeout_from_env() -> timedelta:
@@ -191,7 +209,7 @@ def signing_keys_from_env() -> tuple[bytes, ...]:
 
 def validate_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
     """Return the keys as bytes. Raises InvalidError for one that is too short to be a secret, without showing it."""
-    if isinstance(keys, (str, bytes)):
+    if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
         raise InvalidError("signing_keys is a sequence of keys, the first of which signs")
     encoded = tuple(key.encode() if isinstance(key, str) else bytes(key) for key in keys)
     if any(len(key) < 16 for key in encoded):

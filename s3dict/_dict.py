@@ -135,7 +135,7 @@ class Dict(Generic[K, V]):
                 of the latter two never unpickle anything.
 
         Raises:
-            InvalidError: The name, environment, ttl or codec is not valid.
+            InvalidError: The name, environment, client, ttl or codec is not valid.
         """
         ref = validate_ref(name, environment_name, create_if_missing)
         return _new_handle(HandleState(ref, client, validate_options(ttl, codec)))
@@ -148,7 +148,7 @@ class Dict(Generic[K, V]):
         dict is ``NotFoundError`` at first use.
 
         Raises:
-            InvalidError: The id is not a string.
+            InvalidError: The id is not a string, or the client is not a `Client`.
         """
         return _new_handle(HandleState(parse_id(dict_id), client, DictOptions()))
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 from ._aio import report_blocking_call
-from ._client import Client
+from ._client import Client, check_client
 from ._config import current_user
 from ._core.catalog import DictOptions, ephemeral
 from ._handle import HandleState
@@ -26,7 +26,7 @@ class EphemeralDict(Generic[H]):
     """The context manager that `Dict.ephemeral` returns. Each can be entered once."""
 
     def __init__(self, client: Client | None, new_handle: Callable[[HandleState], H]) -> None:
-        self._client = client
+        self._client = None if client is None else check_client(client)
         self._new_handle = new_handle
         self._context: AbstractAsyncContextManager[H] | None = None
         self._pid = os.getpid()

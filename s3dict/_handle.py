@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from ._client import Client
+from ._client import Client, check_client
 from ._config import current_user
 from ._core.catalog import (
     REVALIDATE_AFTER,
@@ -67,7 +67,7 @@ class HandleState:
     ) -> None:
         self.ref = ref
         self.options = options
-        self._client = client
+        self._client = None if client is None else check_client(client)
         # With the client it was loaded by, in one assignment: another thread may rebind the handle during a request,
         # and the manifest of one bucket must not be used with the client of another.
         self._loaded: tuple[Client, LoadedManifest] | None = None
@@ -116,8 +116,8 @@ class HandleState:
         return dict_label(self.dict_name)
 
     def bind(self, client: Client) -> None:
-        """Use this client from now on."""
-        if client is not self._client:
+        """Use this client from now on. Raises InvalidError for what is not one."""
+        if check_client(client) is not self._client:
             self._client, self._loaded = client, None
 
     def detach(self) -> None:

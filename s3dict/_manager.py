@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from ._aio import dual_method
-from ._client import Client
+from ._client import Client, check_client
 from ._config import current_user
 from ._core import catalog
 from ._core.catalog import DEFAULT_CODEC, DEFAULT_TTL, DictOptions
@@ -93,13 +93,13 @@ class DictManager(Generic[H]):
             client: None is ``Client.from_env()``.
 
         Raises:
-            InvalidError: `max_objects` is negative, or `created_before` is not a date.
+            InvalidError: `max_objects` is not a number or negative, or `created_before` is not a date.
 
         Requests:
             A listing, and 1 for each dict.
         """
-        if max_objects is not None and max_objects < 0:
-            raise InvalidError("max_objects cannot be negative")
+        if max_objects is not None and (not isinstance(max_objects, int) or max_objects < 0):
+            raise InvalidError(f"Invalid max_objects: {max_objects!r}. It is a whole number, 0 or more")
         before = _parse_datetime(created_before)
         client, environment = _resolve(environment_name, client)
         found = await catalog.list_manifests(
@@ -137,7 +137,7 @@ class DictManager(Generic[H]):
 
 
 def _resolve(environment_name: str | None, client: Client | None) -> tuple[Client, str]:
-    client = client or Client.from_env()
+    client = Client.from_env() if client is None else check_client(client)
     return client, validate_name(environment_name or client.environment_name, "environment")
 
 

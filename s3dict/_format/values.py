@@ -119,6 +119,6 @@ _CODECS: dict[str, Codec] = {codec.name: codec for codec in (CloudpickleCodec(),
 
 def get_codec(name: str) -> Codec:
     """Return the codec of that name. Raises InvalidError for an unknown one."""
-    if name not in _CODECS:
+    if not isinstance(name, str) or name not in _CODECS:
         raise InvalidError(f"Unknown codec {name!r}: choose one of {', '.join(sorted(_CODECS))}")
     return _CODECS[name]

@@ -425,7 +425,7 @@ async def test_list_takes_a_date_as_datetime_or_text(harness: Harness) -> None:
 
 
 async def test_list_rejects_invalid_arguments(harness: Harness) -> None:
-    with pytest.raises(InvalidError, match="max_objects cannot be negative"):
+    with pytest.raises(InvalidError, match="Invalid max_objects: -1"):
         await harness.objects.list(max_objects=-1, client=harness.client)
     with pytest.raises(InvalidError, match="created_before"):
         await harness.objects.list(created_before="yesterday", client=harness.client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -45,6 +46,41 @@ def test_bad_name_is_rejected_before_anything_is_sent(name: Any) -> None:
         lambda: Dict.objects.delete(name, client=client),
     ):
         with pytest.raises(InvalidError, match="Invalid Dict name"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"concurrency": "8"}, "Invalid concurrency: '8'. It is a whole number, 1 or more"),
+        ({"concurrency": 1.5}, "Invalid concurrency: 1.5"),
+        ({"max_value_bytes": None}, "Invalid max_value_bytes: None"),
+        ({"expected_bucket_owner": 123456789012}, "Invalid expected_bucket_owner: 123456789012. It is a string"),
+        ({"region_name": 1}, "Invalid region_name: 1"),
+        ({"endpoint_url": b"http://h"}, "Invalid endpoint_url: b'http://h'"),
+        ({"sse": "aws:kms", "kms_key_id": 1}, "Invalid kms_key_id: 1"),
+        ({"verify": 1}, "Invalid verify: 1"),
+        ({"requester_pays": "no"}, "Invalid requester_pays: 'no'"),
+        ({"headers": "a=b"}, "headers maps names to values"),
+        ({"signing_keys": None}, "signing_keys is a sequence"),
+        ({"session": "default"}, "Invalid session: 'default'. It is a boto3.Session"),
+    ],
+)
+def test_setting_of_the_wrong_type_is_rejected(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidError, match=re.escape(message)):
+        Client("b", **setting)
+
+
+def test_what_is_not_a_client_is_rejected() -> None:
+    other: Any = "b"
+    for use in (
+        lambda: Dict.from_name("d", client=other),
+        lambda: Dict.from_id("di-1", client=other),
+        lambda: Dict.from_name("d").hydrate(other),
+        lambda: Dict.ephemeral(client=other),
+        lambda: Dict.objects.list(client=other),
+    ):
+        with pytest.raises(InvalidError, match=re.escape("Invalid client: 'b'. It is an s3dict.Client")):
             use()
 
 
