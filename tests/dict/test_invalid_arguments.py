@@ -71,7 +71,7 @@ def test_setting_of_the_wrong_type_is_rejected(setting: dict[str, Any], message:
         Client("b", **setting)
 
 
-def test_what_is_not_a_client_is_rejected() -> None:
+def test_client_of_another_type_is_rejected() -> None:
     other: Any = "b"
     for use in (
         lambda: Dict.from_name("d", client=other),
