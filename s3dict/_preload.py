@@ -24,7 +24,8 @@ _OBSTORE = (
     *("s3dict._stores.boto.credentials", "s3dict._stores.obstore.blocking", "s3dict._stores.obstore.clients"),
     *("s3dict._stores.obstore.credentials", "s3dict._stores.obstore.server_clock"),
 )
-_MODULES = {"boto3": _COMMON + _BOTO, "obstore": _COMMON + _BOTO + _OBSTORE, "memory": _COMMON}
+_MODULES = {"boto3": _COMMON + _BOTO, "obstore": _COMMON + _OBSTORE, "memory": _COMMON}
+"""Not boto3 for obstore, which rarely needs it: it would triple the time of the first call."""
 
 _loaded: dict[str, list[str]] = {}
 """By driver, what has been imported. No lock and no event, which a handler might find held by its own thread."""
