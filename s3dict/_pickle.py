@@ -26,6 +26,7 @@ _CONSTRUCTORS = {
     "EnumState": ("_format.main_objects", "set_enum_state"),
     "MemoizedFunction": ("_memoized", "unpickle_memoized"),
     "EphemeralDict": ("_dict", "unpickle_ephemeral"),
+    "Exception": ("_format.exceptions", "load_exception"),
     "HeldLock": ("_lock", "unpickle_held"),
     "Lock": ("_lock", "unpickle_lock"),
     "LockHolder": ("_lock", "LockHolder"),

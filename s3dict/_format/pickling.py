@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NewType, ParamSpec, TypeVar, TypeVarTuple
 import cloudpickle
 
 from .._pickle import restore
+from .exceptions import reduce_exception
 from .main_objects import (
     MAIN_MODULES,
     PYTHON,
@@ -74,6 +75,8 @@ class ValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         model = reduce_model(obj)
         if model is not NotImplemented:
             return model
+        if issubclass(type(obj), BaseException):
+            return reduce_exception(obj)
         if is_main_object(obj):
             return restore, ("MainObject", obj.__qualname__, fingerprint(obj), _definition(obj), PYTHON, outline(obj))
         return super().reducer_override(obj)

@@ -1,5 +1,8 @@
 """Values: each codec gives back what it took, and those that never unpickle never do."""
 
+# Classes of exceptions are called by what distinguishes them.
+# ruff: noqa: N818
+
 from __future__ import annotations
 
 import json
@@ -32,6 +35,60 @@ class Loud:
 
 def _hear(text: str) -> None:
     heard.append(text)
+
+
+class WithCode(Exception):
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class WithoutArguments(Exception):
+    def __init__(self) -> None:
+        super().__init__("a text of its own", 3)
+
+
+class WithKeyword(Exception):
+    def __init__(self, *, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+
+class WithNew(Exception):
+    code: int
+
+    def __new__(cls, message: str, code: int) -> WithNew:
+        error = super().__new__(cls, message)
+        error.code = code
+        return error
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+
+
+class WithExit(SystemExit):
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status)
+        self.reason = reason
+
+
+class WithDecode(UnicodeDecodeError):
+    def __init__(self, data: bytes) -> None:
+        super().__init__("utf-8", data, 0, 1, "invalid")
+
+
+class WithErrno(OSError):
+    def __init__(self, path: str) -> None:
+        super().__init__(2, "missing", path)
+
+
+class WithReduce(Exception):
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WithReduce, (self.args[0], self.code), vars(self)
 
 
 def there_and_back(codec: Codec, value: Any) -> Any:
@@ -146,6 +203,31 @@ def test_two_arrays_come_back_as_two() -> None:
 def test_lambdas_and_closures_come_back() -> None:
     offset = 2
     assert there_and_back(CLOUDPICKLE, lambda x: x + offset)(40) == 42
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WithCode("lost", 3),
+        WithoutArguments(),
+        WithKeyword(code=4),
+        WithNew("lost", 3),
+        WithExit(3, "done"),
+        WithDecode(b"\xff"),
+        WithErrno("a file"),
+        WithReduce("lost", 3),
+        ExceptionGroup("several", [WithCode("lost", 3)]),
+        KeyError("key"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_exception_comes_back_whatever_its_constructor_accepts(error: Any) -> None:
+    error.add_note("a note")
+    back = there_and_back(CLOUDPICKLE, error)
+    assert type(back) is type(error)
+    assert (str(back), repr(back.args), repr(vars(back))) == (str(error), repr(error.args), repr(vars(error)))
+    for attribute in ("code", "reason", "filename", "object"):
+        assert getattr(back, attribute, None) == getattr(error, attribute, None)
 
 
 def test_modules_come_back_as_themselves() -> None:
