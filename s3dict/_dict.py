@@ -29,7 +29,7 @@ from ._nested import aclosing
 from ._pickle import restore
 from ._sentinel import UNSET, Unset
 from ._stores.base import ObjectStore
-from .errors import Error, InvalidError, NotHydratedError
+from .errors import Error, InvalidError, NotHydratedError, shorten_traceback
 
 if TYPE_CHECKING:
     from ._core.compute import Refresh
@@ -785,19 +785,35 @@ class Dict(Generic[K, V]):
 
     def __getitem__(self, key: K) -> V:
         """`get`, with ``KeyError`` for a missing key. Blocks."""
-        return self._getitem(key)
+        try:
+            return self._getitem(key)
+        except (Error, KeyError) as error:
+            shorten_traceback(error)
+            raise
 
     def __setitem__(self, key: K, value: V) -> None:
         """`put`. Blocks."""
-        self.put(key, value)
+        try:
+            self.put(key, value)
+        except Error as error:
+            shorten_traceback(error)
+            raise
 
     def __delitem__(self, key: K) -> None:
         """`pop` without deserialising the value. ``KeyError`` for a missing key. Blocks."""
-        self._delitem(key)
+        try:
+            self._delitem(key)
+        except (Error, KeyError) as error:
+            shorten_traceback(error)
+            raise
 
     def __contains__(self, key: K) -> bool:
         """`contains`. Blocks."""
-        return self.contains(key)
+        try:
+            return self.contains(key)
+        except Error as error:
+            shorten_traceback(error)
+            raise
 
     def __iter__(self) -> Iterator[K]:
         """`keys`. Blocks."""

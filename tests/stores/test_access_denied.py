@@ -252,3 +252,4 @@ async def test_missing_credentials_name_no_policy(
     with pytest.raises(PermissionDeniedError, match="no usable credentials") as caught:
         await Harness(client, mode).named("d").get("k")
     assert (caught.value.action, caught.value.resource, caught.value.policy) == (None, None, None)
+    assert str(caught.value).count("AWS_SECRET_ACCESS_KEY") == 1

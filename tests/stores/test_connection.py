@@ -862,7 +862,7 @@ def test_https_to_a_plain_port_is_named(driver: Any, aio: bool, server: Recordin
     failure = perform(Client("bucket", endpoint_url=url, driver=driver), aio, put)
     assert isinstance(failure, UnavailableError)
     assert not failure.maybe_applied
-    assert "does not speak TLS" in str(failure)
+    assert "does not speak TLS: try http instead of https" in str(failure)
     assert "s3dict dev" in str(failure)
 
 

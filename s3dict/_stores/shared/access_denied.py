@@ -130,9 +130,11 @@ def _directory_bucket_error(request: S3Request, response_text: str, message: str
 
 def missing_credentials_error(request: S3Request, error: str) -> PermissionDeniedError:
     """Return the error for a request without credentials to sign it."""
+    # The driver may repeat an error of this package, which ends with the advice already.
+    reason = redacted(error).rpartition("There are no usable credentials: ")[2].rstrip(".")
+    why = "" if reason.startswith("set AWS_ACCESS_KEY_ID") else f": {reason}"
     return PermissionDeniedError(
-        f"{request}: no usable credentials: {redacted(error)}. "
-        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
+        f"{request}: no usable credentials{why}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
     )
 
 

@@ -30,7 +30,7 @@ _TRUST_HINT = "set AWS_CA_BUNDLE or Client(verify=...) to the file of its certif
 _TLS_REASONS = (
     (
         r"(?i:wrong.version.number)|InvalidContentType|corrupt message|record layer",
-        "the server does not speak TLS: http://?",
+        "the server does not speak TLS: try http instead of https",
     ),
     (
         r"CaUsedAsEndEntity",
