@@ -199,12 +199,21 @@ def test_empty_etag_is_none(request_: Any, driver: Any, aio: bool) -> None:
     assert "without ETag" in str(failure)
 
 
+@pytest.mark.parametrize("request_", [get, head, put])
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_etag_that_a_proxy_has_made_weak_is_that_of_the_store(request_: Any, driver: Any, aio: bool) -> None:
+    """The store would reject it as a condition, so that `modify` and `pop` would never succeed."""
+    found = received(driver, aio, request_, 200, {**HEADERS, "ETag": 'W/"e"'}, b"" if request_ is put else BODY)
+    assert found.etag == '"e"'
+
+
 @pytest.mark.parametrize(
     ("status", "code", "message", "kind", "text"),
     [
         (404, "NoSuchAccessPoint", "", NotFoundError, "does not exist"),
         (400, "KMS.ThrottlingException", "", ThrottledError, "throttled"),
         (400, "RequestTimeTooSkewed", "", PermissionDeniedError, "The clock here"),
+        (400, "ExpiredTokenException", "", PermissionDeniedError, "sign in again"),
         (403, "AccessDenied", "Access Denied because object protected by object lock.", Error, "Object Lock"),
         (400, "InvalidRequest", "Object is WORM protected and cannot be overwritten", Error, "Object Lock"),
     ],

@@ -184,7 +184,7 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             parameters["IfNoneMatch"] = "*"
         response = await self._send("put_object", path, parameters, no_retry=True)
         if isinstance(response, S3Response):
-            return PutResult(response.field("ETag"))
+            return PutResult(response.etag)
         if if_match is None and not if_none_match:
             require_conflict(response, path)
         return to_precondition_result(response)
@@ -272,7 +272,7 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
 
 def _stored_object(response: S3Response, byte_range: tuple[int, int] | None = None) -> StoredObject:
     fields, body = response.fields, response.body
-    etag, last_modified = response.field("ETag"), response.field("LastModified")
+    etag, last_modified = response.etag, response.field("LastModified")
     size = fields.get("ContentLength", len(body))
     if log_status(fields) == PARTIAL_CONTENT:
         size = _full_size(response, byte_range)

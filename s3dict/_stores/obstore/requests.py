@@ -36,6 +36,7 @@ from ..base import (
 from ..shared import request_log as log
 from ..shared.connection import MAX_RENEWALS
 from ..shared.messages import (
+    WEAK,
     ExpectedFailure,
     S3Request,
     common_folder,
@@ -198,9 +199,10 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             if mode == "overwrite":
                 require_conflict(response, path)
             return to_precondition_result(response)
-        if not response["e_tag"]:
+        etag = response["e_tag"]
+        if not etag:
             raise unexpected_response("without ETag", self._clients.connection.where)
-        return PutResult(response["e_tag"])
+        return PutResult(etag.removeprefix(WEAK))
 
     async def delete(self, path: str, *, if_match: str | None = None) -> DeleteResult | Refusal:
         if if_match is not None:
@@ -438,7 +440,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         etag, last_modified = meta["e_tag"], meta["last_modified"]
         if not etag or last_modified.year == 1970:
             raise unexpected_response("without ETag or Last-Modified", self._clients.connection.where)
-        return StoredObject(body, etag, meta["size"], last_modified, self._server_time())
+        return StoredObject(body, etag.removeprefix(WEAK), meta["size"], last_modified, self._server_time())
 
     def _server_time(self) -> ServerTime:
         return ServerTime(clock=self._clients.clock, moment=monotonic_seconds())

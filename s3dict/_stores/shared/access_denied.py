@@ -54,6 +54,7 @@ _STORE = re.compile(r"/store\.json$")
 CREDENTIAL_ERRORS = {
     "AuthorizationHeaderMalformed": "fix the region, or AWS_ACCESS_KEY_ID",
     "ExpiredToken": "the session token has expired: sign in again, or refresh it",
+    "ExpiredTokenException": "the session token has expired: sign in again, or refresh it",
     "InvalidAccessKeyId": "the store does not know this access key: fix AWS_ACCESS_KEY_ID, or the endpoint",
     "InvalidToken": "the store does not know this session token: fix AWS_SESSION_TOKEN, or sign in again",
     "SignatureDoesNotMatch": "the secret does not belong to this access key: fix AWS_SECRET_ACCESS_KEY",

@@ -13,6 +13,9 @@ from ..._retry import UnexpectedResponseError
 from ...errors import UnavailableError, UnsupportedStoreError
 from ..base import Conflict, PreconditionFailed, Refusal
 
+WEAK = "W/"
+"""What proxies that may compress a body put before its ETag, which no `If-Match` would match then."""
+
 
 class S3Request(Record):
     """One request.
@@ -55,6 +58,12 @@ class S3Response(Record):
     @property
     def date(self) -> datetime:
         return parse_date(self.fields.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
+
+    @property
+    def etag(self) -> str:
+        """The ETag in the headers, as the store made it. Raises as `field` does."""
+        etag: str = self.field("ETag")
+        return etag.removeprefix(WEAK)
 
     def field(self, name: str) -> Any:
         """Return a field that every S3 server sends, once and with a value.
