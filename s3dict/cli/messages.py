@@ -53,8 +53,18 @@ def usage_message(error: Any) -> str:
         context = {"given": first.get("input"), "error": first["msg"], **first.get("ctx", {})}
         error.message = _REASONS.get(first["type"], "{msg}").format(msg=first["msg"], **context)
     message = error.format_message().rstrip(".")
-    command = error.ctx.command_path if getattr(error, "ctx", None) is not None else "s3dict"
-    return f"{message}{'' if message.endswith('?') else '.'} See `{command} --help`"
+    invoked = getattr(error, "ctx", None)
+    command = invoked.command_path if invoked is not None else "s3dict"
+    return f"{message}{'' if message.endswith('?') else '.'}{_dash_hint(error, invoked)} See `{command} --help`"
+
+
+def _dash_hint(error: Any, invoked: Any) -> str:
+    """Return what to do if ``-5``, which is taken for an option, is a key or a value."""
+    option = getattr(error, "option_name", None) or ""
+    if invoked is None or not option.startswith("-") or option.startswith("--"):
+        return ""
+    takes_key = any(parameter.name == "key" for parameter in invoked.command.params)
+    return f" If {option} is a key or a value, write -- before it." if takes_key else ""
 
 
 def _missing_dict(message: str, name: str, environment: str) -> str:

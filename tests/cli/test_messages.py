@@ -73,6 +73,12 @@ def test_wrong_argument_is_named_in_the_users_notation(arguments: str, message: 
         ("unlock d", "Missing argument 'LOCK'. See `s3dict unlock --help`"),
         ("lis", "No such command 'lis'. Did you mean 'list'? See `s3dict --help`"),
         ("list --size=3", "Option '--size' does not take a value. See `s3dict --help`"),
+        (
+            "put scores alice -5",
+            "No such option: -5. If -5 is a key or a value, write -- before it. See `s3dict put --help`",
+        ),
+        ("get scores -x", "No such option: -x. If -x is a key or a value, write -- before it. See `s3dict get --help`"),
+        ("info scores -5", "No such option: -5. See `s3dict info --help`"),
     ],
 )
 def test_missing_or_unknown_argument_is_one_line(arguments: str, message: str) -> None:
