@@ -200,6 +200,10 @@ class RetryState:
         self._attempt += 1
         return True
 
+    def shorten_backoff(self) -> None:
+        """Wait as before the second attempt again, because what is waited for has moved on."""
+        self._attempt = min(self._attempt, self._throttled + 2)
+
     async def backoff(self) -> None:
         """Wait as before another attempt, without making one."""
         await self._waiter.sleep(self._policy.backoff_seconds(max(1, self._attempt)))

@@ -414,11 +414,39 @@ async def acquire(
         UnavailableError: The store throttled the last attempt.
         NotFoundError: The dict was deleted.
     """
-    return await wait_for(target, timeout, lambda deadline: try_acquire(target, lease, deadline, acquired))
+    holders = Holders()
+
+    async def attempt(deadline: float) -> Lease | None:
+        state = await LockState.read(target)
+        holders.note(target, state)
+        return await try_write(target, state, lease, deadline, acquired) if state.is_free else None
+
+    return await wait_for(target, timeout, attempt, holders)
 
 
-async def wait_for(target: LockTarget, timeout: float | None, attempt: Callable[[float], Awaitable[R | None]]) -> R:
+class Holders:
+    """Whether locks that are waited for change hands, so that they are free often, if not for long."""
+
+    __slots__ = ("_tokens", "have_changed")
+
+    def __init__(self) -> None:
+        self.have_changed = False
+        self._tokens: dict[str, int] = {}
+
+    def note(self, target: LockTarget, state: LockState) -> None:
+        """Note who holds a lock; a renewal does not count."""
+        token = 0 if state.record is None else state.record.token
+        self.have_changed = self.have_changed or self._tokens.get(target.path, token) != token
+        self._tokens[target.path] = token
+
+
+async def wait_for(
+    target: LockTarget, timeout: float | None, attempt: Callable[[float], Awaitable[R | None]], holders: Holders
+) -> R:
     """Repeat an attempt, which gets a deadline, until it returns something.
+
+    The pauses grow, but while `holders` change: beside a caller that acquires the lock again at once, who waits has to
+    look often to find it free.
 
     Raises:
         LockTimeoutError: It returned nothing within `timeout` seconds.
@@ -437,6 +465,9 @@ async def wait_for(target: LockTarget, timeout: float | None, attempt: Callable[
         attempts.record(None)
         if result is not None:
             return result
+        if holders.have_changed:
+            holders.have_changed = False
+            attempts.shorten_backoff()
     if timeout is None or attempts.last_error is not None:
         # A throttled attempt does not show whether the lock is held.
         raise attempts.final_error()

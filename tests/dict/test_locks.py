@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,6 +18,7 @@ from s3dict import Client, Dict, InvalidError, LockLostError, LockTimeoutError
 from s3dict._core.locks import Lease
 from s3dict._retry import RetryPolicies
 from s3dict._stores.memory import memory_bucket
+from s3dict._stores.shared.threads import ThreadRuntime
 
 from ..conftest import here
 from ..support.faulty_server import Deviation, MisbehavingServer
@@ -166,6 +169,36 @@ def test_waiting_caller_looks_every_two_seconds_at_least() -> None:
     """Pauses that are longer, which the guide recommends for loops, let one of those that wait acquire the lock."""
     waits = [RetryPolicies().writes.backoff_seconds(attempt) for attempt in range(1000)]
     assert max(waits) <= 2
+
+
+@pytest.mark.memory_only
+@pytest.mark.parametrize("kind", ["lock", "semaphore"])
+@pytest.mark.parametrize("is_reacquired", [True, False])
+def test_waiting_caller_looks_often_while_the_lock_changes_hands(
+    client: Client, monkeypatch: pytest.MonkeyPatch, kind: str, is_reacquired: bool
+) -> None:
+    """Its holder acquires it again at once: it is free often, but not for long."""
+    d = Dict.from_name("d", create_if_missing=True, client=client)
+    arguments = () if kind == "lock" else (1,)
+    held, pauses = getattr(d, kind)("job", *arguments), list[float]()
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(held.acquire).result()
+
+        def hold_again() -> None:
+            held.release()
+            if len(pauses) < 12:
+                held.acquire()
+
+        async def sleep(_: object, seconds: float) -> None:
+            pauses.append(seconds)
+            if is_reacquired or len(pauses) == 12:
+                elsewhere.submit(hold_again).result()
+
+        monkeypatch.setattr(ThreadRuntime, "sleep", sleep)
+        monkeypatch.setattr(random, "uniform", lambda _, most: most)
+        getattr(d, kind)("job", *arguments).acquire().release()
+    assert len(pauses) == 12
+    assert max(pauses) == (0.2 if is_reacquired else 2.0)
 
 
 def test_one_lock_object_serves_many_threads(client: Client) -> None:
