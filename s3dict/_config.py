@@ -164,10 +164,11 @@ def _verify_from_env() -> bool | str | None:
 
 
 def _flag_from_env(name: str) -> bool | None:
-    value = os.environ.get(name, "").lower()
-    if value not in _FLAGS:
-        raise InvalidError(f"Invalid {name}: it is true or false" + (", or a file" if name == "S3DICT_VERIFY" else ""))
-    return _FLAGS[value]
+    value = os.environ.get(name, "")
+    if value.lower() not in _FLAGS:
+        expected = "true, false, or the path of a file that exists" if name == "S3DICT_VERIFY" else "true or false"
+        raise InvalidError(f"Invalid {name}: {value!r}. It is {expected}")
+    return _FLAGS[value.lower()]
 
 
 def headers_from_env() -> tuple[tuple[str, str], ...]:

@@ -281,7 +281,7 @@ def _failure(failed: list[_Outcome], succeeded: int, completed: dict[Any, Any]) 
     first = failed[0].failure
     names = ", ".join(key_repr(outcome.key) for outcome in failed[:MAX_KEYS_IN_MESSAGE])
     more = f" and {len(failed) - MAX_KEYS_IN_MESSAGE} more" if len(failed) > MAX_KEYS_IN_MESSAGE else ""
-    message = f"{succeeded} keys are done, these failed: {names}{more}; nothing after them was tried. {first}"
+    message = f"{succeeded} done, {len(failed)} failed: {names}{more}; nothing after them was tried. {first}"
     error = first._for_many(message) if isinstance(first, Error) else Error(message)
     error.dict_name = first.dict_name if isinstance(first, Error) else None
     error.failed_keys = tuple(outcome.key for outcome in failed)

@@ -217,6 +217,20 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert Client.from_env().bucket == "another"
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("S3DICT_VERIFY", "'/no/ca.pem'. It is true, false, or the path of a file that exists"),
+        ("S3DICT_REQUESTER_PAYS", "'/no/ca.pem'. It is true or false"),
+    ],
+)
+def test_variable_that_is_no_flag_is_shown(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3DICT_BUCKET", "b")
+    monkeypatch.setenv(name, "/no/ca.pem")
+    with pytest.raises(InvalidError, match=re.escape(f"Invalid {name}: {message}")):
+        Client.from_env()
+
+
 @pytest.mark.parametrize("key", [float("nan"), ("a", float("nan")), (1, (2, float("nan")))])
 async def test_nan_key_is_rejected(harness: Harness, d: Any, key: Any) -> None:
     await d.hydrate()
