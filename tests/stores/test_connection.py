@@ -822,6 +822,23 @@ def test_every_driver_trusts_the_same(
             assert "certificate is not trusted" in str(result)
 
 
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_certificate_of_a_proxy_is_verified_for_every_endpoint(
+    trusted: bool, driver: Any, aio: bool, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if trusted:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates / "ca.pem"))
+    certificate = str(certificates / "server.pem"), str(certificates / "server.key")
+    with recording_server(certificate=certificate) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("https://", "https://user:PASSWORD0@"))
+        result = perform(Client("bucket", endpoint_url="http://store.invalid", driver=driver), aio, get)
+    assert bool(proxy.requests) == trusted
+    if not trusted:
+        assert isinstance(result, UnavailableError)
+        assert not result.maybe_applied
+
+
 @pytest.fixture(scope="module")
 def own_authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A server's certificate (s.pem, s.key) that is its own authority, as ``openssl req -x509`` makes it."""

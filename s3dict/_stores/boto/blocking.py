@@ -81,13 +81,19 @@ class BotoStore(S3Requests):
 
 
 def _set_up_connections(client: Any, connection: Connection) -> None:
-    """Let connections trust the system's certificates, authenticate to every proxy, and follow no redirect."""
+    """Let connections trust the system's certificates, authenticate to every proxy, and follow no redirect.
+
+    botocore does not verify the certificate of a proxy where the endpoint is http://.
+    """
     session = client._endpoint.http_session
     context = session._manager.connection_pool_kw["ssl_context"]
     trust_system_store(context, connection)
     # The managers for proxies are made later.
     session._get_ssl_context = lambda: context
     session._proxy_config.proxy_headers_for = proxy_headers
+    if connection.settings.uses_tls:
+        set_up = session._setup_ssl_cert
+        session._setup_ssl_cert = lambda pool, _, verify: set_up(pool, "https:", verify)
     session._pool_classes_by_scheme = {
         scheme: _without_redirects(pool) for scheme, pool in session._pool_classes_by_scheme.items()
     }
