@@ -108,6 +108,16 @@ class Dict(Generic[K, V]):
             # Python would ask for the length.
             return True
 
+        def __or__(self, other: object) -> Any:
+            if isinstance(other, (Mapping, Dict)):
+                raise TypeError(
+                    "A Dict has no |, which would hide requests: call `d.update(...)` to store entries, or "
+                    "`d.as_mapping() | ...` for a dict of all"
+                )
+            return NotImplemented
+
+        __ror__ = __ior__ = __or__
+
     objects: ClassVar[DictManager[Dict[Any, Any]]]
     """Creates, lists and deletes named dicts: `DictManager`."""
 

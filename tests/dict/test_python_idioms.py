@@ -321,6 +321,13 @@ class TestMistakes:
         assert bool(d) is True
         assert list(d) == []
 
+    @pytest.mark.parametrize("union", ["d | other", "other | d", "d | d", "d.__ior__(other)"])
+    def test_union_names_the_right_calls(self, d: Dict[Any, Any], union: str) -> None:
+        with pytest.raises(TypeError, match=r"d\.update\(\.\.\.\).*d\.as_mapping\(\) \| "):
+            eval(union, {"d": d, "other": {"a": 1}})
+        with pytest.raises(TypeError, match="unsupported operand"):
+            eval("d | 1", {"d": d})
+
     def test_comparison_with_a_dict_names_the_right_call(self, d: Dict[Any, Any]) -> None:
         d["a"] = 1
         uses: list[Callable[[], bool]] = [lambda: d == {"a": 1}, lambda: d != {}, lambda: {"a": 1} in [d]]
