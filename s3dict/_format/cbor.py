@@ -98,7 +98,7 @@ def tagged(tag: int, item: bytes) -> bytes:
 
 
 def _head(major: int, argument: int) -> bytes:
-    """RFC 8949 section 3: the initial byte and its argument, in the fewest bytes."""
+    """Encode the initial byte and its argument in the fewest bytes (RFC 8949, section 3)."""
     if argument < 24:
         return bytes([major << 5 | argument])
     for code, form, limit in ((24, ">BB", 1 << 8), (25, ">BH", 1 << 16), (26, ">BI", 1 << 32)):
