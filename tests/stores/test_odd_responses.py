@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -82,6 +83,19 @@ def test_time_in_a_listing_has_any_format(request_: Any, modified: str, driver: 
     page = received(driver, aio, request_, 200, {}, listing("s3dict/k", modified))
     assert isinstance(page, Page)
     assert [item.last_modified for item in page.objects] == [MOMENT]
+
+
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_full_page_with_a_token_is_continued(driver: Any, aio: bool) -> None:
+    """obstore follows the token, which leads to further objects or to an empty page."""
+    (contents,) = re.findall(b"<Contents>.*</Contents>", listing("s3dict/k"))
+    for count, is_continued in ((1000, True), (999, False)):
+        body = listing("s3dict/k", more="<NextContinuationToken>t</NextContinuationToken>")
+        body = body.replace(contents, contents * count)
+        if driver == "obstore":
+            body = body.replace(b"<NextContinuationToken>t</NextContinuationToken>", b"")
+        page = received(driver, aio, list_page, 200, {}, body)
+        assert page.is_truncated == is_continued
 
 
 @pytest.mark.parametrize("request_", [list_page, list_folder])

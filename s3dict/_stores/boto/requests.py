@@ -15,6 +15,7 @@ from ..._record import replace
 from ..._retry import SINGLE_ATTEMPT, RetryState
 from ...errors import ConflictError, PermissionDeniedError, UnavailableError
 from ..base import (
+    PAGE_SIZE,
     Body,
     DeleteFailure,
     DeleteResult,
@@ -253,8 +254,9 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             raise UnavailableError(f"ListObjectsV2 on s3://{self.bucket}/{prefix} failed: {response}")
         listed = tuple(_object_meta(item, prefix) for item in response.fields.get("Contents", ()))
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
-        is_truncated = response.field("IsTruncated")
         next_token = _text(response.fields, "NextContinuationToken") or None
+        # A full page with a token is not the last one, whatever the store says.
+        is_truncated = response.field("IsTruncated") or (next_token is not None and len(listed) >= PAGE_SIZE)
         prefixes = tuple(_checked(item.get("Prefix", ""), prefix) for item in response.fields.get("CommonPrefixes", ()))
         if is_truncated and not (listed or next_token):
             raise UnavailableError(f"A listing of s3://{self.bucket}/{prefix} is truncated, but empty")

@@ -132,7 +132,7 @@ def error_for_status(
     if status == 429 or code.rpartition(".")[2] in _THROTTLING_CODES:
         return ThrottledError(f"The store throttled the request. {response_text}", retry_after=retry_after)
     if re.search(r"(?i)object lock|\bWORM\b", message):
-        return Error(f"{response_text}: Object Lock retains objects in this bucket: use one without a default retention")
+        return Error(f"{response_text}: Object Lock retains objects in this bucket: use one without default retention")
     if status in (401, 403) or code in CREDENTIAL_ERRORS or code == CLOCK_ERROR:
         return access_denied_error(request, status, code, message)
     if code in _NO_BUCKET_CODES:
