@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -414,39 +414,26 @@ async def acquire(
         UnavailableError: The store throttled the last attempt.
         NotFoundError: The dict was deleted.
     """
-    holders = Holders()
+    tokens: set[int] = set()
 
     async def attempt(deadline: float) -> Lease | None:
         state = await LockState.read(target)
-        holders.note(target, state)
+        tokens.add(0 if state.record is None else state.record.token)
         return await try_write(target, state, lease, deadline, acquired) if state.is_free else None
 
-    return await wait_for(target, timeout, attempt, holders)
-
-
-class Holders:
-    """Whether locks that are waited for change hands, so that they are free often, if not for long."""
-
-    __slots__ = ("_tokens", "have_changed")
-
-    def __init__(self) -> None:
-        self.have_changed = False
-        self._tokens: dict[str, int] = {}
-
-    def note(self, target: LockTarget, state: LockState) -> None:
-        """Note who holds a lock; a renewal does not count."""
-        token = 0 if state.record is None else state.record.token
-        self.have_changed = self.have_changed or self._tokens.get(target.path, token) != token
-        self._tokens[target.path] = token
+    return await wait_for(target, timeout, attempt, tokens)
 
 
 async def wait_for(
-    target: LockTarget, timeout: float | None, attempt: Callable[[float], Awaitable[R | None]], holders: Holders
+    target: LockTarget,
+    timeout: float | None,
+    attempt: Callable[[float], Awaitable[R | None]],
+    tokens: Collection[int] = (),
 ) -> R:
     """Repeat an attempt, which gets a deadline, until it returns something.
 
-    The pauses grow, but while `holders` change: beside a caller that acquires the lock again at once, who waits has to
-    look often to find it free.
+    The pauses grow until `tokens`, which an attempt extends, show another holder: a lock that changes hands is free
+    often, but not for long.
 
     Raises:
         LockTimeoutError: It returned nothing within `timeout` seconds.
@@ -455,6 +442,7 @@ async def wait_for(
     """
     deadline = math.inf if timeout is None else target.store.runtime.monotonic() + timeout
     attempts = RetryState(target.store.retries.writes, target.store.runtime, max_attempts=UNLIMITED, deadline=deadline)
+    holders = 1
     while await attempts.next_attempt():
         await target.revalidate()
         try:
@@ -465,8 +453,8 @@ async def wait_for(
         attempts.record(None)
         if result is not None:
             return result
-        if holders.have_changed:
-            holders.have_changed = False
+        if len(tokens) > holders:
+            holders = len(tokens)
             attempts.shorten_backoff()
     if timeout is None or attempts.last_error is not None:
         # A throttled attempt does not show whether the lock is held.

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 
 from ..errors import InvalidError
-from .locks import Holders, Holding, Lease, LockState, LockTarget, check_lease, held_here, hold, try_write, wait_for
+from .locks import Holding, Lease, LockState, LockTarget, check_lease, held_here, hold, try_write, wait_for
 
 
 async def enter(
@@ -27,19 +27,14 @@ async def enter(
     check_lease(lease)
 
     async def acquire(acquired: list[Lease]) -> tuple[LockTarget, Lease]:
-        holders = Holders()
-
-        async def attempt(deadline: float) -> tuple[LockTarget, Lease] | None:
-            return await _try_permits(targets, lease, deadline, acquired, holders)
-
-        return await wait_for(targets[0], timeout, attempt, holders)
+        return await wait_for(targets[0], timeout, lambda deadline: _try_permits(targets, lease, deadline, acquired))
 
     holding = await hold(acquire, holdings)
     return targets.index(holding.target), holding
 
 
 async def _try_permits(
-    targets: Sequence[LockTarget], lease: float, deadline: float, acquired: list[Lease], holders: Holders
+    targets: Sequence[LockTarget], lease: float, deadline: float, acquired: list[Lease]
 ) -> tuple[LockTarget, Lease] | None:
     """Acquire a permit that is free now, in random order; return None if there is none."""
     missing: list[int] = []
@@ -50,7 +45,6 @@ async def _try_permits(
             _check_permits(target, held.lease.permits, len(targets))
             continue
         state = await LockState.read(target)
-        holders.note(target, state)
         if state.record is not None:
             _check_permits(target, state.record.details.permits, len(targets))
         if state.found is None and number:
