@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
 from enum import Enum
 from functools import cached_property
@@ -83,6 +84,8 @@ class _KeyPickler(_Pickler):  # type: ignore[misc]
             raise _not_importable(obj)
         if isinstance(obj, (set, frozenset)) and type(obj) not in (set, frozenset):
             raise _unordered(obj)
+        if isinstance(obj, Mapping) and not isinstance(obj, OrderedDict) and type(obj) is not dict:
+            return _with_sorted_items(obj)
         return _without_computed(obj) if hasattr(obj, "__dict__") else NotImplemented
 
     def save_set(self, obj: Iterable[object]) -> None:
@@ -124,6 +127,22 @@ def _is_importable(obj: Any) -> bool:
     if obj.__module__ in MAIN_MODULES:
         return False
     return obj.__module__ == "builtins" or find_in(obj.__module__, obj.__qualname__) is obj
+
+
+def _with_sorted_items(mapping: Any) -> Any:
+    """Return how pickle reduces a mapping other than dict, with its items in the order of the pickles of their keys."""
+
+    def order(items: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        return sorted(items, key=lambda item: _dump(item[0], in_set=True))
+
+    reduced = mapping.__reduce_ex__(5)
+    if isinstance(reduced, str):
+        return NotImplemented
+    function, arguments, *rest = reduced
+    arguments = tuple(dict(order(part.items())) if type(part) is dict else part for part in arguments)
+    if len(rest) > 2 and rest[2] is not None:
+        rest[2] = iter(order(rest[2]))
+    return function, arguments, *rest
 
 
 def _without_computed(obj: Any) -> Any:

@@ -166,6 +166,20 @@ class Members:
     names: frozenset[Any]
 
 
+class FrozenItems(dict[Any, Any]):
+    """Equal whatever the order in which its items were put."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+class FrozenCopy(FrozenItems):
+    """Reduced as the packages do that have such a type."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+
 class Box:
     """Anything may be put into it; it is equal to itself alone."""
 
@@ -454,10 +468,13 @@ def with_ends(edge: Edge) -> Edge:
         (Job(name="a", tags=frozenset("ab")), Job(name="a", tags=frozenset("ba"))),
         (Page[int](items=(1, 2)), Page[int](items=(1, 2))),
         (Members(frozenset([0, 8, 16, "a"])), Members(frozenset([16, "a", 8, 0]))),
+        (FrozenItems(a=1, b=2), FrozenItems(b=2, a=1)),
+        (Edge(FrozenCopy(a=1, b=2)), Edge(FrozenCopy(b=2, a=1))),
     ],
     ids=[
         *("strings", "names of fields", "name of a module", "tuples", "objects", "bytes", "cached property"),
         *("defaults", "order of fields", "cached property of a model", "set in a model", "generic model", "set"),
+        *("dict", "copied dict"),
     ],
 )
 def test_equal_objects_are_one_key_whatever_they_share_or_have_computed(key: Any, equal: Any) -> None:
