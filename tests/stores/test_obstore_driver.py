@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -25,7 +26,7 @@ from obstore.exceptions import PermissionDeniedError as ObstorePermissionDeniedE
 from s3dict import Client, Dict, Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError
 from s3dict import UnsupportedStoreError as Unsupported
 from s3dict._retry import DEFAULT_POLICIES, RequestTimeoutError
-from s3dict._stores.base import PAGE_SIZE, ObjectStore, PreconditionFailed, PutResult
+from s3dict._stores.base import PAGE_SIZE, ObjectStore, PreconditionFailed, PutResult, ServerTime, StoredObject
 from s3dict._stores.obstore.clients import MEGABYTE, read_timeout
 from s3dict._stores.obstore.errors import BareRedirectError, UnrecognisedResponseError, translate_obstore_exception
 from s3dict._stores.shared.messages import ExpectedFailure, S3Request
@@ -301,6 +302,24 @@ class TestOnTheWire:
         page = await store().list_page(f"{client.prefix}/")
         for date in (found.date, page.date):
             assert timedelta(days=3) - timedelta(seconds=5) < date - found.last_modified < timedelta(days=3, seconds=5)
+
+
+def test_bucket_is_found_in_its_region_where_aws_does_not_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    store: Any = quick(Client("bucket", driver="obstore", region_name="us-east-1"))._store(aio=False)
+    clients, regions = store._clients, []
+
+    async def get(*_: object) -> StoredObject:
+        regions.append(clients.connection.settings.region)
+        if regions[-1] == "us-east-1":
+            raise said(GenericError, "400 Bad Request", "AuthorizationHeaderMalformed")
+        return StoredObject(b"v", '"e"', 1, datetime.now(UTC), ServerTime(datetime.now(UTC)))
+
+    store._get = get
+    clients._clock = SimpleNamespace(check=lambda: (400, {"x-amz-bucket-region": "eu-west-1"}))
+    assert run_blocking(store.get("s3dict/k")).body == b"v"
+    assert regions == ["us-east-1", "eu-west-1"]
 
 
 def test_response_text_is_not_in_the_cause_of_an_error() -> None:

@@ -67,6 +67,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _READS = frozenset({"get_object", "head_object", "list_objects_v2"})
+WRONG_REGION = "AuthorizationHeaderMalformed"
+"""The error of AWS for a signature for another region than the bucket's, where it does not redirect."""
 NO_OPTIONS: Mapping[str, object] = {}
 STREAM_ABOVE = 1 << 20
 """A body of more bytes is put together from its parts here; obstore would hold it twice, and this process once more."""
@@ -339,6 +341,8 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                     raise
             except PermissionDeniedError as error:
                 renew = partial(connection.renew_after_denial, generation, session)
+                if WRONG_REGION in str(error) and connection.settings.endpoint_url is None:
+                    renew = partial(self._clients.follow_region, generation)
                 if once or error.action is not None or not await self._run(renew):
                     raise
         await self._check_redirects(method)
