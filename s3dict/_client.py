@@ -125,10 +125,6 @@ class Client:
         requester_pays: bool = False,
         expected_bucket_owner: str | None = None,
     ) -> None:
-        if not (on_request is None or callable(on_request)):
-            raise InvalidError(f"Invalid on_request: {on_request!r}. It is a callable, or None")
-        if not (session is None or hasattr(session, "_session")):
-            raise InvalidError(f"Invalid session: {session!r}. It is a boto3.Session, or None")
         settings = Settings(
             bucket=bucket,
             prefix=prefix,
@@ -161,6 +157,10 @@ class Client:
         on_request: OnRequest | None = None,
         endpoint_source: str = "Client(endpoint_url=...)",
     ) -> None:
+        if not (on_request is None or callable(on_request)):
+            raise InvalidError(f"Invalid on_request: {on_request!r}. It is a callable, or None")
+        if not (session is None or hasattr(session, "_session")):
+            raise InvalidError(f"Invalid session: {session!r}. It is a boto3.Session, or None")
         self._settings = settings
         self._session = session
         self._on_request = on_request
