@@ -267,16 +267,14 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             return await list_with_boto()
         listed = _object_metas(objects, prefix)
         if token is None and (not objects or len(listed) < len(objects)):
-            # obstore takes any XML document for an empty listing, and does not decode names, which many stores encode;
-            # boto3 checks that it is a listing, and of these objects.
+            # obstore takes any XML document for an empty listing, and does not decode names. boto3 checks and decodes.
             return await list_with_boto()
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
         # obstore does not report whether a full page is the last one. If it is, the next one is empty.
         is_truncated = len(objects) == PAGE_SIZE and len(wanted) == len(listed)
         if is_truncated and not wanted:
-            raise UnavailableError(
-                f"Unexpected listing of {prefix!r} with other names: a proxy or gateway may be in between"
-            )
+            reason = "with other names: a proxy or gateway may be in between"
+            raise UnavailableError(f"Unexpected listing of {prefix!r} {reason}")
         return Page(wanted, is_truncated, self._server_time(), listing if is_truncated else None)
 
     async def _list(
@@ -329,7 +327,9 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             Error: No attempt got a response, or the response is an unexpected failure.
         """
         connection = self._clients.connection
-        send = partial(self._send_with_retries, method, path, call, parameters, no_retry, bytes_sent)
+        send = partial(self._send_with_retries, method, path, call, parameters, no_retry)
+        if connection.observer is not None:
+            send = partial(self._send_observed, bytes_sent, method, path, call, parameters, no_retry)
         for _ in range(MAX_RENEWALS):
             generation, session = connection.generation, connection.session_number
             try:
@@ -357,18 +357,10 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         return function()
 
     async def _send_with_retries(
-        self,
-        method: str,
-        path: str,
-        call: Callable[[], Awaitable[R]],
-        parameters: Mapping[str, object],
-        no_retry: bool,
-        bytes_sent: int,
+        self, method: str, path: str, call: Callable[[], Awaitable[R]], parameters: Mapping[str, object], no_retry: bool
     ) -> R | ExpectedFailure:
         retry: RetryState | None = None  # until an attempt has failed
-        if self._clients.connection.observer is not None:
-            call = self._observed(method, path, call, 206 if "range" in parameters else 200, bytes_sent)
-        started, status, success = log.start_timer(), log.NO_RESPONSE, 206 if "range" in parameters else 200
+        started, status = log.start_timer(), log.NO_RESPONSE
         try:
             while retry is None or await retry.next_attempt():
                 slot = await self.reserve_slot(method)
@@ -377,7 +369,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
                         await self._run(self._clients.connection.session_credentials)
                     response = await call()
                     slot.accepted()
-                    status = success
+                    status = _success_status(parameters) if started else status
                     return response
                 except BaseException as error:
                     failure = self._failure(error, method, path)
@@ -426,12 +418,19 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             raise error
         return panic_error(error, self._request(method, path))
 
-    def _observed(
-        self, method: str, path: str, call: Callable[[], Awaitable[R]], success: int, bytes_sent: int
-    ) -> Callable[[], Awaitable[R]]:
-        observer = self._clients.connection.observer
+    async def _send_observed(
+        self,
+        bytes_sent: int,
+        method: str,
+        path: str,
+        call: Callable[[], Awaitable[R]],
+        parameters: Mapping[str, object],
+        no_retry: bool,
+    ) -> R | ExpectedFailure:
+        """Do what `_send_with_retries` does, and report each attempt."""
+        observer, success = self._clients.connection.observer, _success_status(parameters)
         assert observer is not None
-        return observer.watching(
+        observed = observer.watching(
             call,
             self._request(method, path).operation,
             path,
@@ -439,6 +438,7 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
             result=lambda response: (success, len(response.body) if isinstance(response, StoredObject) else 0),
             error_status=log_status,
         )
+        return await self._send_with_retries(method, path, observed, parameters, no_retry)
 
     def _stored_object(self, body: Body, meta: obstore.ObjectMeta) -> StoredObject:
         etag, last_modified = meta["e_tag"], meta["last_modified"]
@@ -457,6 +457,10 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         if self._boto_fallback is None:
             self._boto_fallback = self._make_boto_fallback().with_timeout(self.timeout)
         return self._boto_fallback.paced() if self.is_paced else self._boto_fallback
+
+
+def _success_status(parameters: Mapping[str, object]) -> int:
+    return 206 if "range" in parameters else 200
 
 
 def _object_metas(items: Sequence[obstore.ObjectMeta], prefix: str) -> tuple[ObjectMeta, ...]:
