@@ -219,30 +219,37 @@ def test_class_with_a_cached_property_works(written: str, tmp_path: Path) -> Non
     assert run(script, stdin=written, path=tmp_path / "reader.py") == "4 [2, 2] True True\n"
 
 
-def test_program_without_the_classes_reads_values_by_definition(written: str, tmp_path: Path) -> None:
-    reader = tmp_path / "reader.py"
+def read_without_the_classes(written: str, folder: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that has the values as `values`, and the names that existed before them as `before`."""
+    reader = folder / "reader.py"
     reader.write_text(
         "import base64, sys\n"
         "from s3dict._format.values import get_codec\n"
         "before = set(globals())\n"
         "values = [get_codec('cloudpickle').loads([memoryview(base64.b64decode(line))]) for line in sys.stdin]\n"
+        f"{program}",
+        encoding="utf-8",
+    )
+    return subprocess.run(
+        [sys.executable, str(reader)], input=written, capture_output=True, text=True, check=False, cwd=folder
+    )
+
+
+def test_program_without_the_classes_reads_values_by_definition(written: str, tmp_path: Path) -> None:
+    done = read_without_the_classes(
+        written,
+        tmp_path,
         "print(values[0].name, values[2].id, values[4].double, values[9](1)[0], values[11][0].state.after().name)\n"
         "print(values[12](2), values[13].id, values[14].__name__, values[15](1))\n"
         "print(sorted(set(globals()) - before))\n",
-        encoding="utf-8",
-    )
-    done = subprocess.run(
-        [sys.executable, str(reader)], input=written, capture_output=True, text=True, check=False, cwd=reader.parents[0]
     )
     assert done.stdout.splitlines() == ["DONE 1 4 1 DONE", "2 3 Parameters (1,)", "['before', 'values']"], done.stderr
 
 
 def test_definition_contains_all_of_an_enum_caches_and_generic_models(written: str, tmp_path: Path) -> None:
-    reader = tmp_path / "reader.py"
-    reader.write_text(
-        "import base64, sys\n"
-        "from s3dict._format.values import get_codec\n"
-        "values = [get_codec('cloudpickle').loads([memoryview(base64.b64decode(line))]) for line in sys.stdin]\n"
+    done = read_without_the_classes(
+        written,
+        tmp_path,
         "variable, mars, word, both, none, high, cached, caching, pair = values[16:]\n"
         "planet = type(mars)\n"
         "assert (variable.__name__, variable.__bound__.__name__) == ('T', 'Base')\n"
@@ -254,10 +261,6 @@ def test_definition_contains_all_of_an_enum_caches_and_generic_models(written: s
         "assert caching.double(2) == 4\n"
         "assert pair == type(pair)(items=(1, 2)) and type(pair).__name__ == 'Pair[int]'\n"
         "print('read')\n",
-        encoding="utf-8",
-    )
-    done = subprocess.run(
-        [sys.executable, str(reader)], input=written, capture_output=True, text=True, check=False, cwd=reader.parents[0]
     )
     assert done.stdout == "read\n", done.stderr
 
