@@ -257,3 +257,31 @@ def test_interim_response_is_not_that_to_a_request() -> None:
 def test_failure_of_a_condition_that_was_not_sent_is_an_error(status: int, driver: Any, aio: bool) -> None:
     failure = received(driver, aio, get, *error(status, "InvalidRange"))
     assert isinstance(failure, UnavailableError)
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_name_that_obstore_does_not_accept_is_listed_on_any_page(driver: Any, aio: bool, is_readable: bool) -> None:
+    """Any process that may write to the bucket chooses names, also such as no path of obstore contains."""
+    pages = [f"s3dict/a{n:04}" for n in range(1000)], ["s3dict/b" if is_readable else "s3dict/b//c"]
+
+    def respond(recorded: Recorded) -> Response:
+        is_last = "continuation-token=" in recorded.path or "start-after=" in recorded.path
+        rest = "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+        if is_last:
+            rest = "<IsTruncated>false</IsTruncated>"
+        times = "<LastModified>2026-11-09T16:16:12.000Z</LastModified><Size>3</Size>"
+        found = "".join(f"<Contents><Key>{key}</Key>{times}</Contents>" for key in pages[is_last])
+        return 200, {}, f"<ListBucketResult>{rest}{found}</ListBucketResult>".encode()
+
+    async def list_all(store: Any) -> list[str]:
+        first = await store.list_page("s3dict/")
+        second = await store.list_page("s3dict/", first.token)
+        assert not second.is_truncated
+        return [item.path for page in (first, second) for item in page.objects]
+
+    with recording_server(
+        lambda recorded: not_found(recorded) if recorded.method == "HEAD" else respond(recorded)
+    ) as server:
+        client = quick(Client("bucket", endpoint_url=server.url, driver=driver), writes=1, requests=1)
+        assert perform(client, aio, list_all) == [*pages[0], *pages[1]]

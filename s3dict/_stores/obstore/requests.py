@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from ..._record import Record
 from ..._retry import SINGLE_ATTEMPT, RetryState
 from ...errors import InvalidError, PermissionDeniedError, UnavailableError
 from ..base import (
@@ -245,55 +246,52 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         start_after: str = "",
         end_before: str | None = None,
     ) -> Page:
-        def list_with_boto() -> Awaitable[Page]:
-            return self._boto_store().list_page(
-                prefix, token, folders=folders, start_after=start_after, end_before=end_before
-            )
+        position = token if isinstance(token, _Position) else None
+        after = start_after if position is None else position.after
 
-        # obstore takes a prefix for the name of a folder; its tokens are streams, and those of boto3 are strings.
-        # It does not sign the token of a session in its listings.
+        def list_with_boto() -> Awaitable[Page]:
+            rest = None if position is not None else token
+            return self._boto_store().list_page(prefix, rest, folders=folders, start_after=after, end_before=end_before)
+
+        # obstore takes a prefix for the name of a folder. It does not sign the token of a session in its listings.
         if not prefix.endswith("/") or isinstance(token, str) or self._clients.connection.zone is not None:
             return await list_with_boto()
         try:
             if folders:
                 return await self._folder_page(prefix) or await list_with_boto()
-            listing, objects = await self._list(prefix, token, start_after or None)
+            stream = None if position is None else position.listing
+            listing, objects = await self._list(prefix, stream, after or None)
         except BareRedirectError:
             raise
         except (InvalidError, UnrecognisedResponseError):
             # obstore does not accept one of the times, or one of the names, which is not of s3dict; boto3 does.
-            if token is not None:
-                raise
             return await list_with_boto()
         listed = _object_metas(objects, prefix)
-        if token is None and (not objects or len(listed) < len(objects)):
+        if len(listed) < len(objects) or (position is None and not objects):
             # obstore takes any XML document for an empty listing, and does not decode names. boto3 checks and decodes.
             return await list_with_boto()
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
         # obstore does not report whether a full page is the last one. If it is, the next one is empty.
         is_truncated = len(objects) == PAGE_SIZE and len(wanted) == len(listed)
-        if is_truncated and not wanted:
-            reason = "with other names: a proxy or gateway may be in between"
-            raise UnavailableError(f"Unexpected listing of {prefix!r} {reason}")
-        return Page(wanted, is_truncated, self._server_time(), listing if is_truncated else None)
+        next_token = _Position(listing, listed[-1].path) if is_truncated else None
+        return Page(wanted, is_truncated, self._server_time(), next_token)
 
     async def _list(
-        self, prefix: str, token: Any, start_after: str | None
+        self, prefix: str, listing: Listing | None, start_after: str | None
     ) -> tuple[Listing, Sequence[obstore.ObjectMeta]]:
-        """Return the next page of the listing `token`, or the first of a new one, and the listing."""
+        """Return the next page of a listing, or the first of a new one, and the listing."""
 
         async def list_first() -> tuple[Listing, Sequence[obstore.ObjectMeta]]:
-            listing = self._listing(prefix, start_after)
+            first = self._listing(prefix, start_after)
+            return first, await self._next_page(first)
+
+        async def list_next(listing: Listing) -> tuple[Listing, Sequence[obstore.ObjectMeta]]:
             return listing, await self._next_page(listing)
 
-        async def list_next() -> tuple[Listing, Sequence[obstore.ObjectMeta]]:
-            return token, await self._next_page(token)
-
         # A stream ends with its first error, so that a repetition would find it complete.
-        is_first = token is None
-        response = await self._send(
-            "list_objects_v2", prefix, list_first if is_first else list_next, no_retry=not is_first, once=not is_first
-        )
+        is_first = listing is None
+        call = list_first if listing is None else partial(list_next, listing)
+        response = await self._send("list_objects_v2", prefix, call, no_retry=not is_first, once=not is_first)
         if isinstance(response, ExpectedFailure):
             raise UnavailableError(f"{self._request('list_objects_v2', prefix)} failed: {response}")
         return response
@@ -457,6 +455,13 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         if self._boto_fallback is None:
             self._boto_fallback = self._make_boto_fallback().with_timeout(self.timeout)
         return self._boto_fallback.paced() if self.is_paced else self._boto_fallback
+
+
+class _Position(Record):
+    """Where a listing continues: in the stream of its pages, or, for boto3, after the name of an object."""
+
+    listing: Listing
+    after: str
 
 
 def _success_status(parameters: Mapping[str, object]) -> int:
