@@ -6,8 +6,10 @@ thread the import goes on, and the handler waits for its end.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from time import monotonic, sleep
@@ -30,25 +32,26 @@ _MODULES = {"boto3": _COMMON + _BOTO, "obstore": _COMMON + _OBSTORE, "memory": _
 _loaded: dict[str, list[str]] = {}
 """By driver, what has been imported. No lock and no event, which a handler might find held by its own thread."""
 
+if hasattr(os, "register_at_fork"):
+    # A forked child has no such thread.
+    os.register_at_fork(after_in_child=_loaded.clear)
+
 
 def load_for_signal_handlers(driver: str) -> None:
     """Import the modules of a driver, if signal handlers of the program may run in this thread."""
-    if driver in _loaded:
-        _wait_for(driver)
-    elif _has_signal_handlers() and not _is_importing():
-        _loaded[driver] = []
+    process, names, imported = os.getpid(), _MODULES[driver], _loaded.get(driver)
+    if imported is None:
+        if not _has_signal_handlers() or _is_importing():
+            return
+        imported = _loaded[driver] = []
         try:
-            threading.Thread(target=_load, args=(driver,), name="s3dict-imports").start()
+            threading.Thread(target=_load, args=(names, imported), name="s3dict-imports").start()
         except RuntimeError:
             # At the end of the process, and in subinterpreters without threads.
-            _loaded[driver].extend(_MODULES[driver])
-        _wait_for(driver)
-
-
-def _wait_for(driver: str) -> None:
-    imported, names = _loaded[driver], _MODULES[driver]
+            imported.extend(names)
     deadline = monotonic() + _MAX_SECONDS
-    while len(imported) < len(names) and monotonic() < deadline:
+    # A handler may fork here.
+    while len(imported) < len(names) and monotonic() < deadline and os.getpid() == process:
         sleep(0.001)
 
 
@@ -67,9 +70,9 @@ def _is_importing() -> bool:
     return any(getattr(spec, "_initializing", False) for spec in specs)
 
 
-def _load(driver: str) -> None:
-    for name in _MODULES[driver]:
-        # What is missing is reported where it is needed.
-        with suppress(ImportError):
+def _load(names: Sequence[str], imported: list[str]) -> None:
+    for name in names:
+        # What cannot be imported is reported where it is needed.
+        with suppress(Exception):
             import_module(name)
-        _loaded[driver].append(name)
+        imported.append(name)

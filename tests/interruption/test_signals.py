@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from s3dict import Client, Dict
+from s3dict import Client, Dict, _preload
 from s3dict._core.locks import _held_here
 from s3dict._lock import unpickle_held
 from s3dict.errors import InvalidError, LockTimeoutError, NotFoundError
@@ -239,6 +239,55 @@ def test_signal_handler_may_interrupt_the_imports_of_the_first_call(
     arguments = [sys.executable, "-W", "error", "-c", FIRST_USE, driver, module, *place]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == "True [1] [2]\n", done.stderr
+
+
+FORKED_DURING_IMPORTS = """
+import math, os, signal, sys
+from s3dict import Client, Dict, _preload
+
+signal.signal(signal.SIGUSR1, lambda *_: None)
+_preload._MAX_SECONDS = math.inf
+d = Dict.from_name("forked", create_if_missing=True, client=Client("b", driver="memory"))
+children = []
+
+def handle(*_):
+    child = os.fork()
+    if child == 0 and sys.argv[1] == "another call":
+        d["k"] = 1
+        os._exit(0)
+    children.append(child)
+
+def fork_and_go_on(name):
+    if not children:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        while not children:
+            pass
+
+signal.signal(signal.SIGUSR1, handle)
+_preload.import_module = fork_and_go_on
+d["k"] = 1
+if children[0] == 0:
+    os._exit(0)
+print(os.waitpid(children[0], 0)[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("calls", ["another call", "the interrupted call"])
+def test_child_that_is_forked_during_the_imports_does_not_wait_for_their_thread(calls: str) -> None:
+    arguments = [sys.executable, "-c", FORKED_DURING_IMPORTS, calls]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "0\n", done.stderr
+
+
+def test_import_that_fails_does_not_end_the_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise ValueError("a broken module")
+
+    monkeypatch.setattr(_preload, "import_module", fail)
+    names, imported = _preload._MODULES["memory"], list[str]()
+    _preload._load(names, imported)
+    assert imported == list(names)
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
