@@ -142,15 +142,17 @@ class MemoryBucket:
         return name if self.ordered_listing else md5(name.encode(), usedforsecurity=False).hexdigest()
 
     def write(self, path: str, body: Body) -> str:
-        if path not in self.objects:
-            self._paths = None
         etag = f'"{md5(body, usedforsecurity=False).hexdigest()}"'
-        self.objects[path] = _Object(bytes(body), etag, self.date())
+        with self._guard:
+            if path not in self.objects:
+                self._paths = None
+            self.objects[path] = _Object(bytes(body), etag, self.date())
         return etag
 
     def remove(self, path: str) -> None:
-        if self.objects.pop(path, None) is not None:
-            self._paths = None
+        with self._guard:
+            if self.objects.pop(path, None) is not None:
+                self._paths = None
 
 
 _buckets: dict[str, MemoryBucket] = {}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -140,6 +141,17 @@ def test_entry_that_is_there_throughout_is_listed_once_while_others_change(count
     listed = Counter(scanned(Changing(bucket, seed)))
     assert max(listed.values()) == 1
     assert lasting <= set(listed)
+
+
+def test_write_to_the_bucket_waits_for_a_request_of_another_thread() -> None:
+    bucket = unordered(0)
+    with bucket.handling("list", "p/"):
+        writer = Thread(target=bucket.write, args=("p/x", b""))
+        writer.start()
+        writer.join(0.05)
+        assert bucket.objects == {}
+    writer.join()
+    assert set(bucket.objects) == {"p/x"}
 
 
 def test_large_folder_is_listed_in_pages_while_others_change() -> None:
