@@ -315,9 +315,9 @@ class Runtime(Protocol):
     async def shielded(self, function: Callable[[], Awaitable[R]]) -> R:
         """Call `function` to its end, whatever interrupts the caller, and return or raise what it does.
 
-        An interruption (the cancellation of the task, an exception that a signal handler raises) is raised when
-        `function` has ended. It must be short: after an interruption `interrupted` is true inside it, and whatever
-        retries makes no further attempt.
+        An interruption (the cancellation of the task, an exception that a signal handler raises, or that is raised in
+        the thread from outside) is raised when `function` has ended. It must be short: after an interruption
+        `interrupted` is true inside it, and whatever retries makes no further attempt.
         """
         ...
 

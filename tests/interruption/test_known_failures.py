@@ -8,6 +8,7 @@ import signal
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -82,6 +83,24 @@ def test_lock_is_free_if_its_heartbeat_cannot_start(handle: Handle, monkeypatch:
     assert all(held.lease.is_released for (path, _), held in _held_here.items() if _ulid(handle) in path)
     with handle.lock("job", timeout=0):
         pass
+
+
+def test_lock_is_held_without_a_heartbeat_at_the_end_of_the_interpreter(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, in functions of `atexit`, Python 3.12.0 to 3.12.2 starts no thread."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        patch.setattr(threading, "main_thread", lambda: SimpleNamespace(is_alive=lambda: False))
+        with handle.lock("job", lease=600) as held:
+            assert held.lost is False
+            assert handle.lock("job").locked() is True
+        assert handle.get_or_compute("k", lambda: 1) == 1
+    assert handle.lock("job").locked() is False
 
 
 def test_invalid_release_leaves_the_lock_as_it_was(handle: Handle) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import linecache
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -302,6 +304,38 @@ def test_exception_at_any_line_leaves_no_lock_behind(handle: Handle, name: str) 
         free = handle.semaphore("job", 1, timeout=0) if hold is _hold_permit else handle.lock("job", timeout=0)
         with free:
             pass
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_exception_at_any_line_of_another_thread_leaves_no_lock_behind(handle: Handle) -> None:
+    """As time limits of Dramatiq and RQ raise it."""
+
+    def interrupted_at(line: int) -> int:
+        return _interrupted_at(line, lambda: _hold(handle))
+
+    with ThreadPoolExecutor(1) as pool:
+        for line in range(pool.submit(interrupted_at, sys.maxsize).result()):
+            pool.submit(interrupted_at, line).result()
+            with handle.lock("job", timeout=0):
+                pass
+
+
+def test_pop_in_another_thread_that_is_interrupted_puts_the_value_back(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle["k"] = "v"
+    gate = Gate(monkeypatch, "delete", "/entries/", "after")
+    with ThreadPoolExecutor(1) as pool:
+        identity = pool.submit(threading.get_ident).result()
+        popping = pool.submit(handle.pop, "k")
+        assert gate.reached.wait(60)
+        raised = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(identity), ctypes.py_object(StopError))
+        gate.open()
+        with pytest.raises(StopError):
+            popping.result()
+    assert raised == 1
+    assert handle["k"] == "v"
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")

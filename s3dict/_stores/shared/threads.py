@@ -140,8 +140,7 @@ class ThreadRuntime:
         async def call() -> R:
             return await function()
 
-        if _interruption.get() is not None or threading.current_thread() is not threading.main_thread():
-            # Signal handlers run in the main thread alone, so nothing interrupts this one.
+        if _interruption.get() is not None:
             return await call()
         return _Section(lambda: run_blocking(call())).run()
 
@@ -169,7 +168,7 @@ class ThreadRuntime:
             target=_heartbeat_loop, args=(closed, interval, call), name="s3dict heartbeat", daemon=True
         )
         try:
-            thread.start()
+            _start_unless_at_exit(thread)
             yield
         finally:
             closed.set()
@@ -185,6 +184,18 @@ class ThreadRuntime:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="s3dict")
             return self._pool
+
+
+def _start_unless_at_exit(thread: threading.Thread) -> None:
+    """Start a thread, unless the interpreter is shutting down: Python 3.12.0 to 3.12.2 starts none then.
+
+    What is done in a function of `atexit` seldom takes longer than a lease, and a lock that does is lost.
+    """
+    try:
+        thread.start()
+    except RuntimeError:
+        if threading.main_thread().is_alive():
+            raise
 
 
 class _ThisThread(threading.local):
@@ -216,7 +227,10 @@ def _wait_through_interruptions(wait: Callable[[], object], interruption: thread
 
 
 class _Section(Generic[R]):
-    """A call that runs in a thread of its own, where no signal handler interrupts it.
+    """A call that runs in a thread of its own, where nothing interrupts it.
+
+    Signal handlers run in the main thread. An exception may be raised in any other thread as well: time limits of
+    Dramatiq and RQ do that, and `gevent.Timeout` in a greenlet.
 
     Args:
         work: What to call.
