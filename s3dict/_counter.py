@@ -51,11 +51,12 @@ class Counter:
         Requests:
             2 without a concurrent addition to the same shard.
         """
-        if not _is_finite(amount):
+        number = _to_number(amount)
+        if number is None:
             raise InvalidError(f"Invalid amount: {amount!r}. It is a finite number")
         from ._core.counters import add
 
-        await add(await self._open(), self._name, self._shards, amount)
+        await add(await self._open(), self._name, self._shards, number)
 
     @dual_method
     async def value(self) -> float:
@@ -82,10 +83,17 @@ class Counter:
         return await (self._dict._async_view if self._aio else self._dict)._open()
 
 
-def _is_finite(amount: object) -> bool:
-    """Return whether it can be added: with infinity or NaN in a shard, the sum would stay that."""
+def _to_number(amount: object) -> float | None:
+    """Return it as a number of Python; None where it cannot be added: with infinity or NaN, the sum would stay that.
+
+    Numbers of NumPy have a fixed size, so that a sum of them may overflow without an error.
+    """
     import numbers
 
+    if isinstance(amount, numbers.Integral):
+        return int(amount)
     if isinstance(amount, numbers.Rational):
-        return True
-    return isinstance(amount, numbers.Real) and math.isfinite(amount)
+        return amount  # type: ignore[return-value]
+    if isinstance(amount, numbers.Real) and math.isfinite(amount):
+        return float(amount)
+    return None

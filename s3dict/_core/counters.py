@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from .._nested import aclosing
@@ -32,7 +34,7 @@ async def add(entries: Entries, name: str, shards: int, amount: float) -> None:
         key = _key(name, number)
         live = await entries.read_for_update(key)
         count = 0 if live is None else _count(entries, name, shards, live.value)
-        value = {"count": count + amount, "shards": shards}
+        value = {"count": _sum(entries, name, count, amount), "shards": shards}
         try:
             written = await _write(entries, key, value, live, leave_busy=not is_last)
         except (ThrottledError, ConflictError):
@@ -62,6 +64,17 @@ async def total(entries: Entries, name: str, shards: int) -> float:
     numbers: Iterable[int] = range(shards)
     async with aclosing(entries.store.runtime.map(read, numbers, entries.concurrency)) as counts:
         return sum([count async for count in counts])
+
+
+def _sum(entries: Entries, name: str, count: float, amount: float) -> float:
+    with suppress(OverflowError):
+        total = count + amount
+        if not isinstance(total, float) or math.isfinite(total):
+            return total
+    raise InvalidError(
+        f"{entries.label}: {amount!r} cannot be added to the counter {name!r}: the sum with {count!r} exceeds the "
+        "range of a float"
+    )
 
 
 def _key(name: str, number: int) -> tuple[str, str, int]:

@@ -60,6 +60,26 @@ async def test_amount_that_would_spoil_the_sum_is_rejected(harness: Harness, d: 
     assert await counter.value() == 0
 
 
+@pytest.mark.backends("memory")
+async def test_sum_that_a_float_cannot_hold_is_rejected(harness: Harness, d: Any) -> None:
+    counter = harness.in_mode(d.wrapped.counter("hits", 1))
+    await counter.add(1e308)
+    for wrong in (1e308, 2**2000):
+        with pytest.raises(InvalidError, match="exceeds the range"):
+            await counter.add(wrong)
+    assert await counter.value() == 1e308
+
+
+@pytest.mark.backends("memory")
+async def test_amounts_of_numpy_are_added_as_numbers_of_python(harness: Harness, d: Any) -> None:
+    numpy = pytest.importorskip("numpy")
+    counter = harness.in_mode(d.wrapped.counter("hits", 1))
+    for amount in (numpy.int8(100), numpy.int8(100), numpy.float32(0.5)):
+        await counter.add(amount)
+    total = await counter.value()
+    assert (type(total), total) == (float, 200.5)
+
+
 async def test_stats_are_of_all_entries(d: Any) -> None:
     assert await d.stats() == DictStats(0, 0, None, None)
     await d.put("a", b"x" * 1000)
