@@ -159,8 +159,8 @@ class Client:
     ) -> None:
         if not (on_request is None or callable(on_request)):
             raise InvalidError(f"Invalid on_request: {on_request!r}. It is a callable, or None")
-        if not (session is None or hasattr(session, "_session")):
-            raise InvalidError(f"Invalid session: {session!r}. It is a boto3.Session, or None")
+        if not (session is None or _is_boto3_session(session)):
+            raise InvalidError(f"Invalid session: {session!r}. It is a boto3.Session, also for asyncio, or None")
         self._settings = settings
         self._session = session
         self._on_request = on_request
@@ -428,6 +428,12 @@ class Client:
 
     def _bind(self, codec: Codec) -> Codec:
         return _ClientBindingCodec(codec, self)
+
+
+def _is_boto3_session(session: object) -> bool:
+    """Return False for a session of aioboto3 too, whose credentials are coroutines."""
+    core = getattr(session, "_session", None)
+    return core is not None and not type(core).__module__.startswith("aiobotocore")
 
 
 def check_client(client: Client) -> Client:

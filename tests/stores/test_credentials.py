@@ -12,7 +12,11 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
+import aioboto3
+import boto3
 import pytest
+from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.session import get_session
 
 from s3dict import Client
 from s3dict.errors import InvalidError, PermissionDeniedError
@@ -194,6 +198,55 @@ def test_rejected_credentials_of_every_source_are_found_again(
     assert issuer.signed == ["AKID1", "AKID2"]
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_rejected_credentials_of_a_session_are_found_again(
+    source: Source, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer.rejected.add("AKID1")
+    for name, value in source(issuer, monkeypatch).items():
+        monkeypatch.setenv(name, value)
+    client = Client("bucket", endpoint_url=issuer.server.url, driver="obstore", session=boto3.Session())
+    assert perform(client, False, get) is None
+    assert issuer.signed == ["AKID1", "AKID2"]
+
+
+@pytest.mark.parametrize("method", ["sts-assume-role", "env"])
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_credentials_that_a_program_put_into_a_session_are_refreshed_there(
+    method: str, driver: Any, aio: bool, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may be of another identity: those of the environment assume the role of these, for example."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDBASE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+
+    def assume_role() -> dict[str, str]:
+        key, expiry = issuer.next_credentials()
+        return {"access_key": key, "secret_key": "s", "token": "t", "expiry_time": expiry.isoformat()}
+
+    issuer.rejected.add("AKID1")
+    core: Any = get_session()
+    core._credentials = RefreshableCredentials.create_from_metadata(assume_role(), assume_role, method)
+    session = boto3.Session(botocore_session=core)
+    assert perform(Client("bucket", endpoint_url=issuer.server.url, driver=driver, session=session), aio, get) is None
+    assert issuer.signed == ["AKID1", "AKID2"]
+
+
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_rejected_credentials_of_a_program_are_not_replaced_by_others(
+    driver: Any, aio: bool, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDBASE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    issuer.rejected.add("AKIDROLE")
+    core: Any = get_session()
+    core._credentials = role = Credentials("AKIDROLE", "s", "t", method="assume-role")
+    session = boto3.Session(botocore_session=core)
+    failure = perform(Client("bucket", endpoint_url=issuer.server.url, driver=driver, session=session), aio, get)
+    assert isinstance(failure, PermissionDeniedError)
+    assert issuer.signed == ["AKIDROLE"]
+    assert core._credentials is role
+
+
 @pytest.mark.parametrize("source", [source for source in SOURCES if source is not instance])
 @pytest.mark.parametrize(("driver", "aio"), PAIR)
 def test_credentials_of_every_source_are_refreshed_before_they_expire(
@@ -332,3 +385,9 @@ def test_credentials_that_were_copied_wrongly_are_named(
     assert problem in str(failure)
     assert "AKID" not in str(failure)
     assert issuer.signed == []
+
+
+def test_session_of_aioboto3_is_refused() -> None:
+    session: Any = aioboto3.Session()
+    with pytest.raises(InvalidError, match="also for asyncio"):
+        Client("bucket", session=session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,36 @@ class BotoCredentials:
                 "There are no usable credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
             )
         return self._found
+
+
+def renew_in_session(session: boto3.Session) -> None:
+    """Let the session that a program made replace its credentials, which the store does not accept.
+
+    The program may have put them there itself, as those of an assumed role: another search could find those of another
+    identity. So credentials that know how to refresh themselves do that, and others are replaced by their own provider.
+    """
+    core: Any = session._session
+    found = core._credentials
+    if hasattr(found, "_refresh_using"):
+        # Where that fails, they stay, and the store's rejection is what is reported.
+        with suppress(Exception):
+            _refresh(found)
+    elif getattr(found, "method", "explicit") != "explicit":
+        core._credentials, again = None, None
+        with suppress(Exception):
+            again = core.get_credentials()
+        if again is None or again.method != found.method:
+            core._credentials = found
+
+
+def _refresh(credentials: Any) -> None:
+    with credentials._refresh_lock:
+        # What fetches those of a role returns them again until they expire.
+        fetcher = getattr(credentials._refresh_using, "__self__", None)
+        cache, key = getattr(fetcher, "_cache", None), getattr(fetcher, "_cache_key", None)
+        if cache is not None and key in cache:
+            del cache[key]
+        credentials._protected_refresh(is_mandatory=True)
 
 
 def _failure(error: Exception) -> PermissionDeniedError:

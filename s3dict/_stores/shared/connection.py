@@ -390,10 +390,9 @@ class Connection:
         if self.arguments.session is None:
             self._resolution.session = None
             return
-        core: Any = self.arguments.session._session
-        if getattr(core._credentials, "method", "explicit") != "explicit":
-            # botocore caches what it found in the session; without it, the chain is searched again.
-            core._credentials = None
+        from ..boto.credentials import renew_in_session
+
+        renew_in_session(self.arguments.session)
 
 
 def _from_env(arguments: ConnectionArguments, environment: Mapping[str, str]) -> ConnectionSettings | None:
