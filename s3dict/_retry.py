@@ -99,7 +99,7 @@ class RetryPolicy(Record):
         """
         import random
 
-        return random.uniform(0.5, 1.0) * self.throttle_backoff * min(2.0, 1.25 ** (throttled - 1))
+        return random.uniform(0.5, 1.0) * self.throttle_backoff * min(2.0, 1.25 ** (min(throttled, 9) - 1))
 
 
 SINGLE_ATTEMPT = RetryPolicy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import socket
 import struct
 import threading
@@ -35,7 +36,8 @@ from s3dict._stores.boto.errors import translate_exception
 from s3dict._stores.boto.requests import S3Requests
 from s3dict._stores.boto.session import parse_time
 from s3dict._stores.shared.connection import Connection, ConnectionArguments
-from s3dict._stores.shared.messages import ExpectedFailure, S3Request, S3Response
+from s3dict._stores.shared.errors import classify_status
+from s3dict._stores.shared.messages import ExpectedFailure, S3Request, S3Response, parse_date, parse_retry_after
 from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
 
 from ..support.modes import Driver, Endpoint, Harness, Mode, collect
@@ -62,6 +64,49 @@ def said(status: int, code: str, operation: str = "GetObject") -> ClientError:
 )
 def test_expected_failure_is_a_response(status: int, code: str) -> None:
     assert translate_exception(said(status, code), CALL) == ExpectedFailure(status, code)
+
+
+@pytest.mark.parametrize("code", ["ConcurrentModification", "Conflict", "ObjectAlreadyExists", ""])
+@pytest.mark.parametrize("method", ["put_object", "copy_object", "delete_object"])
+def test_409_of_any_code_to_a_write_of_an_object_is_a_conflict(method: str, code: str) -> None:
+    """Only AWS documents one code for it. Hitachi Content Platform and DataCore Swarm document the status alone."""
+    assert classify_status(409, code, "", S3Request(method, "bucket", "path", {})) == ExpectedFailure(409, code)
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "message"),
+    [
+        ("put_object", "InvalidBucketState", ""),
+        ("put_object", "FileImmutable", "The object is immutable"),
+        ("create_bucket", "BucketAlreadyExists", ""),
+        ("get_object", "Conflict", ""),
+    ],
+)
+def test_409_that_lasts_is_an_error(method: str, code: str, message: str) -> None:
+    assert type(classify_status(409, code, message, S3Request(method, "bucket", "path", {}))) is Error
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("3", 3.0), ("-1", -1.0), ("1.5", None), ("soon", None), ("9" * 400, math.inf), ("9" * 9999, None)],
+)
+def test_retry_after_of_any_form_is_read(header: str, seconds: float | None) -> None:
+    assert parse_retry_after(header) == seconds
+
+
+def test_retry_after_may_be_a_time_without_a_zone() -> None:
+    assert parse_retry_after("Mon, 09 Nov 1998 16:16:12 -0000") == 0.0
+
+
+@pytest.mark.parametrize("zone", [" GMT", " -0000", " +0000", ""])
+def test_date_without_a_zone_is_in_utc(zone: str) -> None:
+    assert parse_date(f"Mon, 09 Nov 2026 16:16:12{zone}") == datetime(2026, 11, 9, 16, 16, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("date", [None, "0", "Mon, 09 Nov 2026 16:16:12 +99999999999999"])
+def test_date_that_is_none_is_an_error(date: str | None) -> None:
+    with pytest.raises(UnsupportedStoreError, match="valid Date header"):
+        parse_date(date)
 
 
 @pytest.mark.parametrize("fields", [{}, {"CopyObjectResult": {}}])

@@ -98,6 +98,23 @@ def test_full_page_with_a_token_is_continued(driver: Any, aio: bool) -> None:
         assert page.is_truncated == is_continued
 
 
+@pytest.mark.parametrize("more", ["", "<NextContinuationToken>t</NextContinuationToken>"])
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_page_without_a_flag_is_the_last_one_unless_a_token_or_its_length_denies_it(count: int, more: str) -> None:
+    """Some stores leave IsTruncated out where it would be false."""
+    (contents,) = re.findall(b"<Contents>.*</Contents>", listing("s3dict/k"))
+    body = listing("s3dict/k", more=f"<Name>bucket</Name>{more}").replace(contents, contents * count)
+    page = received("boto3", False, list_page, 200, {}, body.replace(b"<IsTruncated>false</IsTruncated>", b""))
+    assert len(page.objects) == count
+    assert page.is_truncated == (bool(more) or count == 1000)
+
+
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_empty_page_without_a_flag_is_empty(driver: Any, aio: bool) -> None:
+    page = received(driver, aio, list_page, 200, {}, b"<ListBucketResult><Name>bucket</Name></ListBucketResult>")
+    assert (page.objects, page.is_truncated) == ((), False)
+
+
 @pytest.mark.parametrize("request_", [list_page, list_folder])
 @pytest.mark.parametrize(("driver", "aio"), WAYS)
 def test_encoded_names_are_decoded(request_: Any, driver: Any, aio: bool) -> None:

@@ -130,3 +130,8 @@ async def test_the_throttle_budget_of_a_bulk_request_begins_again_with_each_acce
         error.progress_at = time.now
         retry.record(error)
     assert time.now >= 200.0
+
+
+def test_backoff_has_a_limit_however_often_a_request_was_throttled() -> None:
+    policy = DEFAULT_POLICIES.writes
+    assert policy.throttle_backoff_seconds(10_000) <= 2 * policy.throttle_backoff

@@ -48,6 +48,8 @@ from .errors import log_status, log_status_of_error, translate_exception
 R = TypeVar("R")
 
 _REJECTED_DELETE_CODES = frozenset({"PreconditionFailed", "NoSuchKey", "NotFound", "ConditionalRequestConflict"})
+_LISTING_FIELDS = frozenset({"IsTruncated", "Name", "MaxKeys", "KeyCount", "Contents"})
+"""At least one is in each page of a listing. Some stores leave `IsTruncated` out of the last page."""
 _STATUS_LINE = re.compile(r"([45][0-9]{2}) (.+)")
 """What directory buckets have in place of a code: ``412 Precondition Failed``."""
 _STATUS_BY_CODE = {
@@ -255,8 +257,7 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         listed = tuple(_object_meta(item, prefix) for item in response.fields.get("Contents", ()))
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
         next_token = _text(response.fields, "NextContinuationToken") or None
-        # A full page with a token is not the last one, whatever the store says.
-        is_truncated = response.field("IsTruncated") or (next_token is not None and len(listed) >= PAGE_SIZE)
+        is_truncated = _is_truncated(response, len(listed), next_token)
         prefixes = tuple(_checked(item.get("Prefix", ""), prefix) for item in response.fields.get("CommonPrefixes", ()))
         if is_truncated and not (listed or next_token):
             raise UnavailableError(f"A listing of s3://{self.bucket}/{prefix} is truncated, but empty")
@@ -301,6 +302,16 @@ def _delete_failure(item: Mapping[str, Any], bucket: str) -> DeleteFailure:
         return DeleteFailure(path, ConflictError(f"{request} was rejected: {code}"), rejected=True)
     status = _STATUS_BY_CODE.get(code, 400) if line is None else int(line[1])
     return DeleteFailure(path, error_for_status(status, code, _text(item, "Message"), request))
+
+
+def _is_truncated(response: S3Response, listed: int, next_token: str | None) -> bool:
+    """Return whether more follows a page. Raises as `S3Response.field` does where it is not a page of a listing."""
+    if response.fields.keys().isdisjoint(_LISTING_FIELDS):
+        response.field("IsTruncated")
+    flag = response.fields.get("IsTruncated")
+    # A full page with a token is not the last one, whatever the store says.
+    is_full = listed >= PAGE_SIZE and (next_token is not None or flag is None)
+    return is_full or (next_token is not None if flag is None else bool(flag))
 
 
 def _text(item: Mapping[str, Any], name: str) -> str:

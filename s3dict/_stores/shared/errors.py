@@ -19,6 +19,9 @@ _NO_BUCKET_CODES = frozenset(
     {"NoSuchBucket", "NoSuchAccessPoint", "NoSuchMultiRegionAccessPoint", "BucketNotFound", "ContainerNotFound"}
 )
 _CONFLICT_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+_LASTING_CONFLICT_CODES = frozenset({"InvalidBucketState"})
+_OBJECT_WRITES = frozenset({"put_object", "copy_object", "delete_object"})
+_LOCKED = r"(?i)object lock|\bWORM\b|\bimmutable\b"
 _STATUS_OF_CODE = {"PreconditionFailed": 412, **dict.fromkeys(_CONFLICT_CODES, 409)}
 _THROTTLING_CODES = frozenset(
     {"SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException", "ThrottledException"}
@@ -71,9 +74,21 @@ def classify_status(
         # The status of an error document in a response with status 200, as to a copy.
         status = _STATUS_OF_CODE[code]
     missing = status == 404 and code not in _NO_BUCKET_CODES
-    if status in (304, 412, 416) or missing or (status == 409 and code in _CONFLICT_CODES):
+    if status in (304, 412, 416) or missing or (status == 409 and _is_conflict(code, message, request)):
         return ExpectedFailure(status, code)
     return error_for_status(status, code, message, request, retry_after=retry_after)
+
+
+def _is_conflict(code: str, message: str, request: S3Request) -> bool:
+    """Return whether a 409 means that another write of the object is in flight, so that this one was not applied.
+
+    Each store has a code of its own for that, and some have none. They also send it where one object is written more
+    often than they accept (DataCore Swarm), or where it cannot be written again at all (Hitachi Content Platform).
+    """
+    if code in _CONFLICT_CODES:
+        return True
+    is_lasting = code in _LASTING_CONFLICT_CODES or re.search(_LOCKED, message) is not None
+    return request.method in _OBJECT_WRITES and not is_lasting
 
 
 def _is_s3_error(code: str, request: S3Request) -> bool:
@@ -131,7 +146,7 @@ def error_for_status(
     response_text = f"{request}: {status} {code} {redacted(message)}".rstrip()
     if status == 429 or code.rpartition(".")[2] in _THROTTLING_CODES:
         return ThrottledError(f"The store throttled the request. {response_text}", retry_after=retry_after)
-    if re.search(r"(?i)object lock|\bWORM\b", message):
+    if re.search(_LOCKED, message):
         return Error(f"{response_text}: Object Lock retains objects in this bucket: use one without default retention")
     if status in (401, 403) or code in CREDENTIAL_ERRORS or code == CLOCK_ERROR:
         return access_denied_error(request, status, code, message)

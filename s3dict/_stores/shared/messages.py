@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -102,7 +103,7 @@ def parse_date(header: str | None) -> datetime:
     """
     try:
         return parse_http_date(header or "")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise UnsupportedStoreError(
             "The store's responses lack a valid Date header, by which leases and ages are counted"
         ) from None
@@ -110,10 +111,12 @@ def parse_date(header: str | None) -> datetime:
 
 @lru_cache(maxsize=256)
 def parse_http_date(value: str) -> datetime:
-    """Return the time in HTTP's date format. Raises ValueError or TypeError for any other."""
+    """Return the time in HTTP's date format. Raises ValueError, TypeError or OverflowError for any other."""
     from email.utils import parsedate_to_datetime
 
-    return parsedate_to_datetime(value)
+    parsed = parsedate_to_datetime(value)
+    # The zone -0000 is UTC, of a server that does not report its own.
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
 
 
 def parse_retry_after(header: str | None) -> float | None:
@@ -122,9 +125,11 @@ def parse_retry_after(header: str | None) -> float | None:
         return float(int(header or ""))
     except ValueError:
         pass
+    except OverflowError:
+        return math.inf
     try:
         return max(0.0, (parse_http_date(header or "") - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
