@@ -83,6 +83,12 @@ class Dict(Generic[K, V]):
 
     __slots__ = ("__weakref__", "_aio", "_counterpart", "_entries", "_state")
 
+    def __init_subclass__(cls, **_: object) -> None:
+        raise TypeError(
+            "Dict cannot be subclassed: its handles are made by from_name, from_id and ephemeral, and would not be of "
+            "the subclass. Keep a handle in an attribute of your class"
+        )
+
     _state: HandleState
     _aio: bool
     _counterpart: Dict[K, V] | None
@@ -493,6 +499,7 @@ class Dict(Generic[K, V]):
 
         Raises:
             Error: The first failure, with ``failed_keys``. Later pairs were not tried; the call may be repeated.
+            Exception: What the iterable raises, when the pairs before it have been stored.
 
         Requests:
             1 each, at most the client's ``concurrency`` at a time.

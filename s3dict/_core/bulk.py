@@ -48,16 +48,22 @@ async def write_entries(entries: Entries, items: Iterable[tuple[Any, Any, EntryE
     entries, in_flight = entries.paced(), set[bytes]()
     deferred: dict[bytes, _EncodedPair] = {}
 
+    failures: list[Exception] = []
+
     def first_occurrences() -> Iterator[_EncodedPair]:
         # Two writes of one key must not be in flight together, or the earlier one could be applied last.
-        for key, value, expiry in items:
-            pair = _EncodedPair(entries.codec.keys.encode(key), key, value, expiry)
-            data = pair.encoded.data
-            if data in in_flight or data in deferred:
-                deferred[data] = pair
-            else:
-                in_flight.add(data)
-                yield pair
+        try:
+            for key, value, expiry in items:
+                pair = _EncodedPair(entries.codec.keys.encode(key), key, value, expiry)
+                data = pair.encoded.data
+                if data in in_flight or data in deferred:
+                    deferred[data] = pair
+                else:
+                    in_flight.add(data)
+                    yield pair
+        except Exception as error:
+            # Of the iterable, or of what is not a key. The pairs before it are stored first, as by `dict.update`.
+            failures.append(error)
 
     async def put(pair: _EncodedPair) -> _Outcome:
         try:
@@ -71,6 +77,8 @@ async def write_entries(entries: Entries, items: Iterable[tuple[Any, Any, EntryE
 
     await _run_all(entries, put, first_occurrences())
     await _run_all(entries, put, deferred.values())
+    if failures:
+        raise failures[0]
 
 
 async def create_many(entries: Entries, items: Iterable[tuple[Any, Any, EntryExpiry | None]]) -> int:
@@ -237,15 +245,18 @@ def pairs_of(other: Any, more: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
 
 
 async def batched(pairs: AsyncIterable[T]) -> AsyncGenerator[list[T], None]:
-    """Yield the items in lists of a thousand."""
+    """Yield the items in lists of up to a thousand, also those before a failure."""
     batch: list[T] = []
-    async for pair in pairs:
-        batch.append(pair)
-        if len(batch) == BATCH_SIZE:
-            yield batch
-            batch = []
-    if batch:
+    try:
+        async for pair in pairs:
+            batch.append(pair)
+            if len(batch) == BATCH_SIZE:
+                yield batch
+                batch = []
+    except Exception:
         yield batch
+        raise
+    yield batch
 
 
 async def _run_all(

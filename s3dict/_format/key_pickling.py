@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from ..errors import InvalidError
-from .main_objects import MAIN_MODULES, find_in
+from .main_objects import MAIN_MODULES, PATH_MODULES, find_in
 from .pickling import CLOUDPICKLE_REDUCERS, reduce_model
 
 # Those are one object where they are equal. Everything else is written as often as it occurs.
@@ -75,7 +75,14 @@ class _KeyPickler(_Pickler):  # type: ignore[misc]
                 self.memo[-1 - written[0]] = written
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
-        super().save_global(obj, _Name(name or getattr(obj, "__qualname__", None) or obj.__name__))
+        found = _Name(name or getattr(obj, "__qualname__", None) or obj.__name__)
+        if getattr(obj, "__module__", None) in PATH_MODULES:
+            self.save(PATH_MODULES[0])
+            self.save(found)
+            self.write(pickle.STACK_GLOBAL)
+            self.memoize(obj)
+        else:
+            super().save_global(obj, found)
 
     def reducer_override(self, obj: Any) -> Any:
         if issubclass(type(obj), type):
@@ -84,6 +91,9 @@ class _KeyPickler(_Pickler):  # type: ignore[misc]
             raise _not_importable(obj)
         if isinstance(obj, (set, frozenset)) and type(obj) not in (set, frozenset):
             raise _unordered(obj)
+        if type(obj).__module__ in PATH_MODULES:
+            # Python 3.13 writes the text of a path.
+            return type(obj), obj.parts
         if isinstance(obj, Mapping) and not isinstance(obj, OrderedDict) and type(obj) is not dict:
             return _with_sorted_items(obj)
         return _without_computed(obj) if hasattr(obj, "__dict__") else NotImplemented

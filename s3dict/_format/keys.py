@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import sys
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Any, cast
@@ -305,7 +305,17 @@ def _to_builtin(key: object) -> object:
         return _if_equal_to(uuid.UUID(int=cast(Any, key).int), key)
     if numpy is not None and isinstance(key, numpy.generic):
         return _if_equal_to(cast(Any, key).item(), key)
-    return key
+    return _if_equal_to(tuple(cast(Any, key)), key) if _is_row(key) else key
+
+
+def _is_row(key: object) -> bool:
+    """Return whether the key may equal a tuple without being one, as a row of SQLAlchemy does."""
+    try:
+        # A range equals no tuple, and may be long.
+        return isinstance(key, Sequence) and not isinstance(key, range)
+    except TypeError:
+        # A metaclass may make its classes unhashable.
+        return False
 
 
 def _if_equal_to(plain: object, key: object) -> object:

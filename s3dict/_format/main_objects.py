@@ -21,6 +21,9 @@ from .c_modules import blake2b
 MAIN_MODULES = ("__main__", "__mp_main__")
 """The script, and the name under which a child of `multiprocessing` imports it."""
 
+PATH_MODULES = ("pathlib", "pathlib._local")
+"""The module of paths, and how Python 3.13 calls it in pickles, which no earlier version can read."""
+
 CachedFunction: type = type(lru_cache(len))
 """What `functools.lru_cache` makes of a function."""
 
@@ -300,7 +303,10 @@ def _value(value: Any, visited: set[int]) -> object:
 
 def _annotations(annotations: Any) -> object:
     texts = ((name, text if isinstance(text, str) else _text(text)) for name, text in (annotations or {}).items())
-    return [(name, text.replace("__mp_main__", "__main__")) for name, text in texts]
+    return [
+        (name, text.replace("__mp_main__", "__main__").replace(PATH_MODULES[1], PATH_MODULES[0]))
+        for name, text in texts
+    ]
 
 
 def _text(annotation: Any) -> str:
@@ -309,4 +315,7 @@ def _text(annotation: Any) -> str:
 
 def _name(named: Any) -> tuple[str, str]:
     module = named.__module__
-    return "__main__" if module in MAIN_MODULES else str(module), str(named.__qualname__)
+    for public, *others in (MAIN_MODULES, PATH_MODULES):
+        if module in others:
+            module = public
+    return str(module), str(named.__qualname__)

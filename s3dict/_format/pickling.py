@@ -5,22 +5,27 @@ from __future__ import annotations
 import io
 import operator
 import pickle
+import sys
 from collections import ChainMap
 from collections.abc import Callable
 from enum import Enum
+from enum import member as enum_member
 from functools import cached_property, partial
 from types import CodeType
 from typing import Any, ClassVar, NewType, ParamSpec, TypeVar, TypeVarTuple
 
 import cloudpickle
+from cloudpickle.cloudpickle import _make_skeleton_class
 
 from .._pickle import restore
 from .exceptions import reduce_exception
 from .main_objects import (
     MAIN_MODULES,
+    PATH_MODULES,
     PYTHON,
     CachedFunction,
     describe_type_variable,
+    find_in,
     fingerprint,
     generic_model,
     is_main_object,
@@ -66,10 +71,76 @@ def _reduce_type_variable(variable: TypeVar) -> Any:
     return restore, ("MainTypeVar", variable.__name__, describe_type_variable(variable), _definition(variable))
 
 
-class ValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+def _reduce_cached_function(cached: Any) -> Any:
+    """Return the function by value, where pickle would refer to it by a name that readers lack."""
+    if cached.__module__ not in MAIN_MODULES and find_in(cached.__module__, cached.__qualname__) is cached:
+        return cached.__reduce__()
+    return restore, ("CachedFunction", cached.__wrapped__, cached.cache_parameters())
+
+
+_HEAP_TYPE = 1 << 9
+"""`Py_TPFLAGS_HEAPTYPE` of a class that was made by a class statement."""
+_ENUM_ATTRIBUTES = frozenset({"_name_", "_value_", "_sort_order_", "__objclass__"})
+
+
+def _complete_enum(enum: type[Enum], reduced: Any) -> Any:
+    """Return how cloudpickle reduces the class, with its aliases and what its members have beside their values."""
+    function, (bases, name, qualified_name, _, *rest), (class_dict, slots), *_ = reduced
+    members = {alias: _enum_value(member.value) for alias, member in enum.__members__.items()}
+    class_dict = {attribute: class_dict[attribute] for attribute in class_dict if attribute not in members}
+    attributes = {
+        member.name: {key: value for key, value in vars(member).items() if key not in _ENUM_ATTRIBUTES}
+        for member in enum.__members__.values()
+    }
+    state = class_dict, slots, attributes
+    arguments = bases, name, qualified_name, members, *rest
+    return function, arguments, state, None, None, partial(restore, "EnumState")
+
+
+def _enum_value(value: Any) -> Any:
+    """Return what makes a member of this value: without a mark, a function or class would be a method or attribute."""
+    return enum_member(value) if hasattr(value, "__get__") else value
+
+
+def _reduce_class(cls: type, reduced: Any) -> Any:
+    """Return how cloudpickle reduces a class, except where it could not be read."""
+    if cls.__module__ == PATH_MODULES[1]:
+        return getattr, (sys.modules[PATH_MODULES[0]], cls.__qualname__)
+    if not isinstance(reduced, tuple):
+        return reduced
+    if issubclass(cls, Enum):
+        return _complete_enum(cls, reduced)
+    if reduced[0] is _make_skeleton_class and not cls.__flags__ & _HEAP_TYPE:
+        # That of `sys.version_info`, for example: no copy of it can be made.
+        raise pickle.PicklingError(f"cannot pickle {cls!r}: its module has no class of that name")
+    return reduced
+
+
+class _DefinitionPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+    """cloudpickle, also for functions with a cache, for all of an Enum, and for a cached_property.
+
+    Of the latter: before Python 3.12 it has a lock.
+    """
+
+    dispatch_table: ClassVar[Any] = _REDUCERS.new_child(
+        {cached_property: _reduce_cached_property, CachedFunction: _reduce_cached_function}
+    )
+
+    def reducer_override(self, obj: Any) -> Any:
+        model = reduce_model(obj)
+        if model is not NotImplemented:
+            return model
+        return self._reduce_by_value(obj)
+
+    def _reduce_by_value(self, obj: Any) -> Any:
+        reduced = super().reducer_override(obj)
+        return _reduce_class(obj, reduced) if issubclass(type(obj), type) else reduced
+
+
+class ValuePickler(_DefinitionPickler):
     """cloudpickle, which refers to classes and functions of ``__main__`` by name, fingerprint and definition."""
 
-    dispatch_table: ClassVar[Any] = _REDUCERS.new_child({TypeVar: _reduce_type_variable})
+    dispatch_table: ClassVar[Any] = _DefinitionPickler.dispatch_table.new_child({TypeVar: _reduce_type_variable})
 
     def reducer_override(self, obj: Any) -> Any:
         model = reduce_model(obj)
@@ -79,7 +150,7 @@ class ValuePickler(cloudpickle.CloudPickler):  # type: ignore[misc]
             return reduce_exception(obj)
         if is_main_object(obj):
             return restore, ("MainObject", obj.__qualname__, fingerprint(obj), _definition(obj), PYTHON, outline(obj))
-        return super().reducer_override(obj)
+        return self._reduce_by_value(obj)
 
 
 def dump_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], bool]) -> bytes:
@@ -97,46 +168,3 @@ def _definition(obj: Any) -> bytes:
         except Exception:
             return b""
         return file.getvalue()
-
-
-def _reduce_cached_function(cached: Any) -> Any:
-    """Return the function by value, where pickle would refer to it by a name that other programs lack."""
-    if cached.__module__ not in MAIN_MODULES:
-        return cached.__reduce__()
-    return restore, ("CachedFunction", cached.__wrapped__, cached.cache_parameters())
-
-
-_ENUM_ATTRIBUTES = frozenset({"_name_", "_value_", "_sort_order_", "__objclass__"})
-
-
-def _complete_enum(enum: type[Enum], reduced: Any) -> Any:
-    """Return how cloudpickle reduces the class, with its aliases and what its members have beside their values."""
-    function, (bases, name, qualified_name, _, *rest), (class_dict, slots), *_ = reduced
-    members = {alias: member.value for alias, member in enum.__members__.items()}
-    class_dict = {attribute: class_dict[attribute] for attribute in class_dict if attribute not in members}
-    attributes = {
-        member.name: {key: value for key, value in vars(member).items() if key not in _ENUM_ATTRIBUTES}
-        for member in enum.__members__.values()
-    }
-    state = class_dict, slots, attributes
-    arguments = bases, name, qualified_name, members, *rest
-    return function, arguments, state, None, None, partial(restore, "EnumState")
-
-
-class _DefinitionPickler(cloudpickle.CloudPickler):  # type: ignore[misc]
-    """cloudpickle, also for functions with a cache, for all of an Enum, and for a cached_property.
-
-    Of the latter: before Python 3.12 it has a lock.
-    """
-
-    dispatch_table: ClassVar[Any] = _REDUCERS.new_child(
-        {cached_property: _reduce_cached_property, CachedFunction: _reduce_cached_function}
-    )
-
-    def reducer_override(self, obj: Any) -> Any:
-        model = reduce_model(obj)
-        if model is not NotImplemented:
-            return model
-        reduced = super().reducer_override(obj)
-        is_enum = issubclass(type(obj), type) and issubclass(obj, Enum)
-        return _complete_enum(obj, reduced) if is_enum and isinstance(reduced, tuple) else reduced

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from s3dict import Client, PermissionDeniedError
+from s3dict._core.bulk import batched
 from s3dict._stores.memory import AsyncMemoryStore, MemoryStore
 
 from ..support.modes import Harness, Mode, collect
@@ -215,3 +216,16 @@ def test_bulk_operations_work_during_interpreter_exit() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert (ran.stdout, ran.stderr) == ("9\n", "")
+
+
+async def test_batches_contain_what_comes_before_a_failure() -> None:
+    async def items() -> AsyncIterator[int]:
+        for item in range(1002):
+            yield item
+        raise LookupError("no more")
+
+    batches: list[list[int]] = []
+    with pytest.raises(LookupError, match="no more"):
+        async for batch in batched(items()):
+            batches += [batch]
+    assert [len(batch) for batch in batches] == [1000, 2]

@@ -137,15 +137,17 @@ async def test_failed_update_names_its_keys(d: Any) -> None:
     assert await d.get("bad") == "replaced"
 
 
-async def test_update_propagates_exceptions_of_its_iterable(d: Any) -> None:
+async def test_update_stores_the_pairs_before_an_exception_of_its_iterable(d: Any) -> None:
     def pairs() -> Any:
         yield "a", 1
         raise LookupError("no more")
 
     with pytest.raises(LookupError, match="no more"):
         await d.update(pairs())
+    assert await d.get("a") == 1
     with pytest.raises(TypeError, match="unhashable"):
-        await d.update([([], 1)])
+        await d.update([("b", 2), ("a", 3), ([], 1), ("c", 4)])
+    assert sorted(await collect(d.items())) == [("a", 3), ("b", 2)]
 
 
 async def test_keys_values_and_items_are_plain_iterators(d: Any) -> None:

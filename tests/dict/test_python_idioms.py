@@ -308,6 +308,10 @@ class TestMistakes:
         with pytest.raises(RuntimeError, match=r"Dict\.from_name\('scores', create_if_missing=True\)"):
             make("scores")
 
+    def test_subclass_is_rejected_since_no_handle_would_be_of_it(self) -> None:
+        with pytest.raises(TypeError, match="cannot be subclassed"):
+            type("Scores", (Dict,), {"get": None})
+
     async def test_keyword_may_be_called_self(self, d: Dict[Any, Any]) -> None:
         d.update(self=1, other=2)
         await d.update.aio(self=3, args=4)

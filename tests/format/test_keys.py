@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 from collections import namedtuple
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -19,6 +19,7 @@ from enum import Enum, IntEnum, StrEnum
 from fractions import Fraction
 from functools import cached_property
 from ipaddress import IPv4Address
+from pathlib import Path, PurePath
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -73,6 +74,25 @@ class Point(NamedTuple):
 
 
 Size = namedtuple("Size", "width height")
+
+
+class Row(Sequence[Any]):
+    """As a row of SQLAlchemy: equal to a tuple, and not derived from it."""
+
+    def __init__(self, *fields: Any) -> None:
+        self._fields = fields
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._fields[index]
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == other
+
+    def __hash__(self) -> int:
+        return hash(self._fields)
 
 
 class Text(str):
@@ -401,6 +421,7 @@ def test_keys_of_known_types_are_never_pickled(key: Hashable) -> None:
         (Day(2024, 5, 1), date(2024, 5, 1)),
         (pd.Timedelta(hours=1), timedelta(hours=1)),
         (memoryview(b"ab"), b"ab"),
+        (Row(1, "a"), (1, "a")),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -497,6 +518,7 @@ def test_equal_objects_are_one_key_whatever_they_share_or_have_computed(key: Any
         Edge(datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 2, tzinfo=UTC)),
         Edge((Decimal("0.5"), UUID(int=3), -1.5, 2**70, None, True), b"x" * 300),
         Edge("x" * 70_000, tuple(range(2_000))),
+        Path("/folder/file"),
         list[int],
         type(None),
     ],
@@ -504,6 +526,17 @@ def test_equal_objects_are_one_key_whatever_they_share_or_have_computed(key: Any
 )
 def test_pickled_keys_have_the_bytes_that_earlier_releases_gave_them(key: Any) -> None:
     assert encoded(key) == cbor2.dumps(cbor2.CBORTag(PICKLE_TAG, cloudpickle.dumps(key, protocol=5)))
+
+
+def test_path_is_one_key_whatever_python_writes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [Path("/folder/file"), (Edge(Path("file")), Path)]
+    expected = [encoded(key) for key in keys]
+    # As in Python 3.13.
+    monkeypatch.setattr(type(keys[0]), "__module__", "pathlib._local")
+    monkeypatch.setattr(PurePath, "__reduce__", lambda path: (type(path), (str(path),)))
+    monkeypatch.setitem(sys.modules, "pathlib._local", sys.modules["pathlib"])
+    assert [encoded(key) for key in keys] == expected
+    assert there_and_back(keys[0]) == keys[0]
 
 
 @pytest.mark.parametrize("key", [Members(frozenset({frozenset({1})})), Members(Names({1}))])

@@ -10,6 +10,9 @@ import math
 import pickle
 import sys
 from collections.abc import Iterator
+from enum import Enum, Flag, member
+from functools import cached_property, lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -228,6 +231,66 @@ def test_exception_comes_back_whatever_its_constructor_accepts(error: Any) -> No
     assert (str(back), repr(back.args), repr(vars(back))) == (str(error), repr(error.args), repr(vars(error)))
     for attribute in ("code", "reason", "filename", "object"):
         assert getattr(back, attribute, None) == getattr(error, attribute, None)
+
+
+def local_classes() -> dict[str, Any]:
+    """Objects of classes that are stored by value."""
+
+    class Kind(Enum):
+        FIRST = 1
+        ALIAS = 1  # noqa: PIE796
+
+    class Access(Flag):
+        READ = 1
+        WRITE = 2
+        BOTH = 3
+
+    class Operation(Enum):
+        NOTHING = 0
+
+        @member
+        def DOUBLE(self) -> int:  # noqa: N802
+            return 2
+
+    class Caching:
+        @cached_property
+        def once(self) -> int:
+            return 1
+
+        @lru_cache  # noqa: B019
+        def double(self, x: int) -> int:
+            return 2 * x
+
+        def __eq__(self, other: object) -> bool:
+            return type(other) is type(self) and other.double(2) == 4 and other.once == 1  # type: ignore[attr-defined]
+
+        __hash__ = object.__hash__
+
+    return {"alias": Kind.ALIAS, "composite": Access.BOTH, "function": Operation.NOTHING, "caches": Caching()}
+
+
+@pytest.mark.parametrize("name", ["alias", "composite", "function", "caches"])
+def test_object_of_a_local_class_comes_back(name: str) -> None:
+    value = local_classes()[name]
+    assert there_and_back(CLOUDPICKLE, value) == value
+    again = there_and_back(CLOUDPICKLE, [value, type(value)])
+    assert again == [value, type(value)]
+
+
+def test_class_that_cannot_be_copied_is_rejected_when_it_is_put() -> None:
+    with pytest.raises(pickle.PicklingError, match=r"sys\.version_info"):
+        CLOUDPICKLE.dumps({"python": sys.version_info})
+
+
+def test_path_is_read_by_every_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = [Path("/folder/file"), Path]
+    with monkeypatch.context() as patched:
+        # As in Python 3.13.
+        for kind in (Path, type(value[0])):
+            patched.setattr(kind, "__module__", "pathlib._local")
+        patched.setitem(sys.modules, "pathlib._local", sys.modules["pathlib"])
+        segments = [memoryview(bytes(segment)) for segment in CLOUDPICKLE.dumps(value)]
+    assert CLOUDPICKLE.loads(segments) == value
 
 
 def test_modules_come_back_as_themselves() -> None:
