@@ -151,6 +151,13 @@ class Caching:
 
     __hash__ = object.__hash__
 
+class Operation(enum.Enum):
+    NOTHING = 0
+
+    @enum.member
+    def DOUBLE(self):
+        return 2
+
 X = typing.TypeVar("X")
 
 class Pair(pydantic.BaseModel, typing.Generic[X]):
@@ -162,6 +169,7 @@ OBJECTS = [
     Outer.Kind.A, function, Cached, [Job(1, State.DONE), {State.OPEN: Point(2)}],
     UserId, User(UserId(3)), Parameters, call,
     T, Planet.MARS, Word.A, Access.BOTH, Access.NONE, Rank.HIGH, cached, Caching(), Pair[int](items=(1, 2)),
+    Operation.NOTHING,
 ]
 KEYS = [State.DONE, Permission.READ | Permission.WRITE, Job(1), (Point(1), "a"), Outer.Kind.A, frozenset({State.DONE})]
 from s3dict._format.keys import KeyCodec
@@ -250,7 +258,7 @@ def test_definition_contains_all_of_an_enum_caches_and_generic_models(written: s
     done = read_without_the_classes(
         written,
         tmp_path,
-        "variable, mars, word, both, none, high, cached, caching, pair = values[16:]\n"
+        "variable, mars, word, both, none, high, cached, caching, pair, nothing = values[16:]\n"
         "planet = type(mars)\n"
         "assert (variable.__name__, variable.__bound__.__name__) == ('T', 'Base')\n"
         "assert (mars.gravity(), mars.mass) == (0.6 / 3.4, 0.6) and planet.RED is mars is planet((0.6, 3.4))\n"
@@ -260,6 +268,10 @@ def test_definition_contains_all_of_an_enum_caches_and_generic_models(written: s
         "assert (cached(1), cached(1), cached.cache_info()[:3]) == (2, 2, (1, 1, 3))\n"
         "assert caching.double(2) == 4\n"
         "assert pair == type(pair)(items=(1, 2)) and type(pair).__name__ == 'Pair[int]'\n"
+        "assert list(type(nothing).__members__) == ['NOTHING', 'DOUBLE']\n"
+        "codec = get_codec('cloudpickle')\n"
+        "again = codec.loads([memoryview(codec.dumps([mars, both])[0])])\n"
+        "assert again == [mars, both] and again[0].mass == 0.6\n"
         "print('read')\n",
     )
     assert done.stdout == "read\n", done.stderr
