@@ -88,6 +88,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "profile over empty variables": ({}, {"AWS_ENDPOINT_URL": ""}, "[default]\nendpoint_url=URL\n"),
     "comment with accents": ({"endpoint_url": "URL"}, {}, "[default]\n# größe\nregion=eu-west-1\n"),
     "slashes of the endpoint": ({"endpoint_url": "URL/a//b//"}, {}, ""),
+    "characters of the path": ({"endpoint_url": "URL/~u/a.b-c_D/..e"}, {}, ""),
     "upper case": ({"endpoint_url": "HTTP://Store.INVALID"}, {"HTTP_PROXY": "URL"}, ""),
     "port that is the default": ({"endpoint_url": "http://store.invalid:80"}, {"HTTP_PROXY": "URL"}, ""),
     "virtual at an address": ({"endpoint_url": "URL", "addressing_style": "virtual"}, {}, ""),
@@ -207,6 +208,9 @@ def test_app_id_is_part_of_the_user_agent(
         ("http://my_host:9000", "host is invalid"),
         ("http://host/a%20b", "path is invalid"),
         ("http://host/é", "path is invalid"),
+        ("http://host/a;b", "path is invalid"),
+        ("http://host/a^b", "path is invalid"),
+        ("http://host/a/../b", "path is invalid"),
         ("http://-host", "host is invalid"),
     ],
 )

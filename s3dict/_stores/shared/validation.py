@@ -19,6 +19,7 @@ than a request."""
 _ACCESS_POINT = r"arn:aws[a-z-]*:s3:([a-z0-9-]+):[0-9]{12}:accesspoint[:/][a-z0-9-]{3,50}"
 _DIRECTORY_BUCKET = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?--([a-z0-9]+(?:-[a-z0-9]+){1,3})--xa?-s3"
 _HOST = r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)*(?!-)[a-z0-9-]{1,63}(?<!-)\.?|\[[0-9a-f:.]+(?:%25[a-z0-9]+)?\]"
+_PATH = r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*"
 _NOT_PLAIN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
 
 
@@ -149,11 +150,13 @@ def normalise_endpoint(url: str, source: str) -> str:
         raise InvalidError(
             f"Invalid endpoint: {parts.scheme}://{parts.netloc} ({source}): its host is invalid: {advice}"
         )
-    if "%" in parts.path or not parts.path.isascii():
-        # boto3 encodes the path, and obstore sends it as it is.
+    path = re.sub("/+", "/", parts.path).rstrip("/")
+    if not re.fullmatch(_PATH, path):
+        # boto3 encodes other characters, and ends a path at a semicolon; obstore sends some, and fails at others.
         raise InvalidError(
-            f"Invalid endpoint: {url} ({source}): its path is invalid: it has ASCII characters, and no %"
+            f"Invalid endpoint: {url} ({source}): its path is invalid: it has ASCII letters, digits, hyphens, dots, "
+            "underscores and tildes, and no segment is . or .."
         )
     default = {"http": "80", "https": "443"}[parts.scheme]
     suffix = f":{port}" if port and port != default else ""
-    return f"{parts.scheme}://{host}{suffix}{re.sub('/+', '/', parts.path).rstrip('/')}"
+    return f"{parts.scheme}://{host}{suffix}{path}"
