@@ -7,6 +7,7 @@ modes are blocking and asyncio.
 from __future__ import annotations
 
 import asyncio
+import compileall
 import gc
 import importlib.util
 import inspect
@@ -15,11 +16,13 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+import s3dict
 from s3dict import Client, Dict
 from s3dict._stores.memory import memory_bucket
 from s3dict._stores.shared.threads import run_blocking
@@ -45,6 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        # For the processes that tests start: where PYTHONDONTWRITEBYTECODE is set, each would compile the package.
+        compileall.compile_dir(Path(s3dict.__file__).parent, quiet=2)
     config.addinivalue_line("markers", "backends(name, ...): where the test runs unless --servers says otherwise")
     config.addinivalue_line("markers", "memory_only: examines the in-memory store, and runs on no other")
     config.addinivalue_line("markers", 'slow: left out by -m "not slow", the quick subset')
@@ -68,6 +74,13 @@ def pytest_runtestloop() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def frozen_heap() -> None:
+    """Keep what earlier tests have left and imported out of the garbage collections of a module with many of them."""
+    gc.collect()
+    gc.freeze()  # until `pytest_runtestloop` ends
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -358,7 +358,7 @@ def test_invalid_time_is_rejected_as_by_botocore() -> None:
 
 
 @pytest.fixture
-def collected() -> Iterator[Callable[[], list[object]]]:
+def collected(frozen_heap: None) -> Iterator[Callable[[], list[object]]]:
     """Stop the garbage collector; return all that it would have had to find since then."""
     gc.collect()
     gc.disable()

@@ -44,7 +44,7 @@ class Calls:
 
 
 @pytest.fixture(autouse=True)
-def _no_collection() -> Iterator[None]:
+def _no_collection(frozen_heap: None) -> Iterator[None]:
     gc.collect()
     gc.disable()
     yield
