@@ -590,6 +590,7 @@ def test_endpoint_that_ends_with_the_bucket_is_refused(server: RecordingServer) 
 
 # botocore leaves the socket of a PUT that was answered before its body had arrived to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("frozen_heap")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(("driver", "aio"), WAYS)
 def test_redirect_is_refused_and_named(status: int, driver: Any, aio: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -954,6 +955,18 @@ def test_header_values_and_proxy_passwords_are_neither_shown_nor_pickled(monkeyp
         assert secret not in shown
         assert secret.encode() not in pickle.dumps(client)
     assert pickle.loads(pickle.dumps(client))._settings.sse == "AES256"
+
+
+@pytest.mark.parametrize("aio", [False, True])
+def test_connection_without_tls_loads_no_certificates(
+    server: RecordingServer, aio: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aioboto3")  # which loads some when it is imported
+    loaded: list[object] = []
+    monkeypatch.setattr("ssl.SSLContext.load_verify_locations", lambda *arguments: loaded.append(arguments))
+    perform(Client("bucket", endpoint_url=server.url, driver="boto3"), aio, get)
+    assert server.requests
+    assert loaded == []
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -154,6 +154,7 @@ def _http_session_class(connection: Connection) -> type[AIOHTTPSession]:
     server behind a proxy.
     """
     from aiobotocore.httpsession import AIOHTTPSession
+    from aiohttp import TCPConnector
 
     new_protocol = _protocol_class()
 
@@ -171,7 +172,11 @@ def _http_session_class(connection: Connection) -> type[AIOHTTPSession]:
             return context or self._get_ssl_context()
 
         def _create_connector(self, proxy_url: Any) -> Any:
-            connector = super()._create_connector(proxy_url)  # type: ignore[misc] # the stubs leave it out
+            if connection.settings.uses_tls:
+                connector = super()._create_connector(proxy_url)  # type: ignore[misc] # the stubs leave it out
+            else:
+                # aiobotocore would load its certificates, which takes longer than all else that a client is made of.
+                connector = TCPConnector(limit=self._max_pool_connections, **self._connector_args)  # type: ignore[attr-defined]
             connector._factory = partial(new_protocol, self.open_transports, asyncio.get_running_loop())
             connector.connect = partial(_connect, connector.connect, self.used_connections)
             return connector
