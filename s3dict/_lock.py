@@ -486,6 +486,7 @@ class HeldLock(_Leavable):
         """
         lock, holding = self._lock_view, self._holding
         if holding is None:
+            self._require_unreleased()
             await release_owned(await lock._locate(self._state.permit), self._state.owner)
         else:
             await lock._leave(holding)
@@ -553,7 +554,14 @@ class HeldLock(_Leavable):
         holding = self._holding
         return None if holding is None else _Leaving(self._lock_view, holding, holding.depth)
 
+    def _require_unreleased(self) -> None:
+        """Raise LockLostError where this process has released it, or is doing so: the store may have it as held yet."""
+        holding = self._state.holding
+        if holding is not None and holding.is_of_this_process and holding.lease.is_released:
+            raise LockLostError(f"{holding.target.label} was released before")
+
     async def _adopt(self, entered: list[Holding]) -> None:
+        self._require_unreleased()
         lock = self._lock_view
         target = await lock._locate(self._state.permit)
 

@@ -64,6 +64,20 @@ async def test_failed_release_does_not_replace_a_cancellation(handle: Handle, cl
             await working
 
 
+async def test_lock_that_is_being_released_is_not_held_on(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = await handle.lock("job", lease=600).acquire.aio()
+    assert held is not None
+    gate = Gate(monkeypatch, "put", "/locks/")
+    releasing = asyncio.create_task(held.release.aio())
+    await gate.until_reached()
+    assert await held.renew.aio() is False
+    with pytest.raises(LockLostError, match="was released before"):
+        await held.release.aio()
+    gate.open()
+    await releasing
+    assert (held.lost, gate.requests, handle.lock("job").locked()) == (True, 1, False)
+
+
 async def test_loss_of_a_lock_does_not_replace_a_cancellation(handle: Handle) -> None:
     working = await holding(handle)
     await handle.lock("job").force_release.aio()

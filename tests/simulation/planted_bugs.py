@@ -325,6 +325,27 @@ PLANTED_BUGS = {
         "True",
         "lock that is handed over and held for long",
     ),
+    "a lock is renewed although its release has begun": PlantedBug(
+        "_lock:HeldLock._require_unreleased",
+        "if holding is not None and",
+        "if False and",
+        "lock that is renewed by hand",
+    ),
+    "a refresh returns what is stored": PlantedBug(
+        "_core.compute:_Computation._compute",
+        "if self.refresh.force:",
+        "if False:",
+        "value that is refreshed and forgotten",
+    ),
+    "a refresh does not wait for a computation": PlantedBug(
+        "_core.locks:LockState.is_free",
+        "self.found is None or self.record is None or _is_free(self.found, self.record)",
+        "True",
+        "value that is refreshed and forgotten",
+    ),
+    "a step is done again by the successor of a killed process": PlantedBug(
+        "_core.entries:Entries.create", "isinstance(outcome, Applied)", "outcome", "once, killed and cancelled callers"
+    ),
     "a released lock has a holder": PlantedBug("_core.locks:holder_of", " or state.is_free", "", "who holds a lock"),
     "a lock that is held has no holder": PlantedBug(
         "_core.locks:holder_of", "state.found is None or", "True or", "who holds a lock"

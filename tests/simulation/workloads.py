@@ -9,6 +9,7 @@ from itertools import product
 
 from .explore import Workload
 from .history import ABSENT, Step
+from .mixtures import Once, Regenerated, RenewedByHand, TakenPermits
 from .programs import (
     SWEPT_AFTER,
     TTL,
@@ -314,6 +315,36 @@ _RANDOM = [
         "cancelled update",
         Update,
         Setting(faults=("cancel", "lose request"), budget=3, overwrites_fail=True, fault_weight=0.5),
+    ),
+    Workload("semaphore of which permits are taken away", TakenPermits, Setting()),
+    Workload(
+        "semaphore of which permits are taken away, cancelled holders",
+        TakenPermits,
+        Setting(faults=("cancel",), budget=3, split=True, fault_weight=0.3),
+    ),
+    Workload("lock that is renewed by hand", RenewedByHand, Setting()),
+    Workload("lock that is renewed by hand, losses", RenewedByHand, Setting(faults=LOSSES, budget=3)),
+    Workload("value that is refreshed and forgotten", Regenerated, Setting()),
+    Workload("value that is refreshed and forgotten, losses", Regenerated, Setting(faults=LOSSES, budget=3)),
+    Workload(
+        "once, killed and cancelled callers",
+        Once,
+        Setting(faults=("kill", "cancel", "lose response"), budget=4, fault_weight=0.3),
+    ),
+    Workload(
+        "once, suspended callers and late requests",
+        Once,
+        Setting(faults=("pause", "delay request", "duplicate"), budget=4, split=True, pause_seconds=2.9),
+    ),
+    Workload(
+        "counter, cancelled additions",
+        Additions,
+        Setting(faults=("cancel", *LOSSES), budget=4, split=True, fault_weight=0.3),
+    ),
+    Workload(
+        "stale value beside a writer, cancelled callers",
+        Refreshed,
+        Setting(faults=("cancel", "lose response"), budget=3, fault_weight=0.3),
     ),
     Workload("cancelled ephemeral dict", Ephemeral, Setting(faults=("cancel",), budget=2, fault_weight=0.4)),
 ]
