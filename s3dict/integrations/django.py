@@ -5,7 +5,7 @@
     CACHES = {
         "default": {
             "BACKEND": "s3dict.integrations.django.S3DictCache",
-            "LOCATION": "my-cache",                      # the name of the Dict
+            "LOCATION": "my-cache",                      # the name of the Dict; "django" by default
             "OPTIONS": {"bucket": "my-bucket"},          # arguments of s3dict.Client; without any, the environment
         }
     }
@@ -39,7 +39,7 @@ class S3DictCache(BaseCache):
         for name in ("MAX_ENTRIES", "CULL_FREQUENCY"):  # BaseCache's own; nothing is culled here
             options.pop(name, None)
         self._max_ttl = options["ttl"]
-        self._dict = open_dict(location, codec="bytes", **options)
+        self._dict = open_dict(location or "django", codec="bytes", **options)
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> int | None:
         """Return the timeout in whole seconds: None for none, 0 or less for an entry that expires at once."""

@@ -14,11 +14,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from dogpile.cache.api import NO_VALUE, BytesBackend, CacheMutex, SerializedReturnType
 
-from .. import Client, Lock, LockLostError
+from .. import Client, InvalidError, Lock, LockLostError
 from ._options import DEFAULT_TTL, as_ttl, open_dict
 
 __all__ = ["S3DictBackend"]
@@ -39,7 +40,10 @@ class S3DictBackend(BytesBackend):
         options = {"name": "dogpile", "ttl": DEFAULT_TTL, **arguments}
         self._distributed_lock = options.pop("distributed_lock", False)
         self._lease = options.pop("lock_lease", 30)
-        self._ttl = as_ttl(options.pop("entry_ttl", None) or None, options["ttl"])
+        entry_ttl = options.pop("entry_ttl", None)
+        if not isinstance(entry_ttl, (int, float, timedelta, type(None))):
+            raise InvalidError(f"Invalid entry_ttl: {entry_ttl!r}. It is a number of seconds or a timedelta")
+        self._ttl = as_ttl(entry_ttl or None, options["ttl"])
         # dogpile passes on all arguments of an application's configuration; backends take theirs.
         known = {"ttl", "client", "environment_name", *inspect.signature(Client).parameters}
         self._dict = open_dict(

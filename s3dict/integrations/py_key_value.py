@@ -8,13 +8,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from key_value.aio._utils.managed_entry import ManagedEntry
 from key_value.aio._utils.sanitization import HybridSanitizationStrategy
-from key_value.aio._utils.sanitize import ALPHANUMERIC_CHARACTERS
 from key_value.aio.stores.base import (
     BaseContextManagerStore,
     BaseDestroyCollectionStore,
@@ -29,6 +31,21 @@ from ._options import DEFAULT_TTL, as_ttl, open_dict
 __all__ = ["S3DictStore"]
 
 _MAX_NAME_LENGTH = 64
+_HASH_DIGITS = 24
+
+
+class _CollectionNames(HybridSanitizationStrategy):
+    """Names of Dicts for collections. No two collections have one, as long ones have in the base class."""
+
+    def sanitize(self, value: str) -> str:
+        if len(value) <= self.max_length and not _NOT_IN_NAMES.search(value):
+            return value
+        digest = hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()[:_HASH_DIGITS]
+        start = _NOT_IN_NAMES.sub("_", value)[: self.max_length - len("S_-") - _HASH_DIGITS]
+        return f"S_{start}-{digest}"
+
+
+_NOT_IN_NAMES = re.compile("[^A-Za-z0-9_-]+")
 
 
 class S3DictStore(
@@ -64,10 +81,7 @@ class S3DictStore(
         self._dicts: dict[str, Dict[str, bytes]] = {}
         super().__init__(
             default_collection=default_collection,
-            collection_sanitization_strategy=HybridSanitizationStrategy(
-                max_length=_MAX_NAME_LENGTH - len(name_prefix),
-                allowed_characters=ALPHANUMERIC_CHARACTERS + "-_",
-            ),
+            collection_sanitization_strategy=_CollectionNames(_MAX_NAME_LENGTH - len(name_prefix)),
             stable_api=True,
         )
 
@@ -113,14 +127,25 @@ class S3DictStore(
         return found
 
     async def _get_collection_names(self, *, limit: int | None = None) -> list[str]:
-        handle = self._dict(self._sanitize_collection(self.default_collection))
-        names = [found.name or "" for found in await Dict.objects.list.aio(client=handle.client)]
+        client = self._dict(self.default_collection).client
+        names = [found.name or "" for found in await Dict.objects.list.aio(client=client)]
         start = len(self._name_prefix)
-        return [name[start:] for name in names if name.startswith(self._name_prefix)][:limit]
+        found = [name[start:] for name in names if name.startswith(self._name_prefix)][:limit]
+        return [await self._collection_of(name) for name in found]
+
+    async def _collection_of(self, name: str) -> str:
+        """Return the collection whose Dict has this name. Where they differ, the entries know it."""
+        if not name.startswith("S_"):
+            return name
+        handle = self._open(name)
+        async for key in handle.keys.aio():
+            stored = await handle.get.aio(key)
+            if stored is not None:
+                return str(json.loads(stored)["collection"])
+        return name
 
     async def _delete_collection(self, *, collection: str) -> bool:
-        name = self._sanitize_collection(collection)
-        client = self._dict(name).client
+        name, client = self._sanitize_collection(collection), self._dict(collection).client
         try:
             await Dict.objects.delete.aio(self._name_prefix + name, client=client)
         except NotFoundError:
@@ -137,7 +162,9 @@ class S3DictStore(
         return self._serialization_adapter.load_json(json_str=stored.decode())
 
     def _dict(self, collection: str) -> Dict[str, bytes]:
-        name = self._sanitize_collection(collection)
+        return self._open(self._sanitize_collection(collection))
+
+    def _open(self, name: str) -> Dict[str, bytes]:
         if name not in self._dicts:
             self._dicts[name] = open_dict(
                 self._name_prefix + name, ttl=self._max_ttl, codec="bytes", **self._client_options

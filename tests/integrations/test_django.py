@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from s3dict import Client, InvalidError
+from s3dict import Client, Dict, InvalidError
 from s3dict.integrations.django import S3DictCache
 from s3dict.testing import Clock
 
@@ -35,6 +35,12 @@ def test_cache_returns_what_was_set(cache: S3DictCache) -> None:
     assert [cache.get("a", "default"), cache.get("missing", "default")] == [None, "default"]
     assert cache.get_many(["c", "b", "missing"]) == {"b": 2, "c": [3]}
     assert ["b" in cache, cache.has_key("missing")] == [True, False]
+
+
+@pytest.mark.backends("memory")
+def test_location_has_a_default(client: Client) -> None:
+    S3DictCache("", {"OPTIONS": {"client": client}}).set("a", 1)
+    assert Dict.from_name("django", client=client).len() == 1
 
 
 def test_versions_are_separate(cache: S3DictCache) -> None:

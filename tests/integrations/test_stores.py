@@ -76,6 +76,12 @@ def test_dogpile_takes_any_ttl(client: Client, entry_ttl: Any) -> None:
     assert has_ttl is bool(entry_ttl)
 
 
+@pytest.mark.backends("memory")
+def test_dogpile_names_a_ttl_that_is_none(client: Client) -> None:
+    with pytest.raises(InvalidError, match="Invalid entry_ttl: '60'"):
+        make_region().configure("s3dict-test", arguments={"name": "cache", "client": client, "entry_ttl": "60"})
+
+
 def test_dogpile_creates_a_value_once(client: Client) -> None:
     arguments = {"name": "cache", "client": client, "distributed_lock": True, "entry_ttl": 600}
     region = make_region().configure("s3dict-test", expiration_time=60, arguments=arguments)
@@ -248,6 +254,23 @@ def test_py_key_value_keeps_collections_apart(client: Client) -> None:
         assert [await store.delete("a", collection="one"), await store.delete("a", collection="one")] == [True, False]
         assert await store.delete_many(["a", "b", "c"], collection="two/strange name") == 2
         assert [await store.destroy_collection("one"), await store.destroy_collection("none")] == [True, False]
+
+    asyncio.run(use())
+
+
+@pytest.mark.backends("memory")
+def test_py_key_value_takes_any_name_of_a_collection(client: Client) -> None:
+    names = ["a/b", "a:b", "long-" * 20, "long-" * 21, "plain"]
+
+    async def use() -> None:
+        store = S3DictStore(client=client, default_collection=names[0])
+        for number, name in enumerate(names):
+            await store.put("k", {"n": number}, collection=name)
+        assert [await store.get("k", collection=name) for name in names] == [{"n": number} for number in range(5)]
+        assert sorted(await store.collections()) == sorted(names)
+        assert [await store.keys(collection=name) for name in await store.collections(limit=2)] == [["k"], ["k"]]
+        assert [await store.destroy_collection(name) for name in (*names, "none/such")] == [True] * 5 + [False]
+        assert await store.collections() == []
 
     asyncio.run(use())
 
