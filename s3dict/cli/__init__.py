@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import Error
@@ -28,7 +29,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         sys.exit(f"s3dict: {error.name} is not installed: pip install 's3-shared-dict[cli]'")
     try:
-        app()
+        _run(app)
+    except BrokenPipeError:
+        _discard_unwritten_output()
+        sys.exit(1)
     except Error as error:
         _fail(error)
     except OSError as error:
@@ -38,11 +42,36 @@ def main() -> None:
         _fail(error, f"unexpected {type(error).__name__}: {error}. Run it with {DEBUG} for the traceback")
 
 
+def _run(app: typer.Typer) -> None:
+    """Call the command; what it printed is written before it exits, when an error can still be reported."""
+    try:
+        app()
+    except SystemExit:
+        from .output import naming
+
+        with naming("standard output"):
+            sys.stdout.flush()
+        raise
+
+
+def _discard_unwritten_output() -> None:
+    """Drop what stdout cannot take, so that the interpreter does not try to write it at its exit, and fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):  # it has no descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _replace_closed_streams() -> None:
-    """Open /dev/null for each standard stream that the shell has closed: a connection would get its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    """Open /dev/null for each standard stream that the shell has closed: a connection would get its number.
+
+    It is opened so that reading stdin or writing to stdout is an error: nothing was given, and nothing would be seen.
+    """
+    for name, mode, access in (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (for the whole process)
+            descriptor = os.open(os.devnull, access)
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: SIM115 (for the whole process)
 
 
 def _fail(error: Exception, message: str | None = None) -> NoReturn:
@@ -53,6 +82,7 @@ def _fail(error: Exception, message: str | None = None) -> NoReturn:
     if DEBUG in sys.argv:
         raise error
     print_error(for_terminal(error) if message is None else message)
+    _discard_unwritten_output()
     sys.exit(1)
 
 

@@ -14,7 +14,7 @@ import typer
 
 from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
 from .options import AsJson, Environment, Key, KeyIsJson, Name, describe_dict, key_of, open_dict
-from .output import Column, plural, print_error, print_json, print_result, print_table, print_value, to_json
+from .output import Column, naming, plural, print_error, print_json, print_result, print_table, print_value, to_json
 from .progress import Advance, counted, is_terminal, is_terminal_beside_output, progress_bar
 
 if TYPE_CHECKING:
@@ -224,7 +224,10 @@ def _input(value: str | None, file: Path | None) -> bytes:
         raise typer.BadParameter("give a value, - for stdin, or --file", param_hint="VALUE")
     if file is not None:
         return file.read_bytes()
-    return sys.stdin.buffer.read() if value == "-" else (value or "").encode(errors="surrogateescape")
+    if value != "-":
+        return (value or "").encode(errors="surrogateescape")
+    with naming("standard input"):
+        return sys.stdin.buffer.read()
 
 
 def _decoded(data: bytes, as_json: bool) -> Any:

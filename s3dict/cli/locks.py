@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import NotFoundError
-from .options import AsJson, Environment, Name, Yes, confirm, describe_dict, open_dict
+from .options import AsJson, Environment, Name, Yes, confirm, describe_dict, open_dict, utf8
 from .output import Column, print_json, print_result, print_table, timestamp
 from .progress import progress_bar
 
@@ -46,7 +46,10 @@ def locks(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
 def unlock(
     name: Name,
     lock: Annotated[
-        str, typer.Argument(metavar="LOCK", help="The lock's name, or its id from `locks`.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="LOCK", help="The lock's name, or its id from `locks`.", show_default=False, callback=utf8
+        ),
     ],
     env: Environment = None,
     yes: Yes = False,

@@ -52,8 +52,10 @@ def usage_message(error: Any) -> str:
         first = validation()[0]
         context = {"given": first.get("input"), "error": first["msg"], **first.get("ctx", {})}
         error.message = _REASONS.get(first["type"], "{msg}").format(msg=first["msg"], **context)
-    message = error.format_message().rstrip(".")
     invoked = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".")
+    if message == "Missing argument 'NAME'" and invoked is not None and invoked.params.get("all_"):
+        message = f"Missing argument 'FILE', or - for {'stdin' if invoked.command.name == 'import' else 'stdout'}"
     command = invoked.command_path if invoked is not None else "s3dict"
     return f"{message}{'' if message.endswith('?') else '.'}{_dash_hint(error, invoked)} See `{command} --help`"
 

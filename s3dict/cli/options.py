@@ -29,6 +29,7 @@ __all__ = [
     "key_of",
     "location_of",
     "open_dict",
+    "utf8",
     "valid_environment",
     "valid_name",
 ]
@@ -76,8 +77,19 @@ Name = Annotated[
         callback=_valid("Dict"),
     ),
 ]
+def utf8(argument: str) -> str:
+    """Return the argument as UTF-8: where the locale is another, Python has kept its bytes as lone surrogates."""
+    try:
+        return argument.encode(errors="surrogateescape").decode()
+    except UnicodeError as error:
+        raise typer.BadParameter(f"it is not UTF-8 ({error})") from error
+
+
 Key = Annotated[
-    str, typer.Argument(metavar="KEY", help="The key, a string unless --key-json is given.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="KEY", help="The key, a string unless --key-json is given.", show_default=False, callback=utf8
+    ),
 ]
 KeyIsJson = Annotated[
     bool, typer.Option("--key-json", help="The key is JSON: 7, null, or [1, 2] for the tuple (1, 2).")

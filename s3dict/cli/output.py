@@ -6,13 +6,13 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..errors import SerializationError
+from ..errors import Error, SerializationError
 
 __all__ = [
     "Column",
@@ -21,6 +21,7 @@ __all__ = [
     "encodable",
     "file_size",
     "fitting_columns",
+    "naming",
     "plural",
     "print_error",
     "print_fields",
@@ -176,6 +177,17 @@ def _wrapped(message: str) -> str:
     if not sys.stderr.isatty():
         return message
     return textwrap.fill(message, terminal_width(), break_long_words=False, break_on_hyphens=False)
+
+
+@contextmanager
+def naming(file: str) -> Iterator[None]:
+    """Name the file in an error of the system that names none, as those of reads and writes do."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and not isinstance(error, Error):
+            error.filename = file
+        raise
 
 
 def print_json(content: Any) -> None:

@@ -29,7 +29,7 @@ from .options import (
     open_dict,
     valid_name,
 )
-from .output import plural, print_json, print_result
+from .output import naming, plural, print_json, print_result
 from .progress import Advance, counted, is_terminal, is_terminal_beside_output, progress_bar
 
 if TYPE_CHECKING:
@@ -263,15 +263,17 @@ def _import_all(file: Path, env: str | None, skip_existing: bool, resume: bool) 
 @contextmanager
 def _sink(file: Path) -> Iterator[BinaryIO]:
     if file == _STANDARD:
-        yield sys.stdout.buffer
+        with naming("standard output"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
     elif file.exists() and not file.is_file():
-        with file.open("wb") as sink:  # a pipe or a device cannot be replaced by a new file
+        with naming(str(file)), file.open("wb") as sink:  # a pipe or a device cannot be replaced by a new file
             yield sink
     else:
         target = file.resolve()
         part = target.with_name(f"{target.name}.part")
         try:
-            with part.open("wb") as sink:
+            with naming(str(file)), part.open("wb") as sink:
                 yield sink
                 sink.flush()
                 os.fsync(sink.fileno())
@@ -288,7 +290,8 @@ def _source(file: Path) -> Iterator[BufferedReader]:
         return
     source = BufferedReader(cast(Any, sys.stdin.buffer))
     try:
-        yield source
+        with naming("standard input"):
+            yield source
     finally:
         source.detach()
 

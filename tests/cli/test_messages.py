@@ -71,6 +71,9 @@ def test_wrong_argument_is_named_in_the_users_notation(arguments: str, message: 
         ("get", "Missing argument 'NAME'. See `s3dict get --help`"),
         ("put d", "Missing argument 'KEY'. See `s3dict put --help`"),
         ("unlock d", "Missing argument 'LOCK'. See `s3dict unlock --help`"),
+        ("export", "Missing argument 'NAME'. See `s3dict export --help`"),
+        ("export --all", "Missing argument 'FILE', or - for stdout. See `s3dict export --help`"),
+        ("import -e prod --all", "Missing argument 'FILE', or - for stdin. See `s3dict import --help`"),
         ("lis", "No such command 'lis'. Did you mean 'list'? See `s3dict --help`"),
         ("list --size=3", "Option '--size' does not take a value. See `s3dict --help`"),
         (
@@ -219,9 +222,76 @@ def test_streams_that_the_shell_has_closed_are_replaced(monkeypatch: pytest.Monk
     _replace_closed_streams()
     replaced: list[io.TextIOWrapper] = [getattr(sys, name) for name in ("stdin", "stdout", "stderr")]
     monkeypatch.undo()
-    for stream in replaced:
-        assert stream.name == os.devnull
-        stream.close()
+    with replaced[0], pytest.raises(OSError, match="Bad file descriptor"):
+        replaced[0].read()
+    with pytest.raises(OSError, match="Bad file descriptor"), replaced[1]:
+        replaced[1].write("lost")
+    with replaced[2]:
+        replaced[2].write("lost")
+
+
+def exit_of_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    monkeypatch.setattr(sys, "argv", ["s3dict", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_output_that_fails_at_the_end_of_a_command_is_an_error_on_one_line(
+    d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed waits in a buffer: the interpreter would write it after the command, and fail with code 120."""
+    d["k"] = 1
+    full = "s3dict: standard output: No space left on device\n"
+    for arguments, message in ((["list"], full), (["export", "d"], full), (["get", "d", "x"], "no key 'x'")):
+        with open("/dev/full", "w") as stdout:
+            monkeypatch.setattr(sys, "stdout", stdout)
+            assert exit_of_main(monkeypatch, *arguments) == 1
+            stdout.flush()
+        assert message in capfd.readouterr().err
+
+
+def test_closed_pipe_ends_a_command_without_a_message(
+    d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert exit_of_main(monkeypatch, "info", d.name or "") == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_closed_stdin_stores_nothing(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    d["k"] = "precious"
+    monkeypatch.setattr(sys, "stdin", None)
+    _replace_closed_streams()
+    with sys.stdin:
+        for command in (["put", "d", "k", "-"], ["import", "d", "-"]):
+            monkeypatch.setattr(sys, "argv", ["s3dict", *command])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert (ended.value.code, d["k"]) == (1, "precious")
+
+
+def test_file_on_a_full_disk_is_named(d: Dict[Any, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    d["k"] = 1
+    for arguments in (("export", "d", "/dev/full"), ("export", "--all", "/dev/full")):
+        error = answer(*arguments).error
+        assert isinstance(error, OSError)
+        assert error.filename == "/dev/full"
+
+
+def test_key_is_read_as_utf8_whatever_the_locale_is(d: Dict[Any, Any]) -> None:
+    """With the locale C, Python decodes arguments as ASCII, and keeps other bytes as lone surrogates."""
+    surrogates = "schl\u00fcssel".encode().decode("ascii", "surrogateescape")
+    answer("put", "d", surrogates, surrogates)
+    assert dict(d.items()) == {"schl\u00fcssel": "schl\u00fcssel"}
+    assert answer("get", "d", f'["{surrogates}"]', "--key-json").exit_code == 1
+    latin = "schl\u00fcssel".encode("latin-1").decode("ascii", "surrogateescape")
+    for command in (["get", "d", latin], ["unlock", "d", latin], ["put", "d", latin, "1"]):
+        done = answer(*command)
+        assert (done.exit_code, "it is not UTF-8" in done.stderr) == (2, True)
 
 
 def test_rows_go_to_the_file_and_progress_to_the_terminal(d: Dict[Any, Any]) -> None:
