@@ -77,6 +77,8 @@ Name = Annotated[
         callback=_valid("Dict"),
     ),
 ]
+
+
 def utf8(argument: str) -> str:
     """Return the argument as UTF-8: where the locale is another, Python has kept its bytes as lone surrogates."""
     try:
