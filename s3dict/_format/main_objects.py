@@ -85,9 +85,19 @@ def load_main_object(
             f"{qualified_name} of the script that wrote the value {state}, and could not be stored with it: move it "
             "into a module that both programs import"
         )
+    return _load_definition(qualified_name, definition, python)
+
+
+def _load_definition(qualified_name: str, definition: bytes, python: str) -> Any:
     import pickle
 
-    return pickle.loads(definition)
+    try:
+        return pickle.loads(definition)
+    except Exception as error:
+        if python == PYTHON or isinstance(error, pickle.UnpicklingError):
+            raise
+        # A class of the standard library differs, such as that of the parameters of a dataclass.
+        raise pickle.UnpicklingError(_other_python(f"the definition of {qualified_name!r}", python)) from error
 
 
 def load_main_typing(kind: str, name: str, *arguments: Any) -> Any:
@@ -127,11 +137,15 @@ def load_code(python: str, name: str, *arguments: Any) -> CodeType:
     if python != PYTHON:
         from pickle import UnpicklingError
 
-        raise UnpicklingError(
-            f"it contains the code of {name!r} for {python}, and this is {PYTHON}: move what a script defines into a "
-            "module that both programs import, or read it with that version"
-        )
+        raise UnpicklingError(_other_python(f"the code of {name!r}", python))
     return CodeType(*arguments)
+
+
+def _other_python(part: str, python: str) -> str:
+    return (
+        f"it contains {part} for {python}, and this is {PYTHON}: move what a script defines into a module that both "
+        "programs import, or read it with that version"
+    )
 
 
 def load_cached_function(function: Any, parameters: dict[str, Any]) -> Any:

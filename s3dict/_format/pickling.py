@@ -110,10 +110,16 @@ def _reduce_class(cls: type, reduced: Any) -> Any:
         return reduced
     if issubclass(cls, Enum):
         return _complete_enum(cls, reduced)
-    if reduced[0] is _make_skeleton_class and not cls.__flags__ & _HEAP_TYPE:
-        # That of `sys.version_info`, for example: no copy of it can be made.
-        raise pickle.PicklingError(f"cannot pickle {cls!r}: its module has no class of that name")
+    if reduced[0] is _make_skeleton_class and not _can_be_copied(cls):
+        raise pickle.PicklingError(
+            f"cannot pickle {cls!r}: it is not in its module under its name, and no copy of it can be made"
+        )
     return reduced
+
+
+def _can_be_copied(cls: type) -> bool:
+    """Return whether a class can be made again: not that of `sys.version_info`, nor a Struct of msgspec."""
+    return bool(cls.__flags__ & _HEAP_TYPE) and not hasattr(cls, "__struct_fields__")
 
 
 class _DefinitionPickler(cloudpickle.CloudPickler):  # type: ignore[misc]

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3dict._format.main_objects import load_main_object
 from s3dict._format.values import Codec, get_codec
 from s3dict.errors import InvalidError
 
@@ -271,8 +272,20 @@ def test_object_of_a_local_class_comes_back(name: str) -> None:
 
 
 def test_class_that_cannot_be_copied_is_rejected_when_it_is_put() -> None:
-    with pytest.raises(pickle.PicklingError, match=r"sys\.version_info"):
+    with pytest.raises(pickle.PicklingError, match=r"sys\.version_info.* no copy of it can be made"):
         CLOUDPICKLE.dumps({"python": sys.version_info})
+    # As a Struct of msgspec has them.
+    struct = type("Struct", (), {"__struct_fields__": ("a",)})
+    with pytest.raises(pickle.PicklingError, match=r"Struct.* no copy of it can be made"):
+        CLOUDPICKLE.dumps(struct())
+
+
+def test_definition_of_another_python_names_both_versions() -> None:
+    for_other = b"cdataclasses\nof_another_python\n."
+    with pytest.raises(pickle.UnpicklingError, match=r"'Job' for cpython 3\.99, and this is"):
+        load_main_object("Job", "", for_other, "cpython 3.99")
+    with pytest.raises(AttributeError, match="of_another_python"):
+        load_main_object("Job", "", for_other)
 
 
 def test_path_is_read_by_every_python(monkeypatch: pytest.MonkeyPatch) -> None:
