@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, ItemsView, Iterator, MutableMapping, ValuesView
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, Protocol, assert_type
 
 from s3dict import CacheInfo, Client, Dict, DictInfo, Entry, InvalidError, code_hash, memoize
 
@@ -299,6 +299,24 @@ async def managing_in_asyncio() -> None:
 def passing_a_method_on(d: Dict[str, int]) -> list[bool]:
     put = d.put
     return list(map(put, ["a", "b"], [1, 2]))
+
+
+class Getter(Protocol):
+    def get(self, key: str, default: Any = None, /) -> Any: ...
+
+
+class Store(Protocol):
+    """What an application may declare of a dict that it is passed."""
+
+    def get(self, key: str, /) -> int | None: ...
+    def put(self, key: str, value: int) -> bool: ...
+    def pop(self, key: str, /) -> int: ...
+    def items(self) -> Iterator[tuple[str, int]]: ...
+    def keys(self) -> Iterator[str]: ...
+
+
+def implementing_a_protocol(d: Dict[str, int]) -> tuple[Store, Getter]:
+    return d, d
 
 
 def nesting(d: Dict[str, Dict[str, int]]) -> int | None:
