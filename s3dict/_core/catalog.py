@@ -13,12 +13,22 @@ from functools import partial
 
 from .._format.layout import UNORDERED_FANOUT, DictId, Layout, new_ulid
 from .._format.manifest import Manifest, decode_manifest, encode_deleted
+from .._nested import aclosing
 from .._record import Record
 from .._retry import RetryState
 from .._sentinel import UNSET, Unset
 from .._stores.base import NotModified, ObjectMeta, ObjectStore, PutResult
-from ..errors import Error, IntegrityError, InvalidError, NotFoundError, UncertainOutcomeError
-from .conditional import Applied, DeleteOutcome, Rejected, WriteIds, conditional_delete, conditional_put, get_object
+from ..errors import ConflictError, Error, IntegrityError, InvalidError, NotFoundError, UncertainOutcomeError
+from .conditional import (
+    Applied,
+    DeleteOutcome,
+    Rejected,
+    WriteIds,
+    cas_attempts,
+    conditional_delete,
+    conditional_put,
+    get_object,
+)
 
 REVALIDATE_AFTER = 60.0
 """For how many seconds a handle assumes that its dict exists before it asks again."""
@@ -79,14 +89,21 @@ async def open_by_name(
 async def open_or_create(
     store: ObjectStore, layout: Layout, environment: str, name: str, options: DictOptions, created_by: str
 ) -> LoadedManifest:
-    """Return the dict of that name; create it if it is missing. 1 request, or 3 when it has to be created."""
-    loaded = None
-    while loaded is None:
-        # Once, unless other processes create and delete it between the two requests.
+    """Return the dict of that name; create it if it is missing. 1 request, or 3 when it has to be created.
+
+    Raises:
+        ConflictError: The store kept saying that there is one, and that there is none.
+    """
+    rejections = cas_attempts(store)
+    while True:
         loaded = await _load_by_name(store, layout, environment, name)
         loaded = loaded or await create(store, layout, environment, name, options, created_by)
-    options.verify(loaded.manifest)
-    return loaded
+        if loaded is not None:
+            options.verify(loaded.manifest)
+            return loaded
+        # Another process has created it between the two requests; a second time only if it was deleted meanwhile.
+        if not await rejections.next_attempt():
+            raise ConflictError(f"The Dict {name!r} in environment {environment!r} kept appearing and vanishing")
 
 
 async def open_by_id(store: ObjectStore, layout: Layout, dict_id: DictId, options: DictOptions) -> LoadedManifest:
@@ -158,12 +175,15 @@ async def create(
 async def _create_at(store: ObjectStore, path: str, manifest: Manifest) -> Applied | Rejected:
     """Write a new manifest where there is none, or where one was deleted."""
     write_ids, if_match = WriteIds(manifest.dict_id.ulid.encode()), None
+    rejections = cas_attempts(store)
     while True:
         outcome = await conditional_put(
             store, path, manifest.encode(), write_ids, if_match=if_match, may_be_deleted=True
         )
         if isinstance(outcome, Applied) or not outcome.current or decode_manifest(outcome.current.body, path):
             return outcome
+        if not await rejections.next_attempt():
+            raise ConflictError(f"The deleted manifest {path!r} kept changing while it was being replaced")
         if_match = manifest.capabilities.if_match(outcome.current.etag)
 
 
@@ -187,11 +207,12 @@ async def list_manifests(
     folder = await read_folder(store, layout.manifests(environment))
     names = [name for line in folder.objects if (name := layout.dict_name_from_path(line.path, environment))]
     present, done = [], 0
-    async for loaded in store.runtime.map(load, names, concurrency):
-        done += 1
-        on_loaded(done, len(names))
-        if loaded is not None:
-            present.append(loaded)
+    async with aclosing(store.runtime.map(load, names, concurrency)) as manifests:
+        async for loaded in manifests:
+            done += 1
+            on_loaded(done, len(names))
+            if loaded is not None:
+                present.append(loaded)
     return sorted(present, key=lambda loaded: loaded.manifest.created_at, reverse=True)
 
 

@@ -177,6 +177,7 @@ class Entries(Record):
         write_ids = WriteIds(write_id, prefix_bytes=MAX_PRELUDE_BYTES)
         path = self.path(encoded)
         if_match: str | None = None
+        rejections = cas_attempts(self.store)
         with self.error_context(key), self.invalidating_cache(path):
             while True:
                 outcome = await conditional_put(
@@ -191,6 +192,9 @@ class Entries(Record):
                     if_match = self.capabilities.if_match(outcome.current.etag)
                 else:
                     return False
+                # After the first one, what was found is overwritten at once.
+                if not await rejections.next_attempt():
+                    raise ConflictError(f"{self.label}: {key_repr(key)} kept appearing and vanishing")
 
     async def replace(
         self, key: Any, value: Any, version: Version, expiry: EntryExpiry | None = None, *, leave_busy: bool = False

@@ -273,10 +273,11 @@ async def delete_all(
         failures.extend(failed)
         on_deleted(len(batch) - len(failed))
 
-    async for page in scan(store, prefix, ordered=ordered):
-        pending += (line.path for line in page.objects if only(line))
-        while len(pending) >= PAGE_SIZE:
-            await delete_batch()
+    async with aclosing(scan(store, prefix, ordered=ordered)) as pages:
+        async for page in pages:
+            pending += (line.path for line in page.objects if only(line))
+            while len(pending) >= PAGE_SIZE:
+                await delete_batch()
     if pending:
         await delete_batch()
     if failures:
@@ -297,7 +298,7 @@ async def _delete_many(store: ObjectStore, paths: Sequence[str], retry: RetrySta
     while await retry.next_attempt():
         failed = await store.delete_many(paths)
         repeatable = [failure for failure in failed if isinstance(failure.error, UnavailableError)]
-        final += [failure for failure in failed if failure not in repeatable]
+        final += [failure for failure in failed if not isinstance(failure.error, UnavailableError)]
         if not repeatable:
             break
         retry.record(repeatable[0].error)

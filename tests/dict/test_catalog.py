@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from s3dict import Client, Dict, NotFoundError, UnavailableError
+from s3dict import Client, ConflictError, Dict, NotFoundError, UnavailableError
 from s3dict._core.catalog import REVALIDATE_AFTER
-from s3dict._stores.memory import MemoryBucket, memory_bucket
+from s3dict._retry import RetryPolicies
+from s3dict._stores.memory import MemoryBucket, MemoryStore, memory_bucket
 
 from ..support.modes import Harness, Mode
+from ..support.retries import quick_policies, with_retries
 
 
 @pytest.fixture
@@ -146,3 +149,27 @@ async def test_failed_heartbeat_is_retried_and_logged(
         while bucket.objects[path] is first:
             await harness.client._store(aio=False).runtime.sleep(0.001)
     assert caplog.text.count("a heartbeat failed; retrying in") == 2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("hidden", ["/entries/", "manifests/"])
+async def test_object_that_is_refused_but_not_found_ends_every_creation(
+    client: Client, mode: Mode, hidden: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does a store that takes a deleted version for an object."""
+    harness = Harness(_without_backoff(client), mode)
+    d = harness.named("d", create_if_missing=True)
+    await d.put("k", 1)
+    find = MemoryStore._find
+    monkeypatch.setattr(
+        "s3dict._stores.memory._MemoryRequests._find",
+        lambda store, path: None if hidden in path else find(store, path),
+    )
+    with pytest.raises(ConflictError, match="kept appearing and vanishing"):
+        handle = d if hidden == "/entries/" else harness.named("d", create_if_missing=True)
+        await handle.put("k", 2, skip_if_exists=True)
+
+
+def _without_backoff(client: Client) -> Client:
+    policies = quick_policies()
+    return with_retries(client, RetryPolicies(policies.requests, replace(policies.writes, max_backoff=0.0)))
