@@ -51,6 +51,11 @@ class HasAsyncView(Protocol):
         ...
 
 
+def unpickle_async_view(instance: HasAsyncView) -> Any:
+    """Return the object that a pickled ``lock.acquire.aio`` is a method of."""
+    return instance._async_view
+
+
 _CO_COROUTINE = 0x80
 """`inspect.CO_COROUTINE`."""
 _reported = threading.Lock()

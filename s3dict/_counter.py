@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ._aio import dual_method
 from ._core.entries import Entries
+from ._pickle import restore
 from .errors import InvalidError
 
 
@@ -75,6 +76,11 @@ class Counter:
     def __repr__(self) -> str:
         return f"{self._dict!r}.counter({self._name!r}, {self._shards})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._aio:
+            return restore, ("AsyncView", Counter(self._dict, self._name, self._shards))
+        return restore, ("Counter", self._dict, self._name, self._shards)
+
     @property
     def _async_view(self) -> Counter:
         return self if self._aio else Counter(self._dict, self._name, self._shards, aio=True)
@@ -97,3 +103,12 @@ def _to_number(amount: object) -> float | None:
     if isinstance(amount, numbers.Real) and math.isfinite(amount):
         return float(amount)
     return None
+
+
+def unpickle_counter(d: Any, name: str, shards: int) -> Counter:
+    counter: Counter = d.counter(name, shards)
+    return counter
+
+
+# Pickled, and shown, as what users import.
+Counter.__module__ = "s3dict"

@@ -212,6 +212,9 @@ class _Acquirable(_Leavable):
             view = self._async_view
             await view._leave(view._own_holding(), error)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (restore, ("AsyncView", self._view(aio=False))) if self._aio else (restore, self._pickled())
+
     @property
     def _async_view(self) -> Self:
         return self._view(aio=True)
@@ -223,6 +226,10 @@ class _Acquirable(_Leavable):
         view._aio = aio
         view._holdings = self._holdings
         return view
+
+    def _pickled(self) -> tuple[Any, ...]:
+        """Return the arguments of `restore`."""
+        raise NotImplementedError
 
     async def _locate(self, permit: int = 0) -> LockTarget:
         """Return where the lock, or a permit of the semaphore, is."""
@@ -348,10 +355,10 @@ class Lock(_Acquirable):
     def __repr__(self) -> str:
         return f"{self._dict!r}.lock({self.name!r})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def _pickled(self) -> tuple[Any, ...]:
         options = self._options
         arguments = options.name, options.lease, options.timeout, options.reentrant, options.owner
-        return restore, ("Lock", self._dict, *arguments)
+        return "Lock", self._dict, *arguments
 
     async def _locate(self, permit: int = 0) -> LockTarget:  # noqa: ARG002 (of a semaphore)
         return await self._dict._locate_lock("lock", self.name, self._options.owner, aio=self._aio)
@@ -396,12 +403,10 @@ class Semaphore(_Acquirable):
     def __repr__(self) -> str:
         return f"{self._dict!r}.semaphore({self.name!r}, {self.permits})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def _pickled(self) -> tuple[Any, ...]:
         options = self._options
-        return restore, (
-            "Semaphore",
-            *(self._dict, options.name, self.permits, options.lease, options.timeout, options.owner),
-        )
+        arguments = options.name, self.permits, options.lease, options.timeout, options.owner
+        return "Semaphore", self._dict, *arguments
 
     async def _locate(self, permit: int = 0) -> LockTarget:
         return await self._dict._locate_lock(
@@ -532,6 +537,8 @@ class HeldLock(_Leavable):
         return f"<HeldLock {self._lock.name!r}, token {self.token}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._aio:
+            return restore, ("AsyncView", HeldLock(self._lock, self._state))
         return restore, ("HeldLock", self._lock, self._state.owner, self._state.token, self._state.permit)
 
     @property

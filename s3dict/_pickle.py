@@ -12,8 +12,10 @@ from typing import Any
 # By name, as pickle itself finds a class: an import would have to wait for the call, since all of these import this.
 _CONSTRUCTORS = {
     "AsyncDict": ("_dict", "unpickle_async_dict"),
+    "AsyncView": ("_aio", "unpickle_async_view"),
     "Client": ("_client", "unpickle_client"),
     "Code": ("_format.main_objects", "load_code"),
+    "Counter": ("_counter", "unpickle_counter"),
     "Dict": ("_dict", "unpickle_dict"),
     "DictInfo": ("_info", "DictInfo"),
     "DictStats": ("_info", "DictStats"),

@@ -71,7 +71,7 @@ MAY_IMPORT = {
         "s3dict._info",
     },
     "s3dict._mapping": {"s3dict._pickle", "s3dict._sentinel"},
-    "s3dict._counter": {*CORE, "s3dict._aio"},
+    "s3dict._counter": {*CORE, "s3dict._aio", "s3dict._pickle"},
     "s3dict._lock": {*CORE, "s3dict._aio", "s3dict._duration", "s3dict._pickle", "s3dict._stores.base", THREADS},
     "s3dict._memoize": {
         *("s3dict._config", "s3dict._core.expiry", "s3dict._dict", "s3dict._duration", "s3dict._format.main_objects"),

@@ -101,7 +101,7 @@ async def open_or_create(
         if loaded is not None:
             options.verify(loaded.manifest)
             return loaded
-        # Another process has created it between the two requests; a second time only if it was deleted meanwhile.
+        # Another process has created it between the two requests; again only if it was deleted between two others.
         if not await rejections.next_attempt():
             raise ConflictError(f"The Dict {name!r} in environment {environment!r} kept appearing and vanishing")
 

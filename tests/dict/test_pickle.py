@@ -8,6 +8,7 @@ import pickle
 import pickletools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from inspect import iscoroutinefunction
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +22,7 @@ from ..support.modes import Driver, Endpoint
 
 KEY = "a signing key of the tests"
 PROTOCOLS = [2, 3, 4, 5]
-PUBLIC = [s3dict.Dict, s3dict.Client, s3dict.DictInfo, s3dict.Entry, s3dict.Lock, s3dict.memoize]
+PUBLIC = [s3dict.Dict, s3dict.Client, s3dict.DictInfo, s3dict.Entry, s3dict.Lock, s3dict.Counter, s3dict.memoize]
 _numbers = itertools.count()
 
 
@@ -57,9 +58,14 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "entry": lambda: Entry("k", 1, "v", datetime.now(UTC)),
     "lock": lambda: handle().lock("job", reentrant=True, owner="me"),
     "held lock": _handed_over,
+    "semaphore": lambda: handle().semaphore("job", 2, owner="me"),
+    "counter": lambda: handle().counter("hits", 3),
     "bound method": lambda: handle().put,
     "bound coroutine function": lambda: handle().put.aio,
     "bound iterator": lambda: handle().items,
+    "bound coroutine function of a lock": lambda: handle().lock("job").acquire.aio,
+    "bound coroutine function of a held lock": lambda: _handed_over().release.aio,
+    "bound coroutine function of a counter": lambda: handle().counter("hits").add.aio,
 }
 
 
@@ -86,6 +92,7 @@ def test_pickled_object_is_restored(name: str, protocol: int) -> None:
     original = OBJECTS[name]()
     restored = pickle.loads(pickle.dumps(original, protocol=protocol))
     assert type(restored) is type(original)
+    assert iscoroutinefunction(restored) == iscoroutinefunction(original)
     assert repr(restored).replace("by_", "") == repr(original).replace("by_", "") or name == "hydrated handle"
 
 
