@@ -166,9 +166,10 @@ class DictMapping(MutableMapping[K, V]):
         """Remove some entry and return it. Exactly one of concurrent callers gets it. A listing, and 2 requests.
 
         Raises:
-            KeyError: There is no entry.
+            KeyError: There is no entry: a listing may still show those whose own ttl has passed.
         """
-        while candidates := list(islice(self, POPITEM_SAMPLE)):
+        keys = iter(self)
+        while candidates := list(islice(keys, POPITEM_SAMPLE)):
             random.shuffle(candidates)
             for key in candidates:
                 with suppress(KeyError):

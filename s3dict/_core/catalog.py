@@ -230,14 +230,16 @@ async def delete(
     If this process is interrupted after it, the data can no longer be reached. The lifecycle deletes it, or the garbage
     collection where entries do not expire.
     """
-    loaded = await _load_by_name(store, layout, environment, name)
-    while loaded is not None and not await store.runtime.shielded(partial(_delete_manifest, store, layout, loaded)):
-        # Another process deleted it, and may have created a new one: look again, and delete the current one.
+    attempts = cas_attempts(store)
+    while await attempts.next_attempt():
         loaded = await _load_by_name(store, layout, environment, name)
-    if loaded is None:
-        return False
-    await delete_data(store, layout, loaded.manifest, on_deleted)
-    return True
+        if loaded is None:
+            return False
+        if await store.runtime.shielded(partial(_delete_manifest, store, layout, loaded)):
+            await delete_data(store, layout, loaded.manifest, on_deleted)
+            return True
+        # Another process deleted it, and may have created a new one: look again, and delete the current one.
+    raise ConflictError(f"The Dict {name!r} in environment {environment!r} kept changing while it was being deleted")
 
 
 async def delete_data(

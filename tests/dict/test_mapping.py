@@ -10,6 +10,7 @@ import pickle
 from collections import ChainMap
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import cachetools
@@ -18,7 +19,8 @@ import pytest
 import zict
 
 from s3dict import Client, Dict, InvalidError
-from s3dict._mapping import DictMapping
+from s3dict._mapping import POPITEM_SAMPLE, DictMapping
+from s3dict._stores.memory import memory_bucket
 
 from ..support.modes import Endpoint
 from ..support.proxy import Proxy
@@ -157,6 +159,18 @@ def test_popitem_returns_an_item_to_one_of_racing_callers() -> None:
     with ThreadPoolExecutor(8) as pool:
         taken = list(itertools.chain.from_iterable(pool.map(take_all, range(8))))
     assert [(number, -number) for number in range(200)] == sorted(taken)
+
+
+@pytest.mark.timeout(60)
+def test_popitem_passes_over_expired_entries_that_are_still_listed() -> None:
+    client = Client(f"mapping-{os.getpid()}-{next(_numbers)}", driver="memory")
+    d: Dict[int, str] = Dict.from_name("d", create_if_missing=True, client=client)
+    d.put_many(dict.fromkeys(range(2 * POPITEM_SAMPLE), "expired"), ttl=60)
+    memory_bucket(client.bucket).advance(timedelta(minutes=2))
+    d[-1] = "live"
+    assert d.as_mapping().popitem() == (-1, "live")
+    with pytest.raises(KeyError, match="is empty"):
+        d.as_mapping().popitem()
 
 
 class TestRequests:
