@@ -962,6 +962,7 @@ class Dict(Generic[K, V]):
             f"The {label} of {self._state.label}",
             entries.revalidate,
             lambda: LockDetails(kind, shown_name, owner or current_user(), permits=permits),
+            self._state.dict_name,
         )
 
     def _make_entries(self, store: ObjectStore, manifest: Manifest) -> Entries:

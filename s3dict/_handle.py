@@ -6,7 +6,7 @@ A Dict and its async view share one state, so that the manifest is loaded once f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -165,15 +165,9 @@ class HandleState:
                 raise NotFoundError(f"The Dict {dict_id} has been deleted")
         await self.manifest(client, store)
 
-    @contextmanager
-    def naming_dict(self) -> Iterator[None]:
+    def naming_dict(self) -> AbstractContextManager[None]:
         """Set the dict's name in every s3dict error that does not have one."""
-        try:
-            yield
-        except Error as error:
-            if error.dict_name is None:
-                error.dict_name = self.dict_name
-            raise
+        return naming_dict(self.dict_name)
 
     def _loaded_by(self, client: Client) -> LoadedManifest | None:
         loaded = self._loaded
@@ -200,6 +194,17 @@ class HandleState:
         if ref.create_if_missing:
             return await open_or_create(store, layout, environment, ref.name, options, current_user())
         return await open_by_name(store, layout, environment, ref.name, options)
+
+
+@contextmanager
+def naming_dict(name: str) -> Iterator[None]:
+    """Set the name of the dict in every s3dict error that does not have one."""
+    try:
+        yield
+    except Error as error:
+        if error.dict_name is None:
+            error.dict_name = name
+        raise
 
 
 def _is_fresh(loaded: LoadedManifest, store: ObjectStore) -> bool:

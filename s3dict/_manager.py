@@ -15,7 +15,7 @@ from ._core.catalog import DEFAULT_CODEC, DEFAULT_TTL, DictOptions
 from ._duration import Duration
 from ._format.layout import validate_name
 from ._format.values import get_codec
-from ._handle import HandleState, to_ttl
+from ._handle import HandleState, naming_dict, to_ttl
 from .errors import AlreadyExistsError, InvalidError, NotFoundError
 
 H = TypeVar("H")
@@ -70,9 +70,10 @@ class DictManager(Generic[H]):
         options = DictOptions(to_ttl(ttl), codec)
         client, environment = _resolve(environment_name, client)
         store = client._store(aio=self._aio)
-        created = await catalog.create(store, client._layout, environment, name, options, current_user())
-        if created is None and not allow_existing:
-            raise AlreadyExistsError(f"A Dict {name!r} already exists in environment {environment!r}")
+        with naming_dict(name):
+            created = await catalog.create(store, client._layout, environment, name, options, current_user())
+            if created is None and not allow_existing:
+                raise AlreadyExistsError(f"A Dict {name!r} already exists in environment {environment!r}")
 
     @dual_method
     async def list(
@@ -131,9 +132,10 @@ class DictManager(Generic[H]):
         """
         validate_name(name)
         client, environment = _resolve(environment_name, client)
-        deleted = await catalog.delete(client._store(aio=self._aio), client._layout, environment, name)
-        if not deleted and not allow_missing:
-            raise NotFoundError(f"There is no Dict {name!r} in environment {environment!r}")
+        with naming_dict(name):
+            deleted = await catalog.delete(client._store(aio=self._aio), client._layout, environment, name)
+            if not deleted and not allow_missing:
+                raise NotFoundError(f"There is no Dict {name!r} in environment {environment!r}")
 
 
 def _resolve(environment_name: str | None, client: Client | None) -> tuple[Client, str]:

@@ -436,7 +436,7 @@ class Entries(Record):
 
     def error_context(self, *key: Any) -> AbstractContextManager[None]:
         """Set the dict and the key in every s3dict error raised inside."""
-        return _ErrorContext(self.codec.dict_name, key)
+        return ErrorContext(self.codec.dict_name, key)
 
     def invalidating_cache(self, path: str) -> AbstractContextManager[None]:
         """Wrap a write: whatever its outcome, this client must not go on reading the cached object."""
@@ -463,12 +463,15 @@ class Entries(Record):
         return read_prelude(outcome.current.body).write_id == version.write_id
 
 
-class _ErrorContext:
-    """As a class of its own, since it is entered for each request: that of `contextmanager` takes twice as long."""
+class ErrorContext:
+    """Sets the dict, and the key if there is one, in every s3dict error raised inside.
+
+    As a class of its own, since it is entered for each request: that of `contextmanager` takes twice as long.
+    """
 
     __slots__ = ("_dict_name", "_key")
 
-    def __init__(self, dict_name: str, key: tuple[Any, ...]) -> None:
+    def __init__(self, dict_name: str | None, key: tuple[Any, ...] = ()) -> None:
         self._dict_name = dict_name
         self._key = key
 

@@ -32,6 +32,7 @@ from ..errors import (
     UncertainOutcomeError,
 )
 from .conditional import CLOCK_RESOLUTION, Applied, Rejected, WriteIds, cas_attempts, conditional_put, get_object
+from .entries import ErrorContext
 
 R = TypeVar("R")
 
@@ -59,6 +60,7 @@ class LockTarget(Record):
         label: The lock's name in messages.
         revalidate: Checks, once a minute, that the dict still exists; raises NotFoundError when it does not.
         details: Returns what an acquisition writes for operators; the time is added to it.
+        dict_name: The dict that errors of requests are about.
     """
 
     store: ObjectStore
@@ -67,6 +69,10 @@ class LockTarget(Record):
     label: str
     revalidate: Callable[[], Awaitable[None]]
     details: Callable[[], LockDetails] = LockDetails
+    dict_name: str | None = None
+
+    def error_context(self) -> ErrorContext:
+        return ErrorContext(self.dict_name)
 
     def quick_store(self, lease: float) -> ObjectStore:
         """Return a store that waits for no response longer than from one renewal to the next.
@@ -189,9 +195,10 @@ class Lease:
             record = replace(self._record, owner=owner, write_id=_new_id())
             write_ids = WriteIds(record.write_id.encode(), own_owner_id)
             if_match = target.capabilities.if_match(self._etag)
-            outcome = await conditional_put(
-                store, target.path, record.encode(), write_ids, if_match=if_match, timeout=self.remaining
-            )
+            with target.error_context():
+                outcome = await conditional_put(
+                    store, target.path, record.encode(), write_ids, if_match=if_match, timeout=self.remaining
+                )
             if isinstance(outcome, Applied) or outcome.current is None or own_owner_id not in outcome.current.body:
                 return outcome
             # Still our own: a renewal was applied whose response was lost.
@@ -478,8 +485,9 @@ class LockState(Record):
 
     @classmethod
     async def read(cls, target: LockTarget) -> LockState:
-        found = await get_object(target.store, target.path)
-        return cls(found, None if found is None else decode_lock(found.body))
+        with target.error_context():
+            found = await get_object(target.store, target.path)
+            return cls(found, None if found is None else decode_lock(found.body))
 
     @property
     def is_free(self) -> bool:
@@ -576,13 +584,14 @@ async def take_away(target: LockTarget, owner: str | None = None) -> LockRecord 
             return None
         owner = record.owner
         released = replace(record, owner=None, write_id=_new_id(), token=_next_token(record))
-        outcome = await conditional_put(
-            target.store,
-            target.path,
-            released.encode(),
-            WriteIds(released.write_id.encode()),
-            if_match=target.capabilities.if_match(found.etag),
-        )
+        with target.error_context():
+            outcome = await conditional_put(
+                target.store,
+                target.path,
+                released.encode(),
+                WriteIds(released.write_id.encode()),
+                if_match=target.capabilities.if_match(found.etag),
+            )
         if isinstance(outcome, Applied):
             return record
     raise ConflictError(f"{target.label} changed before each of {attempts.retries + 1} attempts")
@@ -606,14 +615,15 @@ class _Acquisition:
         record, sent_at = self._record, self._store.runtime.monotonic()
         write_ids = WriteIds(record.write_id.encode())
         try:
-            outcome = await conditional_put(
-                self._store,
-                self._target.path,
-                record.encode(),
-                write_ids,
-                if_match=self._if_match,
-                timeout=max(self._deadline - sent_at, ACQUISITION_GRACE),
-            )
+            with self._target.error_context():
+                outcome = await conditional_put(
+                    self._store,
+                    self._target.path,
+                    record.encode(),
+                    write_ids,
+                    if_match=self._if_match,
+                    timeout=max(self._deadline - sent_at, ACQUISITION_GRACE),
+                )
         except UncertainOutcomeError as error:
             # Another process has written since, or the store has stopped responding.
             self._unknown = True
