@@ -19,8 +19,10 @@ from uuid import uuid4
 import pytest
 
 from s3dict import Client, Dict, _preload
+from s3dict._core.bulk import remove_many
 from s3dict._core.locks import _held_here
 from s3dict._lock import unpickle_held
+from s3dict._stores.shared.threads import run_blocking
 from s3dict.errors import InvalidError, LockTimeoutError, NotFoundError
 
 from .gates import Gate
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 
 Handle = Dict[Any, Any]
 
-TRACED = ("/locks.py", "/_lock.py", "/semaphores.py", "/threads.py", "/conditional.py", "/_retry.py")
+TRACED = ("/locks.py", "/_lock.py", "/semaphores.py", "/bulk.py", "/threads.py", "/conditional.py", "/_retry.py")
 
 
 class StopError(Exception):
@@ -92,6 +94,26 @@ def test_interrupted_pop_many_puts_all_values_back(handle: Handle, monkeypatch: 
     with signalled_at(Gate(monkeypatch, "delete", "/entries/", "after"), stop), pytest.raises(StopError):
         handle.pop_many(values)
     assert handle.get_many(values) == values
+
+
+def test_worker_is_waited_for_although_its_start_was_interrupted(
+    handle: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle["k"] = "precious"
+    gate = Gate(monkeypatch, "delete", "/entries/", "after")
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(pool: ThreadPoolExecutor, /, *arguments: Any) -> Any:
+        monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+        submit(pool, *arguments)
+        gate.reached.wait(20)
+        threading.Timer(0.1, gate.open).start()
+        raise StopError
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(StopError):
+        handle.pop_many(["k"])
+    assert handle["k"] == "precious"
 
 
 def test_interrupted_del_is_ended(handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,6 +399,30 @@ def test_interrupted_holder_of_a_lock_that_was_handed_over_does_not_go_on_renewi
         handle.lock("job").force_release()
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_pop_many_that_is_interrupted_at_any_line_loses_no_value(handle: Handle) -> None:
+    values = {number: f"value {number}" for number in range(3)}
+    found: dict[Any, Any] = {}
+
+    def pop_many() -> None:
+        try:
+            remove_many(run_blocking(handle._open()), values).send(None)
+        except StopIteration as stop:
+            found.update(stop.value)
+        except KeyboardInterrupt as interruption:
+            found.update(getattr(interruption, "completed", {}))
+            raise
+
+    lines, line = 1, -1
+    while line < lines:
+        handle.update(values)
+        found.clear()
+        ran = _interrupted_at(sys.maxsize if line < 0 else line, pop_many)
+        lines, line = max(lines, ran), line + 1
+        assert handle.get_many(values) | found == values
+
+
 def test_interrupted_waiter_leaves_the_lock_to_the_thread_that_acquired_it(
     handle: Handle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,8 +450,9 @@ def _ulid(handle: Handle) -> str:
     return handle.object_id.partition(":")[0].removeprefix("di-")
 
 
-NOT_INTERRUPTED = ("try:", "leaving = None", "holdings.append(held)")
-"""Lines before which Python handles no signal: it does so after a call, and as a function begins."""
+NOT_INTERRUPTED = ("try:", "leaving = None", "holdings.append(held)", "_this_thread.in_worker", "with ", "async with ")
+"""How lines begin before which Python handles no signal: it does so after a call, and as a function begins. A `with` is
+traced again where it ends."""
 
 
 def _interrupted_at(limit: int, function: Callable[[], object]) -> int:
@@ -419,10 +466,8 @@ def _interrupted_at(limit: int, function: Callable[[], object]) -> int:
         nonlocal count
         if not frame.f_code.co_filename.endswith(TRACED):
             return None
-        if (
-            event == "line"
-            and linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() not in NOT_INTERRUPTED
-        ):
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if event == "line" and not line.startswith(NOT_INTERRUPTED):
             count += 1
             if count == limit + 1:
                 raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,7 @@ from . import request_log as log
 from .forks import check_process
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -328,23 +328,21 @@ class _WorkerGroup(Generic[T, R]):
         self._guard = threading.RLock()
         self._waiting: deque[T] = deque()
         self._done: SimpleQueue[Outcome[R]] = SimpleQueue()
-        self._threads: set[Future[None]] = set()
-        self._working = 0
+        self._started = 0
+        # The threads that have taken an item. Each adds itself, since a caller that is interrupted while it starts one
+        # may not know of it.
+        self._working: set[object] = set()
 
     def submit(self, item: T) -> None:
         check_process(self._pid)
         self.submitted += 1
         with self._guard:
             self._waiting.append(item)
-            if self._working == self._limit:
+            if self._started == self._limit:
                 return
-            self._working += 1
-        thread = self._start_thread()
-        if thread is None:
-            self._run()
-        else:
-            self._threads.add(thread)
-            thread.add_done_callback(self._threads.discard)
+            self._started += 1
+        if not self._start_thread():
+            copy_context().run(self._run)
 
     def next_result(self) -> R:
         """Return the next result, or raise the exception in its place."""
@@ -360,46 +358,54 @@ class _WorkerGroup(Generic[T, R]):
 
     def shutdown(self) -> None:
         """Drop what has not begun, and wait for what has, which makes no further attempt of anything."""
-        from concurrent.futures import wait
+        _wait_through_interruptions(self._end)
+        while not self._done.empty():
+            # Exceptions that no caller gets: their tracebacks refer to this group.
+            self._done.get()
 
+    def _end(self) -> None:
         with self._guard:
             self._waiting.clear()
         self._interruption.set()
-        if os.getpid() == self._pid:
-            _wait_through_interruptions(lambda: wait(tuple(self._threads)))
-            while not self._done.empty():
-                # Exceptions that no caller gets: their tracebacks refer to this group.
-                self._done.get()
+        while self._working and os.getpid() == self._pid:
+            with suppress(self._nothing_done):
+                self._done.get(timeout=FORK_CHECK_SECONDS)
 
-    def _start_thread(self) -> Future[None] | None:
-        """Return a new thread of the pool; None where this thread has to do the work itself."""
+    def _start_thread(self) -> bool:
+        """Start a thread of the pool; return False where this thread has to do the work itself."""
         # In a group within a group, all threads might wait for threads: a value, say, that reads another as it loads.
         # The pool's own lock is not reentrant, so neither may a signal handler submit while this thread does.
         if _this_thread.in_worker:
-            return None
+            return False
         try:
             _this_thread.in_worker = True
-            return self._pool().submit(self._run)
+            self._pool().submit(Context().run, self._run)
         except RuntimeError:
             # The interpreter is shutting down, and starts no more threads.
-            return None
+            return False
         finally:
             _this_thread.in_worker = False
+        return True
 
     def _run(self) -> None:
+        _interruption.set(self._interruption)
         outer, _this_thread.in_worker = _this_thread.in_worker, True
-        token = _interruption.set(self._interruption)
+        worker = object()
         try:
             while True:
                 with self._guard:
                     if not self._waiting:
-                        self._working -= 1
+                        self._started -= 1
                         return
+                    self._working.add(worker)
                     item = self._waiting.popleft()
                 self._done.put(self._outcome(item))
         finally:
-            _interruption.reset(token)
             _this_thread.in_worker = outer
+            self._working.discard(worker)
+            if self._interruption.is_set():
+                # Wakes the caller that waits for this thread.
+                self._done.put((None, None))
 
     def _outcome(self, item: T) -> Outcome[R]:
         try:
