@@ -275,9 +275,14 @@ class _Descriptor:
 
     def __getattr__(self, name: str) -> Any:
         # `mock.patch.object` finds the descriptor, and looks whether it is a coroutine function.
-        if name in ("__code__", "__defaults__", "__kwdefaults__", "__name__", "__qualname__"):
+        if name in ("__code__", "__defaults__", "__kwdefaults__", "__name__", "__qualname__", "__signature__"):
             return getattr(self.function, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, instance: HasAsyncView, /, *args: Any, **kwargs: Any) -> Any:
+            return self.function(instance, *args, **kwargs)
 
     @functools.cached_property
     def function(self) -> Any:

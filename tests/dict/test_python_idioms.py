@@ -162,6 +162,16 @@ class TestMocks:
             assert getattr(d, name)("k") == 3
         assert callable(getattr(d, name).aio)
 
+    @pytest.mark.parametrize("name", ["get", "keys"])
+    def test_method_of_the_class_is_patched_by_its_signature(self, d: Dict[Any, Any], name: str) -> None:
+        with patch.object(Dict, name, autospec=True, return_value=3) as mock:
+            arguments = ("k",) if name == "get" else ()
+            assert getattr(d, name)(*arguments) == 3
+            mock.assert_called_once_with(d, *arguments)
+            with pytest.raises(TypeError):
+                getattr(d, name)(1, 2, 3)
+        assert vars(Dict)["contains"](d, "k") is False
+
     def test_autospec_of_the_class_makes_handles(self) -> None:
         mock = create_autospec(Dict)
         mock.from_name("d", create_if_missing=True)
