@@ -1,4 +1,7 @@
-"""Exceptions in values. pickle restores them by a call with their ``args``, which many constructors do not accept."""
+"""Exceptions in values. pickle restores them by a call with their ``args``.
+
+Many constructors do not accept these, or make another message of them.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from .._pickle import restore
 
 
 def reduce_exception(error: BaseException) -> Any:
-    """Return how to restore an exception without its constructor, if it does not accept the arguments of pickle.
+    """Return how to restore an exception without its constructor, if that is written in Python; else NotImplemented.
 
-    Otherwise NotImplemented. Only the reader would see that it cannot be restored.
+    Slots are no part of what pickle stores: a constructor that sets them is called, if it accepts the arguments.
     """
     kind: Any = type(error)
     constructors = [method for method in (kind.__init__, kind.__new__) if isinstance(method, FunctionType)]
@@ -20,7 +23,8 @@ def reduce_exception(error: BaseException) -> Any:
     reduced: Any = error.__reduce__()
     if isinstance(reduced, str) or reduced[0] is not kind:
         return NotImplemented
-    if all(_accepts(constructor, reduced[1]) for constructor in constructors):
+    has_slots = any(vars(base).get("__slots__") for base in kind.__mro__)
+    if has_slots and all(_accepts(constructor, reduced[1]) for constructor in constructors):
         return NotImplemented
     return restore, ("Exception", kind, reduced[1]), *reduced[2:]
 

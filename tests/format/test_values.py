@@ -86,6 +86,19 @@ class WithErrno(OSError):
         super().__init__(2, "missing", path)
 
 
+class WithPrefix(Exception):
+    def __init__(self, code: Any) -> None:
+        super().__init__(f"code {code}")
+
+
+class WithSlots(Exception):
+    __slots__ = ("code",)
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class WithReduce(Exception):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -220,6 +233,8 @@ def test_lambdas_and_closures_come_back() -> None:
         WithDecode(b"\xff"),
         WithErrno("a file"),
         WithReduce("lost", 3),
+        WithPrefix(3),
+        WithSlots(3),
         ExceptionGroup("several", [WithCode("lost", 3)]),
         KeyError("key"),
     ],
