@@ -12,7 +12,7 @@ import pytest
 from s3dict import Client
 from s3dict._retry import ThrottledError
 from s3dict._stores.base import DeleteResult, Page, StoredObject
-from s3dict.errors import Error, NotFoundError, PermissionDeniedError, UnavailableError
+from s3dict.errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError
 
 from ..support.connections import WAYS, clean_environment, copy, delete_if, delete_many, get, list_page, perform, put
 from ..support.recording_server import Recorded, Response, error, not_found, recording_server
@@ -42,6 +42,10 @@ def received(driver: Any, aio: bool, request: Callable[[Any], Any], *response: A
 
 def head(store: Any) -> Any:
     return store.head("s3dict/k")
+
+
+def delete(store: Any) -> Any:
+    return store.delete("s3dict/k")
 
 
 def list_folder(store: Any) -> Any:
@@ -74,6 +78,16 @@ def test_time_of_an_object_has_any_format(request_: Any, modified: str, driver: 
     found = received(driver, aio, request_, 200, {**HEADERS, "Last-Modified": modified}, BODY)
     assert isinstance(found, StoredObject)
     assert found.last_modified == MOMENT
+
+
+@pytest.mark.parametrize("request_", [get, head])
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_time_that_is_none_does_not_make_an_object_old(request_: Any, driver: Any, aio: bool) -> None:
+    """Some gateways report 1970: every entry would have expired."""
+    epoch = "Thu, 01 Jan 1970 00:00:00 GMT"
+    failure = received(driver, aio, request_, 200, {**HEADERS, "Last-Modified": epoch}, BODY)
+    assert isinstance(failure, UnavailableError)
+    assert "1970" in str(failure)
 
 
 @pytest.mark.parametrize("modified", [HTTP_TIME, "2026-11-09T16:16:12", "2026-11-09 16:16:12"])
@@ -146,6 +160,30 @@ def test_another_part_than_that_requested_is_an_error(content_range: str | None,
     assert "another part" in str(failure)
 
 
+@pytest.mark.parametrize("request_", [list_page, list_folder])
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_404_to_a_listing_suggests_that_the_endpoint_contains_the_bucket(request_: Any, driver: Any, aio: bool) -> None:
+    failure = received(driver, aio, request_, *error(404, "NoSuchKey"))
+    assert isinstance(failure, InvalidError)
+    assert "contain the bucket's name?" in str(failure)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "<Error xmlns='http://s3.amazonaws.com/doc/2006-03-01/'><Code>NoSuchKey</Code></Error>",
+        "<s3:Error xmlns:s3='http://s3.amazonaws.com/doc/2006-03-01/'><s3:Code>NoSuchKey</s3:Code></s3:Error>",
+        "<?xml version='1.0'?>\n<Error>\n  <Code>\n    NoSuchKey\n  </Code>\n</Error>",
+        "<Error><Code><![CDATA[NoSuchKey]]></Code></Error>",
+        "<Error><Code type='x'>NoSuchKey</Code ></Error>",
+        "\ufeff<ErrorResponse><Error><Code>NoSuchKey</Code></Error></ErrorResponse>",
+    ],
+)
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_error_document_has_any_form(document: str, driver: Any, aio: bool) -> None:
+    assert received(driver, aio, get, 404, {}, document.encode()) is None
+
+
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"", b"<ListAllMyBucketsResult/>", b"{}"])
 @pytest.mark.parametrize(("driver", "aio"), WAYS)
 def test_only_the_document_of_s3_says_that_objects_were_deleted(body: bytes, driver: Any, aio: bool) -> None:
@@ -176,7 +214,11 @@ def deletion(*failures: tuple[str, str]) -> bytes:
 @pytest.mark.parametrize(("driver", "aio"), PAIR)
 def test_status_line_in_place_of_a_code_is_a_rejection(code: str, driver: Any, aio: bool) -> None:
     """Directory buckets send one: ministackorg/ministack#1501 measured it."""
-    (failure,) = received(driver, aio, delete_many, 200, {}, deletion(("s3dict/k", code)))
+
+    def delete_each_if(store: Any) -> Any:
+        return store.delete_many(["s3dict/k"], if_match=['"e"'])
+
+    (failure,) = received(driver, aio, delete_each_if, 200, {}, deletion(("s3dict/k", code)))
     assert failure.rejected
 
 
@@ -201,6 +243,21 @@ def test_failures_of_a_bulk_deletion_are_told_apart(driver: Any, aio: bool) -> N
 @pytest.mark.parametrize(("driver", "aio"), PAIR)
 def test_failure_of_an_unknown_object_is_no_result(body: bytes, driver: Any, aio: bool) -> None:
     assert isinstance(received(driver, aio, delete_many, 200, {}, body), UnavailableError)
+
+
+@pytest.mark.parametrize(("driver", "aio"), PAIR)
+def test_what_was_not_there_to_delete_is_deleted(driver: Any, aio: bool) -> None:
+    """Another process may have deleted it; some stores report that."""
+    body = deletion(("s3dict/k", "NoSuchKey"))
+    assert received(driver, aio, delete_many, 200, {}, body) == ()
+    if driver == "obstore":
+        assert received(driver, aio, delete, 200, {}, body) == DeleteResult()
+
+
+def test_denied_deletion_of_one_object_says_so() -> None:
+    """obstore deletes it in bulk, and S3 reports the denial of an object with status 200."""
+    failure = received("obstore", False, delete, 200, {}, deletion(("s3dict/k", "AccessDenied")))
+    assert isinstance(failure, PermissionDeniedError)
 
 
 REPEATED = {

@@ -64,8 +64,13 @@ def _classify_exception(error: Exception, request: S3Request) -> ExpectedFailure
         return missing_credentials_error(request, str(error))
     metadata = response.get("ResponseMetadata", {})
     status, headers = int(metadata.get("HTTPStatusCode", 0)), metadata.get("HTTPHeaders", {})
-    code, message = str(response["Error"].get("Code") or ""), str(response["Error"].get("Message") or "")
+    code, message = (_error_field(response, name) for name in ("Code", "Message"))
     return classify_status(status, code, message, request, retry_after=parse_retry_after(headers.get("retry-after")))
+
+
+def _error_field(response: Mapping[str, Any], name: str) -> str:
+    """Return a field of the error document. If that has a namespace, botocore leaves its fields beside the error."""
+    return str(response["Error"].get(name) or response.get(name) or "").strip()
 
 
 def _transport_error(error: Exception, request: S3Request) -> Error | None:

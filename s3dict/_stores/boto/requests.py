@@ -30,7 +30,7 @@ from ..base import (
 )
 from ..shared import request_log as log
 from ..shared.connection import MAX_RENEWALS, Connection
-from ..shared.errors import error_for_status, safe_error_code
+from ..shared.errors import error_for_status, listing_error, safe_error_code
 from ..shared.messages import (
     ExpectedFailure,
     S3Request,
@@ -38,6 +38,7 @@ from ..shared.messages import (
     common_folder,
     require_conflict,
     require_not_found,
+    require_time,
     to_precondition_result,
     unexpected_response,
 )
@@ -47,6 +48,7 @@ from .errors import log_status, log_status_of_error, translate_exception
 
 R = TypeVar("R")
 
+_ABSENT_CODES = frozenset({"NoSuchKey", "NotFound", "404 Not Found"})
 _REJECTED_DELETE_CODES = frozenset({"PreconditionFailed", "NoSuchKey", "NotFound", "ConditionalRequestConflict"})
 _LISTING_FIELDS = frozenset({"IsTruncated", "Name", "MaxKeys", "KeyCount", "Contents"})
 """At least one is in each page of a listing. Some stores leave `IsTruncated` out of the last page."""
@@ -216,10 +218,13 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
         )
         if isinstance(response, ExpectedFailure):
             raise UnavailableError(f"DeleteObjects on s3://{self.bucket}/{common_folder(paths)} failed: {response}")
-        failures = tuple(_delete_failure(item, self.bucket) for item in response.fields.get("Errors", ()))
-        if not {failure.path for failure in failures} <= set(paths):
+        errors = response.fields.get("Errors", ())
+        if not {_text(item, "Key") for item in errors} <= set(paths):
             raise unexpected_response("about other objects than those to delete", response.endpoint)
-        return failures
+        if if_match is None:
+            # Some stores report what was not there to delete.
+            errors = [item for item in errors if _text(item, "Code") not in _ABSENT_CODES]
+        return tuple(_delete_failure(item, self.bucket) for item in errors)
 
     async def copy(self, path: str, *, source_if_match: str, if_match: str) -> PutResult | Refusal:
         parameters = {
@@ -253,7 +258,7 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
             parameters["StartAfter"] = start_after
         response = await self._send("list_objects_v2", None, parameters, prefix=prefix)
         if isinstance(response, ExpectedFailure):
-            raise UnavailableError(f"ListObjectsV2 on s3://{self.bucket}/{prefix} failed: {response}")
+            raise listing_error(S3Request("list_objects_v2", self.bucket, prefix, {}), response, self._connection.where)
         listed = tuple(_object_meta(item, prefix) for item in response.fields.get("Contents", ()))
         wanted = listed if end_before is None else tuple(item for item in listed if item.path < end_before)
         next_token = _text(response.fields, "NextContinuationToken") or None
@@ -275,7 +280,7 @@ class S3Requests(HasTimeoutVariants, HasPacedView):
 
 def _stored_object(response: S3Response, byte_range: tuple[int, int] | None = None) -> StoredObject:
     fields, body = response.fields, response.body
-    etag, last_modified = response.etag, response.field("LastModified")
+    etag, last_modified = response.etag, require_time(response.field("LastModified"), response.endpoint)
     size = fields.get("ContentLength", len(body))
     if log_status(fields) == PARTIAL_CONTENT:
         size = _full_size(response, byte_range)

@@ -36,6 +36,7 @@ from ..base import (
 )
 from ..shared import request_log as log
 from ..shared.connection import MAX_RENEWALS
+from ..shared.errors import listing_error
 from ..shared.messages import (
     WEAK,
     ExpectedFailure,
@@ -43,6 +44,7 @@ from ..shared.messages import (
     common_folder,
     require_conflict,
     require_not_found,
+    require_time,
     to_precondition_result,
     unexpected_response,
 )
@@ -210,13 +212,14 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
     async def delete(self, path: str, *, if_match: str | None = None) -> DeleteResult | Refusal:
         if if_match is not None:
             return await self._boto_store().delete(path, if_match=if_match)
-        # obstore deletes one object by DeleteObjects too, but in a directory bucket.
-        method = "delete_objects" if self._clients.connection.zone is None else "delete_object"
-        response = await self._send(method, path, lambda: self._delete([path]))
-        if isinstance(response, ExpectedFailure):
-            if method == "delete_object" and response.status == 404:
-                return DeleteResult()
-            raise UnavailableError(f"{self._request(method, path)} failed: {response}")
+        if self._clients.connection.zone is None:
+            # obstore deletes one object by DeleteObjects too, but in a directory bucket.
+            for failure in await self.delete_many([path]):
+                raise failure.error
+            return DeleteResult()
+        response = await self._send("delete_object", path, lambda: self._delete([path]))
+        if isinstance(response, ExpectedFailure) and response.status != 404:
+            raise UnavailableError(f"{self._request('delete_object', path)} failed: {response}")
         return DeleteResult()
 
     async def delete_many(
@@ -293,14 +296,14 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         call = list_first if listing is None else partial(list_next, listing)
         response = await self._send("list_objects_v2", prefix, call, no_retry=not is_first, once=not is_first)
         if isinstance(response, ExpectedFailure):
-            raise UnavailableError(f"{self._request('list_objects_v2', prefix)} failed: {response}")
+            raise listing_error(self._request("list_objects_v2", prefix), response, self._clients.connection.where)
         return response
 
     async def _folder_page(self, prefix: str) -> Page | None:
         """Return all that is directly under a prefix; None where nothing is, or something that is elsewhere."""
         response = await self._send("list_objects_v2", prefix, lambda: self._list_folder(prefix))
         if isinstance(response, ExpectedFailure):
-            raise UnavailableError(f"{self._request('list_objects_v2', prefix)} failed: {response}")
+            raise listing_error(self._request("list_objects_v2", prefix), response, self._clients.connection.where)
         listed = _object_metas(response["objects"], prefix)
         folders = tuple(f"{folder}/" for folder in response["common_prefixes"] if folder.startswith(prefix))
         found, received = (len(listed), len(folders)), (len(response["objects"]), len(response["common_prefixes"]))
@@ -439,9 +442,10 @@ class ObstoreRequests(HasTimeoutVariants, HasPacedView):
         return await self._send_with_retries(method, path, observed, parameters, no_retry)
 
     def _stored_object(self, body: Body, meta: obstore.ObjectMeta) -> StoredObject:
-        etag, last_modified = meta["e_tag"], meta["last_modified"]
-        if not etag or last_modified.year == 1970:
-            raise unexpected_response("without ETag or Last-Modified", self._clients.connection.where)
+        where = self._clients.connection.where
+        etag, last_modified = meta["e_tag"], require_time(meta["last_modified"], where)
+        if not etag:
+            raise unexpected_response("without ETag", where)
         return StoredObject(body, etag.removeprefix(WEAK), meta["size"], last_modified, self._server_time())
 
     def _server_time(self) -> ServerTime:

@@ -176,6 +176,16 @@ def _unsupported(request: S3Request) -> str:
     return f"conditional writes ({', '.join(sorted(conditions))})" if writes and conditions else "this request"
 
 
+def listing_error(request: S3Request, failure: ExpectedFailure, endpoint: str) -> Error:
+    """Return the error for a listing that was answered as if it were a request of another kind."""
+    if failure.status == 404:
+        return InvalidError(
+            f"{request} failed: {failure}, as a read of an object fails: does the endpoint {endpoint} contain the "
+            f"bucket's name? Leave {request.bucket!r} out of its host name and path"
+        )
+    return UnavailableError(f"{request} failed: {failure}")
+
+
 def redirect_error(
     connection: Connection, status: int, location: str | None, region: str | None = None
 ) -> InvalidError:

@@ -85,6 +85,13 @@ def unexpected_response(reason: str, endpoint: str) -> UnexpectedResponseError:
     )
 
 
+def require_time(last_modified: datetime, endpoint: str) -> datetime:
+    """Return the time of an object. Raises UnexpectedResponseError for what some gateways report in its place."""
+    if last_modified.year == 1970:
+        raise unexpected_response("without Last-Modified, or with 1970 in its place,", endpoint)
+    return last_modified
+
+
 class ExpectedFailure(Record):
     """A response other than 2xx that the protocol expects: 304, 404, 409, 412 or 416."""
 
@@ -135,7 +142,8 @@ def parse_retry_after(header: str | None) -> float | None:
 
 def xml_text(name: str, document: str) -> str:
     """Return the text of the first element of that name in a document of S3; an empty string if there is none."""
-    found = re.search(f"<{name}>([^<]*)</{name}>", document)
+    tag, text = rf"(?:[\w.-]+:)?{name}", r"\s*(?:<!\[CDATA\[)?([^<]*?)(?:\]\]>)?\s*"
+    found = re.search(rf"<{tag}(?:\s[^>]*)?>{text}</{tag}\s*>", document)
     return found[1] if found else ""
 
 
