@@ -1,8 +1,9 @@
-"""The direction of every import: each rule knows the one below it, and nothing runs in a circle."""
+"""What the top level holds, and the direction of every import: each rule knows the one below it, without a cycle."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import s3dict
 
 PACKAGE = Path(s3dict.__file__).parent
+TOP_LEVEL = {".ci", ".gitignore", "LICENSE", "README.md", "pyproject.toml", "s3dict", "terraform", "tests"}
 FACE = {
     *(
         "s3dict",
@@ -220,3 +222,9 @@ def test_only_stores_load_a_vendors_package(module: str) -> None:
     typing_only = {"s3dict._client": {"boto3"}}.get(module, set())
     assert VENDORS & {name.split(".")[0] for name in all_imports(module)} == typing_only
     assert VENDORS.isdisjoint(name.split(".")[0] for name in imports_at_top_level(module, typing=False))
+
+
+@pytest.mark.skipif(not (PACKAGE.parent / ".git").exists(), reason="this is no checkout")
+def test_top_level_has_nothing_else() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert {name.partition("/")[0] for name in listed.stdout.split("\0") if name} == TOP_LEVEL
