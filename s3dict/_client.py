@@ -358,21 +358,21 @@ class Client:
         return self._threaded_boto_store(stores)
 
     def _obstore_accepts_server(self) -> bool:
-        """Return False, and log it, where the server has a certificate that obstore does not accept."""
+        """Return False, and log it, where obstore could not authenticate the server, or itself to it."""
         try:
             settings = self._connection().settings
         except Error:
             # The first request reports it.
             return True
-        if not settings.trust.holds_certificate_of(settings.bucket_url):
+        if settings.trust.holds_certificate_of(settings.bucket_url):
+            reason = "its certificate is a certificate authority itself (CA:TRUE), which obstore does not accept"
+        elif settings.client_cert is not None:
+            reason = "the session's Config has a client_cert, which obstore does not support"
+        else:
             return True
         from ._stores.shared.request_log import logger
 
-        logger().warning(
-            "The certificate of %s is a certificate authority itself (CA:TRUE), which obstore does not accept: boto3 "
-            "is used instead",
-            settings.where,
-        )
+        logger().warning("boto3 is used for %s instead of obstore: %s", settings.where, reason)
         return False
 
     def _obstore_clients(self, stores: _ProcessResources) -> ObstoreClients:

@@ -14,6 +14,9 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.session import get_session
 
 from s3dict import Client
 from s3dict._stores.boto.resolver import resolve_with_botocore
@@ -191,6 +194,50 @@ def test_settings_without_effect_change_no_request(server: RecordingServer, monk
             perform(Client("bucket", endpoint_url=server.url, driver=driver), aio, get_put_and_copy)
             seen.add(tuple(wire(recorded) for recorded in server.requests if "authorization" in recorded.headers))
     assert len(seen) == 1
+
+
+def session_with(config: Config) -> boto3.Session:
+    core: Any = get_session()
+    core.set_default_client_config(config)
+    return boto3.Session(botocore_session=core)
+
+
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_default_config_of_a_session_decides_the_proxy_and_nothing_else(
+    driver: Any, aio: bool, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "store.invalid")
+    config = Config(
+        proxies={"http": server.url},
+        signature_version=UNSIGNED,
+        region_name="a-1",
+        read_timeout=0.001,
+        s3={"addressing_style": "virtual"},
+    )
+    client = Client("bucket", endpoint_url="http://store.invalid", driver=driver, session=session_with(config))
+    perform(client, aio, get_put_and_copy)
+    assert [recorded.path for recorded in server.requests if "authorization" in recorded.headers] == (
+        ["http://store.invalid/bucket/s3dict/k"] * 3
+    )
+    signed = {signed_for(recorded).split("/")[2] for recorded in server.requests if "authorization" in recorded.headers}
+    assert signed == {"us-east-1"}
+
+
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_client_authenticates_with_the_certificate_of_its_session(
+    driver: Any, aio: bool, certificates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, authority = (
+        (str(certificates / "server.pem"), str(certificates / "server.key")),
+        certificates / "ca.pem",
+    )
+    with recording_server(certificate=certificate, client_authority=str(authority)) as server:
+        options: dict[str, Any] = {"endpoint_url": server.url, "driver": driver, "verify": str(authority)}
+        assert isinstance(perform(Client("bucket", **options), aio, get), UnavailableError)
+        session = session_with(Config(client_cert=certificate))
+        assert perform(Client("bucket", session=session, **options), aio, get) is None
+    assert ("client_cert" in caplog.text) == (driver == "obstore")
 
 
 @pytest.mark.parametrize(("driver", "aio"), WAYS)

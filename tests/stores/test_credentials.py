@@ -359,6 +359,15 @@ def test_provider_that_fails_later_is_named_and_works_again(
     assert perform(client, aio, get) is None
 
 
+@pytest.mark.parametrize(("driver", "aio"), WAYS)
+def test_empty_session_token_is_none(driver: Any, aio: bool, issuer: Issuer) -> None:
+    keys = "aws_access_key_id=AKID\naws_secret_access_key=s\naws_session_token=\n"
+    (issuer.directory / "credentials").write_text(f"[default]\n{keys}")
+    assert perform(Client("bucket", endpoint_url=issuer.server.url, driver=driver), aio, get) is None
+    assert all("x-amz-security-token" not in request.headers for request in issuer.server.requests)
+    assert issuer.signed == ["AKID"]
+
+
 BAD = [
     ('"AKID"', "secret", "is in quotes"),
     ("AKID", "'secret'", "is in quotes"),

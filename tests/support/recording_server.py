@@ -42,8 +42,12 @@ def recording_server(
     respond: Callable[[Recorded], Response] = not_found,
     certificate: tuple[str, str] | None = None,
     host: str = "127.0.0.1",
+    client_authority: str | None = None,
 ) -> Iterator[RecordingServer]:
-    """Start a server; with TLS if there is a certificate (the files of certificate and key)."""
+    """Start a server; with TLS if there is a certificate (the files of certificate and key).
+
+    With `client_authority` (a file of certificates), it accepts no client without a certificate.
+    """
     recorded: list[Recorded] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -79,6 +83,9 @@ def recording_server(
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
+            if client_authority is not None:
+                context.load_verify_locations(client_authority)
+                context.verify_mode = ssl.CERT_REQUIRED
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()

@@ -16,7 +16,7 @@ from ..shared.connection import (
     default_checksums,
     default_region,
 )
-from ..shared.proxies import proxy_for
+from ..shared.proxies import configured_proxy, proxy_for
 from ..shared.trust import resolve_trust
 from ..shared.validation import is_ip_address
 
@@ -74,6 +74,7 @@ def _resolve(arguments: ConnectionArguments, session: boto3.Session) -> Connecti
         use_accelerate=_flag(s3.get("use_accelerate_endpoint")),
         us_east_1_regional=str(s3.get("us_east_1_regional_endpoint") or "regional"),
         app_id=core.get_config_variable("user_agent_appid"),
+        client_cert=getattr(core.get_default_client_config(), "client_cert", None),
     )
     return _with_bucket_url(draft, arguments.bucket, core)
 
@@ -135,12 +136,13 @@ def _with_bucket_url(draft: ConnectionSettings, bucket: str, core: Any) -> Conne
     if bucket.startswith("arn:") and draft.endpoint_url and is_ip_address(urlsplit(draft.endpoint_url).netloc):
         raise InvalidError(f"An access point's ARN needs an endpoint with a host name, unlike {draft.where}")
     bucket_url = f"{parts.scheme}://{parts.netloc}{path}"
+    proxies = getattr(core.get_default_client_config(), "proxies", None)
     return replace(
         draft,
         bucket_url=bucket_url,
         virtual_hosted=path == base_path,
         region=region,
-        proxy=proxy_for(bucket_url, os.environ),
+        proxy=proxy_for(bucket_url, os.environ) if proxies is None else configured_proxy(bucket_url, proxies),
     )
 
 

@@ -74,6 +74,7 @@ def client_config(connection: Connection) -> dict[str, Any]:
         "read_timeout": connection.timeout,
         "parameter_validation": False,
         "user_agent_extra": "s3dict",
+        "client_cert": settings.client_cert,
         "proxies": {scheme: settings.proxy} if settings.proxy else {},
         "request_checksum_calculation": settings.checksums,
         # On a custom endpoint a checksum in a response may be one that botocore cannot check.

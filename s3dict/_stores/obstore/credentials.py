@@ -65,7 +65,8 @@ def credential_provider(connection: Connection) -> CredentialProvider:
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
+            # Empty in a file, it would be a header without a value.
+            "token": frozen.token or None,
             "expires_at": call_again_at if expiry is None else min(call_again_at, expiry.astimezone(UTC)),
         }
 

@@ -158,6 +158,7 @@ class ConnectionSettings(Record):
         proxy: The proxy's URL, which may contain a password; None for a direct connection.
         credentials: Static credentials from the environment; None if botocore provides them.
         app_id: What botocore adds to the user agent (``AWS_SDK_UA_APP_ID``).
+        client_cert: The file of the certificate that the client presents, or the files of certificate and key.
     """
 
     bucket_url: str
@@ -176,6 +177,7 @@ class ConnectionSettings(Record):
     use_accelerate: bool = False
     us_east_1_regional: str = "regional"
     app_id: str | None = None
+    client_cert: str | tuple[str, str] | None = None
 
     @property
     def where(self) -> str:
@@ -308,7 +310,10 @@ class Connection:
             credentials = self.boto_credentials()
             # Making a client looks for them too, and its errors would be botocore's.
             credentials.get_frozen_credentials()
-            client: Any = self.boto_session().client("s3", config=config, **client_arguments)
+            # A copy without the default Config of a program's session, of which the settings contain what applies.
+            core: Any = copy(self.boto_session()._session)
+            core._client_config = None
+            client = core.create_client("s3", config=config, **client_arguments)
             client._request_signer._credentials = credentials
             return client
 

@@ -32,6 +32,18 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     return _checked(proxy if "://" in proxy else f"http://{proxy}", f"{scheme.upper()}_PROXY")
 
 
+def configured_proxy(url: str, proxies: Mapping[str, str]) -> str | None:
+    """Return the proxy for requests to `url` that the default `Config` of a session contains, as in botocore.
+
+    Raises:
+        InvalidError: It does not contain the URL of one.
+    """
+    proxy = proxies.get(url.partition("://")[0])
+    if not proxy:
+        return None
+    return _checked(proxy if "://" in proxy else f"http://{proxy}", "proxies in the Config of the session")
+
+
 def address_of(proxy: str) -> str:
     """Return the URL of the proxy without user and password."""
     scheme, _, rest = proxy.partition("://")
