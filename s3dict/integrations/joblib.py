@@ -45,21 +45,22 @@ class S3DictStoreBackend(StoreBackendBase, StoreBackendMixin):  # type: ignore[m
         self._dict = open_dict(parent if folder == "joblib" else location, ttl=ttl, codec="bytes", **options)
 
     def _open_item(self, path: str, mode: str) -> BytesIO:
+        key = _key(path)
         if mode == "rb":
-            stored = self._dict.get(path)
+            stored = self._dict.get(key)
             if stored is None:
                 raise FileNotFoundError(path)
             return BytesIO(stored)
-        return _Upload(lambda body: self._dict.put(path, body))
+        return _Upload(lambda body: self._dict.put(key, body))
 
     def _item_exists(self, location: str) -> bool:
         """Return whether a file exists; folders always do."""
-        return not _is_file(location) or self._dict.contains(location)
+        return not _is_file(location) or self._dict.contains(_key(location))
 
     object_exists = _item_exists
 
     def _move_item(self, src: str, dst: str) -> None:
-        self._dict.put(dst, self._dict.pop(src))
+        self._dict.put(_key(dst), self._dict.pop(_key(src)))
 
     def _concurrency_safe_write(self, item: Any, path: str, write: Callable[[Any, str], None]) -> None:
         """Write the file in one step: a put is atomic, so that no temporary file is needed."""
@@ -70,7 +71,8 @@ class S3DictStoreBackend(StoreBackendBase, StoreBackendMixin):  # type: ignore[m
 
     def clear_location(self, location: str) -> None:
         """Delete a folder; the keys are listed for it."""
-        self._dict.discard_many([path for path in self._dict if path.startswith(location + "/")])
+        folder = _key(location) + "/"
+        self._dict.discard_many([path for path in self._dict if path.startswith(folder)])
 
     def get_items(self) -> list[Any]:
         raise InvalidError(
@@ -89,6 +91,11 @@ class _Upload(BytesIO):
         if kind is None:
             self._upload(self.getvalue())
         self.close()
+
+
+def _key(path: str) -> str:
+    """Return the key of a file, which is the same on Windows."""
+    return path.replace(os.sep, "/")
 
 
 def _is_file(path: str) -> bool:

@@ -164,6 +164,20 @@ def test_joblib_names_the_dict_by_the_location(client: Client, location: Any) ->
 
 
 @pytest.mark.backends("memory")
+def test_joblib_has_the_same_keys_on_windows(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = joblib_adapter.S3DictStoreBackend()
+    backend.configure("cache", backend_options={"client": client})
+    monkeypatch.setattr("os.sep", "\\")
+    for name in ("f", "g"):
+        with backend._open_item(f"cache\\{name}\\output.pkl", "wb") as file:
+            file.write(b"result")
+    assert sorted(Dict.from_name("cache", client=client)) == ["cache/f/output.pkl", "cache/g/output.pkl"]
+    backend.clear_location("cache\\f")
+    assert [backend._item_exists(f"cache\\{name}\\output.pkl") for name in ("f", "g")] == [False, True]
+    assert backend._open_item("cache\\g\\output.pkl", "rb").read() == b"result"
+
+
+@pytest.mark.backends("memory")
 @pytest.mark.parametrize("thread_id", [7, uuid.UUID(int=7)])
 def test_langgraph_takes_any_thread_id_by_its_text(client: Client, thread_id: Any) -> None:
     from langgraph.checkpoint.base import empty_checkpoint
