@@ -64,10 +64,24 @@ def find_main_object(qualified_name: str) -> Any:
     return next((found for found in candidates if found is not None and is_main_object(found)), None)
 
 
+def main_module() -> str:
+    """Return the name under which other programs import ``__main__``, as `python -m` has it; empty for a script."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return "" if spec is None else str(spec.name)
+
+
 def load_main_object(
-    qualified_name: str, expected: str, definition: bytes, python: str = PYTHON, expected_outline: str = ""
+    qualified_name: str,
+    expected: str,
+    definition: bytes,
+    python: str = PYTHON,
+    expected_outline: str = "",
+    module: str = "",
 ) -> Any:
-    """Return the class or function that a pickle refers to: the reader's own if it is the same, or the definition.
+    """Return the class or function that a pickle refers to.
+
+    It is the reader's own if it is the same, else that of the module which the writer ran, if the reader has imported
+    it, and else the definition.
 
     Raises:
         LookupError: The reader has no such class, and the definition could not be pickled.
@@ -79,6 +93,9 @@ def load_main_object(
     if own is not None and python != PYTHON and expected_outline == outline(own):
         # Bytecode of another version can neither be compared nor run.
         return own
+    imported = find_in(module, qualified_name)
+    if getattr(imported, "__module__", None) == module:
+        return imported
     if not definition:
         state = "does not exist here" if own is None else "is defined differently here"
         raise LookupError(

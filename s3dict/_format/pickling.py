@@ -29,6 +29,7 @@ from .main_objects import (
     fingerprint,
     generic_model,
     is_main_object,
+    main_module,
     outline,
 )
 
@@ -154,9 +155,13 @@ class ValuePickler(_DefinitionPickler):
             return model
         if issubclass(type(obj), BaseException):
             return reduce_exception(obj)
-        if is_main_object(obj):
-            return restore, ("MainObject", obj.__qualname__, fingerprint(obj), _definition(obj), PYTHON, outline(obj))
-        return self._reduce_by_value(obj)
+        return _reduce_main_object(obj) if is_main_object(obj) else self._reduce_by_value(obj)
+
+
+def _reduce_main_object(obj: Any) -> Any:
+    description = obj.__qualname__, fingerprint(obj), _definition(obj), PYTHON, outline(obj)
+    module = main_module()
+    return restore, ("MainObject", *description, module) if module else ("MainObject", *description)
 
 
 def dump_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], bool]) -> bytes:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from enum import Enum, Flag
 from functools import cached_property, lru_cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -335,6 +336,22 @@ def script() -> Iterator[ModuleType]:
 def test_object_of_a_scripts_own_class_comes_back_where_the_class_is_unknown(script: ModuleType) -> None:
     segments = [memoryview(bytes(segment)) for segment in CLOUDPICKLE.dumps(script.Box(21))]
     vars(script).pop("Box")
+    assert CLOUDPICKLE.loads(segments).twice() == 42
+
+
+def test_object_of_a_module_that_is_run_is_of_the_class_that_readers_import(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.__spec__ = ModuleSpec("app.worker", None)
+    own, shared = script.Box, ModuleType("app.worker")
+    segments = [memoryview(bytes(segment)) for segment in CLOUDPICKLE.dumps(own(21))]
+    exec("class Box:\n    pass", shared.__dict__)
+    monkeypatch.setitem(sys.modules, "app.worker", shared)
+    assert type(CLOUDPICKLE.loads(segments)) is own
+    vars(script).pop("Box")
+    assert type(CLOUDPICKLE.loads(segments)) is shared.Box
+    # Imported from yet another module: not what the writer had.
+    shared.Box.__module__ = "app.other"
     assert CLOUDPICKLE.loads(segments).twice() == 42
 
 
