@@ -149,7 +149,9 @@ def take_away(handle: Dict[Any, Any], lock: LockUsage) -> bool:
     entries = run_blocking(handle._open())
     label = f"The lock {lock.details.name or lock.name_hash!r} of Dict {handle.name!r}"
     path = entries.paths.locks + lock.name_hash
-    target = LockTarget(entries.store, entries.capabilities, path, label, entries.revalidate)
+    target = LockTarget(
+        entries.store, entries.capabilities, path, label, entries.revalidate, dict_name=entries.codec.dict_name
+    )
     return run_blocking(locks.take_away(target, lock.owner)) is not None
 
 

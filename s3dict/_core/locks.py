@@ -201,6 +201,9 @@ class Lease:
                 )
             if isinstance(outcome, Applied) or outcome.current is None or own_owner_id not in outcome.current.body:
                 return outcome
+            if self.remaining <= 0:
+                # The store rejects each write, though it shows no other.
+                return outcome
             # Still our own: a renewal was applied whose response was lost.
             self._etag = outcome.current.etag
 

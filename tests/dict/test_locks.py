@@ -236,6 +236,26 @@ def test_lock_may_be_left_in_another_thread(client: Client) -> None:
         lock.__exit__(None, None, None)
 
 
+@pytest.mark.memory_only
+@pytest.mark.timeout(60)
+def test_renewal_that_is_rejected_over_and_over_ends_with_the_lease(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Dict.from_name("d", create_if_missing=True, client=client).lock("job", lease=60)
+    held, bucket = lock.acquire(), memory_bucket(client.bucket)
+    assert held is not None
+
+    def reject(*_: object) -> bool:
+        bucket.advance(timedelta(seconds=10))
+        return False
+
+    monkeypatch.setattr("s3dict._stores.memory._MemoryRequests._precondition_holds", reject)
+    assert not held.renew()
+    assert held.lost
+    with pytest.raises(LockLostError):
+        lock.release()
+
+
 class TestTime:
     """What happens as time passes: on servers whose clock can be moved."""
 
