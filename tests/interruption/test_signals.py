@@ -27,10 +27,14 @@ from s3dict.errors import InvalidError, LockTimeoutError, NotFoundError
 
 from .gates import Gate
 
-pytestmark = pytest.mark.skipif(
-    threading.current_thread() is not threading.main_thread() or sys.platform == "win32",
-    reason="signal handlers run in the main thread, and there are few signals on Windows",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        threading.current_thread() is not threading.main_thread() or sys.platform == "win32",
+        reason="signal handlers run in the main thread, and there are few signals on Windows",
+    ),
+    # A handler that raises inside of `Thread.start` makes Python end the new thread with a KeyError of its own.
+    pytest.mark.filterwarnings("ignore:Exception ignored in thread started by:pytest.PytestUnraisableExceptionWarning"),
+]
 
 Handle = Dict[Any, Any]
 
