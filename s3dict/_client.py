@@ -556,8 +556,13 @@ def _cached_client(settings: Settings, _fingerprint: int) -> Client:
 
 @lru_cache(maxsize=8)
 def _cached_env_client(_fingerprint: int) -> Client:
+    return env_client(settings_from_env())
+
+
+def env_client(settings: Settings) -> Client:
+    """Return a client with these settings, and the signing keys and headers of the environment."""
     client = Client.__new__(Client)
-    client._init(settings_from_env(), signing_keys_from_env(), None, headers_from_env(), None, "S3DICT_ENDPOINT_URL")
+    client._init(settings, signing_keys_from_env(), None, headers_from_env(), None, "S3DICT_ENDPOINT_URL")
     return client
 
 

@@ -131,15 +131,15 @@ def is_installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def settings_from_env() -> Settings:
-    """Return the settings in ``S3DICT_*``. Raises InvalidError if no bucket is set."""
-    bucket = os.environ.get("S3DICT_BUCKET")
+def settings_from_env(**chosen: Any) -> Settings:
+    """Return the settings in ``S3DICT_*``, but those that are `chosen`. Raises InvalidError if there is no bucket."""
+    bucket = chosen.get("bucket") or os.environ.get("S3DICT_BUCKET")
     if not bucket:
         raise InvalidError(
             "No bucket is configured: set S3DICT_BUCKET (and S3DICT_ENDPOINT_URL for a store other than AWS), or pass "
             "client=Client('my-bucket'). To try it without one, `s3dict dev` runs a local S3 and prints what to set"
         )
-    return Settings(
+    settings = Settings(
         bucket=bucket,
         prefix=os.environ.get("S3DICT_PREFIX") or DEFAULT_PREFIX,
         endpoint_url=os.environ.get("S3DICT_ENDPOINT_URL") or None,
@@ -154,7 +154,8 @@ def settings_from_env() -> Settings:
         kms_key_id=os.environ.get("S3DICT_KMS_KEY_ID") or None,
         requester_pays=_flag_from_env("S3DICT_REQUESTER_PAYS") or False,
         expected_bucket_owner=os.environ.get("S3DICT_EXPECTED_BUCKET_OWNER") or None,
-    ).validated()
+    )
+    return replace(settings, **chosen).validated()
 
 
 def _verify_from_env() -> bool | str | None:
@@ -205,7 +206,12 @@ def timeout_from_env() -> timedelta:
 
 def signing_keys_from_env() -> tuple[bytes, ...]:
     """Return the keys in ``S3DICT_SIGNING_KEYS``, which are separated by commas."""
-    return validate_signing_keys(key for key in os.environ.get("S3DICT_SIGNING_KEYS", "").split(",") if key)
+    value = os.environ.get("S3DICT_SIGNING_KEYS", "")
+    keys = [key for key in value.split(",") if key]
+    if value and not keys:
+        # Without one, nothing would be verified.
+        raise InvalidError("S3DICT_SIGNING_KEYS contains no key: it is keys, separated by commas")
+    return validate_signing_keys(keys)
 
 
 def validate_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:

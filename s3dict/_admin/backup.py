@@ -6,9 +6,11 @@ its type, and reading a backup runs no code. The file is JSON Lines::
     {"s3dict": "backup 1", "environment": "main"}
     {"dict": "scores", "ttl_seconds": 604800.0, "codec": "cloudpickle"}
     {"key": "ZWFsaWNl", "inline": true, "segments": ["gAVLAy4="], "expires_at": 1767225600}
+    {"end": true}
 
 ``inline`` says whether the object's name contains the key, which a pickled key never is part of. ``expires_at`` is in
-seconds of Unix time, and missing for entries that expire by the ttl of the dict.
+seconds of Unix time, and missing for entries that expire by the ttl of the dict. The last line shows that the file is
+complete.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, BinaryIO
@@ -30,7 +32,7 @@ from .._format.keys import EncodedKey
 from .._format.values import Segment
 from .._record import replace
 from .._stores.shared.threads import iterate_blocking, run_blocking
-from ..errors import InvalidError
+from ..errors import InvalidError, NotFoundError
 
 __all__ = ["Restored", "read_backup", "write_backup"]
 
@@ -82,19 +84,27 @@ class _StoredKeys:
 def write_backup(client: Client, environment: str, sink: BinaryIO) -> Iterator[tuple[str, int]]:
     """Write all dicts of the environment; yield the name of a dict and the number of its entries so far.
 
+    A dict that another process deletes during the export is left out, or has the entries that were read until then.
+
     Requests: those of `Dict.objects.list`, and for each dict a listing and 1 for each entry.
     """
     _write_line(sink, {"s3dict": HEADER, "environment": environment})
     for handle in Dict.objects.list(environment_name=environment, client=client):
-        about = handle.info()
-        name = about.name or ""
-        ttl = None if about.ttl is None else about.ttl.total_seconds()
-        _write_line(sink, {"dict": name, "ttl_seconds": ttl, "codec": about.codec})
-        yield name, 0
-        entries = run_blocking(handle._open()).paced()
-        for number, (path, body) in enumerate(iterate_blocking(entry_bodies(entries)), start=1):
-            _write_line(sink, _record_line(body, is_inline="." in entries.object_name(path)))
-            yield name, number
+        with suppress(NotFoundError):
+            yield from _write_dict(handle, sink)
+    _write_line(sink, {"end": True})
+
+
+def _write_dict(handle: Dict[Any, Any], sink: BinaryIO) -> Iterator[tuple[str, int]]:
+    entries = run_blocking(handle._open()).paced()
+    about = handle.info()
+    name = about.name or ""
+    ttl = None if about.ttl is None else about.ttl.total_seconds()
+    _write_line(sink, {"dict": name, "ttl_seconds": ttl, "codec": about.codec})
+    yield name, 0
+    for number, (path, body) in enumerate(iterate_blocking(entry_bodies(entries)), start=1):
+        _write_line(sink, _record_line(body, is_inline="." in entries.object_name(path)))
+        yield name, number
 
 
 def read_backup(
@@ -113,8 +123,8 @@ def read_backup(
         start: The position and the dict's id of the last `Restored` of an interrupted call, to continue after it.
 
     Raises:
-        InvalidError: The file is not a backup, or is damaged; or a dict exists with another ttl or codec; or the dict
-            at `start` was replaced since.
+        InvalidError: The file is not a backup, or is damaged or cut off; or a dict exists with another ttl or codec; or
+            the dict at `start` was replaced since.
     """
     header = source.readline()
     if not _is_header(header):
@@ -125,8 +135,11 @@ def read_backup(
     lines = _read_lines(source, len(header))
     target: _Target | None = None
     batch = list[_Record]()
+    is_complete = False
     for is_dict, position, fields in _after(lines, start[0]):
-        if is_dict:
+        if "end" in fields:
+            is_complete = True
+        elif is_dict:
             if target is not None:
                 yield _restore(target, batch, skip_existing, target.end)
             target, batch = _open(client, environment, fields, position), []
@@ -144,6 +157,8 @@ def read_backup(
                 batch = []
     if target is not None:
         yield _restore(target, batch, skip_existing, target.end)
+    if not is_complete:
+        raise InvalidError("The file is cut off: its last line is missing. What it contains was imported")
 
 
 def _after(lines: Iterator[tuple[int, dict[str, Any]]], start: int) -> Iterator[tuple[bool, int, dict[str, Any]]]:

@@ -7,15 +7,14 @@ signature of its writer. Whatever is signed with the newest key is skipped, so a
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from .._core.conditional import Applied, WriteIds, conditional_put, get_object
 from .._core.entries import Entries
-from .._core.iteration import HEADER_READ_BYTES, entry_pages
+from .._core.iteration import HEADER_READ_BYTES, map_entries
 from .._dict import Dict
 from .._format.entry import (
     MAX_PRELUDE_BYTES,
@@ -81,19 +80,12 @@ def rekey(handle: Dict[Any, Any], *, dry_run: bool = False, sign_unsigned: bool 
     if not handle.client._signing_keys:
         raise InvalidError("There is no key to sign with: set S3DICT_SIGNING_KEYS, or pass signing_keys to the client")
     entries = run_blocking(handle._open()).paced()
-    return iterate_blocking(_rekey(entries, dry_run, sign_unsigned))
 
-
-async def _rekey(entries: Entries, dry_run: bool, sign_unsigned: bool) -> AsyncGenerator[Rekeyed, None]:
     async def examine(line: ObjectMeta) -> Rekeyed | None:
-        return await _rekey_entry(entries, line.path, dry_run, sign_unsigned)
+        with entries.error_context():
+            return await _rekey_entry(entries, line.path, dry_run, sign_unsigned)
 
-    async with aclosing(entry_pages(entries)) as pages:
-        async for page in pages:
-            async with aclosing(entries.store.runtime.map(examine, page, entries.concurrency)) as done:
-                async for result in done:
-                    if result is not None:
-                        yield result
+    return iterate_blocking(map_entries(entries, examine))
 
 
 async def _rekey_entry(entries: Entries, path: str, dry_run: bool, sign_unsigned: bool) -> Rekeyed | None:
@@ -101,7 +93,13 @@ async def _rekey_entry(entries: Entries, path: str, dry_run: bool, sign_unsigned
     state = KeyState.NEWEST
     for _ in range(MAX_CONFLICTS):
         first = await get_object(entries.store, path, HEADER_READ_BYTES)
-        if first is None or read_prelude(first.body).is_tombstone or entries.expiry.is_expired(first):
+        if first is None:
+            return None
+        try:
+            prelude = read_prelude(first.body)
+        except IntegrityError:
+            return Rekeyed(path, KeyState.UNKNOWN)
+        if prelude.is_tombstone or entries.expiry.is_expired(first):
             return None
         state = _state_of(entries, first, path)
         to_sign = state is KeyState.OLDER or (state is KeyState.UNSIGNED and sign_unsigned)

@@ -16,11 +16,9 @@ from .._core.iteration import entry_pages
 from .._core.listing import scan
 from .._core.locks import LockTarget
 from .._dict import Dict, _new_handle
-from .._format.keys import key_bytes_in
 from .._format.lock import LockDetails, decode_lock
 from .._handle import HandleState
 from .._nested import aclosing
-from .._record import replace
 from .._stores.base import ObjectMeta
 from .._stores.shared.threads import run_blocking
 from ..errors import IntegrityError
@@ -171,14 +169,7 @@ def shown_key(handle: Dict[Any, Any], path: str) -> str:
     No request, and nothing is unpickled.
     """
     entries = run_blocking(handle._open())
-    name = entries.object_name(path)
-    try:
-        data = key_bytes_in(name)
-        if data is not None:
-            return repr(replace(entries.codec.keys, uses_pickle=False).decode(data))
-    except IntegrityError:
-        pass
-    return f"#{name}"
+    return iteration.shown_key(entries, entries.object_name(path))
 
 
 async def _measure(entries: Entries, with_locks: bool, on_counted: Callable[[int], None]) -> Usage:

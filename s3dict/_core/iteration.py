@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from .._format.entry import MAX_PRELUDE_BYTES, TOMBSTONE_BYTES, EntryBody, EntryExpiry, read_header, read_prelude
 from .._format.keys import KeyCodec, claimed_key, is_object_name, key_bytes_in, match_object_name
 from .._nested import aclosing
 from .._record import replace
-from .._stores.base import ObjectMeta, Page
+from .._stores.base import ObjectMeta, Page, StoredObject
 from ..errors import Error, IntegrityError, UncertainOutcomeError
 from .conditional import get_object
 from .entries import Entries
 from .listing import MAX_RANGES, delete_all, scan
 from .removal import Removal, RemovalState
 
+T = TypeVar("T")
 HEADER_READ_BYTES = 16 * 1024
 """How much of an entry is read for a key that its object name does not contain: enough for nearly all of them."""
 PREFETCH_PAGES = 3
@@ -230,7 +231,7 @@ def _is_entry_object(entries: Entries, line: ObjectMeta) -> bool:
     return _is_entry(line) and is_object_name(entries.object_name(line.path))
 
 
-async def entry_bodies(entries: Entries) -> AsyncGenerator[tuple[str, EntryBody], None]:
+def entry_bodies(entries: Entries) -> AsyncGenerator[tuple[str, EntryBody], None]:
     """Yield the paths of the entries and what is stored there; an expiry of their own is a deadline.
 
     Requests: a listing, and 1 each.
@@ -240,14 +241,24 @@ async def entry_bodies(entries: Entries) -> AsyncGenerator[tuple[str, EntryBody]
         body = await _read_body(entries, line)
         return None if body is None else (line.path, body)
 
-    async with aclosing(entry_pages(entries, PREFETCH_PAGES)) as pages:
+    return map_entries(entries, read_body, PREFETCH_PAGES, ordered=True)
+
+
+async def map_entries(
+    entries: Entries,
+    function: Callable[[ObjectMeta], Awaitable[T | None]],
+    at_once: int = MAX_RANGES,
+    *,
+    ordered: bool = False,
+) -> AsyncGenerator[T, None]:
+    """Yield what the function returns for each entry of a listing, called for many side by side; leave out None."""
+    concurrency, map_ = entries.concurrency, entries.store.runtime.map
+    async with aclosing(entry_pages(entries, at_once)) as pages:
         async for page in pages:
-            async with aclosing(
-                entries.store.runtime.map(read_body, page, entries.concurrency, ordered=True)
-            ) as bodies:
-                async for found in bodies:
-                    if found is not None:
-                        yield found
+            async with aclosing(map_(function, page, concurrency, ordered=ordered)) as results:
+                async for result in results:
+                    if result is not None:
+                        yield result
 
 
 async def _read_body(entries: Entries, line: ObjectMeta) -> EntryBody | None:
@@ -257,13 +268,35 @@ async def _read_body(entries: Entries, line: ObjectMeta) -> EntryBody | None:
         object_name = entries.object_name(line.path)
         match_object_name(object_name)
         found = await get_object(entries.store, line.path)
-        body = None if found is None else entries.decode(found, claimed_key(object_name))
+        body = None if found is None else _decode(entries, found, object_name)
         if found is not None and body is not None:
-            entries.codec.verify_name(body.header, object_name)
             await entries.expiry.renew_if_due(line.path, found, started_at)
             if body.expiry is not None:
                 return replace(body, expiry=body.expiry.fixed(found.last_modified))
         return body
+
+
+def _decode(entries: Entries, found: StoredObject, object_name: str) -> EntryBody | None:
+    try:
+        body = entries.decode(found, claimed_key(object_name))
+        if body is not None:
+            entries.codec.verify_name(body.header, object_name)
+        return body
+    except IntegrityError as error:
+        error.key_repr = shown_key(entries, object_name)
+        raise
+
+
+def shown_key(entries: Entries, object_name: str) -> str:
+    """Return the key in an object's name as a Python literal, or ``#<hash>`` where the name does not contain it.
+
+    Nothing is unpickled.
+    """
+    with suppress(IntegrityError):
+        data = key_bytes_in(object_name)
+        if data is not None:
+            return repr(replace(entries.codec.keys, uses_pickle=False).decode(data))
+    return f"#{object_name}"
 
 
 async def _read_key(entries: Entries, line: ObjectMeta) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
 from functools import partial
@@ -116,16 +117,12 @@ def list_(
     client = Client.from_env()
     environment = environment_of(client, env)
     found = _listed(client, environment)
-    usages = _usages(found) if size else None
+    measured = _measured(found) if size else [(handle, None) for handle in found]
     if as_json:
-        rows = [_described(handle, env) for handle in found]
-        print_json(rows if usages is None else [row | _sizes(usage) for row, usage in zip(rows, usages, strict=True)])
+        print_json([_described(handle, env) | _sizes(usage) for handle, usage in measured])
         return
-    if usages is None:
-        print_table(_COLUMNS, [_row(handle) for handle in found])
-    else:
-        columns = (_COLUMNS[0], *_SIZE_COLUMNS, *_COLUMNS[1:])
-        print_table(columns, [_row(handle, usage) for handle, usage in zip(found, usages, strict=True)])
+    columns = (_COLUMNS[0], *_SIZE_COLUMNS, *_COLUMNS[1:]) if size else _COLUMNS
+    print_table(columns, [_row(handle, usage) for handle, usage in measured])
     if not found:
         where = f"environment {environment!r} of {location_of(client)}"
         print_result(f"There are no dicts in {where}. Create one with: s3dict create NAME")
@@ -198,17 +195,19 @@ def _listed(client: Client, environment: str) -> list[Dict[Any, Any]]:
         return list_dicts(client, environment, lambda _, total: advance(1, total=total))
 
 
-def _usages(handles: list[Dict[Any, Any]]) -> list[Usage]:
+def _measured(handles: list[Dict[Any, Any]]) -> list[tuple[Dict[Any, Any], Usage | None]]:
     from .._admin.usage import measure
 
+    measured: list[tuple[Dict[Any, Any], Usage | None]] = []
     with progress_bar("Counting", len(handles)) as advance:
-        return [
-            measure(handle, on_counted=partial(advance, position=position)) for position, handle in enumerate(handles)
-        ]
+        for position, handle in enumerate(handles):
+            with suppress(NotFoundError):  # deleted since the listing
+                measured.append((handle, measure(handle, on_counted=partial(advance, position=position))))
+    return measured
 
 
-def _sizes(usage: Usage) -> dict[str, int]:
-    return {"entries": usage.entries, "bytes": usage.size}
+def _sizes(usage: Usage | None) -> dict[str, int]:
+    return {} if usage is None else {"entries": usage.entries, "bytes": usage.size}
 
 
 def _described(handle: Dict[Any, Any], env: str | None) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import Client
+from ..errors import NotFoundError
 from .options import AsJson, Yes, confirm, location_of, valid_environment
 from .output import Column, file_size, plural, print_json, print_result, print_table
 from .progress import progress_bar
@@ -84,8 +86,9 @@ def _expire(env: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     counts: list[tuple[str, str, int]] = []
     with progress_bar("Reading", len(dicts)) as advance:
         for position, (environment, handle) in enumerate(dicts):
-            name, on_read = handle.info().name or "", partial(advance, position=position)
-            counts.append((name, environment, expire(handle, dry_run=dry_run, on_read=on_read)))
+            name, on_read = handle.name or "", partial(advance, position=position)
+            with suppress(NotFoundError):  # deleted since the listing
+                counts.append((name, environment, expire(handle, dry_run=dry_run, on_read=on_read)))
     if as_json:
         described = [{"name": name, "environment": where, "entries": count} for name, where, count in counts]
         print_json({"dry_run": dry_run, "expired": described})

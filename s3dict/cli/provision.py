@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .._config import DEFAULT_ENVIRONMENT, DEFAULT_PREFIX, timeout_from_env
+from .._config import DEFAULT_PREFIX
 from ..errors import InvalidError
 from .messages import for_terminal
 from .options import AsJson
@@ -45,7 +44,10 @@ EndpointUrl = Annotated[
 Region = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="The bucket's region.", show_default="AWS_DEFAULT_REGION, or that of the profile"
+        envvar="S3DICT_REGION",
+        metavar="NAME",
+        help="The bucket's region.",
+        show_default="AWS_DEFAULT_REGION, or that of the profile",
     ),
 ]
 
@@ -142,26 +144,22 @@ def _diagnose(client: Client, read_only: bool, deep: bool) -> list[Check]:
 
 
 def _client(bucket: str | None, prefix: str, endpoint_url: str | None, region: str | None) -> Client:
-    from .._client import Client
+    """Return the client of the environment, for the bucket that was chosen: what a dict would use."""
+    from .._client import env_client
+    from .._config import settings_from_env
 
     if not bucket:
         raise typer.BadParameter("pass one, or set S3DICT_BUCKET", param_hint="--bucket")
-    driver: Any = os.environ.get("S3DICT_DRIVER") or "auto"
-    timeout = timeout_from_env()
+    chosen = {"bucket": bucket, "prefix": prefix, "endpoint_url": endpoint_url or None, "region_name": region or None}
     try:
-        return Client(
-            bucket,
-            prefix=prefix,
-            endpoint_url=endpoint_url or None,
-            region_name=region,
-            environment_name=os.environ.get("S3DICT_ENVIRONMENT") or DEFAULT_ENVIRONMENT,
-            driver=driver,
-            timeout=timeout,
-        )
+        settings = settings_from_env(**chosen)
     except InvalidError as error:
         argument, _, reason = str(error).removeprefix("Invalid ").partition(": ")
+        if argument not in chosen:
+            raise
         option = "--" + argument.removesuffix("_name").replace("_", "-")
-        raise typer.BadParameter(reason or str(error), param_hint=option if reason else None) from error
+        raise typer.BadParameter(reason, param_hint=option) from error
+    return env_client(settings)
 
 
 def _conclusion(outcomes: set[str]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 import typer
 
 from .. import Client
-from ..errors import Error, NotFoundError
+from ..errors import Error, InvalidError, NotFoundError
 from .checkpoint import Checkpoint
 from .options import (
     AsJson,
@@ -344,7 +344,8 @@ def _resumable(file: Path, checkpoint: Checkpoint | None) -> Iterator[Callable[.
     try:
         yield save
     except (Error, KeyboardInterrupt) as error:
-        if not (checkpoint and checkpoint.offset):
+        # A damaged file has to be replaced, and then the progress is not of the same file.
+        if isinstance(error, InvalidError) or not (checkpoint and checkpoint.offset):
             raise
         hint = f"--resume continues after the first {checkpoint.offset:,} bytes"
         if isinstance(error, Error):

@@ -13,6 +13,7 @@ import pytest
 from s3dict import Client, Dict, InvalidError, UnavailableError
 from s3dict._admin import backup
 from s3dict._admin.backup import read_backup, write_backup
+from s3dict._admin.usage import list_dicts
 from s3dict._core.entries import Entries
 from s3dict.testing import Clock
 
@@ -90,8 +91,8 @@ def test_nothing_is_deserialized(client: Client) -> None:
     d["a"] = Unpicklable()
     data = backup_of(client)
     assert restore(client, data) == (1, 0)
-    assert [json.loads(line)["key"] for line in backup_of(client, "restored").splitlines()[2:]] == [
-        json.loads(line)["key"] for line in data.splitlines()[2:]
+    assert [json.loads(line)["key"] for line in backup_of(client, "restored").splitlines()[2:-1]] == [
+        json.loads(line)["key"] for line in data.splitlines()[2:-1]
     ]
 
 
@@ -136,6 +137,53 @@ def test_skip_existing_keeps_entries(client: Client) -> None:
 def test_damaged_backup_is_rejected(client: Client, damaged: bytes) -> None:
     with pytest.raises(InvalidError):
         restore(client, damaged)
+
+
+@pytest.mark.backends("memory")
+def test_backup_that_is_cut_off_between_two_lines_is_reported(configured: Client, tmp_path: Path) -> None:
+    filled(configured)
+    *lines, last = backup_of(configured).splitlines(keepends=True)
+    assert json.loads(last) == {"end": True}
+    file = tmp_path / "backup.jsonl"
+    file.write_bytes(b"".join(lines))
+    done = answer("import", "--all", str(file), "--env", "restored")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert str(done.error) == "The file is cut off: its last line is missing. What it contains was imported"
+    assert sum(d.len() for d in Dict.objects.list(environment_name="restored")) == 7
+
+
+@pytest.mark.backends("memory")
+def test_dict_that_is_deleted_during_the_export_is_left_out(configured: Client) -> None:
+    """A handle checks after a minute whether its dict still exists."""
+    for name in ("last", "first"):
+        Dict.from_name(name, create_if_missing=True)["k"] = 1
+    sink = io.BytesIO()
+    for name, number in write_backup(configured, "main", sink):
+        if (name, number) == ("first", 1):
+            Dict.objects.delete("last", client=Client(configured.bucket, driver="memory"))
+            Clock(configured).advance(timedelta(minutes=2))
+    assert restore(configured, sink.getvalue()) == (1, 0)
+    assert [d.name for d in Dict.objects.list(environment_name="restored")] == ["first"]
+
+
+@pytest.mark.backends("memory")
+@pytest.mark.parametrize("command", ["list --size", "list --size --json", "gc --expired --yes"])
+def test_dict_that_is_deleted_during_a_command_is_left_out(
+    configured: Client, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(*arguments: Any) -> list[Dict[Any, Any]]:
+        found = list_dicts(*arguments)
+        Dict.objects.delete("gone", client=Client(configured.bucket, driver="memory"))
+        Clock(configured).advance(timedelta(minutes=2))
+        return found
+
+    for name in ("gone", "kept"):
+        Dict.from_name(name, create_if_missing=True).put("k", 1, ttl=60)
+    for module in ("usage", "expired"):
+        monkeypatch.setattr(f"s3dict._admin.{module}.list_dicts", listed)
+    done = answer(*command.split())
+    assert (done.exit_code, done.error) == (0, None)
+    assert "gone" not in done.stdout
 
 
 @pytest.mark.backends("memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from s3dict import Client, Dict, IntegrityError, InvalidError
 from s3dict._admin.rekey import KeyState, rekey
-from s3dict._admin.usage import shown_key
+from s3dict._admin.usage import list_entries, shown_key
 from s3dict._format.entry import pack
+from s3dict._stores.shared.threads import run_blocking
 
 from ..support.commands import answer
 
@@ -70,6 +72,38 @@ def test_entry_of_an_unknown_key_is_kept_and_reported(client: Client) -> None:
     for options in ({}, {"sign_unsigned": True}):
         assert states(opened(client, NEW, OLD), **options) == {"'a'": (KeyState.UNKNOWN, False)}
     assert other["a"] == 1
+
+
+@pytest.mark.backends("memory")
+def test_damaged_entry_is_reported_and_the_others_are_signed(client: Client) -> None:
+    old = opened(client, OLD)
+    old.update(a=1, b=2)
+    damage(old, "a")
+    assert states(opened(client, NEW, OLD)) == {"'a'": (KeyState.UNKNOWN, False), "'b'": (KeyState.OLDER, True)}
+
+
+def damage(handle: Dict[Any, Any], key: str) -> None:
+    entries = run_blocking(handle._open())
+    [path] = [path for path in list_entries(handle) if shown_key(handle, path) == repr(key)]
+    run_blocking(entries.store.put(path, b"foreign"))
+
+
+@pytest.mark.backends("memory")
+def test_errors_of_iterations_name_the_key(configured: Client) -> None:
+    d: Dict[Any, Any] = Dict.from_name("d", create_if_missing=True)
+    for key in ("short", "k" * 300):
+        d[key] = 1
+        [path] = list_entries(d)
+        run_blocking(run_blocking(d._open()).store.put(path, b"foreign"))
+        expected = f"(Dict 'd', key {shown_key(d, path)})"
+        for arguments in (["items", "d"], ["export", "d"], ["export", "--all", "-"]):
+            error = answer(*arguments).error
+            assert isinstance(error, IntegrityError)
+            assert str(error).endswith(expected)
+        with pytest.raises(IntegrityError, match=re.escape(expected)):
+            list(d.values())
+        d.clear()
+    assert configured.bucket
 
 
 def test_value_is_not_deserialized(client: Client) -> None:

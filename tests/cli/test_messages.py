@@ -149,6 +149,44 @@ def test_file_of_the_other_kind_is_named(d: Dict[Any, Any], tmp_path: Path) -> N
     assert str(answer("import", "d", str(tmp_path / "text")).error).endswith('"value": ...}: \\xffnot\x1b')
 
 
+@pytest.mark.parametrize("command", ["init", "doctor"])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("S3DICT_VERIFY", "maybe", "Invalid S3DICT_VERIFY"),
+        ("S3DICT_SSE", "none", "Invalid sse"),
+        ("S3DICT_KMS_KEY_ID", "k", "kms_key_id"),
+        ("S3DICT_HEADERS", "x", "Invalid S3DICT_HEADERS"),
+        ("S3DICT_CHECKSUMS", "x", "Invalid checksums"),
+        ("S3DICT_ADDRESSING_STYLE", "x", "Invalid addressing_style"),
+        ("S3DICT_REQUESTER_PAYS", "x", "Invalid S3DICT_REQUESTER_PAYS"),
+        ("S3DICT_SIGNING_KEYS", "short", "A signing key has fewer than 16 bytes"),
+        ("S3DICT_SIGNING_KEYS", ",", "S3DICT_SIGNING_KEYS contains no key"),
+        ("S3DICT_DRIVER", "x", "Unknown driver"),
+        ("S3DICT_ENVIRONMENT", "/", "Invalid environment name"),
+    ],
+)
+def test_bucket_commands_use_the_settings_of_a_dict(command: str, name: str, value: str, message: str) -> None:
+    variables = {name: value}
+    done, used = answer(command, variables=variables), answer("list", variables=variables)
+    assert (done.exit_code, used.exit_code) == (1, 1)
+    assert message in str(done.error)
+    assert str(done.error) == str(used.error)
+
+
+def test_options_of_bucket_commands_override_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Client] = []
+    monkeypatch.setattr("s3dict.cli.provision._diagnose", lambda client, *_: seen.append(client) or [])
+    variables = {"S3DICT_REGION": "eu-west-1", "S3DICT_PREFIX": "p", "S3DICT_VERIFY": "false", "S3DICT_DRIVER": "boto3"}
+    answer("doctor", variables=variables)
+    answer("doctor", "--region", "us-west-2", "--prefix", "q", "--bucket", "other", variables=variables)
+    assert [(c.prefix, c._settings.region_name, c._settings.verify) for c in seen] == [
+        ("p", "eu-west-1", False),
+        ("q", "us-west-2", False),
+    ]
+    assert seen[1].bucket == "other"
+
+
 def interrupt(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
