@@ -14,6 +14,8 @@ from .values import get_codec
 FORMAT = 1
 FORMAT_WITH_FANOUT = 2
 """Of a manifest only, and only of a dict whose entries are one folder deeper: 0.1 cannot read it."""
+_FIX_MANIFEST = "Restore the object, or delete it, which deletes the dict"
+_FIX_STORE = "Delete it, and the capabilities of the store are probed again"
 
 
 class Manifest(Record):
@@ -51,13 +53,13 @@ def decode_manifest(data: bytes | bytearray, path: str) -> Manifest | None:
     Raises:
         IntegrityError: `data` is neither.
     """
-    fields = _decode(data, path, FORMAT_WITH_FANOUT)
+    fields = _decode(data, path, _FIX_MANIFEST, FORMAT_WITH_FANOUT)
     if fields.get("deleted"):
         return None
     try:
         return _manifest(fields)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IntegrityError) as error:
-        raise IntegrityError(f"The manifest {path!r} cannot be read: {error}") from error
+        raise IntegrityError(f"The manifest {path!r} cannot be read: {error}. {_FIX_MANIFEST}") from error
 
 
 def encode_deleted(write_id: str) -> bytes:
@@ -75,12 +77,11 @@ def decode_store(data: bytes | bytearray, path: str) -> Capabilities:
     Raises:
         IntegrityError: `data` is not a `store.json` written by s3dict.
     """
+    fields = _decode(data, path, _FIX_STORE)
     try:
-        return Capabilities.from_json(_decode(data, path)["store"])
+        return Capabilities.from_json(fields["store"])
     except (KeyError, AttributeError, IntegrityError) as error:
-        raise IntegrityError(
-            f"{path!r} does not contain the store's capabilities: {error}. Delete it, and they are probed again"
-        ) from error
+        raise IntegrityError(f"{path!r} does not contain the store's capabilities: {error}. {_FIX_STORE}") from error
 
 
 def _manifest(fields: dict[str, Any]) -> Manifest:
@@ -107,15 +108,16 @@ def _encode(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, indent=1).encode()
 
 
-def _decode(data: bytes | bytearray, path: str, known: int = FORMAT) -> dict[str, Any]:
+def _decode(data: bytes | bytearray, path: str, fix: str, known: int = FORMAT) -> dict[str, Any]:
+    """Return the fields. `fix` is what the error suggests for an object that is damaged, but not for a newer one."""
     import json
 
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path!r} is not JSON: {error}") from error
+        raise IntegrityError(f"{path!r} is not JSON: {error}. {fix}") from error
     if not isinstance(fields, dict) or type(fields.get("format")) is not int or fields["format"] < 1:
-        raise IntegrityError(f"{path!r} was not written by s3dict: it lacks a format number")
+        raise IntegrityError(f"{path!r} was not written by s3dict: it lacks a format number. {fix}")
     if fields["format"] > known:
         raise IntegrityError(
             f"{path!r} has format {fields['format']}, newer than the {known} known here: upgrade s3-shared-dict"

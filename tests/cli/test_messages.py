@@ -176,7 +176,12 @@ def test_bucket_commands_use_the_settings_of_a_dict(command: str, name: str, val
 
 def test_options_of_bucket_commands_override_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Client] = []
-    monkeypatch.setattr("s3dict.cli.provision._diagnose", lambda client, *_: seen.append(client) or [])
+
+    def diagnose(client: Client, *_: Any) -> list[Any]:
+        seen.append(client)
+        return []
+
+    monkeypatch.setattr("s3dict.cli.provision._diagnose", diagnose)
     variables = {"S3DICT_REGION": "eu-west-1", "S3DICT_PREFIX": "p", "S3DICT_VERIFY": "false", "S3DICT_DRIVER": "boto3"}
     answer("doctor", variables=variables)
     answer("doctor", "--region", "us-west-2", "--prefix", "q", "--bucket", "other", variables=variables)

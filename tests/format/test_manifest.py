@@ -128,6 +128,19 @@ def test_newer_format_says_that_an_upgrade_helps(newer: int) -> None:
     assert "upgrade s3-shared-dict" in refuses(newest)
 
 
+def test_damaged_object_may_be_deleted_and_a_newer_one_may_not() -> None:
+    damaged = fields_of(MANIFEST)
+    del damaged["store"]
+    for data in (b"", b"{", b"[]", json.dumps(damaged).encode()):
+        assert refuses(data).endswith("Restore the object, or delete it, which deletes the dict")
+        with pytest.raises(IntegrityError, match="Delete it, and the capabilities of the store are probed again$"):
+            decode_store(data, "s3dict/store.json")
+    newer = json.dumps({"format": FORMAT_WITH_FANOUT + 1}).encode()
+    assert "delete" not in refuses(newer)
+    with pytest.raises(IntegrityError, match="upgrade s3-shared-dict$"):
+        decode_store(newer, "s3dict/store.json")
+
+
 @pytest.mark.parametrize("older", [0, -1, True, 1.0, "1", None])
 def test_format_that_never_was_is_an_integrity_error(older: Any) -> None:
     refuses(json.dumps(fields_of(MANIFEST) | {"format": older}).encode())
