@@ -133,11 +133,11 @@ def test_damaged_object_may_be_deleted_and_a_newer_one_may_not() -> None:
     del damaged["store"]
     for data in (b"", b"{", b"[]", json.dumps(damaged).encode()):
         assert refuses(data).endswith("Restore the object, or delete it, which deletes the dict")
-        with pytest.raises(IntegrityError, match="Delete it, and the capabilities of the store are probed again$"):
+        with pytest.raises(IntegrityError, match=r"Delete it, and the capabilities of the store are probed again$"):
             decode_store(data, "s3dict/store.json")
     newer = json.dumps({"format": FORMAT_WITH_FANOUT + 1}).encode()
     assert "delete" not in refuses(newer)
-    with pytest.raises(IntegrityError, match="upgrade s3-shared-dict$"):
+    with pytest.raises(IntegrityError, match=r"upgrade s3-shared-dict$"):
         decode_store(newer, "s3dict/store.json")
 
 
