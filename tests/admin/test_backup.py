@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s3dict import Client, Dict, InvalidError, UnavailableError
-from s3dict._admin import backup
+from s3dict._admin import backup, expired, usage
 from s3dict._admin.backup import read_backup, write_backup
 from s3dict._admin.usage import list_dicts
 from s3dict._core.entries import Entries
@@ -179,8 +179,8 @@ def test_dict_that_is_deleted_during_a_command_is_left_out(
 
     for name in ("gone", "kept"):
         Dict.from_name(name, create_if_missing=True).put("k", 1, ttl=60)
-    for module in ("usage", "expired"):
-        monkeypatch.setattr(f"s3dict._admin.{module}.list_dicts", listed)
+    for module in (usage, expired):
+        monkeypatch.setattr(module, "list_dicts", listed)
     done = answer(*command.split())
     assert (done.exit_code, done.error) == (0, None)
     assert "gone" not in done.stdout
