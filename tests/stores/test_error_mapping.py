@@ -136,6 +136,7 @@ def test_copy_response_without_etag_is_unexpected(fields: dict[str, Any]) -> Non
         (400, "InvalidToken", PermissionDeniedError, None),
         (400, "AuthorizationHeaderMalformed", PermissionDeniedError, None),
         (301, "PermanentRedirect", InvalidError, None),
+        (400, "IllegalLocationConstraintException", InvalidError, None),
         (501, "NotImplemented", UnsupportedStoreError, None),
         (500, "InternalError", UnavailableError, True),
         (503, "ServiceUnavailable", UnavailableError, True),

@@ -304,7 +304,8 @@ class TestOnTheWire:
             assert timedelta(days=3) - timedelta(seconds=5) < date - found.last_modified < timedelta(days=3, seconds=5)
 
 
-def test_bucket_is_found_in_its_region_where_aws_does_not_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", ["AuthorizationHeaderMalformed", "IllegalLocationConstraintException"])
+def test_bucket_is_found_in_its_region_where_aws_does_not_redirect(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
     store: Any = quick(Client("bucket", driver="obstore", region_name="us-east-1"))._store(aio=False)
@@ -313,7 +314,7 @@ def test_bucket_is_found_in_its_region_where_aws_does_not_redirect(monkeypatch: 
     async def get(*_: object) -> StoredObject:
         regions.append(clients.connection.settings.region)
         if regions[-1] == "us-east-1":
-            raise said(GenericError, "400 Bad Request", "AuthorizationHeaderMalformed")
+            raise said(GenericError, "400 Bad Request", code)
         return StoredObject(b"v", '"e"', 1, datetime.now(UTC), ServerTime(datetime.now(UTC)))
 
     store._get = get

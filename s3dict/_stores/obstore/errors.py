@@ -13,7 +13,7 @@ from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 from ..._retry import UnexpectedResponseError
 from ...errors import Error, InvalidError, UnavailableError
 from ..shared import request_log as log
-from ..shared.errors import classify_status, connect_error, timeout_error, tls_error
+from ..shared.errors import WRONG_ENDPOINT, classify_status, connect_error, timeout_error, tls_error
 from ..shared.messages import ExpectedFailure, S3Request, xml_text
 
 # Text, and not compiled here: `re` compiles each when it is first needed, which a cold start does not pay for.
@@ -35,7 +35,7 @@ class UnrecognisedResponseError(UnexpectedResponseError):
 
 
 class BareRedirectError(InvalidError):
-    """A redirect without Location: on AWS, the bucket is in another region."""
+    """A redirect without Location, or an error in its place: on AWS, the bucket is in another region."""
 
 
 def translate_obstore_exception(error: Exception, request: S3Request) -> ExpectedFailure:
@@ -121,7 +121,9 @@ def _classify_failure(error: Exception, message: str, details: str, request: S3R
 
 
 def _classify_response(status: int, body: str, request: S3Request) -> ExpectedFailure | Error:
-    return classify_status(status, xml_text("Code", body), xml_text("Message", body), request)
+    code = xml_text("Code", body)
+    meaning = classify_status(status, code, xml_text("Message", body), request)
+    return BareRedirectError(str(meaning)) if code == WRONG_ENDPOINT else meaning
 
 
 def _summary_without_body(error: Exception) -> str:

@@ -19,6 +19,8 @@ _NO_BUCKET_CODES = frozenset(
     {"NoSuchBucket", "NoSuchAccessPoint", "NoSuchMultiRegionAccessPoint", "BucketNotFound", "ContainerNotFound"}
 )
 _CONFLICT_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+WRONG_ENDPOINT = "IllegalLocationConstraintException"
+"""The error of AWS for a request to another region's endpoint, where one of the two regions has to be enabled first."""
 _LASTING_CONFLICT_CODES = frozenset({"InvalidBucketState"})
 _OBJECT_WRITES = frozenset({"put_object", "copy_object", "delete_object"})
 _LOCKED = r"(?i)object lock|\bWORM\b|\bimmutable\b"
@@ -158,7 +160,7 @@ def error_for_status(
         )
     if status in (405, 501) or code == "NotImplemented":
         return UnsupportedStoreError(f"The store does not support {_unsupported(request)}. {response_text}")
-    if status in (301, 307):
+    if status in (301, 307) or code == WRONG_ENDPOINT:
         return InvalidError(
             f"The bucket {request.bucket!r} is in another region or behind another endpoint than {request.endpoint}: "
             f"set S3DICT_REGION or the endpoint. {response_text}"
