@@ -190,6 +190,8 @@ def validate_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str]
         if not isinstance(name, str) or not isinstance(value, str):
             raise InvalidError("headers maps names to values, both of which are strings")
         check_header(name, value)
+    if len({name.lower() for name in headers}) < len(headers):
+        raise InvalidError("headers contains a name twice, in upper and lower case")
     return tuple(sorted(headers.items()))
 
 

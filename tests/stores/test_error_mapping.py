@@ -142,6 +142,8 @@ def test_copy_response_without_etag_is_unexpected(fields: dict[str, Any]) -> Non
         (503, "ServiceUnavailable", UnavailableError, True),
         (503, "SlowDown", UnavailableError, False),
         (429, "TooManyRequests", UnavailableError, False),
+        (503, "TotalQpsLimitExceeded", UnavailableError, False),
+        (503, "UploadTrafficRateLimitExceeded", UnavailableError, False),
         (400, "RequestTimeout", UnavailableError, True),
         (408, "", UnavailableError, True),
         (400, "BadDigest", UnavailableError, True),

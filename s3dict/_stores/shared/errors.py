@@ -146,7 +146,7 @@ def error_for_status(
     if code in _REASONS_403:
         return Error(f"{request}: {status} {code}: {_REASONS_403[code]}")
     response_text = f"{request}: {status} {code} {redacted(message)}".rstrip()
-    if status == 429 or code.rpartition(".")[2] in _THROTTLING_CODES:
+    if status == 429 or _is_throttling_code(code):
         return ThrottledError(f"The store throttled the request. {response_text}", retry_after=retry_after)
     if re.search(_LOCKED, message):
         return Error(f"{response_text}: Object Lock retains objects in this bucket: use one without default retention")
@@ -170,6 +170,12 @@ def error_for_status(
         is_idle = status == 503 and zone_of(request.bucket) is not None
         return UnavailableError(f"The store{at} failed to respond. {response_text}{_IDLE_HINT if is_idle else ''}")
     return Error(f"The store rejected the request. {response_text}")
+
+
+def _is_throttling_code(code: str) -> bool:
+    """Return whether the code says that a rate is exceeded: SlowDown, or Alibaba's TotalQpsLimitExceeded."""
+    is_rate = re.search(r"(?:Qps|Rate|ActiveRequest)LimitExceeded$", code) is not None
+    return is_rate or code.rpartition(".")[2] in _THROTTLING_CODES
 
 
 def _unsupported(request: S3Request) -> str:

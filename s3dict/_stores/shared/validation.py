@@ -20,6 +20,11 @@ _ACCESS_POINT = r"arn:aws[a-z-]*:s3:([a-z0-9-]+):[0-9]{12}:accesspoint[:/][a-z0-
 _DIRECTORY_BUCKET = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?--([a-z0-9]+(?:-[a-z0-9]+){1,3})--xa?-s3"
 _HOST = r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)*(?!-)[a-z0-9-]{1,63}(?<!-)\.?|\[[0-9a-f:.]+(?:%25[a-z0-9]+)?\]"
 _PATH = r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*"
+_OWN_HEADERS = (
+    "authorization|proxy-authorization|host|date|range|expect|connection|te|trailer|transfer-encoding|upgrade"
+    "|content-(?:length|encoding|md5|type)|if-.*|x-amz-(?:date|content-sha256|security-token|s3session-token"
+    "|copy-source.*|checksum-.*|sdk-.*|trailer|decoded-content-length|metadata-directive|tagging-directive)"
+)
 _NOT_PLAIN = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
 
 
@@ -53,7 +58,9 @@ def check_region(region: str) -> None:
 
 
 def check_header(name: str, value: str) -> None:
-    """Raise InvalidError for a header that cannot be sent, without its value."""
+    """Raise InvalidError for a header that cannot be sent, or that a request has for itself, without its value."""
+    if re.fullmatch(_OWN_HEADERS, name.lower()):
+        raise InvalidError(f"headers must not contain {name!r}: each request has its own, which belongs to its meaning")
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
         raise InvalidError(f"Invalid header name in headers: {name!r}")
     if value != value.strip() or not value.isprintable() or not value.isascii():
