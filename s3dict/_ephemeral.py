@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
@@ -15,6 +15,7 @@ from ._client import Client, check_client
 from ._config import current_user
 from ._core.catalog import DictOptions, ephemeral
 from ._handle import HandleState
+from ._nested import nested_context
 from ._pickle import restore
 from ._stores.shared.threads import run_blocking
 from .errors import InvalidError, shortened_traceback
@@ -78,8 +79,8 @@ class EphemeralDict(Generic[H]):
         self._pid = os.getpid()
         return self._session(aio=aio)
 
-    @asynccontextmanager
-    async def _session(self, *, aio: bool) -> AsyncIterator[H]:
+    @nested_context
+    async def _session(self, *, aio: bool) -> AsyncGenerator[H, None]:
         client = self._client or Client.from_env()
         async with ephemeral(client._store(aio=aio), client._layout, DictOptions(), current_user()) as loaded:
             state = HandleState.hydrated(client, loaded)

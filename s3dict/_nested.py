@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from .errors import Error, shorten_traceback
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
+
+
+def unregistered(step: Callable[[], R]) -> R:
+    """Call the first `__anext__` of a generator that the running event loop is not to close at its end."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None)
+    try:
+        return step()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def nested_context(
+    function: Callable[P, AsyncGenerator[T, None]],
+) -> Callable[P, AbstractAsyncContextManager[T]]:
+    """`contextlib.asynccontextmanager`, for a context whose end others decide: the event loop does not close it.
+
+    At its end a loop closes all generators that it knows. One of these may be inside of the context, and end it at the
+    same time: Python would report "asynchronous generator is already running". And what a blocking call has entered
+    lasts for longer than the loop that happened to run in its thread.
+    """
+
+    @functools.wraps(function)
+    def generator(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
+        return _Unregistered(function(*args, **kwargs))
+
+    return asynccontextmanager(generator)
+
+
+class _Unregistered(AsyncGenerator[T, None], Generic[T]):
+    def __init__(self, generator: AsyncGenerator[T, None]) -> None:
+        self._generator = generator
+
+    def __anext__(self) -> Coroutine[Any, Any, T]:
+        return unregistered(self._generator.__anext__)
+
+    def asend(self, value: None) -> Coroutine[Any, Any, T]:
+        return self._generator.asend(value)
+
+    def athrow(self, *error: Any) -> Coroutine[Any, Any, T]:
+        return self._generator.athrow(*error)
+
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        return self._generator.aclose()
 
 
 class aclosing(AsyncIterator[T], Generic[T]):  # noqa: N801 (in place of that of contextlib)
@@ -48,7 +96,8 @@ class QuietGenerator(AsyncGenerator[T, None], Generic[T]):
     """An asynchronous generator that may be left unfinished in a loop that is closed at once.
 
     The loop closes a generator to which nothing refers any more by a task. If that never gets to run, because the loop
-    is closed before, Python would report "Task was destroyed but it is pending".
+    is closed before, Python would report "Task was destroyed but it is pending". At its end, the loop does not close
+    it: a generator of the user that is closed then may be inside of it.
     """
 
     def __init__(self, generator: AsyncGenerator[T, None]) -> None:
@@ -80,7 +129,7 @@ class QuietGenerator(AsyncGenerator[T, None], Generic[T]):
         # As in `aclosing`.
         self._started = True
         hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(finalizer=_closer(loop))
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=_closer(loop))
         try:
             return step()
         finally:

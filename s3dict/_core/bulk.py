@@ -212,7 +212,8 @@ async def _discard_batch(entries: Entries, keys: list[Any], removed: dict[Any, A
 
     if not entries.capabilities.conditional_bulk_delete:
         return await _run_all(entries, discard, keys, removed)
-    found = [item async for item in entries.store.runtime.map(peek, keys, entries.concurrency)]
+    async with aclosing(entries.store.runtime.map(peek, keys, entries.concurrency)) as peeked:
+        found = [item async for item in peeked]
     versions = {key: version for key, version in found if isinstance(version, Version)}
     outcomes = await entries.discard_versions(versions)
     unknown.update((key, versions[key]) for key, outcome in outcomes.items() if outcome is DeleteOutcome.UNKNOWN)

@@ -6,14 +6,13 @@ What only creating, listing and deleting need is imported there, since a cold st
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from .._format.layout import UNORDERED_FANOUT, DictId, Layout, new_ulid
 from .._format.manifest import Manifest, decode_manifest, encode_deleted
-from .._nested import aclosing
+from .._nested import aclosing, nested_context
 from .._record import Record
 from .._retry import RetryState
 from .._sentinel import UNSET, Unset
@@ -256,10 +255,10 @@ async def delete_data(
     await delete_all(store, paths.locks, ordered=ordered, only=is_managed)
 
 
-@asynccontextmanager
+@nested_context
 async def ephemeral(
     store: ObjectStore, layout: Layout, options: DictOptions, created_by: str
-) -> AsyncIterator[LoadedManifest]:
+) -> AsyncGenerator[LoadedManifest, None]:
     """Create a dict that exists while the context is open; a heartbeat renews its manifest.
 
     In a forked child the end of the context does nothing: the dict is its parent's.

@@ -128,8 +128,9 @@ async def _scan_ranges(
     while queue:
         batch = [queue.popleft() for _ in range(min(concurrency, len(queue)))]
         # The round ends before its pages are yielded: what the caller does with them runs beside no request of this.
-        async for _ in store.runtime.map(fill, batch, concurrency):
-            pass
+        async with aclosing(store.runtime.map(fill, batch, concurrency)) as filled:
+            async for _ in filled:
+                pass
         for part in batch:
             page = part.take()
             if page.is_truncated:

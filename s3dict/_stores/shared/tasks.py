@@ -21,6 +21,7 @@ from itertools import islice
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary, ref
 
+from ..._nested import nested_context
 from ..base import monotonic_seconds
 from . import request_log as log
 from .threads import Outcome, result_of
@@ -124,8 +125,8 @@ class TaskRuntime:
         async with self._locks.setdefault(owner, asyncio.Lock()):
             yield
 
-    @asynccontextmanager
-    async def heartbeat(self, interval: float, callback: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
+    @nested_context
+    async def heartbeat(self, interval: float, callback: Callable[[], Awaitable[bool]]) -> AsyncGenerator[None, None]:
         task = quiet_task(_heartbeat_loop(interval, callback), name="s3dict heartbeat")
         try:
             yield

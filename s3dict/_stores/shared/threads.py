@@ -14,6 +14,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from ..._nested import nested_context, unregistered
 from ...errors import Error, shorten_traceback
 from ..base import monotonic_seconds
 from . import request_log as log
@@ -57,9 +58,10 @@ def iterate_blocking(generator: AsyncGenerator[R, None]) -> Iterator[R]:
     """Iterate over an asynchronous generator over a blocking store, as `run_blocking` runs a coroutine."""
 
     try:
+        # Without a coroutine around it, which would cost as much as all else that a key of a listing takes here. The
+        # loop that may be running here is not to close the generator: the iterator may outlast it.
+        step: Any = unregistered(generator.__anext__)
         while True:
-            # Without a coroutine around it, which would cost as much as all else that a key of a listing takes here.
-            step: Any = generator.__anext__()
             try:
                 step.send(None)
             except StopIteration as stop:
@@ -73,6 +75,7 @@ def iterate_blocking(generator: AsyncGenerator[R, None]) -> Iterator[R]:
                 step.close()
                 raise RuntimeError("a blocking store suspended")
             yield item
+            step = generator.__anext__()
     finally:
         # Also when the caller breaks out of its loop: requests in flight end here, not at some garbage collection.
         run_blocking(generator.aclose())
@@ -158,8 +161,8 @@ class ThreadRuntime:
         with lock:
             yield
 
-    @asynccontextmanager
-    async def heartbeat(self, interval: float, callback: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
+    @nested_context
+    async def heartbeat(self, interval: float, callback: Callable[[], Awaitable[bool]]) -> AsyncGenerator[None, None]:
         async def call() -> bool:
             return await callback()
 
