@@ -107,8 +107,10 @@ class _Leavable:
             if leaving is not None:
                 run_blocking(leaving.lock._leave(leaving.holding, error))
         except Error as failure:
-            shorten_traceback(failure)
-            raise
+            if error is None:
+                shorten_traceback(failure)
+                raise
+            # Released inside, as by a signal handler that ends the process: the exception says more.
         except BaseException:
             # Perhaps before anything was left.
             with suppress(Error):
@@ -208,9 +210,15 @@ class _Acquirable(_Leavable):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        view = self._async_view
         with shortened_traceback():
-            view = self._async_view
-            await view._leave(view._own_holding(), error)
+            try:
+                holding = view._own_holding()
+            except InvalidError:
+                if error is None:
+                    raise
+            else:
+                await view._leave(holding, error)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (restore, ("AsyncView", self._view(aio=False))) if self._aio else (restore, self._pickled())

@@ -132,6 +132,24 @@ def test_invalid_release_leaves_the_lock_as_it_was(handle: Handle) -> None:
         assert lock.locked() is True
 
 
+@pytest.mark.parametrize("kind", ["lock", "semaphore"])
+async def test_release_inside_of_the_context_does_not_hide_what_was_raised(handle: Handle, kind: str) -> None:
+    """A signal handler may release what its program holds, and end it."""
+    lock: Any = handle.lock("job", lease=600) if kind == "lock" else handle.semaphore("job", 1, lease=600)
+    with pytest.raises(SystemExit), lock:
+        lock.release()
+        raise SystemExit
+    with pytest.raises(SystemExit):
+        async with lock:
+            await lock.release.aio()
+            raise SystemExit
+    with pytest.raises(InvalidError), lock:
+        lock.release()
+    with pytest.raises(InvalidError):
+        async with lock:
+            await lock.release.aio()
+
+
 def test_interrupted_acquisition_can_be_followed_by_a_release_and_another_acquisition(
     handle: Handle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
