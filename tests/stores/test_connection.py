@@ -96,6 +96,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "port that is the default": ({"endpoint_url": "http://store.invalid:80"}, {"HTTP_PROXY": "URL"}, ""),
     "virtual at an address": ({"endpoint_url": "URL", "addressing_style": "virtual"}, {}, ""),
     "proxy without scheme": ({"endpoint_url": "http://store.invalid"}, {"HTTP_PROXY": "HOST"}, ""),
+    "upper-case scheme of the proxy": ({"endpoint_url": "http://store.invalid"}, {"HTTP_PROXY": "HTTP://HOST"}, ""),
     "password of the proxy": (
         {"endpoint_url": "http://store.invalid"},
         {"HTTP_PROXY": "http://u:p%40%23@HOST"},

@@ -76,7 +76,8 @@ def _checked(proxy: str, source: str) -> str:
     if not is_valid:
         # Without the URL, which may contain a password.
         raise InvalidError(f"Invalid {source}: it is the URL of a proxy, which begins with http:// or https://")
-    return proxy
+    # boto3 takes a scheme in upper case for a host name.
+    return parts.scheme + proxy[len(parts.scheme) :]
 
 
 def _env(environment: Mapping[str, str], name: str) -> str | None:
