@@ -6,6 +6,7 @@ when it is called, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -24,6 +25,7 @@ DEBUG = "--debug"
 def main() -> None:
     """Run the command line and exit: with 0 after success, 1 after an error, 2 for wrong arguments."""
     _replace_closed_streams()
+    _print_whatever_the_encoding_is()
     try:
         app = _application()
     except ModuleNotFoundError as error:
@@ -72,6 +74,13 @@ def _replace_closed_streams() -> None:
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, access)
             setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: SIM115 (for the whole process)
+
+
+def _print_whatever_the_encoding_is() -> None:
+    """Replace what an encoding such as ASCII or cp437 lacks, such as the ellipsis of a cell that is cut."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _fail(error: Exception, message: str | None = None) -> NoReturn:

@@ -20,7 +20,7 @@ from rich.pretty import pretty_repr
 from rich.syntax import Syntax
 
 from .. import Dict
-from .output import console
+from .output import console, encodable
 
 __all__ = ["run_demo"]
 
@@ -61,7 +61,8 @@ def _show(terminal: Console, number: int, step: _Step) -> bool:
     terminal.print(f"\n[bold cyan]{number}.[/bold cyan] {prose}\n")
     terminal.print(_code(code))
     result = step.function()
-    terminal.print(f"→   {pretty_repr(result)}", style="green", markup=False)
+    arrow = "→ " if encodable("→") == "→" else "->"
+    terminal.print(f"{arrow}  {pretty_repr(result)}", style="green", markup=False)
     is_expected = step.is_expected(result)
     if not is_expected:
         terminal.print("This is not the expected result.", style="bold red")

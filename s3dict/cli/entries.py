@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from .._core.entry_codec import key_repr
 from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
 from .options import AsJson, Environment, Key, KeyIsJson, Name, describe_dict, key_of, open_dict
 from .output import Column, naming, plural, print_error, print_json, print_result, print_table, print_value, to_json
@@ -45,9 +46,10 @@ def get(
     The exit code is 1 if the key does not exist.
     """
     _check_exclusive(as_json, raw)
-    value = open_dict(name, env).get(key_of(key, key_json), _MISSING)
+    handle, decoded = open_dict(name, env), key_of(key, key_json)
+    value = handle.get(decoded, _MISSING)
     if value is _MISSING:
-        raise _no_such_key(name, key)
+        raise _no_such_key(handle, env, decoded)
     _print(value, as_json, raw)
 
 
@@ -83,9 +85,11 @@ def put(
     handle = open_dict(name, env)
     is_bytes = raw or (handle.info().codec == "bytes" and not as_json)
     content = data if is_bytes else _decoded(data, as_json)
-    if not handle.put(key_of(key, key_json), content, skip_if_exists=skip_if_exists):
-        raise Error(f"Key {key!r} exists already in Dict {name!r}")
-    print_result(f"Stored key {key!r} in {describe_dict(handle.client, name, env)}.")
+    decoded = key_of(key, key_json)
+    where = describe_dict(handle.client, name, env)
+    if not handle.put(decoded, content, skip_if_exists=skip_if_exists):
+        raise Error(f"Key {key_repr(decoded)} exists already in {where}")
+    print_result(f"Stored key {key_repr(decoded)} in {where}.")
 
 
 @app.command(rich_help_panel=_PANEL)
@@ -110,7 +114,7 @@ def pop(
         print_value(error.value)
         raise
     if value is _MISSING:
-        raise _no_such_key(name, key)
+        raise _no_such_key(handle, env, decoded)
     try:
         _print(value, as_json, raw)
         sys.stdout.flush()
@@ -197,8 +201,9 @@ def _check_exclusive(as_json: bool, raw: bool) -> None:
         raise typer.BadParameter("choose one of them", param_hint="--json, --raw")
 
 
-def _no_such_key(name: str, key: str) -> NotFoundError:
-    return NotFoundError(f"There is no key {key!r} in Dict {name!r}")
+def _no_such_key(handle: Dict[Any, Any], env: str | None, key: Any) -> NotFoundError:
+    where = describe_dict(handle.client, handle.name or "", env)
+    return NotFoundError(f"There is no key {key_repr(key)} in {where}")
 
 
 def _print(value: Any, as_json: bool, raw: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .._config import DEFAULT_ENVIRONMENT
 from ..errors import NotFoundError
+from . import DEBUG
 
 __all__ = ["for_terminal", "no_such_dict", "usage_message"]
 
@@ -63,6 +64,8 @@ def usage_message(error: Any) -> str:
 def _dash_hint(error: Any, invoked: Any) -> str:
     """Return what to do if ``-5``, which is taken for an option, is a key or a value."""
     option = getattr(error, "option_name", None) or ""
+    if option == DEBUG:
+        return f" It goes before the command: s3dict {DEBUG} …"
     if invoked is None or not option.startswith("-") or option.startswith("--"):
         return ""
     takes_key = any(parameter.name == "key" for parameter in invoked.command.params)

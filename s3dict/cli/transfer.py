@@ -11,6 +11,7 @@ from enum import Enum
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
@@ -40,6 +41,7 @@ app = typer.Typer()
 _PANEL = "Files"
 _STANDARD = Path("-")
 _HEAD_BYTES = 16
+_GZIP = b"\x1f\x8b"
 
 
 class Form(Enum):
@@ -49,10 +51,18 @@ class Form(Enum):
     PICKLE = "pickle"
 
 
+def _complete_name_or_file(context: typer.Context, incomplete: str) -> list[str]:
+    """Return names of dicts; none with --all, so that the shell completes files."""
+    return [] if context.params.get("all_") else complete_name(context, incomplete)
+
+
 NameOrFile = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="The dict's name; with --all, the file.", autocompletion=complete_name, show_default=False
+        metavar="NAME",
+        help="The dict's name; with --all, the file.",
+        autocompletion=_complete_name_or_file,
+        show_default=False,
     ),
 ]
 AllDicts = Annotated[
@@ -286,6 +296,10 @@ def _sink(file: Path) -> Iterator[BinaryIO]:
 def _source(file: Path) -> Iterator[BufferedReader]:
     if file != _STANDARD:
         with file.open("rb") as source:
+            if source.peek(2).startswith(_GZIP):
+                raise InvalidError(
+                    f"{file} is compressed. Import it with: gunzip -c {quote(str(file))} | s3dict import … -"
+                )
             yield source
         return
     source = BufferedReader(cast(Any, sys.stdin.buffer))

@@ -247,6 +247,8 @@ def test_shell_completes_commands_and_names_of_dicts(monkeypatch: pytest.MonkeyP
     assert sorted(completions("s3dict i")) == ["import", "info", "init", "items"]
     assert sorted(completions("s3dict get s")) == ["scores", "sessions"]
     assert completions("s3dict get --env prod s") == ["staged"]
+    assert completions("s3dict export s") == ["sessions", "scores"]
+    assert completions("s3dict export --all s") == []  # the shell then completes files
     monkeypatch.delenv("S3DICT_BUCKET")
     assert completions("s3dict get s") == []
 

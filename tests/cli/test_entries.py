@@ -12,6 +12,8 @@ from s3dict import Client, Dict, NotFoundError, SerializationError, UncertainOut
 
 from ..support.commands import answer, shown
 
+WHERE = "Dict 'd' in environment 'main' of s3://"
+
 
 @pytest.fixture
 def d(configured: Client) -> Dict[Any, Any]:
@@ -65,7 +67,8 @@ def test_missing_key_is_distinguished_from_stored_none(d: Dict[Any, Any], comman
     d["none"] = None
     assert ((there := answer(command, "d", "none")).exit_code, there.stdout) == (0, "None\n")
     done = answer(command, "d", "k")
-    assert (done.exit_code, done.stdout, str(done.error)) == (1, "", "There is no key 'k' in Dict 'd'")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert str(done.error).startswith(f"There is no key 'k' in {WHERE}")
 
 
 def test_missing_dict_is_an_error(configured: Client) -> None:
@@ -137,7 +140,16 @@ def test_dict_of_bytes_gets_bytes(configured: Client) -> None:
 def test_skip_if_exists_succeeds_once(d: Dict[Any, Any]) -> None:
     first, second = (answer("put", "d", "k", value, "--skip-if-exists") for value in ("one", "two"))
     assert (first.exit_code, second.exit_code, d["k"]) == (0, 1, "one")
-    assert str(second.error) == "Key 'k' exists already in Dict 'd'"
+    assert str(second.error).startswith(f"Key 'k' exists already in {WHERE}")
+
+
+def test_messages_show_the_key_and_not_its_json_and_shorten_it(d: Dict[Any, Any]) -> None:
+    assert answer("put", "d", "7", "x", "--key-json").stderr.startswith(f"Stored key 7 in {WHERE}")
+    assert str(answer("get", "d", "[1, 2]", "--key-json").error).startswith(f"There is no key (1, 2) in {WHERE}")
+    for command in (["put", "d", "k" * 3000, "x"], ["put", "d", "k" * 3000, "x", "--skip-if-exists"]):
+        done = answer(*command)
+        assert len(f"{done.stderr}{done.error}") < 400
+    assert d["k" * 3000] == "x"
 
 
 def test_pop_prints_and_removes_the_value(d: Dict[Any, Any]) -> None:

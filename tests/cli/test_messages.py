@@ -82,6 +82,10 @@ def test_wrong_argument_is_named_in_the_users_notation(arguments: str, message: 
         ),
         ("get scores -x", "No such option: -x. If -x is a key or a value, write -- before it. See `s3dict get --help`"),
         ("info scores -5", "No such option: -5. See `s3dict info --help`"),
+        (
+            "list --debug",
+            "No such option: --debug. It goes before the command: s3dict --debug … See `s3dict list --help`",
+        ),
     ],
 )
 def test_missing_or_unknown_argument_is_one_line(arguments: str, message: str) -> None:
@@ -292,6 +296,28 @@ def test_output_that_fails_at_the_end_of_a_command_is_an_error_on_one_line(
             assert exit_of_main(monkeypatch, *arguments) == 1
             stdout.flush()
         assert message in capfd.readouterr().err
+
+
+class Narrow(io.TextIOWrapper):
+    """A terminal whose encoding has no ellipsis, no arrow and no check mark."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="ascii")
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_terminal_of_any_encoding_shows_a_value_that_is_cut(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
+    d["ü"] = "lang " * 60
+    out, err = Narrow(), Narrow()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert exit_of_main(monkeypatch, "items", "d") == 0
+    out.flush()
+    shown_rows = [line for line in out.buffer.getvalue().decode("ascii").splitlines() if "lang" in line]  # type: ignore[attr-defined]
+    assert [line.rstrip("| ")[-1] for line in shown_rows] == ["?"]
 
 
 def test_closed_pipe_ends_a_command_without_a_message(

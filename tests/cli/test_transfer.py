@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import gzip
 import io
 import json
 import os
@@ -285,6 +286,16 @@ def test_without_resume_an_import_begins_again(d: Dict[Any, Any], file: Path, mo
         answer("import", "d", str(file))
     assert answer("import", "d", str(file), "--resume", "--json").json["entries"] == 9
     assert answer("import", "d", str(file), "--resume", "--json").json["entries"] == 9
+
+
+@pytest.mark.parametrize("arguments", [["d"], ["--all"]])
+def test_compressed_file_says_how_it_is_imported(d: Dict[Any, Any], tmp_path: Path, arguments: list[str]) -> None:
+    file = tmp_path / "the file.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"key": "a", "value": 1}\n'))
+    done = answer("import", *arguments, str(file))
+    assert done.exit_code == 1
+    assert f"gunzip -c '{file}' | s3dict import" in str(done.error)
+    assert d.len() == 0
 
 
 def test_dash_means_stdin(d: Dict[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
