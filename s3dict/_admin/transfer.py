@@ -32,6 +32,21 @@ from .._format.entry import MAX_DEADLINE, EntryExpiry, ExpiryKind
 from .._stores.shared.threads import iterate_blocking, run_blocking
 from ..errors import DeserializationError, InvalidError, SerializationError
 
+__all__ = [
+    "DictSettings",
+    "Format",
+    "Record",
+    "export_items",
+    "is_pickle",
+    "key_from_json",
+    "key_repr",
+    "put_records",
+    "read_records",
+    "read_settings",
+    "settings_of",
+    "write_records",
+]
+
 BATCH = 1000
 """How many entries are put at a time, and at most put again when an import is resumed."""
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from .._core.entry_codec import key_repr
 from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
 from .options import AsJson, Environment, Key, KeyIsJson, Name, describe_dict, key_of, open_dict
 from .output import Column, naming, plural, print_error, print_json, print_result, print_table, print_value, to_json
@@ -80,6 +79,8 @@ def put(
 
     --skip-if-exists is atomic: exactly one concurrent caller succeeds, with exit code 0.
     """
+    from .._admin.transfer import key_repr
+
     _check_exclusive(as_json, raw)
     data = _input(value, file)
     handle = open_dict(name, env)
@@ -202,6 +203,8 @@ def _check_exclusive(as_json: bool, raw: bool) -> None:
 
 
 def _no_such_key(handle: Dict[Any, Any], env: str | None, key: Any) -> NotFoundError:
+    from .._admin.transfer import key_repr
+
     where = describe_dict(handle.client, handle.name or "", env)
     return NotFoundError(f"There is no key {key_repr(key)} in {where}")
 

@@ -94,10 +94,15 @@ def _detach(directory: Path, port: int, bucket: str, env_file: Path | None) -> N
     if detached.is_running():
         print_result(f"S3 is running already, with its data in {directory}.")
         server = _server(directory, detached.port, bucket)
+        _print_exports(server, env_file)
     else:
         server.start(detached=True)
-        _configure(server)
-    _print_exports(server, env_file)
+        try:
+            _configure(server)
+            _print_exports(server, env_file)
+        except BaseException:
+            detached.stop()  # a command that fails leaves nothing running
+            raise
     names = ", ".join(name for name in server.environment() if name.startswith("AWS_"))
     print_result(
         f"S3 is at {server.endpoint_url} in the background: s3dict dev --stop ends it. The lines on stdout replace the "

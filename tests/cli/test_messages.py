@@ -17,10 +17,11 @@ from rich.cells import cell_len
 from typer.main import get_command
 
 from s3dict import Client, Dict
-from s3dict.cli import _application, _replace_closed_streams, main
+from s3dict.cli import _application, _replace_closed_streams, local, main
 from s3dict.cli.messages import for_terminal
 from s3dict.cli.output import Column, fitting_columns, terminal_size
 from s3dict.cli.progress import step_progress
+from s3dict.testing import seaweedfs
 
 from ..support.commands import answer, shown
 
@@ -329,6 +330,27 @@ def test_closed_pipe_ends_a_command_without_a_message(
         monkeypatch.setattr(sys, "stdout", stdout)
         assert exit_of_main(monkeypatch, "info", d.name or "") == 1
     assert capfd.readouterr().err == ""
+
+
+def test_detached_server_is_stopped_if_its_variables_cannot_be_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    class Server:
+        def start(self, *, detached: bool) -> None:
+            calls.append(f"start {detached}")
+
+        def environment(self) -> dict[str, str]:
+            return {"S3DICT_BUCKET": "b"}
+
+    monkeypatch.setattr(seaweedfs.DetachedServer, "is_running", lambda _: False)
+    monkeypatch.setattr(seaweedfs.DetachedServer, "stop", lambda _: calls.append("stop"))
+    monkeypatch.setattr(local, "_server", lambda *_: Server())
+    monkeypatch.setattr(local, "_configure", lambda _: calls.append("configure"))
+    done = answer("dev", "--detach", "--dir", str(tmp_path), "--env-file", str(tmp_path / "missing" / "x.env"))
+    assert (done.exit_code, type(done.error)) == (1, FileNotFoundError)
+    assert calls == ["start True", "configure", "stop"]
 
 
 def test_closed_stdin_stores_nothing(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
