@@ -99,7 +99,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "upper-case scheme of the proxy": ({"endpoint_url": "http://store.invalid"}, {"HTTP_PROXY": "HTTP://HOST"}, ""),
     "password of the proxy": (
         {"endpoint_url": "http://store.invalid"},
-        {"HTTP_PROXY": "http://u:p%40%23@HOST"},
+        {"HTTP_PROXY": "http://u:p%40%23%C3%BC@HOST"},
         "",
     ),
     "token of the proxy": ({"endpoint_url": "http://store.invalid"}, {"HTTP_PROXY": "http://token@HOST"}, ""),

@@ -12,6 +12,7 @@ from weakref import finalize
 from ..base import Body
 from ..shared.connection import Connection
 from ..shared.messages import S3Request, S3Response
+from ..shared.proxies import address_of, proxy_headers
 from ..shared.tasks import TaskRuntime
 from .requests import S3Requests
 from .session import (
@@ -222,12 +223,20 @@ async def _connect(connect: Callable[..., Awaitable[Any]], used: set[Any], *args
 
 
 class _DirectSession:
-    """Sends requests through a session of aiohttp, without following redirects."""
+    """Sends requests through a session of aiohttp, without following redirects.
+
+    aiohttp would encode the user and password of a proxy in Latin-1, unlike other clients.
+    """
 
     def __init__(self, session: Any) -> None:
         self._session = session
 
     def request(self, *arguments: Any, **options: Any) -> Any:
+        proxy = options.get("proxy") or ""
+        if "@" in proxy:
+            # aiohttp sends this one to the proxy, under its own name.
+            authorization = {"Authorization": proxy_headers(proxy)["Proxy-Authorization"]}
+            options |= {"proxy": address_of(proxy), "proxy_headers": authorization}
         return self._session.request(*arguments, allow_redirects=False, **options)
 
 
