@@ -77,7 +77,8 @@ def _checked(proxy: str, source: str) -> str:
         # Without the URL, which may contain a password.
         raise InvalidError(f"Invalid {source}: it is the URL of a proxy, which begins with http:// or https://")
     # boto3 takes a scheme in upper case for a host name.
-    return parts.scheme + proxy[len(parts.scheme) :]
+    scheme, separator, rest = proxy.partition("://")
+    return f"{scheme.lower()}{separator}{rest}"
 
 
 def _env(environment: Mapping[str, str], name: str) -> str | None:
