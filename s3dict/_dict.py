@@ -242,7 +242,8 @@ class Dict(Generic[K, V]):
         """
         from ._info import DictInfo
 
-        manifest = (await self._load())[1].manifest
+        _, _, loaded = await self._load()
+        manifest = loaded.manifest
         return DictInfo(
             name=manifest.dict_id.name,
             created_at=manifest.created_at,
@@ -905,21 +906,22 @@ class Dict(Generic[K, V]):
     def _sync_handle(self) -> Dict[K, V]:
         return self._counterpart if self._aio and self._counterpart is not None else self
 
-    async def _load(self) -> tuple[ObjectStore, LoadedManifest]:
-        """Return the store that this call uses, and the manifest."""
+    async def _load(self) -> tuple[Client, ObjectStore, LoadedManifest]:
+        """Return the client and the store that this call uses, and the manifest."""
         client = self._state.client
         store = client._store(aio=self._aio)
-        return store, await self._state.manifest(client, store)
+        return client, store, await self._state.manifest(client, store)
 
     async def _open(self, *keys: Any) -> Entries:
         """Return the entries, over the store that this call uses. Handles among the keys are hydrated for their ids."""
         for key in keys:
             if isinstance(key, Dict) and key._state is not self._state:
                 await (key._async_view if self._aio else key._sync_handle)._load()
-        store, loaded = await self._load()
+        # Another thread may give the handle another client: this call uses the keys of the one whose store it uses.
+        client, store, loaded = await self._load()
         cached = self._entries
         if cached is None or cached[0] is not loaded.manifest or cached[1].store is not store:
-            self._entries = cached = loaded.manifest, self._make_entries(store, loaded.manifest)
+            self._entries = cached = loaded.manifest, self._make_entries(client, store, loaded.manifest)
         return cached[1]
 
     def _callable(self, function: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -965,8 +967,8 @@ class Dict(Generic[K, V]):
             self._state.dict_name,
         )
 
-    def _make_entries(self, store: ObjectStore, manifest: Manifest) -> Entries:
-        client, values = self.client, get_codec(manifest.codec)
+    def _make_entries(self, client: Client, store: ObjectStore, manifest: Manifest) -> Entries:
+        values = get_codec(manifest.codec)
         codec = EntryCodec(
             keys=KeyCodec(values.uses_pickle, lambda dict_id: _from_dict_id(DictId.parse(dict_id), client)),
             values=client._bind(values),

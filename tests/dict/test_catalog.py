@@ -173,3 +173,17 @@ async def test_object_that_is_refused_but_not_found_ends_every_creation(
 def _without_backoff(client: Client) -> Client:
     policies = quick_policies()
     return with_retries(client, RetryPolicies(policies.requests, replace(policies.writes, max_backoff=0.0)))
+
+
+def test_call_during_which_the_handle_gets_another_client_goes_on_with_its_own() -> None:
+    key, others = "a signing key of the tests", [Client("others", driver="memory")]
+
+    def rebind(_: object) -> None:
+        if others:
+            d._state.bind(others.pop())
+
+    client = Client("rebound", driver="memory", signing_keys=[key], on_request=rebind)
+    d: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=client)
+    d["k"] = 1
+    signed: Dict[str, int] = Dict.from_name("d", client=Client("rebound", driver="memory", signing_keys=[key]))
+    assert signed["k"] == 1

@@ -155,7 +155,7 @@ def entries_of(codec: str, *signing_keys: str) -> Entries:
     client = Client("hostile-bytes", driver="memory", signing_keys=signing_keys)
     handle: Dict[Any, Any] = Dict.from_name("scores", client=client)
     manifest = Manifest(DICT_ID, datetime.now(UTC), None, timedelta(days=7), codec, ALL)
-    return replace(handle._make_entries(client._store(aio=False), manifest), revalidate=_exists)
+    return replace(handle._make_entries(client, client._store(aio=False), manifest), revalidate=_exists)
 
 
 async def _exists() -> None:
