@@ -16,6 +16,8 @@ from ..base import Conflict, PreconditionFailed, Refusal
 
 WEAK = "W/"
 """What proxies that may compress a body put before its ETag, which no `If-Match` would match then."""
+EPOCH_YEAR = 1970
+"""In place of a Last-Modified, of which some gateways and drivers make the beginning of Unix time."""
 
 
 class S3Request(Record):
@@ -87,7 +89,7 @@ def unexpected_response(reason: str, endpoint: str) -> UnexpectedResponseError:
 
 def require_time(last_modified: datetime, endpoint: str) -> datetime:
     """Return the time of an object. Raises UnexpectedResponseError for what some gateways report in its place."""
-    if last_modified.year == 1970:
+    if last_modified.year == EPOCH_YEAR:
         raise unexpected_response("without Last-Modified, or with 1970 in its place,", endpoint)
     return last_modified
 
