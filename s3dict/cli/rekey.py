@@ -43,7 +43,7 @@ def rekey(
 
     handle = open_dict(name, env)
     total = counted(handle) if is_terminal() else None
-    counts: Counter[str] = Counter()
+    counts = Counter({"signed": 0} | {state.value: 0 for state in KeyState})
     remaining: list[tuple[str, str]] = []
     with progress_bar("Signing", total) as advance:
         for entry in sign_entries(handle, dry_run=dry_run, sign_unsigned=sign_unsigned):

@@ -157,6 +157,6 @@ def test_command_reports_entries_that_carry_another_key(configured: Client, monk
     assert "signed 1 entry, 0 had the newest signature already, 1 carry another one" in done.stderr
     again = answer("rekey", "d", "--json")
     assert again.json == {
-        "entries": {"newest key": 1, "unknown key": 1},
+        "entries": {"signed": 0, "newest key": 1, "older key": 0, "unsigned": 0, "unknown key": 1},
         "remaining": [{"key": "'b'", "signed_with": "unknown key"}],
     }
