@@ -61,8 +61,8 @@ def _discard_unwritten_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        with suppress(OSError):  # it has no descriptor
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError), open(os.devnull, "wb") as sink:  # a stream may have no descriptor
+            os.dup2(sink.fileno(), sys.stdout.fileno())
 
 
 def _replace_closed_streams() -> None:
