@@ -92,20 +92,9 @@ def _can_run(item: pytest.Item) -> bool:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     if parameters.get("driver") == "threads":
         return parameters.get("mode") is not Mode.SYNC
-    if str(_backend_of(item) or parameters.get("backend")).endswith("-threads"):
-        return parameters.get("mode") is Mode.ASYNCIO
-    return not (_backend_of(item) == "moto" and parameters.get("mode") is Mode.ASYNCIO and _is_repeated(item))
-
-
-def _is_repeated(item: pytest.Item) -> bool:
-    """Return whether the test on moto in asyncio runs the code of two others: the server, and the driver and mode.
-
-    aioboto3 on moto is the contract of stores; what a Dict does with responses of moto is tested in blocking mode.
-    """
-    if _selected(item.config):
-        return False
-    marker = item.get_closest_marker("backends")
-    return "seaweedfs" in (marker.args if marker else _BACKENDS)
+    if not str(_backend_of(item) or parameters.get("backend")).endswith("-threads"):
+        return True
+    return parameters.get("mode") is Mode.ASYNCIO
 
 
 def _selected(config: pytest.Config) -> tuple[str, ...]:
