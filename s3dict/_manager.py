@@ -94,6 +94,8 @@ class DictManager(Generic[H]):
             client: None is ``Client.from_env()``.
 
         Raises:
+            IntegrityError: The manifests of some dicts are damaged. All others were read: ``completed`` has their
+                handles by name, and ``failed_keys`` the names of the damaged ones.
             InvalidError: `max_objects` is not a number or negative, or `created_before` is not a date.
 
         Requests:
@@ -103,11 +105,19 @@ class DictManager(Generic[H]):
             raise InvalidError(f"Invalid max_objects: {max_objects!r}. It is a whole number, 0 or more")
         before = _parse_datetime(created_before)
         client, environment = _resolve(environment_name, client)
-        found = await catalog.list_manifests(
+        found, damaged = await catalog.list_manifests(
             client._store(aio=self._aio), client._layout, environment, client._settings.concurrency
         )
         matching = [loaded for loaded in found if before is None or loaded.manifest.created_at < before]
-        return [self._new_handle(HandleState.hydrated(client, loaded)) for loaded in matching[:max_objects]]
+        handles = {
+            loaded.manifest.dict_id.name: self._new_handle(HandleState.hydrated(client, loaded))
+            for loaded in matching[:max_objects]
+        }
+        if damaged:
+            error = catalog.combined(damaged)
+            error.completed = handles
+            raise error
+        return builtins.list(handles.values())
 
     @dual_method
     async def delete(

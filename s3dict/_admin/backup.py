@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,7 +32,8 @@ from .._format.keys import EncodedKey
 from .._format.values import Segment
 from .._record import replace
 from .._stores.shared.threads import iterate_blocking, run_blocking
-from ..errors import InvalidError, NotFoundError
+from ..errors import IntegrityError, InvalidError, NotFoundError
+from .usage import list_dicts
 
 __all__ = ["Restored", "read_backup", "write_backup"]
 
@@ -81,15 +82,18 @@ class _StoredKeys:
         return key
 
 
-def write_backup(client: Client, environment: str, sink: BinaryIO) -> Iterator[tuple[str, int]]:
+def write_backup(
+    client: Client, environment: str, sink: BinaryIO, on_damaged: Callable[[IntegrityError], None]
+) -> Iterator[tuple[str, int]]:
     """Write all dicts of the environment; yield the name of a dict and the number of its entries so far.
 
     A dict that another process deletes during the export is left out, or has the entries that were read until then.
+    `on_damaged` is called with an error for each dict whose manifest is damaged, which is left out.
 
     Requests: those of `Dict.objects.list`, and for each dict a listing and 1 for each entry.
     """
     _write_line(sink, {"s3dict": HEADER, "environment": environment})
-    for handle in Dict.objects.list(environment_name=environment, client=client):
+    for handle in list_dicts(client, environment, lambda _done, _total: None, on_damaged):
         with suppress(NotFoundError):
             yield from _write_dict(handle, sink)
     _write_line(sink, {"end": True})

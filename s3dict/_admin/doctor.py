@@ -11,6 +11,7 @@ from enum import Enum
 from statistics import median
 
 from .._client import Client
+from .._core.catalog import combined, list_manifests
 from .._core.conditional import Rejected, WriteIds, conditional_put
 from .._core.probe import probe
 from .._format.capabilities import Capabilities
@@ -76,7 +77,8 @@ def diagnose(
 
     It writes scratch objects under ``<prefix>/sweep-1d/probe/``, which it removes, and corrects a record of the
     store's capabilities that says less than the store supports. What a check cannot see for lack of permission is a
-    warning; if credentials or bucket fail, the checks after them are skipped. About 40 requests.
+    warning; if credentials or bucket fail, the checks after them are skipped. About 40 requests, and one for each dict
+    of the client's environment.
 
     Args:
         client: Names the bucket and the prefix, and the driver to use.
@@ -315,6 +317,14 @@ def _to_check(finding: CheckResult) -> Check:
     return Check(name, status, finding.detail, f"without it: {finding.feature.impact}")
 
 
+def _dicts(context: _Context) -> Check:
+    environment, concurrency = context.client.environment_name, context.client._settings.concurrency
+    found, damaged = run_blocking(list_manifests(context.store, context.layout, environment, concurrency))
+    if damaged:
+        return Check("dicts", Status.FAILED, str(combined(damaged)), _FIX)
+    return Check("dicts", Status.OK, f"{len(found):,} in environment {environment!r}, and their manifests can be read")
+
+
 def _sweep_rules(context: _Context) -> Check:
     name, prefix = "sweep rules", context.client.prefix
     init = f"s3dict init --bucket {context.client.bucket} --prefix {prefix}"
@@ -402,6 +412,7 @@ _CHECKS: tuple[tuple[str, Callable[[_Context], Check]], ...] = (
     ("region", _region),
     ("clock", _clock),
     (_CONDITIONS, _conditions),
+    ("dicts", _dicts),
     ("sweep rules", _sweep_rules),
     ("versioning", _versioning),
     ("latency", _latency),

@@ -11,17 +11,21 @@ from .._core.listing import read_folder
 from .._dict import Dict
 from .._format.layout import is_valid_name, validate_name
 from .._stores.shared.threads import run_blocking
+from ..errors import IntegrityError
 from .usage import list_dicts
 
 __all__ = ["dicts_of", "expire"]
 
 
 def dicts_of(
-    client: Client, environment_name: str | None = None, on_loaded: Callable[[int], None] = lambda _: None
+    client: Client,
+    environment_name: str | None,
+    on_loaded: Callable[[int], None],
+    on_damaged: Callable[[IntegrityError], None],
 ) -> list[tuple[str, Dict[Any, Any]]]:
     """Return the named dicts of an environment, or of all, each with its environment.
 
-    `on_loaded` is called with 1 after each dict.
+    `on_loaded` is called with 1 after each dict, `on_damaged` with an error for each whose manifest is damaged.
 
     Requests: 1 if all are wanted, and for each environment a listing and 1 for each dict.
 
@@ -35,7 +39,7 @@ def dicts_of(
     return [
         (environment, handle)
         for environment in environments
-        for handle in list_dicts(client, environment, lambda _done, _total: on_loaded(1))
+        for handle in list_dicts(client, environment, lambda _done, _total: on_loaded(1), on_damaged)
     ]
 
 

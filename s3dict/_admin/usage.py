@@ -9,7 +9,7 @@ from typing import Any
 
 from .._client import Client
 from .._core import iteration, locks
-from .._core.catalog import list_manifests
+from .._core.catalog import combined, list_manifests
 from .._core.conditional import get_object
 from .._core.entries import Entries
 from .._core.iteration import entry_pages
@@ -27,6 +27,7 @@ __all__ = [
     "EntryState",
     "LockUsage",
     "Usage",
+    "combined",
     "count_entries",
     "held_locks",
     "list_dicts",
@@ -89,7 +90,10 @@ class EntryState:
 
 
 def list_dicts(
-    client: Client, environment: str, on_loaded: Callable[[int, int], None] = lambda _done, _total: None
+    client: Client,
+    environment: str,
+    on_loaded: Callable[[int, int], None],
+    on_damaged: Callable[[IntegrityError], None],
 ) -> list[Dict[Any, Any]]:
     """Return the named dicts of an environment as hydrated handles, as `Dict.objects.list` does.
 
@@ -99,9 +103,12 @@ def list_dicts(
         client: Names the bucket and the prefix.
         environment: The name of the environment.
         on_loaded: Called after each request with how many dicts are loaded, and of how many.
+        on_damaged: Called in the end with an error for each dict whose manifest is damaged, which is left out.
     """
     store, concurrency = client._store(aio=False), client._settings.concurrency
-    found = run_blocking(list_manifests(store, client._layout, environment, concurrency, on_loaded))
+    found, damaged = run_blocking(list_manifests(store, client._layout, environment, concurrency, on_loaded))
+    for error in damaged:
+        on_damaged(error)
     return [_new_handle(HandleState.hydrated(client, loaded)) for loaded in found]
 
 

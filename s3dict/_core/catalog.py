@@ -6,7 +6,7 @@ What only creating, listing and deleting need is imported there, since a cold st
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -34,6 +34,7 @@ REVALIDATE_AFTER = 60.0
 HEARTBEAT_SECONDS = 300.0
 DEFAULT_TTL = timedelta(days=7)
 DEFAULT_CODEC = "cloudpickle"
+_NAMES_SHOWN = 5
 
 
 class DictOptions(Record):
@@ -192,27 +193,48 @@ async def list_manifests(
     environment: str,
     concurrency: int,
     on_loaded: Callable[[int, int], None] = lambda _done, _total: None,
-) -> list[LoadedManifest]:
-    """Return every named dict of the environment, newest first. A listing and 1 request each.
+) -> tuple[list[LoadedManifest], list[IntegrityError]]:
+    """Return every named dict of the environment, newest first, and an error for each whose manifest is damaged.
 
     `on_loaded` is called after each request with how many dicts are loaded, and of how many.
+
+    Requests: a listing, and 1 for each dict.
     """
     from .listing import read_folder
 
-    async def load(name: str) -> LoadedManifest | None:
-        return await _load_by_name(store, layout, environment, name)
+    async def load(name: str) -> LoadedManifest | IntegrityError | None:
+        try:
+            return await _load_by_name(store, layout, environment, name)
+        except IntegrityError as error:
+            damage = IntegrityError(f"Dict {name!r} in environment {environment!r} cannot be read: {error}")
+            damage.dict_name = name
+            return damage
 
     store = store.paced()
     folder = await read_folder(store, layout.manifests(environment))
     names = [name for line in folder.objects if (name := layout.dict_name_from_path(line.path, environment))]
-    present, done = [], 0
+    present, damaged, done = list[LoadedManifest](), list[IntegrityError](), 0
     async with aclosing(store.runtime.map(load, names, concurrency)) as manifests:
         async for loaded in manifests:
             done += 1
             on_loaded(done, len(names))
-            if loaded is not None:
+            if isinstance(loaded, IntegrityError):
+                damaged.append(loaded)
+            elif loaded is not None:
                 present.append(loaded)
-    return sorted(present, key=lambda loaded: loaded.manifest.created_at, reverse=True)
+    present.sort(key=lambda loaded: loaded.manifest.created_at, reverse=True)
+    return present, damaged
+
+
+def combined(damaged: Sequence[IntegrityError]) -> IntegrityError:
+    """Return the error for all dicts that cannot be read; its `failed_keys` are their names."""
+    names = sorted({error.dict_name or "" for error in damaged})
+    error = damaged[0]
+    if len(damaged) > 1:
+        shown = ", ".join(map(repr, names[:_NAMES_SHOWN])) + (" …" if len(names) > _NAMES_SHOWN else "")
+        error = IntegrityError(f"{len(damaged)} dicts cannot be read: {shown}. {damaged[0]}")
+    error.failed_keys = names
+    return error
 
 
 async def delete(

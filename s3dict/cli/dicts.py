@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
@@ -13,8 +14,8 @@ import typer
 
 from .. import Client, Dict
 from .._format.layout import MIN_TTL, SWEEP_DAYS, SWEEP_MARGIN, validate_ttl
-from ..errors import AlreadyExistsError, Error, InvalidError, NotFoundError
-from .messages import no_such_dict
+from ..errors import AlreadyExistsError, Error, IntegrityError, InvalidError, NotFoundError
+from .messages import no_such_dict, raise_damaged
 from .options import AsJson, Environment, Name, Yes, confirm, describe_dict, environment_of, location_of, open_dict
 from .output import (
     Column,
@@ -113,16 +114,23 @@ def list_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the dicts of an environment, newest first. Times are in UTC."""
+    """List the dicts of an environment, newest first. Times are in UTC.
+
+    A dict whose manifest is damaged is an error after all others have been listed; with --json it has the field error.
+    """
     client = Client.from_env()
     environment = environment_of(client, env)
-    found = _listed(client, environment)
+    damaged = list[IntegrityError]()
+    found = _listed(client, environment, damaged.append)
     measured = _measured(found) if size else [(handle, None) for handle in found]
     if as_json:
-        print_json([_described(handle, env) | _sizes(usage) for handle, usage in measured])
+        unreadable = [{"name": e.dict_name, "environment": environment, "error": str(e)} for e in damaged]
+        print_json([*(_described(handle, env) | _sizes(usage) for handle, usage in measured), *unreadable])
+        raise_damaged(damaged)
         return
     columns = (_COLUMNS[0], *_SIZE_COLUMNS, *_COLUMNS[1:]) if size else _COLUMNS
     print_table(columns, [_row(handle, usage) for handle, usage in measured])
+    raise_damaged(damaged)
     if not found:
         where = f"environment {environment!r} of {location_of(client)}"
         print_result(f"There are no dicts in {where}. Create one with: s3dict create NAME")
@@ -188,11 +196,11 @@ def delete(
         raise no_such_dict(name, environment)
 
 
-def _listed(client: Client, environment: str) -> list[Dict[Any, Any]]:
+def _listed(client: Client, environment: str, on_damaged: Callable[[IntegrityError], None]) -> list[Dict[Any, Any]]:
     from .._admin.usage import list_dicts
 
     with progress_bar("Listing", unit="dicts") as advance:
-        return list_dicts(client, environment, lambda _, total: advance(1, total=total))
+        return list_dicts(client, environment, lambda _, total: advance(1, total=total), on_damaged)
 
 
 def _measured(handles: list[Dict[Any, Any]]) -> list[tuple[Dict[Any, Any], Usage | None]]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Client
-from ..errors import NotFoundError
+from ..errors import IntegrityError, NotFoundError
+from .messages import raise_damaged
 from .options import AsJson, Yes, confirm, location_of, valid_environment
 from .output import Column, file_size, plural, print_json, print_result, print_table
 from .progress import progress_bar
@@ -78,9 +79,9 @@ def gc(
 def _expire(env: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     from .._admin.expired import dicts_of, expire
 
-    client = Client.from_env()
+    client, damaged = Client.from_env(), list[IntegrityError]()
     with progress_bar("Searching", unit="dicts") as advance:
-        dicts = dicts_of(client, env, advance)
+        dicts = dicts_of(client, env, advance, damaged.append)
     if dicts and not dry_run:
         confirm(f"Remove the expired entries of {plural(len(dicts), 'dict')}?", yes)
     counts: list[tuple[str, str, int]] = []
@@ -92,10 +93,12 @@ def _expire(env: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     if as_json:
         described = [{"name": name, "environment": where, "entries": count} for name, where, count in counts]
         print_json({"dry_run": dry_run, "expired": described})
+        raise_damaged(damaged)
         return
     print_table(_EXPIRED_COLUMNS, [(name, where, str(count)) for name, where, count in counts if count])
     total = sum(count for _, _, count in counts)
     print_result(f"{'Found' if dry_run else 'Removed'} {plural(total, 'expired entry', 'expired entries')}.")
+    raise_damaged(damaged)
 
 
 def _remove(client: Client, found: list[OrphanedData]) -> list[OrphanedData]:

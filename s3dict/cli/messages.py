@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._config import DEFAULT_ENVIRONMENT
-from ..errors import NotFoundError
+from ..errors import IntegrityError, NotFoundError
 from . import DEBUG
 
-__all__ = ["for_terminal", "no_such_dict", "usage_message"]
+__all__ = ["for_terminal", "no_such_dict", "raise_damaged", "usage_message"]
 
 _HINTS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
@@ -82,6 +82,14 @@ def _variable(argument: str) -> str:
     """Return the variable that sets an argument of `Client`."""
     names = {"region_name": "S3DICT_REGION", "environment_name": "S3DICT_ENVIRONMENT"}
     return names.get(argument, f"S3DICT_{argument.upper()}")
+
+
+def raise_damaged(damaged: Sequence[IntegrityError]) -> None:
+    """End a command that has done its work for all dicts but these, if there are any, with an error that names them."""
+    if damaged:
+        from .._admin.usage import combined
+
+        raise combined(damaged)
 
 
 def no_such_dict(name: str, environment: str) -> NotFoundError:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Client
-from ..errors import NotFoundError
+from ..errors import IntegrityError, NotFoundError
+from .messages import raise_damaged
 from .options import Environment, Name, describe_dict, environment_of, location_of, open_dict
 from .output import (
     Column,
@@ -103,16 +104,19 @@ def top(env: Environment = None, interval: Interval = 2.0, times: Times = None, 
     client = Client.from_env()
     where = f"environment {environment_of(client, env)!r} of {location_of(client)}"
     live = screen = None
+    damaged: list[IntegrityError] = []
     previous: dict[str, tuple[int, float]] = {}
     with suppress(KeyboardInterrupt), ExitStack() as displays:
         for tick in _ticks(interval, times):
-            usages, now = _usages(client, env, is_first=tick == 0), time.monotonic()
+            damaged.clear()
+            usages, now = _usages(client, env, damaged, is_first=tick == 0), time.monotonic()
             rates = {name: _rate(previous.get(name), usage.entries, now) for name, usage in usages.items()}
             previous = {name: (usage.entries, now) for name, usage in usages.items()}
             if as_json:
-                print(json.dumps(_snapshot(usages)), flush=True)
+                print(json.dumps(_snapshot(usages, damaged)), flush=True)
                 continue
             rows = [_row(name, usage, rates[name]) for name, usage in usages.items()]
+            rows += [(error.dict_name or "", "damaged", "", "", "", "") for error in damaged]
             if not sys.stdout.isatty() or is_dumb_terminal():
                 print_table(_TOP_COLUMNS, rows)
                 sys.stdout.flush()
@@ -123,6 +127,7 @@ def top(env: Environment = None, interval: Interval = 2.0, times: Times = None, 
             live.update(screen, refresh=True)
     if screen is not None:
         console().print(screen)  # the screen that it was shown on has been left
+    raise_damaged(damaged)
 
 
 def _ticks(interval: float, times: int | None) -> Iterator[int]:
@@ -195,11 +200,11 @@ def _cost(usages: Any, interval: float) -> str:
     return f"{lists + gets} requests every {interval:g} s: ${dollars:.2f} an hour at AWS. Ctrl-C ends it."
 
 
-def _usages(client: Client, env: str | None, *, is_first: bool) -> dict[str, Usage]:
+def _usages(client: Client, env: str | None, damaged: list[IntegrityError], *, is_first: bool) -> dict[str, Usage]:
     from .._admin.usage import list_dicts, measure
 
     usages = {}
-    handles = list_dicts(client, environment_of(client, env))
+    handles = list_dicts(client, environment_of(client, env), lambda _done, _total: None, damaged.append)
     with progress_bar("Reading", len(handles), is_shown=is_first and is_terminal()) as advance:
         for position, handle in enumerate(handles):
             with suppress(NotFoundError):  # deleted since the listing
@@ -228,8 +233,8 @@ def _holder(lock: LockUsage) -> str:
     return f"{name}: {holder} since {lock.acquired_at or lock.renewed_at:%H:%M:%SZ}"
 
 
-def _snapshot(usages: dict[str, Usage]) -> dict[str, Any]:
-    dicts = [
+def _snapshot(usages: dict[str, Usage], damaged: list[IntegrityError]) -> dict[str, Any]:
+    dicts: list[dict[str, Any]] = [
         {
             "name": name,
             "entries": usage.entries,
@@ -248,6 +253,7 @@ def _snapshot(usages: dict[str, Usage]) -> dict[str, Any]:
         }
         for name, usage in usages.items()
     ]
+    dicts += [{"name": error.dict_name, "error": str(error)} for error in damaged]
     return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "dicts": dicts}
 
 

@@ -12,7 +12,7 @@ import typer
 from .. import Client, Dict
 from .._config import DEFAULT_ENVIRONMENT
 from .._format.layout import validate_name
-from ..errors import Error, InvalidError
+from ..errors import Error, IntegrityError, InvalidError
 from .output import print_question
 
 __all__ = [
@@ -39,6 +39,8 @@ def complete_name(context: typer.Context, incomplete: str) -> list[str]:
     """Return names of dicts for the shell; none where the bucket cannot be reached, since no error would be seen."""
     try:
         found = Dict.objects.list(environment_name=context.params.get("env") or "")
+    except IntegrityError as error:  # of some dicts
+        found = list(error.completed.values())
     except Error:
         return []
     return [handle.name for handle in found if handle.name and handle.name.startswith(incomplete)]

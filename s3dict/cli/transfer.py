@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 import typer
 
 from .. import Client
-from ..errors import Error, InvalidError, NotFoundError
+from ..errors import Error, IntegrityError, InvalidError, NotFoundError
 from .checkpoint import Checkpoint
+from .messages import raise_damaged
 from .options import (
     AsJson,
     Environment,
@@ -226,14 +227,15 @@ def _export_all(file: Path, env: str | None) -> None:
     environment = environment_of(client, env)
     counts: dict[str, int] = {}
     is_shown = _shows_progress(file)
-    total = _entries_in(client, environment) if is_shown else None
+    total, damaged = _entries_in(client, environment) if is_shown else None, list[IntegrityError]()
     with _sink(file) as sink, progress_bar("Exporting", total, is_shown=is_shown) as advance:
-        for name, number in write_backup(client, environment, sink):
+        for name, number in write_backup(client, environment, sink, damaged.append):
             counts[name] = number
             advance(1 if number else 0)
     if file != _STANDARD:
         entries = plural(sum(counts.values()), "entry", "entries")
         print_result(f"Exported {plural(len(counts), 'dict')} with {entries} to {file}.")
+    raise_damaged(damaged)
 
 
 def _shows_progress(target: Path) -> bool:
@@ -245,7 +247,7 @@ def _entries_in(client: Client, environment: str) -> int:
     from .._admin.usage import list_dicts
 
     with progress_bar("Listing", unit="dicts") as advance:
-        handles = list_dicts(client, environment, lambda _, total: advance(1, total=total))
+        handles = list_dicts(client, environment, lambda _, total: advance(1, total=total), lambda _: None)
     return sum(map(counted, handles))
 
 

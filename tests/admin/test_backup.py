@@ -45,7 +45,7 @@ def filled(client: Client) -> dict[str, dict[Any, Any]]:
 
 def backup_of(client: Client, environment: str = "main") -> bytes:
     sink = io.BytesIO()
-    list(write_backup(client, environment, sink))
+    list(write_backup(client, environment, sink, print))
     return sink.getvalue()
 
 
@@ -158,7 +158,7 @@ def test_dict_that_is_deleted_during_the_export_is_left_out(configured: Client) 
     for name in ("last", "first"):
         Dict.from_name(name, create_if_missing=True)["k"] = 1
     sink = io.BytesIO()
-    for name, number in write_backup(configured, "main", sink):
+    for name, number in write_backup(configured, "main", sink, print):
         if (name, number) == ("first", 1):
             Dict.objects.delete("last", client=Client(configured.bucket, driver="memory"))
             Clock(configured).advance(timedelta(minutes=2))

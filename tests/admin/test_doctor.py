@@ -26,8 +26,8 @@ from ..support.modes import Endpoint
 from ..support.proxy import Fault, Proxy, Request
 
 CHECKS = [
-    *("driver", "credentials", "bucket", "region", "clock", "conditional requests", "sweep rules", "versioning"),
-    "latency",
+    *("driver", "credentials", "bucket", "region", "clock", "conditional requests", "dicts", "sweep rules"),
+    *("versioning", "latency"),
 ]
 _numbers = itertools.count()
 
@@ -72,6 +72,14 @@ def put_rules(s3: Any, bucket: str, rules: Any) -> None:
     s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": list(rules)})
 
 
+def test_damaged_manifest_is_found(s3: Any, name: str, moto: Endpoint) -> None:
+    s3.put_object(Bucket=name, Key="s3dict/manifests/main/bad.json", Body=b"<html>")
+    done = doctor(name, moto.url, "--read-only", "--json")
+    check = found(done)["dicts"]
+    assert (done.exit_code, check["status"]) == (1, "failed")
+    assert check["detail"].startswith("Dict 'bad' in environment 'main' cannot be read: ")
+
+
 def test_doctor_passes_on_an_initialised_bucket_and_cleans_up(seaweedfs: Endpoint, name: str) -> None:
     answer("init", "--bucket", name, "--endpoint-url", seaweedfs.url)
     done = doctor(name, seaweedfs.url)
@@ -90,7 +98,7 @@ def test_doctor_passes_on_an_initialised_bucket_and_cleans_up(seaweedfs: Endpoin
 def test_missing_bucket_skips_all_further_checks(seaweedfs: Endpoint, name: str) -> None:
     done = doctor(name, seaweedfs.url, "--json")
     assert done.exit_code == 1
-    assert states(done) == ["ok", "ok", "failed", *["skipped"] * 6]
+    assert states(done) == ["ok", "ok", "failed", *["skipped"] * 7]
     assert found(done)["bucket"]["advice"] == f"s3dict init --bucket {name}"
     assert found(done)["latency"]["detail"] == "skipped (bucket check failed)"
 
@@ -107,7 +115,7 @@ def test_wrong_credentials_are_distinguished_without_showing_secrets(
     seaweedfs: Endpoint, variables: dict[str, str], advice: str
 ) -> None:
     done, reported = (doctor(seaweedfs.bucket, seaweedfs.url, *more, **variables) for more in ((), ("--json",)))
-    assert (done.exit_code, states(reported)) == (1, ["ok", "ok", "failed", *["skipped"] * 6])
+    assert (done.exit_code, states(reported)) == (1, ["ok", "ok", "failed", *["skipped"] * 7])
     assert advice in found(reported)["bucket"]["advice"]
     for secret in (SECRET_KEY, *variables.values()):
         assert secret not in done.stdout + reported.stdout
@@ -130,7 +138,7 @@ def test_source_of_credentials_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_missing_credentials_are_reported_first(seaweedfs: Endpoint) -> None:
     done = doctor(seaweedfs.bucket, seaweedfs.url, "--json", AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None)
-    assert (done.exit_code, states(done)) == (1, ["ok", "failed", *["skipped"] * 7])
+    assert (done.exit_code, states(done)) == (1, ["ok", "failed", *["skipped"] * 8])
     assert "AWS_PROFILE" in found(done)["credentials"]["advice"]
 
 
@@ -302,7 +310,7 @@ def test_doctor_writes_only_scratch_objects_in_few_requests(proxy: Proxy, s3: An
     # DeleteObjects names its objects in the body.
     written = [request.path for request in requests if _writes(request) and request.operation != "DeleteObjects"]
     assert all(path.startswith(f"/{name}/s3dict/sweep-1d/probe/") for path in written)
-    assert len(requests) <= 40
+    assert len(requests) <= 41
 
 
 @pytest.mark.parametrize("flaw", [Deviation.LIST_IGNORES_START_AFTER, Deviation.LIST_REFUSES_START_AFTER])

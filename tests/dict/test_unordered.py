@@ -261,7 +261,10 @@ async def test_dicts_and_environments_of_a_thousand_are_listed(harness: Harness,
         bucket.write(f"{manifests}/{name}.json", manifest.replace(b"a_000000", name.encode()))
     names = [found.name for found in await harness.objects.list(client=harness.client)]
     assert 1100 == len(names) == len(set(names))
-    assert Counter(environment for environment, _ in dicts_of(harness.client)) == {"main": 1100, "other": 1}
+    assert Counter(environment for environment, _ in dicts_of(harness.client, None, print, print)) == {
+        "main": 1100,
+        "other": 1,
+    }
 
 
 @IN_MEMORY
