@@ -275,7 +275,7 @@ def _correct_record(context: _Context, found: StoredObject, recorded: Capabiliti
 
 def _has_regressed(recorded: Capabilities, seen: Capabilities) -> bool:
     return (
-        recorded.quoted_etags != seen.quoted_etags
+        recorded.etag_form != seen.etag_form
         or (recorded.conditional_delete and not seen.conditional_delete)
         or (recorded.conditional_copy and not seen.conditional_copy)
         or (recorded.conditional_bulk_delete and not seen.conditional_bulk_delete)
@@ -288,7 +288,7 @@ def _capabilities(seen: Capabilities) -> str:
             "PUT honoured",
             "DELETE honoured" if seen.conditional_delete else "DELETE not (removing leaves a small tombstone)",
             "COPY honoured" if seen.conditional_copy else "COPY not (a renewal sends the body again)",
-            f"ETags {'with' if seen.quoted_etags else 'without'} quotes",
+            seen.etag_form or "ETags with quotes",
             *(["bulk DELETE honoured"] if seen.conditional_bulk_delete else []),
             *([] if seen.ordered_listing else ["listings without order (dicts have folders of entries)"]),
         )

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from .._format.capabilities import Capabilities
 from .._format.layout import Layout, new_ulid
 from .._format.manifest import decode_store, encode_store_json
+from .._record import replace
 from .._retry import RetryState, ThrottledError, UnexpectedResponseError
 from .._stores.base import Conflict, DeleteResult, ObjectStore, PreconditionFailed, PutResult, Refusal
 from ..errors import (
@@ -146,8 +147,8 @@ class _Scratch:
 
 async def _probe(scratch: _Scratch) -> Capabilities:
     await _check_creation(scratch)
-    quoted = await _check_replacement(scratch)
-    format_etag = Capabilities(quoted, False, False).if_match
+    quotes = await _check_replacement(scratch)
+    format_etag = quotes.if_match
     copies = await _is_supported(scratch, lambda: _enforces_copy_conditions(scratch, format_etag))
     for _ in range(2):
         await scratch.prepare_object()
@@ -156,7 +157,13 @@ async def _probe(scratch: _Scratch) -> Capabilities:
     bulk_deletes = deletes and await _is_supported(
         scratch, lambda: _enforces_bulk_delete_conditions(scratch, format_etag)
     )
-    return Capabilities(quoted, deletes, copies, ordered, bulk_deletes)
+    return replace(
+        quotes,
+        conditional_delete=deletes,
+        conditional_copy=copies,
+        ordered_listing=ordered,
+        conditional_bulk_delete=bulk_deletes,
+    )
 
 
 async def _check_creation(scratch: _Scratch) -> None:
@@ -172,25 +179,27 @@ async def _check_creation(scratch: _Scratch) -> None:
         )
 
 
-async def _check_replacement(scratch: _Scratch) -> bool:
-    """Return whether If-Match accepts the ETag with its quotes."""
+async def _check_replacement(scratch: _Scratch) -> Capabilities:
+    """Return in which form If-Match accepts an ETag, without any optional capability."""
     path, etag = await scratch.new_object()
     if await scratch.put(path, if_match=MISMATCHED_ETAG):
         raise UnsupportedStoreError(
             "The store responded with 200 to 'PUT If-Match' with an ETag that the object does not have. It ignores the "
             "condition, so an update could silently overwrite a concurrent one; use a store with conditional writes"
         )
+    returned = Capabilities(quoted_etags=True, conditional_delete=False, conditional_copy=False)
     if await scratch.put(path, if_match=etag):
-        return True
+        return returned
     path, etag = await scratch.new_object()
-    if await scratch.put(path, if_match=MISMATCHED_ETAG.strip('"')) or not await scratch.put(
-        path, if_match=etag.strip('"')
+    other = returned.with_other_quotes(etag)
+    if await scratch.put(path, if_match=other.if_match(MISMATCHED_ETAG)) or not await scratch.put(
+        path, if_match=other.if_match(etag)
     ):
         raise UnsupportedStoreError(
             "The store rejected 'PUT If-Match' with the ETag that it returned, with and without quotes: nothing could "
             "be updated"
         )
-    return False
+    return other
 
 
 async def _is_supported(scratch: _Scratch, enforces: Callable[[], Awaitable[bool]]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._record import Record, as_dict
+from .._record import Record, as_dict, replace
 from ..errors import IntegrityError
 
 _REQUIRED = ("quoted_etags", "conditional_delete", "conditional_copy")
@@ -24,10 +24,27 @@ class Capabilities(Record):
     """Listings are in the order of the paths and continue after any path."""
     conditional_bulk_delete: bool = False
     """DeleteObjects enforces the ETag of each key."""
+    unquoted_responses: bool = False
+    """The store returns ETags without the quotes that its If-Match requires."""
+
+    @property
+    def etag_form(self) -> str:
+        """How If-Match has ETags that it accepts; empty if as the store returns them."""
+        if self.unquoted_responses:
+            return "ETags with quotes, which responses lack"
+        return "" if self.quoted_etags else "ETags without their quotes"
 
     def if_match(self, etag: str) -> str:
         """Return the ETag in the form that this store compares."""
-        return etag if self.quoted_etags else etag.strip('"')
+        bare = etag.strip('"')
+        if self.unquoted_responses:
+            return f'"{bare}"'
+        return etag if self.quoted_etags else bare
+
+    def with_other_quotes(self, etag: str) -> Capabilities:
+        """Return these capabilities for a store that compares `etag` with quotes if it was without, or the reverse."""
+        lacks_quotes = not etag.startswith('"')
+        return replace(self, quoted_etags=lacks_quotes, unquoted_responses=lacks_quotes)
 
     def to_json(self) -> dict[str, bool]:
         """Return the record, without what has its default: so it is that of 0.1 wherever nothing newer is known."""

@@ -56,6 +56,7 @@ def look(client: Client, **options: Any) -> tuple[CheckResult, ...]:
         (Deviation.PUT_IGNORES_IF_NONE_MATCH, {"PUT If-None-Match"}),
         (Deviation.PUT_IGNORES_IF_MATCH, {"PUT If-Match"}),
         (Deviation.PUT_WANTS_BARE_ETAG, set()),
+        (Deviation.ETAGS_LACK_QUOTES, set()),
         (Deviation.DELETE_IGNORES_IF_MATCH, {"DELETE If-Match"}),
         (Deviation.DELETE_REFUSES_IF_MATCH, {"DELETE If-Match"}),
         (Deviation.DELETE_MISSING_IS_204, {"DELETE If-Match"}),

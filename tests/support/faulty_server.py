@@ -54,6 +54,7 @@ class Deviation(Enum):
     PUT_IGNORES_IF_NONE_MATCH = "PUT If-None-Match: * overwrites"
     PUT_IGNORES_IF_MATCH = "PUT If-Match overwrites whatever is there"
     PUT_WANTS_BARE_ETAG = "PUT If-Match matches an ETag without its quotes only (Ceph 16)"
+    ETAGS_LACK_QUOTES = "the header ETag has no quotes, although conditions match an ETag in quotes only"
     PUT_LOSER_GETS_500 = "every other PUT that should be answered 412 is answered 500 (Ceph)"
     PUT_CHANGES_ETAG = "the same bytes get a new ETag with every write (KMS)"
     MISSING_IS_412 = "If-Match on a missing key is answered 412 instead of 404"
@@ -115,7 +116,15 @@ class MisbehavingServer(AtomicServer):
     def _respond(self, request: Request) -> Response:
         bucket, _, key = request.path.removeprefix("/").partition("/")
         respond = (_OBJECT_CALLS if key else _BUCKET_CALLS).get(request.method, _refuse)
-        return respond(_Call(self._store, request, bucket, key))
+        if Deviation.ETAGS_LACK_QUOTES not in self.flaws:
+            return respond(_Call(self._store, request, bucket, key))
+        conditions = map(request.headers.get, ("If-Match", "x-amz-copy-source-if-match"))
+        if any(etag is not None and not etag.startswith('"') for etag in conditions):
+            raise precondition_failed()
+        response = respond(_Call(self._store, request, bucket, key))
+        if "ETag" in response.headers:
+            response.headers["ETag"] = response.headers["ETag"].strip('"')
+        return response
 
 
 _Bucket = dict[str, StoredObject]

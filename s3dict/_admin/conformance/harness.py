@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from ..._core.listing import read_folder
+from ..._format.capabilities import Capabilities
 from ..._retry import RetryState, ThrottledError
 from ..._stores.base import (
     Body,
@@ -67,7 +68,8 @@ class Sandbox:
     rounds: int
     """How often a check that depends on timing is repeated."""
     corrupt_puts: CorruptPuts | None
-    quoted_etags: bool
+    etags: Capabilities
+    """In which form the store compares ETags."""
     is_patient: bool = True
     """Whether a request that the store throttles is repeated."""
 
@@ -78,7 +80,7 @@ class Sandbox:
 
     def format_etag(self, etag: str) -> str:
         """Return the ETag as this store compares it: with or without quotes."""
-        return etag if self.quoted_etags else etag.strip('"')
+        return self.etags.if_match(etag)
 
     async def put(self, name: str, body: Body) -> str:
         """Write the object unconditionally; return its ETag."""

@@ -12,12 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
+from ..._format.capabilities import Capabilities
 from ..._retry import RetryState
 from ..._stores.base import ObjectStore
 from ...errors import Error, NotFoundError, PermissionDeniedError, UnavailableError
 from . import features, races
 from .harness import ConformanceError, CorruptPuts, Feature, Sandbox, SkippedError
 
+_AS_RETURNED = Capabilities(quoted_etags=True, conditional_delete=False, conditional_copy=False)
 ROUNDS = 20
 FEATURES = (*features.FEATURES, *races.FEATURES)
 
@@ -67,26 +69,27 @@ async def run_suite(
     Raises PermissionDeniedError when writing is not allowed, NotFoundError when there is no bucket.
     """
     found: dict[str, CheckResult] = {}
-    quoted = await _detect_etag_quoting(Sandbox(store, f"{path}/quotes/", rounds, corrupt_puts, True))
+    etags = await _detect_etag_quoting(Sandbox(store, f"{path}/quotes/", rounds, corrupt_puts, _AS_RETURNED))
     for number, feature in enumerate(FEATURES):
         if feature.name not in exclude:
             on_start(feature.name)
-            sandbox = Sandbox(store, f"{path}/{number:02}/", rounds, corrupt_puts, quoted)
+            sandbox = Sandbox(store, f"{path}/{number:02}/", rounds, corrupt_puts, etags)
             found[feature.name] = _skipped(feature, found, corrupt_puts) or await _run_check(sandbox, feature)
     return tuple(found.values())
 
 
-async def _detect_etag_quoting(sandbox: Sandbox) -> bool:
-    """Return whether If-Match accepts the ETag as it was returned; True too if the store ignores it or fails."""
+async def _detect_etag_quoting(sandbox: Sandbox) -> Capabilities:
+    """Return the form in which If-Match accepts ETags: as they are returned if the store ignores it or fails."""
     try:
         etag = await sandbox.put("k", b"first")
-        return await sandbox.put_if_match("k", b"second", etag) or not await sandbox.put_if_match(
-            "k", b"second", etag.strip('"')
-        )
+        other = _AS_RETURNED.with_other_quotes(etag)
+        if await sandbox.put_if_match("k", b"second", etag):
+            return _AS_RETURNED
+        return other if await sandbox.put_if_match("k", b"second", other.if_match(etag)) else _AS_RETURNED
     except (PermissionDeniedError, NotFoundError):
         raise
     except Error:
-        return True
+        return _AS_RETURNED
     finally:
         await _clean_up(sandbox)
 
