@@ -12,6 +12,7 @@ import pytest
 from s3dict import Client
 from s3dict._retry import ThrottledError
 from s3dict._stores.base import DeleteResult, Page, StoredObject
+from s3dict._stores.shared.messages import xml_text
 from s3dict.errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError
 
 from ..support.connections import WAYS, clean_environment, copy, delete_if, delete_many, get, list_page, perform, put
@@ -182,6 +183,12 @@ def test_404_to_a_listing_suggests_that_the_endpoint_contains_the_bucket(request
 @pytest.mark.parametrize(("driver", "aio"), PAIR)
 def test_error_document_has_any_form(document: str, driver: Any, aio: bool) -> None:
     assert received(driver, aio, get, 404, {}, document.encode()) is None
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("document", ["<Code>" + " " * 20_000 + "<", "<Code x</Code" * 20_000, "<Code>]]>" * 20_000])
+def test_time_to_search_a_document_does_not_grow_faster_than_its_size(document: str) -> None:
+    assert xml_text("Code", document) == ""
 
 
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"", b"<ListAllMyBucketsResult/>", b"{}"])

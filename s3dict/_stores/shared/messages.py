@@ -144,9 +144,10 @@ def parse_retry_after(header: str | None) -> float | None:
 
 def xml_text(name: str, document: str) -> str:
     """Return the text of the first element of that name in a document of S3; an empty string if there is none."""
-    tag, text = rf"(?:[\w.-]+:)?{name}", r"\s*(?:<!\[CDATA\[)?([^<]*?)(?:\]\]>)?\s*"
-    found = re.search(rf"<{tag}(?:\s[^>]*)?>{text}</{tag}\s*>", document)
-    return found[1] if found else ""
+    # No two parts that may match the same characters follow each other: a body of blanks would take minutes.
+    tag, text = rf"(?:[\w.-]+:)?{name}", r"(?:\s*<!\[CDATA\[([^<]*?)\]\]>\s*|([^<]*))"
+    found = re.search(rf"<{tag}(?:\s[^<>]*)?>{text}</{tag}\s*>", document)
+    return (found[1] or found[2] or "").strip() if found else ""
 
 
 def common_folder(paths: Sequence[str]) -> str:
