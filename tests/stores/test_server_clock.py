@@ -167,6 +167,24 @@ def test_unreachable_server_clock_is_unavailable(clock: ServerClock, proxy: Prox
             clock.time_at(monotonic_seconds())
 
 
+def test_server_clock_retries_a_response_without_its_last_headers(clock: ServerClock, proxy: Proxy) -> None:
+    """The connection broke within them, which http.client does not notice."""
+    with proxy.recording() as requests:
+        proxy.script(Fault("cut-response", cut=0.15))
+        assert abs(clock.time_at(monotonic_seconds()) - datetime.now(UTC)) < HOUR
+    assert [request.fault for request in requests] == ["cut-response", None]
+
+
+def test_deadline_has_not_certainly_passed_if_the_response_is_cut_off(
+    clock: ServerClock, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_clock, "REREAD_AFTER", -1)
+    answered = ServerTime(clock=clock, moment=monotonic_seconds())
+    date = answered.date()
+    proxy.faults = [Fault("cut-response", cut=0.15)]
+    assert answered.has_passed(date + 1.2 * SECOND) is False
+
+
 def test_missing_date_header_is_unsupported(clock: ServerClock, proxy: Proxy) -> None:
     def timeless(_: Request, answer: HttpResponse) -> HttpResponse:
         headers = tuple(header for header in answer.headers if header[0].lower() != "date")

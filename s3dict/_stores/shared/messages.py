@@ -123,6 +123,8 @@ def parse_http_date(value: str) -> datetime:
     """Return the time in HTTP's date format. Raises ValueError, TypeError or OverflowError for any other."""
     from email.utils import parsedate_to_datetime
 
+    if not re.search(r":\d\d:\d\d", value):
+        raise ValueError(f"Cut off, or no time: {value!r}")
     parsed = parsedate_to_datetime(value)
     # The zone -0000 is UTC, of a server that does not report its own.
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
