@@ -115,6 +115,10 @@ def _environment() -> Iterator[None]:
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
     )
+    # The default session keeps the credentials that it finds first: those of a test that sets others would be used by
+    # all that follow it.
+    boto3.DEFAULT_SESSION = boto3.Session()
+    boto3.DEFAULT_SESSION.get_credentials()
     yield
     os.environ.clear()
     os.environ.update(saved)
