@@ -175,7 +175,8 @@ async def _check_creation(scratch: _Scratch) -> None:
     if await scratch.put(path, if_match=None):
         raise UnsupportedStoreError(
             "The store responded with 200 to 'PUT If-None-Match: *' for an object that exists. It ignores the "
-            "condition, so two concurrent writers would both succeed; use a store with conditional writes"
+            "condition, so two concurrent writers would both succeed; use a store with conditional writes, or a bucket "
+            "without versioning and Object Lock if it has them: with them, some releases of Ceph ignore this condition"
         )
 
 

@@ -20,7 +20,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from s3dict import Client, Dict, Error, InvalidError, UnavailableError
+from s3dict import Client, Dict, Error, InvalidError, NotFoundError, UnavailableError
 from s3dict._stores.boto.errors import translate_exception
 from s3dict._stores.boto.requests import S3Requests
 from s3dict._stores.obstore.server_clock import ServerClock
@@ -381,6 +381,21 @@ def test_cause_that_cannot_be_made_harmless_is_left_out() -> None:
     with pytest.raises(ValueError, match="outer") as caught:
         raise ValueError("outer") from StubbornError()
     assert sanitised(caught.value) is None
+
+
+async def test_exception_that_the_caller_handles_is_not_redacted(driver: Driver, mode: Mode) -> None:
+    """Its message and its traceback are those of the caller's program."""
+    text = "batch-2026-11-28-0001 failed"
+    with MisbehavingServer() as server:
+        d = Harness(Client("missing", endpoint_url=server.url, driver=driver), mode).named("d", create_if_missing=True)
+        handled: list[ValueError] = []
+        try:
+            raise ValueError(text)
+        except ValueError as error:
+            handled.append(error)
+            with pytest.raises(NotFoundError):
+                await d.put("failures", 1)
+    assert [(str(error), error.__traceback__ is not None) for error in handled] == [(text, True)]
 
 
 def test_cause_that_is_left_out_is_no_context_either() -> None:

@@ -9,6 +9,7 @@ on. So their texts are shown only after `redacted`, and their exceptions become 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 
 MAX_LENGTH = 500
@@ -53,7 +54,8 @@ def sanitised(error: BaseException, text: str | None = None) -> BaseException | 
     """Return the exception redacted, as the cause of an `Error`; None if it cannot be redacted.
 
     Its message is replaced by `text`, if given. Its traceback is removed: tools that collect local variables would find
-    the signed request in it.
+    the signed request in it. An exception that the caller of the request was handling belongs to the caller, and stays
+    as it is: call this outside of the handler of `error`.
     """
     if text is not None:
         error.args = (text,)
@@ -65,7 +67,8 @@ def sanitised(error: BaseException, text: str | None = None) -> BaseException | 
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
+    handled = sys.exception()
+    seen = set() if handled is None or handled is error else {id(handled)}
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
