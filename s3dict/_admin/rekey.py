@@ -83,7 +83,11 @@ def rekey(handle: Dict[Any, Any], *, dry_run: bool = False, sign_unsigned: bool 
 
     async def examine(line: ObjectMeta) -> Rekeyed | None:
         with entries.error_context():
-            return await _rekey_entry(entries, line.path, dry_run, sign_unsigned)
+            try:
+                return await _rekey_entry(entries, line.path, dry_run, sign_unsigned)
+            except IntegrityError:
+                # Also where the header is signed, and the payload is not the one that was signed with it.
+                return Rekeyed(line.path, KeyState.UNKNOWN)
 
     return iterate_blocking(map_entries(entries, examine))
 
@@ -93,13 +97,7 @@ async def _rekey_entry(entries: Entries, path: str, dry_run: bool, sign_unsigned
     state = KeyState.NEWEST
     for _ in range(MAX_CONFLICTS):
         first = await get_object(entries.store, path, HEADER_READ_BYTES)
-        if first is None:
-            return None
-        try:
-            prelude = read_prelude(first.body)
-        except IntegrityError:
-            return Rekeyed(path, KeyState.UNKNOWN)
-        if prelude.is_tombstone or entries.expiry.is_expired(first):
+        if first is None or read_prelude(first.body).is_tombstone or entries.expiry.is_expired(first):
             return None
         state = _state_of(entries, first, path)
         to_sign = state is KeyState.OLDER or (state is KeyState.UNSIGNED and sign_unsigned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from s3dict import Client, Dict, IntegrityError, InvalidError
 from s3dict._admin.rekey import KeyState, rekey
 from s3dict._admin.usage import list_entries, shown_key
 from s3dict._format.entry import pack
+from s3dict._stores.base import StoredObject
 from s3dict._stores.shared.threads import run_blocking
 
 from ..support.commands import answer
@@ -75,17 +77,16 @@ def test_entry_of_an_unknown_key_is_kept_and_reported(client: Client) -> None:
 
 
 @pytest.mark.backends("memory")
-def test_damaged_entry_is_reported_and_the_others_are_signed(client: Client) -> None:
+@pytest.mark.parametrize("damage", [lambda _: b"foreign", lambda body: body[:-1] + b"?"])
+def test_damaged_entry_is_reported_and_the_others_are_signed(client: Client, damage: Callable[[bytes], bytes]) -> None:
     old = opened(client, OLD)
     old.update(a=1, b=2)
-    damage(old, "a")
+    store = run_blocking(old._open()).store
+    [path] = [path for path in list_entries(old) if shown_key(old, path) == "'a'"]
+    found = run_blocking(store.get(path))
+    assert isinstance(found, StoredObject)
+    run_blocking(store.put(path, damage(bytes(found.body))))
     assert states(opened(client, NEW, OLD)) == {"'a'": (KeyState.UNKNOWN, False), "'b'": (KeyState.OLDER, True)}
-
-
-def damage(handle: Dict[Any, Any], key: str) -> None:
-    entries = run_blocking(handle._open())
-    [path] = [path for path in list_entries(handle) if shown_key(handle, path) == repr(key)]
-    run_blocking(entries.store.put(path, b"foreign"))
 
 
 @pytest.mark.backends("memory")
