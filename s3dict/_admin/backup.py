@@ -27,12 +27,13 @@ from .._client import Client
 from .._core.entries import Entries
 from .._core.iteration import entry_bodies
 from .._dict import Dict
-from .._format.entry import EntryBody, EntryExpiry, ExpiryKind
+from .._format.entry import EntryBody, EntryExpiry
 from .._format.keys import EncodedKey
 from .._format.values import Segment
 from .._record import replace
 from .._stores.shared.threads import iterate_blocking, run_blocking
 from ..errors import IntegrityError, InvalidError, NotFoundError
+from .transfer import deadline_of
 from .usage import list_dicts
 
 __all__ = ["Restored", "read_backup", "write_backup"]
@@ -195,7 +196,7 @@ def _open(client: Client, environment: str, fields: dict[str, Any], position: in
     try:
         name, seconds, codec = fields["dict"], fields["ttl_seconds"], fields["codec"]
         ttl = None if seconds is None else timedelta(seconds=seconds)
-    except (KeyError, TypeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InvalidError(f"The line before byte {position} is not a dict of a backup") from error
     handle: Dict[Any, Any] = Dict.from_name(
         name,
@@ -241,11 +242,10 @@ def _record_line(body: EntryBody, *, is_inline: bool) -> dict[str, Any]:
 
 def _record(fields: dict[str, Any], position: int) -> _Record:
     try:
-        expires_at = fields.get("expires_at")
         return _Record(
             EncodedKey(b64decode(fields["key"], validate=True), pickled=not fields["inline"]),
             [b64decode(segment, validate=True) for segment in fields["segments"]],
-            None if expires_at is None else EntryExpiry(ExpiryKind.DEADLINE, int(expires_at)),
+            deadline_of(fields.get("expires_at")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidError(f"The line before byte {position} is not an entry of a backup") from error
@@ -258,7 +258,7 @@ def _write_line(sink: BinaryIO, fields: dict[str, Any]) -> None:
 def _is_header(line: bytes) -> bool:
     try:
         fields = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(fields, dict) and fields.get("s3dict") == HEADER
 
@@ -268,7 +268,7 @@ def _read_lines(source: BinaryIO, position: int) -> Iterator[tuple[int, dict[str
         position += len(line)
         try:
             fields = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidError(f"The line before byte {position} is not JSON: the file is damaged") from error
         if not isinstance(fields, dict):
             raise InvalidError(f"The line before byte {position} is not a JSON object: the file is damaged")

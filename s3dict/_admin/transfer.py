@@ -36,6 +36,7 @@ __all__ = [
     "DictSettings",
     "Format",
     "Record",
+    "deadline_of",
     "export_items",
     "is_pickle",
     "key_from_json",
@@ -141,7 +142,7 @@ def read_settings(source: BufferedReader, file_format: Format) -> DictSettings |
         else:
             fields = pickle.load(source) if source.readline() == _MAGIC else None
         return None if fields is None else DictSettings(**fields)
-    except (ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+    except (ValueError, TypeError, AttributeError, EOFError, RecursionError, pickle.UnpicklingError) as error:
         raise InvalidError(f"The file does not begin as an export does: {error}") from error
 
 
@@ -262,7 +263,7 @@ def _read_jsonl(source: BinaryIO, start: int) -> Iterator[Record]:
             fields = json.loads(line)
             if begin == 0 and fields.keys() == {"dict"}:
                 continue
-            record = Record(key_from_json(fields["key"]), fields["value"], end, _deadline(fields.get("expires_at")))
+            record = Record(key_from_json(fields["key"]), fields["value"], end, deadline_of(fields.get("expires_at")))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if begin == 0 and line.startswith(b'{"s3dict": '):
                 raise InvalidError("The file is a backup of several dicts: import it with --all") from error
@@ -273,7 +274,8 @@ def _read_jsonl(source: BinaryIO, start: int) -> Iterator[Record]:
         yield record
 
 
-def _deadline(seconds: Any) -> EntryExpiry | None:
+def deadline_of(seconds: Any) -> EntryExpiry | None:
+    """Return the expiry in a file. Raises ValueError where no entry can have it."""
     if seconds is None:
         return None
     if type(seconds) is not int or not 0 < seconds <= MAX_DEADLINE:
@@ -311,7 +313,7 @@ def _read_pickles(source: BufferedReader, start: int) -> Iterator[Record]:
             return
         try:
             key, value, *expires_at = pickle.load(source)
-            expiry = _deadline(*expires_at) if expires_at else None
+            expiry = deadline_of(*expires_at) if expires_at else None
         except (EOFError, pickle.UnpicklingError) as error:
             raise InvalidError(
                 f"The file is cut off or damaged in pickle number {number} from here: {error}"

@@ -131,6 +131,11 @@ def test_skip_existing_keeps_entries(client: Client) -> None:
         b'{"s3dict": "backup 1"}\n[1]\n',
         b'{"s3dict": "backup 1"}\n{"dict": "d"}\n',
         b'{"s3dict": "backup 1"}\n{"dict": "d", "ttl_sec',
+        b'{"s3dict": "backup 1"}\n{"dict": "d", "ttl_seconds": NaN, "codec": "json"}\n',
+        b'{"s3dict": "backup 1"}\n{"dict": "d", "ttl_seconds": null, "codec": "json"}\n'
+        b'{"key": "YWE=", "inline": true, "segments": ["MQ=="], "expires_at": 1e30}\n',
+        b'{"s3dict": "backup 1"}\n' + b"[" * 200_000,
+        b"[" * 200_000,
     ],
 )
 @pytest.mark.backends("memory")
