@@ -13,7 +13,7 @@ from .. import Client, Dict
 from .._config import DEFAULT_ENVIRONMENT
 from .._format.layout import validate_name
 from ..errors import Error, IntegrityError, InvalidError
-from .output import print_question
+from .output import naming, print_question
 
 __all__ = [
     "AsJson",
@@ -146,7 +146,8 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     print_question(f"{question} [y/N]:")
-    said = sys.stdin.readline()
+    with naming("standard input"):
+        said = sys.stdin.readline()
     if not (said.endswith("\n") and sys.stdin.isatty()):
         print(file=sys.stderr)  # no terminal has shown the end of the line
     if said.strip().lower() not in ("y", "yes"):

@@ -214,6 +214,8 @@ def _open_or_create(name: str, env: str | None, file: Path, form: Format) -> Dic
     try:
         return open_dict(name, env)
     except NotFoundError:
+        if not file.is_file():
+            raise InvalidError(f"The settings of a dict cannot be read from {file}, which is not a file") from None
         with file.open("rb") as source:
             settings = read_settings(source, form)
         options: dict[str, Any] = {} if settings is None else {"ttl": settings.ttl, "codec": settings.codec}

@@ -353,6 +353,19 @@ def test_detached_server_is_stopped_if_its_variables_cannot_be_printed(
     assert calls == ["start True", "configure", "stop"]
 
 
+def test_question_on_a_closed_stdin_names_it(
+    d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    d["k"] = "precious"
+    monkeypatch.setattr(sys, "stdin", None)
+    _replace_closed_streams()
+    monkeypatch.setattr(sys, "argv", ["s3dict", "clear", "d"])
+    with sys.stdin, pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, d["k"]) == (1, "precious")
+    assert "standard input: Bad file descriptor" in capsys.readouterr().err
+
+
 def test_closed_stdin_stores_nothing(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     d["k"] = "precious"
     monkeypatch.setattr(sys, "stdin", None)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from s3dict import Client, Dict
+from s3dict import Client, Dict, InvalidError
 from s3dict._stores.memory import MemoryBucket, memory_bucket
 
 from ..support.commands import answer
@@ -71,3 +73,17 @@ def test_invalid_expiry_in_a_file_names_the_line(expires_at: Any, configured: Cl
     failed = answer("import", "d", str(file))
     assert failed.exit_code == 1
     assert "at byte 0" in str(failed.error)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_settings_are_not_read_from_a_pipe(configured: Client, tmp_path: Path) -> None:
+    """Opened twice, it would give each reader a part of what is in it."""
+    assert configured.bucket
+    pipe, line = tmp_path / "pipe", b'{"key": "k", "value": 1}\n'
+    os.mkfifo(pipe)
+    sender = threading.Thread(target=pipe.write_bytes, args=(line,), daemon=True)
+    sender.start()
+    error = answer("import", "new", str(pipe), "--create").error
+    sender.join()
+    assert isinstance(error, InvalidError)
+    assert "which is not a file" in str(error)
