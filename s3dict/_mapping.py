@@ -168,13 +168,23 @@ class DictMapping(MutableMapping[K, V]):
         Raises:
             KeyError: There is no entry: a listing may still show those whose own ttl has passed.
         """
-        keys = iter(self)
+        keys = self._keys_until_none_is_new()
         while candidates := list(islice(keys, POPITEM_SAMPLE)):
             random.shuffle(candidates)
             for key in candidates:
                 with suppress(KeyError):
                     return key, self._dict.pop(key)
         raise KeyError(f"popitem(): {self!r} is empty")
+
+    def _keys_until_none_is_new(self) -> Iterator[K]:
+        """Yield each key once, and list again after those: other callers may have taken all, and put others."""
+        seen, listed = set[K](), -1
+        while len(seen) > listed:
+            listed = len(seen)
+            for key in self:
+                if key not in seen:
+                    seen.add(key)
+                    yield key
 
     def setdefault(self, key: K, default: V = None, /) -> V:  # type: ignore[assignment]
         """Return the value; store `default` when the key is missing. 1 request, 2 when it is missing."""

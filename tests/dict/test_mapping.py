@@ -18,7 +18,7 @@ import cachetools.keys
 import pytest
 import zict
 
-from s3dict import Client, Dict, InvalidError
+from s3dict import Client, Dict, InvalidError, RequestEvent
 from s3dict._mapping import POPITEM_SAMPLE, DictMapping
 from s3dict._stores.memory import memory_bucket
 
@@ -171,6 +171,19 @@ def test_popitem_passes_over_expired_entries_that_are_still_listed() -> None:
     assert d.as_mapping().popitem() == (-1, "live")
     with pytest.raises(KeyError, match="is empty"):
         d.as_mapping().popitem()
+
+
+def test_popitem_finds_what_was_put_while_another_caller_took_what_was_listed() -> None:
+    bucket = f"mapping-{os.getpid()}-{next(_numbers)}"
+    other: Dict[str, int] = Dict.from_name("d", create_if_missing=True, client=Client(bucket, driver="memory"))
+    other["first"] = 1
+
+    def overtake(request: RequestEvent) -> None:
+        if request.operation == "ListObjectsV2" and other.pop("first", None):
+            other["second"] = 2
+
+    d: Dict[str, int] = Dict.from_name("d", client=Client(bucket, driver="memory", on_request=overtake))
+    assert d.as_mapping().popitem() == ("second", 2)
 
 
 class TestRequests:
