@@ -179,7 +179,7 @@ def test_popitem_finds_what_was_put_while_another_caller_took_what_was_listed() 
     other["first"] = 1
 
     def overtake(request: RequestEvent) -> None:
-        if request.operation == "ListObjectsV2" and other.pop("first", None):
+        if request.operation == "ListObjectsV2" and other.discard("first"):
             other["second"] = 2
 
     d: Dict[str, int] = Dict.from_name("d", client=Client(bucket, driver="memory", on_request=overtake))

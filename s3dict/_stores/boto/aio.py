@@ -234,7 +234,7 @@ class _DirectSession:
     def request(self, *arguments: Any, **options: Any) -> Any:
         proxy = options.get("proxy") or ""
         if "@" in proxy:
-            # aiohttp renames it to Proxy-Authorization, and takes it out of what it sends to the store.
+            # aiohttp sends it to the proxy, as Proxy-Authorization.
             authorization = {"Authorization": proxy_headers(proxy)["Proxy-Authorization"]}
             options |= {"proxy": address_of(proxy), "proxy_headers": authorization}
         return self._session.request(*arguments, allow_redirects=False, **options)
