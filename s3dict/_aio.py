@@ -287,8 +287,8 @@ class _Descriptor:
     @functools.cached_property
     def function(self) -> Any:
         """The method as a function of the instance, ``Dict.put``, whose ``aio`` is a coroutine function."""
-        function = self._blocking()
-        function.aio = self._asynchronous()
+        function = self._with_globals_of_body(self._blocking())
+        function.aio = self._with_globals_of_body(self._asynchronous())
         for made in (function, function.aio):
             functools.update_wrapper(made, self.body)
             # A caller that follows this would call the body instead, which is a coroutine function.
@@ -300,6 +300,11 @@ class _Descriptor:
     def function_of_view(self) -> _FunctionLike:
         """What ``d.put.aio`` is a method of."""
         return _CoroutineFunction(self.body)
+
+    def _with_globals_of_body(self, function: Any) -> Any:
+        """Return the function with the names by which `typing.get_type_hints` finds the types of the body."""
+        body: Any = self.body
+        return FunctionType(function.__code__, body.__globals__, closure=function.__closure__)
 
     def _blocking(self) -> Any:
         def function(instance: HasAsyncView, /, *args: Any, **kwargs: Any) -> Any:

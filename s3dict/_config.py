@@ -21,6 +21,7 @@ DEFAULT_CONCURRENCY = 64
 DEFAULT_TIMEOUT = timedelta(minutes=1)
 MAX_TIMEOUT = timedelta(hours=1)
 DEFAULT_LEASE = 30.0
+MIN_KEY_BYTES = 16
 ADDRESSING_STYLES = ("auto", "path", "virtual")
 CHECKSUM_MODES = ("when_supported", "when_required")
 SSE_ALGORITHMS = ("AES256", "aws:kms", "aws:kms:dsse")
@@ -213,7 +214,10 @@ def signing_keys_from_env() -> tuple[bytes, ...]:
     if value and not keys:
         # Without one, nothing would be verified.
         raise InvalidError("S3DICT_SIGNING_KEYS contains no key: it is keys, separated by commas")
-    return validate_signing_keys(keys)
+    # With blanks, as 0.1 took them: what such a key has signed can still be read. Without them as well, to verify.
+    return validate_signing_keys(
+        [*keys, *(bare for key in keys if MIN_KEY_BYTES <= len(bare := key.strip()) < len(key))]
+    )
 
 
 def validate_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
@@ -221,7 +225,7 @@ def validate_signing_keys(keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
     if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
         raise InvalidError("signing_keys is a sequence of keys, the first of which signs")
     encoded = tuple(key.encode() if isinstance(key, str) else bytes(key) for key in keys)
-    if any(len(key) < 16 for key in encoded):
+    if any(len(key) < MIN_KEY_BYTES for key in encoded):
         raise InvalidError(
             "A signing key has fewer than 16 bytes: make one with `python -c 'import secrets; "
             "print(secrets.token_hex())'`"

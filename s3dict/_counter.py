@@ -40,6 +40,16 @@ class Counter:
         self._shards = shards
         self._aio = aio
 
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name
+
+    @property
+    def shards(self) -> int:
+        """How many entries its sum is of."""
+        return self._shards
+
     @dual_method
     async def add(self, amount: float = 1) -> None:
         """Add a number, which may be negative. Each call counts exactly once.

@@ -523,6 +523,9 @@ class Dict(Generic[K, V]):
         Requests:
             1 each, at most the client's ``concurrency`` at a time.
         """
+        if pairs is None:
+            # `update` takes None, for keyword arguments alone.
+            raise TypeError("'NoneType' object is not iterable")
         await self._put_all("put_many", pairs, {}, ttl)
 
     async def _put_all(self, method: str, source: Any, more: Mapping[str, Any], ttl: Ttl | None) -> None:

@@ -24,7 +24,7 @@ H = TypeVar("H")
 
 
 class EphemeralDict(Generic[H]):
-    """The context manager that `Dict.ephemeral` returns. Each can be entered once."""
+    """The context manager that `Dict.ephemeral` returns. Each can be entered once, and again where that failed."""
 
     def __init__(self, client: Client | None, new_handle: Callable[[HandleState], H]) -> None:
         self._client = None if client is None else check_client(client)
@@ -35,8 +35,12 @@ class EphemeralDict(Generic[H]):
     def __enter__(self) -> H:
         report_blocking_call()
         with shortened_traceback():
-            self._context = self._enter_once(aio=False)
-            handle = run_blocking(self._context.__aenter__())
+            context = self._enter_once(aio=False)
+            try:
+                handle = run_blocking(context.__aenter__())
+            except BaseException:
+                self._context = None
+                raise
         _entered.add(self)
         return handle
 
@@ -51,8 +55,12 @@ class EphemeralDict(Generic[H]):
 
     async def __aenter__(self) -> H:
         with shortened_traceback():
-            self._context = self._enter_once(aio=True)
-            return await self._context.__aenter__()
+            context = self._enter_once(aio=True)
+            try:
+                return await context.__aenter__()
+            except BaseException:
+                self._context = None
+                raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -77,7 +85,8 @@ class EphemeralDict(Generic[H]):
             raise InvalidError("This ephemeral Dict was entered before: call Dict.ephemeral() for another")
         # A forked child leaves the dict to its parent.
         self._pid = os.getpid()
-        return self._session(aio=aio)
+        self._context = context = self._session(aio=aio)
+        return context
 
     @nested_context
     async def _session(self, *, aio: bool) -> AsyncGenerator[H, None]:

@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
-from weakref import ref
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from weakref import WeakKeyDictionary, ref
 
 from ._config import DEFAULT_LEASE
+from ._core.expiry import Ttl
 from ._dict import Dict, to_refresh
 from ._duration import Duration
 from ._lock import to_lease
@@ -31,9 +32,6 @@ from ._memoized import (
     pickle_by_value,
 )
 from .errors import InvalidError
-
-if TYPE_CHECKING:
-    from ._core.expiry import Ttl
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -213,8 +211,11 @@ class _Definition:
     captured: tuple[object, ...]
 
 
-_definitions: dict[tuple[object, ...], _Definition] = {}
-"""The last definition of each name and version in each dict."""
+_Definitions = dict[tuple[object, ...], _Definition]
+_definitions: WeakKeyDictionary[Any, _Definitions] = WeakKeyDictionary()
+"""The last definition of each name and version in each dict of a client, which they do not keep alive."""
+_definitions_of_env: _Definitions = {}
+"""The same for handles that take the client of the environment."""
 
 
 def _require_only_one(d: Dict[Any, Any], keys: Keys) -> None:
@@ -227,8 +228,9 @@ def _require_only_one(d: Dict[Any, Any], keys: Keys) -> None:
         content for content in contents(free_variables(function).values()) if not isinstance(content, PLAIN_TYPES)
     ]
     definition = _Definition(_weak(function), code_of(function), tuple(other_objects))
-    identity = d._state.ref, d._state.chosen_client, name, keys.version
-    previous = _definitions.get(identity)
+    client, identity = d._state.chosen_client, (d._state.ref, name, keys.version)
+    definitions = _definitions_of_env if client is None else _definitions.setdefault(client, {})
+    previous = definitions.get(identity)
     if previous is not None and previous.code != definition.code and previous.function() is not None:
         raise InvalidError(f"Another memoized function is called {name}: rename one of them, or use another Dict")
     if previous is not None and previous.code == definition.code and not _same(previous, definition):
@@ -236,7 +238,7 @@ def _require_only_one(d: Dict[Any, Any], keys: Keys) -> None:
             f"{name} was memoized before with other objects in the variables of its enclosing function, which are not "
             "part of the key: pass them as arguments. A decorator's wrapper needs functools.wraps"
         )
-    _definitions[identity] = definition
+    definitions[identity] = definition
 
 
 def _weak(function: Callable[..., Any]) -> ref[Any]:

@@ -150,7 +150,10 @@ class Keys:
             TypeError: The function cannot be called with these arguments.
         """
         signature = self.signature
-        bound = signature.bind(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
         bound.apply_defaults()
         for argument in self.ignored & bound.arguments.keys():
             bound.arguments[argument] = _IGNORED.get(signature.parameters[argument].kind)

@@ -155,6 +155,7 @@ class RetryState:
 
     __slots__ = (
         "_attempt",
+        "_conflict",
         "_deadline",
         "_max_attempts",
         "_policy",
@@ -180,6 +181,7 @@ class RetryState:
         self._max_attempts = policy.max_attempts if max_attempts is None else max_attempts
         self._deadline = deadline
         self._attempt = 0
+        self._conflict = ""
         self._throttled = 0
         self._throttled_since = math.inf
         self._throttle_waited = 0.0
@@ -208,8 +210,9 @@ class RetryState:
         """Wait as before another attempt, without making one."""
         await self._waiter.sleep(self._policy.backoff_seconds(max(1, self._attempt)))
 
-    def record(self, error: Error | None) -> None:
-        """Note how an attempt failed; None is a 409, which is neither a failure nor ambiguous."""
+    def record(self, error: Error | None, conflict: str = "") -> None:
+        """Note how an attempt failed; None is a 409, with its code, which is neither a failure nor ambiguous."""
+        self._conflict = conflict or self._conflict
         if error is not None:
             # It refers to the caller's frame, which refers to this: the cycle would keep the request's body.
             error.__traceback__ = None
@@ -237,7 +240,10 @@ class RetryState:
         last, ambiguous = self.last_error, self.ambiguous_error
         self.last_error = self.ambiguous_error = None
         if ambiguous is None:
-            return last or ConflictError("The store kept responding with 409 (conflict) to this request: retry later")
+            conflict = self._conflict or "conflict"
+            return last or ConflictError(
+                f"The store kept responding with 409 ({conflict}) to this request: retry later"
+            )
         why = last or ambiguous
         if conditional:
             uncertain = UncertainOutcomeError(

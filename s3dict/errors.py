@@ -65,6 +65,11 @@ def dict_label(dict_name: str) -> str:
     return f"ephemeral Dict {dict_name}" if _EPHEMERAL_ID.fullmatch(dict_name) else f"Dict {dict_name!r}"
 
 
+def plural(number: float, what: str) -> str:
+    """Return a number with what it counts: 1 second, 2 seconds, 0.5 seconds."""
+    return f"{number:g} {what}" if number == 1 else f"{number if isinstance(number, int) else f'{number:g}'} {what}s"
+
+
 def shorten_traceback(error: BaseException) -> None:
     """Empty the traceback of an error, before a bare ``raise``: it then begins at the line of the user.
 

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "s3dict._format.*": {"s3dict._format.*", "s3dict._pickle", "s3dict.errors"},
     "s3dict._retry": {"s3dict.errors"},
     "s3dict._stores.*": {"s3dict._stores.*", "s3dict._nested", "s3dict._retry", "s3dict.errors"},
-    "s3dict._core.*": {*CORE, "s3dict._retry", "s3dict._stores.base"},
+    "s3dict._core.*": {*CORE, "s3dict._duration", "s3dict._retry", "s3dict._stores.base"},
     "s3dict._sentinel": set(),
     "s3dict._record": set(),
     "s3dict._info": {"s3dict._pickle"},

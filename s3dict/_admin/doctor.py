@@ -21,7 +21,15 @@ from .._format.manifest import decode_store, encode_store_json
 from .._stores.base import ObjectStore, StoredObject
 from .._stores.shared.access_denied import CREDENTIAL_ERRORS
 from .._stores.shared.threads import run_blocking
-from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
+from ..errors import (
+    Error,
+    InvalidError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedStoreError,
+    plural,
+)
 from .bucket_admin import BucketAdmin
 from .conformance import suite
 from .conformance.corrupt_puts import CorruptPuts
@@ -195,8 +203,9 @@ def _clock(context: _Context) -> Check:
     return Check(
         "clock",
         Status.FAILED if breaks else Status.WARNING,
-        f"this machine's is {abs(skew) / 60:.0f} minutes {'ahead of' if skew > 0 else 'behind'} the store's. Expiry "
-        f"and locks go by the store's, but S3 refuses signatures that are {SIGNATURE_SKEW / 60:.0f} minutes off",
+        f"this machine's is {plural(round(abs(skew) / 60), 'minute')} {'ahead of' if skew > 0 else 'behind'} the "
+        "store's. Expiry and locks go by the store's, but S3 refuses signatures that are "
+        f"{SIGNATURE_SKEW / 60:.0f} minutes off",
         "set the clock of the one that is wrong by NTP",
     )
 

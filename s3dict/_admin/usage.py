@@ -194,13 +194,17 @@ async def _list_entries(entries: Entries, on_listed: Callable[[int], None]) -> d
 
 
 async def _locks(entries: Entries, on_read: Callable[[int], None] = lambda _: None) -> tuple[LockUsage, ...]:
-    held = []
+    held: list[LockUsage] = []
+
+    async def read(line: ObjectMeta) -> LockUsage | None:
+        return await _lock(entries, line)
+
     async for page in scan(entries.store, entries.paths.locks, ordered=entries.capabilities.ordered_listing):
-        for line in page.objects:
-            lock = await _lock(entries, line)
-            if lock is not None:
-                held.append(lock)
-            on_read(1)
+        async with aclosing(entries.store.runtime.map(read, page.objects, entries.concurrency)) as found:
+            async for lock in found:
+                if lock is not None:
+                    held.append(lock)
+                on_read(1)
     return tuple(sorted(held, key=lambda lock: lock.renewed_at))
 
 

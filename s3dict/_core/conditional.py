@@ -113,7 +113,7 @@ async def conditional_put(
             return Applied(response.etag)
         if isinstance(response, PreconditionFailed):
             return await _resolve_ambiguity(store, path, write_ids, started_at, retry)
-        retry.record(None)
+        retry.record(None, response.code)
         if leave_busy and retry.ambiguous_error is None:
             break
     raise retry.final_error(conditional=True)
@@ -133,7 +133,7 @@ async def conditional_delete(store: ObjectStore, path: str, if_match: str) -> De
             return DeleteOutcome.REJECTED if retry.ambiguous_error is None else DeleteOutcome.UNKNOWN
         if not isinstance(response, Conflict):
             return DeleteOutcome.APPLIED
-        retry.record(None)
+        retry.record(None, response.code)
     raise retry.final_error(conditional=True)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._nested import aclosing
 from .._retry import ThrottledError
-from ..errors import ConflictError, InvalidError
+from ..errors import ConflictError, InvalidError, plural
 from .conditional import cas_attempts
 from .entries import Entries, LiveEntry
 
@@ -85,8 +85,8 @@ def _count(entries: Entries, name: str, shards: int, value: Any) -> float:
     stored = value.get("shards") if isinstance(value, dict) else None
     if stored != shards:
         raise InvalidError(
-            f"{entries.label}: the counter {name!r} has {stored} shards, and not {shards}: pass the same number "
-            "everywhere, or use another name to change it"
+            f"{entries.label}: the counter {name!r} has {plural(stored or 0, 'shard')}, and not {shards}: pass the "
+            "same number everywhere, or use another name to change it"
         )
     count: float = value["count"]
     return count

@@ -18,7 +18,7 @@ from .._format.layout import DataPaths
 from .._format.values import Segment
 from .._record import Record, replace
 from .._retry import RetryState
-from .._stores.base import ObjectStore, PutResult, ServerTime, StoredObject
+from .._stores.base import Conflict, ObjectStore, PutResult, ServerTime, StoredObject
 from ..errors import ConflictError, Error, InvalidError, UnavailableError, UncertainOutcomeError
 from .conditional import Applied, DeleteOutcome, Rejected, WriteIds, cas_attempts, conditional_put, get_object
 from .entry_codec import EntryCodec, key_repr
@@ -159,7 +159,7 @@ class Entries(Record):
                     continue
                 if isinstance(response, PutResult):
                     return
-                retry.record(None)
+                retry.record(None, response.code if isinstance(response, Conflict) else "")
             raise retry.final_error()
 
     async def create(

@@ -19,6 +19,7 @@ from math import ceil
 from numbers import Real
 from typing import TypeAlias
 
+from .._duration import of_numpy
 from .._format.capabilities import Capabilities
 from .._format.entry import MAX_TTL_SECONDS, EntryExpiry, ExpiryKind, read_prelude, with_new_etag
 from .._format.layout import SWEEP_MARGIN
@@ -82,7 +83,7 @@ class Expiry:
         """
         if ttl is None:
             return None
-        seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+        seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else of_numpy(ttl)
         limit = MAX_TTL_SECONDS if self._ttl is None else self._ttl.total_seconds()
         if not _is_number(seconds) or not 0 < seconds <= limit:
             raise InvalidError(

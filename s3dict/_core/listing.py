@@ -23,7 +23,7 @@ from .._nested import aclosing
 from .._record import replace
 from .._retry import RetryState
 from .._stores.base import PAGE_SIZE, DeleteFailure, ObjectMeta, ObjectStore, Page, ServerTime
-from ..errors import UnavailableError, UnsupportedStoreError
+from ..errors import UnavailableError, UnsupportedStoreError, plural
 
 T = TypeVar("T")
 
@@ -284,7 +284,7 @@ async def delete_all(
     if failures:
         error = failures[0].error
         raise error._for_many(
-            f"{len(failures)} objects could not be deleted, {failures[0].path!r} among them: {error}"
+            f"{plural(len(failures), 'object')} could not be deleted, {failures[0].path!r} among them: {error}"
         ) from error
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -30,6 +30,7 @@ from ..errors import (
     LockTimeoutError,
     UnavailableError,
     UncertainOutcomeError,
+    plural,
 )
 from .conditional import CLOCK_RESOLUTION, Applied, Rejected, WriteIds, cas_attempts, conditional_put, get_object
 from .entries import ErrorContext
@@ -425,22 +426,27 @@ async def acquire(
         NotFoundError: The dict was deleted.
     """
     tokens: set[int] = set()
+    holders: dict[int, str] = {}
 
     async def attempt(deadline: float) -> Lease | None:
         state = await LockState.read(target)
         tokens.add(0 if state.record is None else state.record.token)
+        holders[0] = state.holder
         return await try_write(target, state, lease, deadline, acquired) if state.is_free else None
 
-    return await wait_for(target, timeout, attempt, tokens)
+    return await wait_for(target, timeout, attempt, holders, tokens)
 
 
 async def wait_for(
     target: LockTarget,
     timeout: float | None,
     attempt: Callable[[float], Awaitable[R | None]],
+    holders: Mapping[int, str],
     tokens: Collection[int] = (),
 ) -> R:
     """Repeat an attempt, which gets a deadline, until it returns something.
+
+    `holders` are whom an attempt has found to hold the lock, or each permit of a semaphore, for the error.
 
     The pauses grow until `tokens`, which an attempt extends, show another holder: a lock that changes hands is free
     often, but not for long.
@@ -452,7 +458,7 @@ async def wait_for(
     """
     deadline = math.inf if timeout is None else target.store.runtime.monotonic() + timeout
     attempts = RetryState(target.store.retries.writes, target.store.runtime, max_attempts=UNLIMITED, deadline=deadline)
-    holders = 1
+    seen = 1
     while await attempts.next_attempt():
         await target.revalidate()
         try:
@@ -463,13 +469,16 @@ async def wait_for(
         attempts.record(None)
         if result is not None:
             return result
-        if len(tokens) > holders:
-            holders = len(tokens)
+        if len(tokens) > seen:
+            seen = len(tokens)
             attempts.shorten_backoff()
     if timeout is None or attempts.last_error is not None:
         # A throttled attempt does not show whether the lock is held.
         raise attempts.final_error()
-    raise LockTimeoutError(f"{target.label} was not free within {timeout:g} seconds")
+    found = "; ".join(filter(None, holders.values()))
+    raise LockTimeoutError(
+        f"{target.label} was not free within {plural(timeout, 'second')}{found and f': held by {found}'}"
+    )
 
 
 async def try_acquire(
@@ -495,6 +504,16 @@ class LockState(Record):
     @property
     def is_free(self) -> bool:
         return self.found is None or self.record is None or _is_free(self.found, self.record)
+
+    @property
+    def holder(self) -> str:
+        """Who holds the lock, and since when by the clock there, for messages; empty if it is free."""
+        if self.record is None or self.is_free:
+            return ""
+        details = self.record.details
+        if not details.acquired_at:
+            return f"owner {self.record.owner}"  # of release 0.1, which wrote nothing else
+        return f"{details.holder} since {datetime.fromtimestamp(details.acquired_at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 async def try_write(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 
-from ..errors import InvalidError
+from ..errors import InvalidError, plural
 from .locks import Holding, Lease, LockState, LockTarget, check_lease, held_here, hold, try_write, wait_for
 
 
@@ -25,16 +26,18 @@ async def enter(
     Requests: 2 when the first permit that is tried is free, as many as there are permits when none is.
     """
     check_lease(lease)
+    holders: dict[int, str] = {}
 
     async def acquire(acquired: list[Lease]) -> tuple[LockTarget, Lease]:
-        return await wait_for(targets[0], timeout, lambda deadline: _try_permits(targets, lease, deadline, acquired))
+        attempt = partial(_try_permits, targets, lease, acquired=acquired, holders=holders)
+        return await wait_for(targets[0], timeout, attempt, holders)
 
     holding = await hold(acquire, holdings)
     return targets.index(holding.target), holding
 
 
 async def _try_permits(
-    targets: Sequence[LockTarget], lease: float, deadline: float, acquired: list[Lease]
+    targets: Sequence[LockTarget], lease: float, deadline: float, acquired: list[Lease], holders: dict[int, str]
 ) -> tuple[LockTarget, Lease] | None:
     """Acquire a permit that is free now, in random order; return None if there is none."""
     missing: list[int] = []
@@ -43,8 +46,10 @@ async def _try_permits(
         held = held_here(target)
         if held is not None and not held.lease.lost:
             _check_permits(target, held.lease.permits, len(targets))
+            holders[number] = "this thread or task"
             continue
         state = await LockState.read(target)
+        holders[number] = state.holder
         if state.record is not None:
             _check_permits(target, state.record.details.permits, len(targets))
         if state.found is None and number:
@@ -67,6 +72,6 @@ async def _try_permits(
 def _check_permits(target: LockTarget, stored: int, permits: int) -> None:
     if stored != permits:
         raise InvalidError(
-            f"{target.label} has {stored} permits, and not {permits}: pass the same number everywhere, or use another "
-            "name to change it"
+            f"{target.label} has {plural(stored, 'permit')}, and not {permits}: pass the same number everywhere, or "
+            "use another name to change it"
         )

@@ -32,7 +32,7 @@ from operator import add
 import cbor2
 
 from .._record import Record, field, replace
-from ..errors import IntegrityError
+from ..errors import IntegrityError, plural
 from .c_modules import blake2b
 from .cbor import loads_untagged
 from .values import MAX_SEGMENTS, Segment
@@ -255,7 +255,7 @@ def read_prelude(data: Data) -> Prelude:
         IntegrityError: The bytes are not the beginning of an entry.
     """
     if len(data) < PRELUDE_BYTES:
-        raise IntegrityError(f"The object is not an entry: it has only {len(data)} bytes")
+        raise IntegrityError(f"The object is not an entry: it has only {plural(len(data), 'byte')}")
     magic, version, revision, write_id, header_length = _PRELUDE.unpack_from(data)
     if magic != MAGIC:
         raise IntegrityError(f"The object was not written by s3dict: it begins with {bytes(data[:8])!r}")
@@ -350,7 +350,7 @@ def read_header(data: Data, prelude: Prelude, signer: EntrySigner) -> Header:
     header_block = bytes(data[begin : begin + prelude.header_length])
     if len(header_block) < prelude.header_length:
         raise IntegrityError(
-            f"The entry is truncated: its header lacks {prelude.header_length - len(header_block)} bytes"
+            f"The entry is truncated: its header lacks {plural(prelude.header_length - len(header_block), 'byte')}"
         )
     try:
         encoded, signature = loads_untagged(header_block, depth=1)

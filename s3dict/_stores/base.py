@@ -173,7 +173,13 @@ class PreconditionFailed(Record):
 
 
 class Conflict(Record):
-    """A request had no effect, since another conditional request was in flight. It may be retried."""
+    """A request had no effect, since another conditional request was in flight. It may be retried.
+
+    Args:
+        code: The store's error code, which differs from store to store; empty where there is none.
+    """
+
+    code: str = ""
 
 
 Refusal = PreconditionFailed | Conflict

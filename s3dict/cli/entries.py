@@ -1,10 +1,10 @@
-"""Entries, one or a few at a time: ``get``, ``put``, ``pop``, ``items``, ``len``."""
+"""Entries, one or a few at a time: ``get``, ``put``, ``pop``, ``items``, ``keys``, ``len``."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,11 @@ _SHOWN = 20
 _COLUMNS = (Column("Key", fold=True), Column("Value", cut=True))
 _MISSING = object()
 
+Count = Annotated[
+    int | None, typer.Argument(metavar="N", help="How many entries to print.", min=0, show_default=str(_SHOWN))
+]
+Number = Annotated[int | None, typer.Option("--number", "-n", metavar="N", help="The same as the argument N.", min=0)]
+All = Annotated[bool, typer.Option("--all", "-a", help="Print all entries, whatever N is.")]
 Raw = Annotated[bool, typer.Option("--raw", help="Write exactly the bytes of a value that is bytes or a string.")]
 
 
@@ -131,41 +136,40 @@ def pop(
 @app.command(rich_help_panel=_PANEL)
 def items(
     name: Name,
-    n: Annotated[
-        int | None, typer.Argument(metavar="N", help="How many entries to print.", min=0, show_default=str(_SHOWN))
-    ] = None,
+    n: Count = None,
     env: Environment = None,
-    number: Annotated[
-        int | None, typer.Option("--number", "-n", metavar="N", help="The same as the argument N.", min=0)
-    ] = None,
-    all_: Annotated[bool, typer.Option("--all", "-a", help="Print all entries, whatever N is.")] = False,
+    number: Number = None,
+    all_: All = False,
     use_repr: Annotated[bool, typer.Option("--repr", "-r", help="Print keys and values as Python literals.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON array of objects with key and value; all, unless N is given.")
     ] = False,
 ) -> None:
     """Print up to N entries, in arbitrary order."""
-    if n is not None and number is not None:
-        raise typer.BadParameter("give it once", param_hint="N, --number")
-    n = number if n is None else n
-    limit = None if all_ or (as_json and n is None) else _SHOWN if n is None else n
+    limit, show = _limit(n, number, all_, as_json), repr if use_repr else str
     handle = open_dict(name, env)
-    found = handle.items()
-    with _reading(handle, limit, as_json) as advance:
-        entries = _advancing(islice(found, limit), advance)
-        if as_json:
-            _print_array({"key": key, "value": value} for key, value in entries)
-            return
-        show = repr if use_repr else str
-        rows: Iterable[tuple[str, str]] = ((show(key), show(value)) for key, value in entries)
-        if sys.stdout.isatty():
-            rows = list(rows)  # the table is printed when the progress has been removed from the terminal
-        else:
-            print_table(_COLUMNS, rows)
-    if sys.stdout.isatty():
-        print_table(_COLUMNS, rows)
-    if limit is not None and next(found, None) is not None:
-        print_result(f"There are more than {plural(limit, 'entry', 'entries')}: pass another number, or --all.")
+    as_document = (lambda entry: {"key": entry[0], "value": entry[1]}) if as_json else None
+    _print_found(handle, handle.items(), limit, _COLUMNS, lambda entry: (show(entry[0]), show(entry[1])), as_document)
+
+
+@app.command(rich_help_panel=_PANEL)
+def keys(
+    name: Name,
+    n: Count = None,
+    env: Environment = None,
+    number: Number = None,
+    all_: All = False,
+    use_repr: Annotated[bool, typer.Option("--repr", "-r", help="Print keys as Python literals.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array; of all, unless N is given.")] = False,
+) -> None:
+    """Print up to N keys, in arbitrary order.
+
+    No value is read: the keys of values that cannot be deserialized here are printed too.
+    """
+    limit, show = _limit(n, number, all_, as_json), repr if use_repr else str
+    handle = open_dict(name, env)
+    as_document = (lambda key: key) if as_json else None
+    _print_found(handle, handle.keys(), limit, _COLUMNS[:1], lambda key: (show(key),), as_document)
 
 
 @app.command("len", rich_help_panel=_PANEL)
@@ -176,6 +180,40 @@ def len_(name: Name, env: Environment = None, as_json: AsJson = False) -> None:
         print_json(number)
     else:
         print(number)
+
+
+def _limit(n: int | None, number: int | None, all_: bool, as_json: bool) -> int | None:
+    if n is not None and number is not None:
+        raise typer.BadParameter("give it once", param_hint="N, --number")
+    n = number if n is None else n
+    if all_ or (as_json and n is None):
+        return None
+    return _SHOWN if n is None else n
+
+
+def _print_found(
+    handle: Dict[Any, Any],
+    found: Iterator[T],
+    limit: int | None,
+    columns: Sequence[Column],
+    as_row: Callable[[T], tuple[str, ...]],
+    as_document: Callable[[T], Any] | None,
+) -> None:
+    """Print up to `limit` of what was found, as JSON where there is a function for that."""
+    with _reading(handle, limit, as_document is not None) as advance:
+        entries = _advancing(islice(found, limit), advance)
+        if as_document is not None:
+            _print_array(map(as_document, entries))
+            return
+        rows: Iterable[tuple[str, ...]] = map(as_row, entries)
+        if sys.stdout.isatty():
+            rows = list(rows)  # the table is printed when the progress has been removed from the terminal
+        else:
+            print_table(columns, rows)
+    if sys.stdout.isatty():
+        print_table(columns, rows)
+    if limit is not None and next(found, None) is not None:
+        print_result(f"There are more than {plural(limit, 'entry', 'entries')}: pass another number, or --all.")
 
 
 def _reading(handle: Dict[Any, Any], limit: int | None, as_json: bool) -> AbstractContextManager[Advance]:

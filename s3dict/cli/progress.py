@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .output import console
+from .output import console, plural
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -86,8 +86,8 @@ def progress_bar(
     """
     guard, done = threading.Lock(), 0
     is_shown = is_terminal() if is_shown is None else is_shown
-    with _progress(unit) if is_shown else nullcontext() as progress:
-        task = progress.add_task(label, total=total, done=0, rate=0.0) if progress else None
+    with _progress() if is_shown else nullcontext() as progress:
+        task = progress.add_task(label, total=total, count=_count(0, unit), rate=0.0) if progress else None
 
         def advance(number: int = 1, position: int | None = None, total: int | None = None) -> None:
             nonlocal done
@@ -97,12 +97,12 @@ def progress_bar(
                 elapsed = progress.tasks[task].elapsed or 0.0
                 rate = done / elapsed if elapsed else 0.0
                 completed = done if position is None else position
-                progress.update(task, completed=completed, total=total, done=done, rate=rate)
+                progress.update(task, completed=completed, total=total, count=_count(done, unit), rate=rate)
 
         try:
             yield advance
         except KeyboardInterrupt as interrupt:
-            interrupt.add_note(f"{label} stopped after {done:,} {unit}")
+            interrupt.add_note(f"{label} stopped after {_count(done, unit)}")
             raise
 
 
@@ -120,14 +120,14 @@ def step_progress(label: str, names: Sequence[str], unit: str = "steps") -> Iter
     if not is_terminal():
         yield Steps(lambda _: None, nullcontext)
         return
-    with _progress(unit) as progress:
-        task = progress.add_task(label, total=len(names), done=0, rate=0.0)
+    with _progress() as progress:
+        task = progress.add_task(label, total=len(names), count=_count(0, unit), rate=0.0)
 
         def started(name: str) -> None:
             position = names.index(name) if name in names else 0
             elapsed = progress.tasks[task].elapsed or 0.0
             rate = position / elapsed if elapsed else 0.0
-            progress.update(task, description=name, completed=position, done=position, rate=rate)
+            progress.update(task, description=name, completed=position, count=_count(position, unit), rate=rate)
 
         @contextmanager
         def paused() -> Iterator[None]:
@@ -140,7 +140,12 @@ def step_progress(label: str, names: Sequence[str], unit: str = "steps") -> Iter
         yield Steps(started, paused)
 
 
-def _progress(unit: str) -> Progress:
+def _count(number: int, unit: str) -> str:
+    """Return a number of what is counted in `unit`, which is a plural."""
+    return plural(number, "entry" if unit == "entries" else unit.removesuffix("s"), unit)
+
+
+def _progress() -> Progress:
     """Return a display of one task, with the time left as soon as its total is known."""
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as RemainingColumn
@@ -161,7 +166,7 @@ def _progress(unit: str) -> Progress:
     is_wide = terminal.width >= _BAR_COLUMNS
     # Only the label is wrapped where a narrow terminal has too few columns for all.
     whole = partial(Column, no_wrap=True)
-    label, count = TextColumn("{task.description}"), TextColumn(f"{{task.fields[done]:,}} {unit}", table_column=whole())
+    label, count = TextColumn("{task.description}"), TextColumn("{task.fields[count]}", table_column=whole())
     middle: tuple[ProgressColumn, ...] = (count,)
     if is_wide:
         bar = BarColumn(bar_width=min(40, terminal.width - 62))

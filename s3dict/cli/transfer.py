@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -287,13 +289,31 @@ def _sink(file: Path) -> Iterator[BinaryIO]:
         target = file.resolve()
         part = target.with_name(f"{target.name}.part")
         try:
-            with naming(str(file)), part.open("wb") as sink:
+            with _ending_at_sigterm(), naming(str(file)), part.open("wb") as sink:
                 yield sink
                 sink.flush()
                 os.fsync(sink.fileno())
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block, where it would end the process and leave an incomplete file."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
@@ -362,8 +382,11 @@ def _resumable(file: Path, checkpoint: Checkpoint | None) -> Iterator[Callable[.
     try:
         yield save
     except (Error, KeyboardInterrupt) as error:
-        # A damaged file has to be replaced, and then the progress is not of the same file.
-        if isinstance(error, InvalidError) or not (checkpoint and checkpoint.offset):
+        if isinstance(error, InvalidError):
+            # A damaged file has to be replaced, and then the progress is not of the same file.
+            Checkpoint.remove(file)
+            raise
+        if not (checkpoint and checkpoint.offset):
             raise
         hint = f"--resume continues after the first {checkpoint.offset:,} bytes"
         if isinstance(error, Error):

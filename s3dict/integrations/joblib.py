@@ -60,7 +60,9 @@ class S3DictStoreBackend(StoreBackendBase, StoreBackendMixin):  # type: ignore[m
     object_exists = _item_exists
 
     def _move_item(self, src: str, dst: str) -> None:
-        self._dict.put(_key(dst), self._dict.pop(_key(src)))
+        # In this order: an interruption leaves it under both names.
+        self._dict.put(_key(dst), self._open_item(src, "rb").getvalue())
+        self._dict.discard(_key(src))
 
     def _concurrency_safe_write(self, item: Any, path: str, write: Callable[[Any, str], None]) -> None:
         """Write the file in one step: a put is atomic, so that no temporary file is needed."""

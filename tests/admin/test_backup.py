@@ -155,6 +155,7 @@ def test_backup_that_is_cut_off_between_two_lines_is_reported(configured: Client
     assert (done.exit_code, done.stdout) == (1, "")
     assert str(done.error) == "The file is cut off: its last line is missing. What it contains was imported"
     assert sum(d.len() for d in Dict.objects.list(environment_name="restored")) == 7
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
 @pytest.mark.backends("memory")
@@ -259,10 +260,10 @@ def test_interrupted_import_of_all_dicts_resumes(interrupted: Path) -> None:
 def test_import_of_all_dicts_is_not_resumed_into_a_replaced_dict(interrupted: Path) -> None:
     for handle in Dict.objects.list():
         answer("delete", str(handle.name), "--yes")
-    failed = answer("import", "--all", str(interrupted), "--resume")
-    assert (failed.exit_code, "was deleted since" in str(failed.error)) == (1, True)
     elsewhere = answer("import", "--all", str(interrupted), "--resume", "--env", "other")
     assert "delete it to start over" in str(elsewhere.error)
+    failed = answer("import", "--all", str(interrupted), "--resume")
+    assert (failed.exit_code, "was deleted since" in str(failed.error)) == (1, True)
 
 
 @pytest.mark.parametrize(

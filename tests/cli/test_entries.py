@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from s3dict import Client, Dict, NotFoundError, SerializationError, UncertainOutcomeError
+from s3dict import Client, DeserializationError, Dict, NotFoundError, SerializationError, UncertainOutcomeError
 
 from ..support.commands import answer, shown
 
@@ -199,6 +199,22 @@ def test_each_entry_is_one_line(d: Dict[Any, Any]) -> None:
     d["a\tb"] = "one\ntwo"
     assert answer("items", "d").stdout == "a\\tb\tone\\ntwo\n"
     assert answer("items", "d", "--repr").stdout == "'a\\tb'\t'one\\ntwo'\n"
+
+
+def test_keys_are_printed_without_values(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    d.update({"a": 1, ("b", 2): 2, None: 3})
+
+    def fail(*_: Any) -> Any:
+        raise DeserializationError("The value cannot be deserialized here")
+
+    monkeypatch.setattr("s3dict._core.entry_codec.EntryCodec.deserialize", fail)
+    assert answer("items", "d").exit_code == 1
+    assert sorted(answer("keys", "d").stdout.splitlines()) == ["('b', 2)", "None", "a"]
+    assert sorted(answer("keys", "d", "--repr", "--all").stdout.splitlines()) == ["'a'", "('b', 2)", "None"]
+    assert sorted(map(str, answer("keys", "d", "--json").json)) == ["None", "['b', 2]", "a"]
+    done = answer("keys", "d", "2")
+    assert (len(done.stdout.splitlines()), "There are more than 2 entries: " in done.stderr) == (2, True)
+    assert answer("keys", "d", "2", "-n", "2").exit_code == 2
 
 
 def test_items_json_is_unlimited_by_default(d: Dict[Any, Any]) -> None:

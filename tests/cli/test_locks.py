@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from s3dict import Dict, LockLostError
+from s3dict._admin import usage
+from s3dict._core.conditional import get_object
 
 from ..support.commands import answer
 
@@ -67,3 +70,21 @@ def test_unlock_of_a_free_lock_is_an_error(d: Dict[Any, Any]) -> None:
         pass
     result = answer("unlock", "d", "nightly", "--yes")
     assert (result.exit_code, "No lock 'nightly' of Dict 'd'" in str(result.error)) == (1, True)
+
+
+@pytest.mark.parametrize(("lease", "shown"), [(30, "30 seconds"), (2.5, "2.5 seconds")])
+def test_question_has_the_lease(d: Dict[Any, Any], lease: float, shown: str) -> None:
+    with d.lock("nightly", lease=lease):
+        assert f"its lease of {shown}: " in answer("unlock", "d", "nightly", stdin="n\n").stderr
+
+
+def test_locks_are_read_side_by_side(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    async def read(*arguments: Any) -> Any:
+        both.wait()
+        return await get_object(*arguments)
+
+    monkeypatch.setattr(usage, "get_object", read)
+    with d.lock("first"), d.lock("second"):
+        assert {lock.details.name for lock in usage.held_locks(d)} == {"first", "second"}

@@ -237,6 +237,17 @@ def test_every_long_command_ends_at_ctrl_c_with_one_line(
     assert done.stderr.startswith("s3dict: Interrupted")
 
 
+@pytest.mark.parametrize(("number", "counted"), [(0, "0 dicts"), (1, "1 dict"), (1200, "1,200 dicts")])
+def test_interrupted_listing_says_how_far_it_came(number: int, counted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def listed(_client: Any, _environment: str, on_loaded: Callable[[int, int], None], *_: Any) -> None:
+        for done in range(number):
+            on_loaded(done, number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("s3dict._admin.usage.list_dicts", listed)
+    assert answer("list").stderr == f"s3dict: Interrupted. Listing stopped after {counted}\n"
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EPIPE])
 def test_popped_value_that_cannot_be_written_is_put_back(
     d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch, code: int
@@ -482,19 +493,19 @@ def test_dumb_terminal_gets_tables_of_its_width_and_no_progress(
 @pytest.mark.parametrize(
     ("arguments", "label", "unit"),
     [
-        ("list", "Listing", "1 dicts"),
+        ("list", "Listing", "1 dict"),
         ("list --size", "Counting", "3 entries"),
         ("len d", "Counting", "3 entries"),
         ("items d --all", "Reading", "3 entries"),
-        ("locks d", "Reading", "1 locks"),
-        ("unlock d held --yes", "Reading", "1 locks"),
-        ("gc", "Searching", "1 dicts"),
-        ("gc --expired --yes", "Searching", "1 dicts"),
+        ("locks d", "Reading", "1 lock"),
+        ("unlock d held --yes", "Reading", "1 lock"),
+        ("gc", "Searching", "1 dict"),
+        ("gc --expired --yes", "Searching", "1 dict"),
         ("gc --expired --dry-run", "Reading", "3 entries"),
         ("watch d --times 1", "Listing", "3 entries"),
         ("top --times 1", "Reading", "3 entries"),
         ("export d /dev/null", "Exporting", "3 entries"),
-        ("export --all /dev/null", "Listing", "1 dicts"),
+        ("export --all /dev/null", "Listing", "1 dict"),
         ("clear d --yes", "Clearing", "3 entries"),
         ("delete d --yes", "Deleting", "3 entries"),
     ],
@@ -526,7 +537,7 @@ def test_steps_are_named_while_they_run_and_printed_when_they_are_done(
     text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", err.getvalue())
     assert before
     assert re.search(r"bucket .*0 steps" + rest, text)
-    assert re.search(r"encryption .*1 steps", text)
+    assert re.search(r"encryption .*1 step\b", text)
 
 
 @pytest.mark.parametrize("columns", [40, 72])

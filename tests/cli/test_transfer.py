@@ -388,3 +388,19 @@ def test_killed_import_resumes_on_a_real_server(seaweedfs: Endpoint, tmp_path: P
     assert (resumed.returncode, resumed.stderr, json.loads(resumed.stdout)) == (0, "", {"entries": 400, "skipped": 0})
     assert set(handle.keys()) == {f"k{n}" for n in range(1400)}
     assert os.listdir(tmp_path) == [file.name]
+
+
+@pytest.mark.parametrize("arguments", ["export d", "export --all"])
+def test_sigterm_leaves_no_part_of_an_export(
+    d: Dict[Any, Any], tmp_path: Path, arguments: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminate(*_: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("the signal did not end the export")
+
+    d["k"] = "v"
+    for function in ("transfer.export_items", "backup.write_backup"):
+        monkeypatch.setattr(f"s3dict._admin.{function}", terminate)
+    assert answer(*arguments.split(), str(tmp_path / "file")).exit_code == 143
+    assert os.listdir(tmp_path) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

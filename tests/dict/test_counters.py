@@ -26,9 +26,15 @@ async def test_counter_is_the_sum_of_what_was_added(harness: Harness, d: Any) ->
     assert await harness.in_mode(d.wrapped.counter("other", 4)).value() == 0
 
 
+@pytest.mark.backends("memory")
+def test_counter_has_its_name_and_shards(client: Client) -> None:
+    counter = Dict.from_name("d", client=client).counter("hits", 4)
+    assert (counter.name, counter.shards) == ("hits", 4)
+
+
 async def test_another_number_of_shards_is_an_error(harness: Harness, d: Any) -> None:
     await harness.in_mode(d.wrapped.counter("hits", 1)).add()
-    with pytest.raises(InvalidError, match="'hits' has 1 shards, and not 2"):
+    with pytest.raises(InvalidError, match="'hits' has 1 shard, and not 2"):
         await harness.in_mode(d.wrapped.counter("hits", 2)).value()
 
 

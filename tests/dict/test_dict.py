@@ -19,8 +19,10 @@ from s3dict import (
     Dict,
     InvalidError,
     NotFoundError,
+    UnavailableError,
 )
 from s3dict._core import bulk
+from s3dict.testing import faults
 
 from ..support.modes import Harness, Mode, collect
 
@@ -376,6 +378,21 @@ def test_ephemeral_dict_is_entered_once(client: Client) -> None:
     passing = Dict.ephemeral(client=client)
     with passing, pytest.raises(InvalidError, match=r"call Dict\.ephemeral\(\) for another"), passing:
         pass
+
+
+@pytest.mark.backends("memory")
+async def test_ephemeral_dict_is_entered_again_where_that_failed(harness: Harness) -> None:
+    passing = Dict.ephemeral(client=harness.client)
+    if harness.mode is Mode.SYNC:
+        with faults(harness.client, "unreachable"), pytest.raises(UnavailableError):
+            passing.__enter__()
+        with passing as d:
+            assert d.len() == 0
+    else:
+        with faults(harness.client, "unreachable"), pytest.raises(UnavailableError):
+            await passing.__aenter__()
+        async with passing as d:
+            assert await d.len.aio() == 0
 
 
 async def test_ephemeral_dict_leaves_nothing_behind(harness: Harness) -> None:

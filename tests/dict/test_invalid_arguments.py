@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import boto3
+import numpy as np
 import pytest
 
 from s3dict import (
@@ -438,3 +439,41 @@ def _accept_and_close(listener: socket.socket) -> None:
         except OSError:
             return
         connection.close()
+
+
+def test_blank_beside_a_signing_key_is_a_part_of_it_and_is_not_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3DICT_BUCKET", "blanks")
+    monkeypatch.setenv("S3DICT_DRIVER", "memory")
+    first, second = "0123456789abcdef", "fedcba9876543210"
+    monkeypatch.setenv("S3DICT_SIGNING_KEYS", f"{first}, {second}")
+    assert Client.from_env()._signing_keys == (first.encode(), f" {second}".encode(), second.encode())
+    monkeypatch.setenv("S3DICT_SIGNING_KEYS", f"{first},{second[1:]} ")
+    assert Client.from_env()._signing_keys == (first.encode(), f"{second[1:]} ".encode())
+
+
+@pytest.mark.parametrize(
+    ("ttl", "seconds"),
+    [
+        (np.timedelta64(2, "m"), 120),
+        (np.timedelta64(120_000_000_000, "ns"), 120),
+        (np.int64(120), 120),
+        (np.float32(120), 120),
+    ],
+)
+def test_durations_of_numpy_are_accepted(ttl: Any, seconds: float) -> None:
+    client = Client("numpy-durations", driver="memory")
+    d: Dict[str, int] = Dict.from_name(f"d{seconds}", create_if_missing=True, client=client, ttl=ttl)
+    assert d.info().ttl == timedelta(seconds=seconds)
+    d.put("k", 1, ttl=ttl)
+
+
+@pytest.mark.parametrize("ttl", [np.timedelta64("NaT"), np.timedelta64(1, "M"), np.array([60]), np.bool_(True), "60"])
+def test_other_durations_are_an_error(ttl: Any) -> None:
+    with pytest.raises(InvalidError, match="Invalid ttl"):
+        Dict.from_name("d", client=Client("b", driver="memory"), ttl=ttl)
+
+
+def test_put_many_of_none_is_an_error() -> None:
+    d: Dict[str, int] = Dict.from_name("d", client=Client("b", driver="memory"))
+    with pytest.raises(TypeError, match="'NoneType' object is not iterable"):
+        d.put_many(None)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -315,7 +316,7 @@ class TestMemoizedFunction:
         assert not inspect.iscoroutinefunction(square)
         assert square.__doc__ == "Square a number."
         assert repr(square).startswith("<memoized tests.dict.test_memoize.")
-        with pytest.raises(TypeError, match="missing a required argument: 'n'"):
+        with pytest.raises(TypeError, match=r"^tests\.dict\.test_memoize\..*square: missing a required argument: 'n'"):
             square()  # type: ignore[call-arg]
 
     async def test_coroutine_function_stays_one(self, results: Dict[Any, Any]) -> None:
@@ -753,3 +754,20 @@ class TestEarly:
 def _no_leftovers() -> Iterator[None]:
     yield
     shared.clear()
+
+
+@in_memory
+def test_memoized_function_does_not_outlive_its_use_by_its_client() -> None:
+    def define() -> weakref.ref[Client]:
+        client = Client("forgotten", driver="memory")
+
+        @memoize(Dict.from_name("d", create_if_missing=True, client=client))
+        def double(number: int) -> int:
+            return number * 2
+
+        assert double(2) == 4
+        return weakref.ref(client)
+
+    client = define()
+    gc.collect()
+    assert client() is None

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+import typing
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -843,3 +844,11 @@ class TestOverADriver:
         with proxy.recording() as requests:
             assert sorted(map(str, d._ipython_key_completions_())) == ["3", "alice"]
         assert [request.operation for request in requests] == ["ListObjectsV2"]
+
+
+@pytest.mark.parametrize("name", ["put", "get_many", "modify", "hydrate"])
+def test_types_of_a_method_are_found_on_the_class(name: str) -> None:
+    method = getattr(Dict, name)
+    for function in (method, method.aio):
+        assert "return" in typing.get_type_hints(function)
+    assert typing.get_type_hints(memoize)["d"] == Dict[Any, Any]

@@ -13,12 +13,12 @@ import joblib
 import pytest
 from dogpile.cache import make_region, register_backend
 
-from s3dict import Client, Dict, InvalidError
+from s3dict import Client, Dict, InvalidError, UnavailableError
 from s3dict.integrations import joblib as joblib_adapter
 from s3dict.integrations.aiocache import S3DictCache
 from s3dict.integrations.langgraph import S3DictSaver
 from s3dict.integrations.py_key_value import S3DictStore
-from s3dict.testing import Clock
+from s3dict.testing import Clock, faults
 
 register_backend("s3dict-test", "s3dict.integrations.dogpile", "S3DictBackend")
 
@@ -152,6 +152,19 @@ def test_joblib_computes_once_and_clears(client: Client, tmp_path: Any) -> None:
     assert calls == [2, 3, 2]
     with pytest.raises(InvalidError, match="ttl"):
         memory.reduce_size(1)
+
+
+@pytest.mark.backends("memory")
+def test_joblib_moves_no_item_out_of_reach(client: Client) -> None:
+    joblib_adapter.register()
+    backend = joblib.Memory("cache", backend="s3dict", backend_options={"client": client}, verbose=0).store_backend
+    files = backend._dict
+    files["from.pkl"] = b"result"
+    with faults(client, "unreachable", operation="put"), pytest.raises(UnavailableError):
+        backend._move_item("from.pkl", "to.pkl")
+    assert files["from.pkl"] == b"result"
+    backend._move_item("from.pkl", "to.pkl")
+    assert dict(files.items()) == {"to.pkl": b"result"}
 
 
 @pytest.mark.backends("memory")

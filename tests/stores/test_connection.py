@@ -927,7 +927,7 @@ def test_certificate_that_only_the_system_trusts_is_named(
         failure = perform(Client("bucket", endpoint_url=server.url, driver="obstore"), aio, get)
     assert isinstance(failure, UnavailableError)
     assert "CA:TRUE" in str(failure)
-    assert "s3dict dev" in str(failure)
+    assert "s3dict dev" not in str(failure)
 
 
 @pytest.mark.parametrize(("driver", "aio"), WAYS)
@@ -937,7 +937,7 @@ def test_https_to_a_plain_port_is_named(driver: Any, aio: bool, server: Recordin
     assert isinstance(failure, UnavailableError)
     assert not failure.maybe_applied
     assert "does not speak TLS: try http instead of https" in str(failure)
-    assert "s3dict dev" in str(failure)
+    assert "s3dict dev" not in str(failure)
 
 
 def test_authority_with_alternative_names_that_are_not_text_is_compared_by_the_others() -> None:

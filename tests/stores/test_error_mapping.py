@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from s3dict import (
     Client,
+    ConflictError,
     Dict,
     Error,
     InvalidError,
@@ -32,12 +33,21 @@ from s3dict import (
     UncertainOutcomeError,
     UnsupportedStoreError,
 )
+from s3dict._core.conditional import WriteIds, conditional_put
+from s3dict._retry import RetryPolicies
 from s3dict._stores.boto.errors import translate_exception
 from s3dict._stores.boto.requests import S3Requests
 from s3dict._stores.boto.session import parse_time
 from s3dict._stores.shared.connection import Connection, ConnectionArguments
-from s3dict._stores.shared.errors import classify_status
-from s3dict._stores.shared.messages import ExpectedFailure, S3Request, S3Response, parse_date, parse_retry_after
+from s3dict._stores.shared.errors import broken_connection_error, classify_status, connect_error, timeout_error
+from s3dict._stores.shared.messages import (
+    ExpectedFailure,
+    S3Request,
+    S3Response,
+    parse_date,
+    parse_retry_after,
+    to_precondition_result,
+)
 from s3dict._stores.shared.threads import ThreadRuntime, run_blocking
 
 from ..support.modes import Driver, Endpoint, Harness, Mode, collect
@@ -395,3 +405,54 @@ def _is_of_a_driver(found: object) -> bool:
     kind = type(found)
     from_driver = kind.__module__.startswith(("botocore.", "obstore.")) or kind is FileNotFoundError
     return issubclass(kind, BaseException) and from_driver
+
+
+AT = S3Request("put_object", "bucket", "path", {}, endpoint="http://127.0.0.1:9 (S3DICT_ENDPOINT_URL)")
+
+
+@pytest.mark.parametrize(
+    ("reason", "endpoint", "is_hinted"),
+    [
+        ("connection refused", AT.endpoint, True),
+        ("connection refused", "https://localhost:9 (AWS_ENDPOINT_URL)", False),
+        ("connection refused", f"{AT.endpoint} through the proxy http://127.0.0.1:3128", False),
+        ('Failed to connect to proxy URL: "http://127.0.0.1:3128"', AT.endpoint, False),
+        ("TLS: the server's certificate has expired", AT.endpoint, False),
+    ],
+)
+def test_local_server_is_offered_where_nothing_else_is_there(reason: str, endpoint: str, is_hinted: bool) -> None:
+    request = replace(AT, endpoint=endpoint)
+    assert ("s3dict dev" in str(connect_error(request, reason))) is is_hinted
+    assert "s3dict dev" not in str(connect_error(request, reason, timed_out=True))
+
+
+def test_errors_name_the_endpoint_and_what_to_do() -> None:
+    throttled = classify_status(503, "SlowDown", "Reduce your rate.", AT)
+    advice = "Retry later, or make fewer requests at a time: all in all, or of this key"
+    assert str(throttled).endswith(f"503 SlowDown Reduce your rate. {advice}")
+    failures = [
+        timeout_error(AT),
+        broken_connection_error(AT, "reset"),
+        *(
+            classify_status(403, code, "", AT)
+            for code in ("InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed")
+        ),
+        classify_status(500, "InternalError", "", AT),
+    ]
+    assert [failure for failure in failures if f" at {AT.endpoint}" not in str(failure)] == []
+
+
+def test_conflict_names_the_code_of_the_store() -> None:
+    class Rejecting:
+        retries = RetryPolicies()
+        runtime = ThreadRuntime(1)
+
+        async def put(self, *_: Any, **__: Any) -> Any:
+            failure = classify_status(409, "KeyTooBusy", "", AT)
+            assert isinstance(failure, ExpectedFailure)
+            return to_precondition_result(failure)
+
+    store: Any = Rejecting()
+    store.retries = RetryPolicies(writes=replace(RetryPolicies().writes, max_attempts=2, initial_backoff=0.0))
+    with pytest.raises(ConflictError, match=r"409 \(KeyTooBusy\)"):
+        run_blocking(conditional_put(store, "path", b"", WriteIds(b"id"), if_match="etag"))

@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..._retry import UnexpectedResponseError
-from ...errors import Error, InvalidError, UnavailableError
+from ...errors import Error, InvalidError
 from ..shared import request_log as log
-from ..shared.errors import classify_status, connect_error, not_s3_error, timeout_error, tls_error
+from ..shared.errors import (
+    broken_connection_error,
+    classify_status,
+    connect_error,
+    not_s3_error,
+    timeout_error,
+    tls_error,
+)
 from ..shared.messages import ExpectedFailure, S3Request, parse_retry_after
 
 # Exceptions are recognised by name: their modules need not be imported for those that never occur.
@@ -90,7 +97,7 @@ def _transport_error(error: Exception, request: S3Request) -> Error | None:
             return tls_error(request, str(error))
         return connect_error(request, _connect_reason(error), timed_out=kind == "ConnectTimeoutError")
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("aiohttp", "urllib3"):
-        return UnavailableError(f"{request}: the connection broke: {redacted(repr(error))}")
+        return broken_connection_error(request, redacted(str(error)) or kind)
     if type(error).__module__.startswith(("botocore.", "boto3.", "aiobotocore.")):
         return _botocore_error(error, request)
     if isinstance(error, (ValueError, OverflowError)) or _raised_in_parser(error):
@@ -145,5 +152,5 @@ def _botocore_error(error: Exception, request: S3Request) -> Error:
     if type(error).__name__ in _MALFORMED_RESPONSE_EXCEPTIONS:
         return UnexpectedResponseError(f"{request}: unexpected response: {redacted(str(error))}")
     if connection_broke:
-        return UnavailableError(f"{request}: the connection broke: {redacted(str(error))}")
+        return broken_connection_error(request, redacted(str(error)))
     return InvalidError(f"{request}: {redacted(str(error))}")

@@ -13,7 +13,14 @@ from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 from ..._retry import UnexpectedResponseError
 from ...errors import Error, InvalidError, UnavailableError
 from ..shared import request_log as log
-from ..shared.errors import WRONG_ENDPOINT, classify_status, connect_error, timeout_error, tls_error
+from ..shared.errors import (
+    WRONG_ENDPOINT,
+    broken_connection_error,
+    classify_status,
+    connect_error,
+    timeout_error,
+    tls_error,
+)
 from ..shared.messages import ExpectedFailure, S3Request, xml_text
 
 # Text, and not compiled here: `re` compiles each when it is first needed, which a cold start does not pay for.
@@ -113,7 +120,7 @@ def _classify_failure(error: Exception, message: str, details: str, request: S3R
     if "HTTP error: " in message and "TimedOut" in details:
         return timeout_error(request)
     if "HTTP error: " in message:
-        return UnavailableError(f"{request}: the connection broke: {_transport_reason(details)}")
+        return broken_connection_error(request, _transport_reason(details))
     return UnrecognisedResponseError(
         f"{request}: the server at {request.endpoint} does not respond like S3: a proxy or gateway may be in between: "
         f"{redacted(message)}"

@@ -80,11 +80,13 @@ def access_denied_error(request: S3Request, status: int, code: str, message: str
     response_text = f"{status} {code} {redacted(message)}".strip().removesuffix(".")
     if code == CLOCK_ERROR:
         return PermissionDeniedError(
-            f"{request}: {response_text}. The clock here differs too much from the store's: synchronise it (NTP)"
+            f"{request}{request.at_endpoint}: {response_text}. The clock here differs too much from the store's: "
+            "synchronise it (NTP)"
         )
     if status == 401 or code in CREDENTIAL_ERRORS:
         advice = CREDENTIAL_ERRORS.get(code, "fix AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the endpoint")
-        return PermissionDeniedError(f"{request}: {response_text}. The credentials are not accepted: {advice}")
+        where = f"{request}{request.at_endpoint}"
+        return PermissionDeniedError(f"{where}: {response_text}. The credentials are not accepted: {advice}")
     is_head = "Head" in request.operation
     if code != "AccessDenied" and not is_head:
         # Only AccessDenied is about policies. Other stores and proxies have codes of their own, or none.

@@ -109,7 +109,9 @@ def not_s3_error(request: S3Request, reason: str) -> UnexpectedResponseError:
 def connect_error(request: S3Request, reason: str, *, timed_out: bool = False) -> UnavailableError:
     """Return the error for a request that was never sent."""
     error_class = RequestTimeoutError if timed_out else UnavailableError
-    hint = _LOOPBACK_HINT if re.match(r"https?://(localhost|127\.|\[::1\])", request.endpoint) else ""
+    # A server that is there but does not answer, or speaks TLS, is not that of `s3dict dev`; nor is a proxy.
+    is_local = re.match(r"http://(localhost|127\.|\[::1\])[^ ]* (?!.*\bproxy\b)", f"{request.endpoint} {reason}")
+    hint = _LOOPBACK_HINT if is_local and not timed_out and not reason.startswith("TLS: ") else ""
     return error_class(
         f"{request}: cannot connect to the store at {request.endpoint}: {reason}{hint}", maybe_applied=False
     )
@@ -147,7 +149,10 @@ def error_for_status(
         return Error(f"{request}: {status} {code}: {_REASONS_403[code]}")
     response_text = f"{request}: {status} {code} {redacted(message)}".rstrip()
     if status == 429 or _is_throttling_code(code):
-        return ThrottledError(f"The store throttled the request. {response_text}", retry_after=retry_after)
+        advice = "Retry later, or make fewer requests at a time: all in all, or of this key"
+        return ThrottledError(
+            f"The store throttled the request. {response_text.removesuffix('.')}. {advice}", retry_after=retry_after
+        )
     if re.search(_LOCKED, message):
         return Error(f"{response_text}: Object Lock retains objects in this bucket: use one without default retention")
     if status in (401, 403) or code in CREDENTIAL_ERRORS or code == CLOCK_ERROR:
@@ -166,9 +171,10 @@ def error_for_status(
             f"set S3DICT_REGION or the endpoint. {response_text}"
         )
     if status >= 500 or status == 408 or code in _INCOMPLETE_REQUEST_CODES:
-        at = f" at {request.endpoint}" if request.endpoint else ""
         is_idle = status == 503 and zone_of(request.bucket) is not None
-        return UnavailableError(f"The store{at} failed to respond. {response_text}{_IDLE_HINT if is_idle else ''}")
+        return UnavailableError(
+            f"The store{request.at_endpoint} failed to respond. {response_text}{_IDLE_HINT if is_idle else ''}"
+        )
     return Error(f"The store rejected the request. {response_text}")
 
 
@@ -212,6 +218,13 @@ def redirect_error(
     )
 
 
+def broken_connection_error(request: S3Request, reason: str) -> UnavailableError:
+    """Return the error for a connection that was lost when the request may have been sent."""
+    return UnavailableError(f"{request}{request.at_endpoint}: the connection broke: {reason}")
+
+
 def timeout_error(request: S3Request) -> RequestTimeoutError:
     """Return the error for a request that was sent and got no response, or no further part of it, in time."""
-    return RequestTimeoutError(f"{request} timed out. Client(timeout=...) or S3DICT_TIMEOUT sets the read timeout")
+    return RequestTimeoutError(
+        f"{request}{request.at_endpoint} timed out. Client(timeout=...) or S3DICT_TIMEOUT sets the read timeout"
+    )

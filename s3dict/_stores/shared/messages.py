@@ -47,6 +47,11 @@ class S3Request(Record):
     def url(self) -> str:
         return f"s3://{self.bucket}/{self.path}"
 
+    @property
+    def at_endpoint(self) -> str:
+        """Where it was sent, and where that was configured, for error messages; empty if it is not known."""
+        return f" at {self.endpoint}" if self.endpoint else ""
+
     def __str__(self) -> str:
         return f"{self.operation} on {self.url}"
 
@@ -173,4 +178,4 @@ def require_conflict(failure: ExpectedFailure, path: str) -> None:
 
 def to_precondition_result(failure: ExpectedFailure) -> Refusal:
     # If-Match on a missing object is 404 on some servers and 412 on others; both mean that the condition failed.
-    return Conflict() if failure.status == 409 else PreconditionFailed()
+    return Conflict(failure.code) if failure.status == 409 else PreconditionFailed()
