@@ -22,6 +22,7 @@ from .._format.lifecycle import (
     scope_of,
     with_rule,
 )
+from .._stores.shared.threads import run_blocking
 from ..errors import Error, InvalidError, NotFoundError, PermissionDeniedError, UnavailableError, UnsupportedStoreError
 from .bucket_admin import PUBLIC_ACCESS_BLOCKS, BucketAdmin, Lifecycle
 from .lifecycle_policy import SERVICE, grants_lifecycle, with_lifecycle
@@ -105,6 +106,8 @@ def _bucket(admin: BucketAdmin, dry_run: bool) -> Step:
     try:
         present = admin.head_bucket()
     except PermissionDeniedError as error:
+        if (reason := _why_refused(admin)) is not None:
+            return Step("bucket", Outcome.FAILED, str(reason))
         return Step(
             "bucket",
             Outcome.FAILED,
@@ -117,6 +120,17 @@ def _bucket(admin: BucketAdmin, dry_run: bool) -> Step:
         return Step("bucket", Outcome.PLANNED, f"create {where}")
     admin.create()
     return Step("bucket", Outcome.CHANGED, f"created {where}")
+
+
+def _why_refused(admin: BucketAdmin) -> PermissionDeniedError | None:
+    """Return why the store accepts no request, as a clock that is wrong; a response to HEAD does not say so."""
+    try:
+        run_blocking(admin.get("store.json"))
+    except PermissionDeniedError as error:
+        return error if error.action is None else None
+    except Error:
+        pass
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,16 @@ def test_unreadable_bucket_is_a_clear_error(proxy: Proxy, bucket: str) -> None:
     assert "the bucket belongs to another account: choose another name" in done.stdout
 
 
+def test_clock_that_is_wrong_is_not_taken_for_a_missing_permission(proxy: Proxy, bucket: str) -> None:
+    proxy.faults = [Fault("denied", "HeadBucket")]
+    proxy.rewrite = lambda request, response: refusal(403, "RequestTimeTooSkewed")
+    done = init(bucket, proxy.url)
+    assert (done.exit_code, done.stdout.count("\n")) == (1, 1)
+    assert "403 RequestTimeTooSkewed" in done.stdout
+    assert "synchronise it (NTP)" in done.stdout
+    assert "another account" not in done.stdout
+
+
 def test_concurrent_creation_of_the_bucket_succeeds(proxy: Proxy, name: str) -> None:
     def rewrite(request: Request, response: Any) -> Any:
         return refusal(409, "BucketAlreadyOwnedByYou") if (request.method, request.query) == ("PUT", "") else response

@@ -77,7 +77,9 @@ _KMS_KEY = re.compile(r"arn:aws[a-z-]*:kms:[\w-]+:\d{12}:key/[\w-]{1,40}")
 
 def access_denied_error(request: S3Request, status: int, code: str, message: str) -> PermissionDeniedError:
     """Return the error for a response that is 401 or 403, or has one of the `CREDENTIAL_ERRORS`."""
-    response_text = f"{status} {code} {redacted(message)}".strip().removesuffix(".")
+    # A response to HEAD has no code, and botocore takes the status for it.
+    words = (str(status), "" if code == str(status) else code, redacted(message))
+    response_text = " ".join(filter(None, words)).strip().removesuffix(".")
     if code == CLOCK_ERROR:
         return PermissionDeniedError(
             f"{request}{request.at_endpoint}: {response_text}. The clock here differs too much from the store's: "
