@@ -97,7 +97,8 @@ def test_child_does_not_own_the_lock_of_its_parent(handle: Handle) -> None:
 
 
 def test_child_of_an_iteration_says_that_it_cannot_go_on(handle: Handle) -> None:
-    handle.update({number: number for number in range(50)})
+    """With more entries than are read at once: a child that has all of them is given them."""
+    handle.update({number: number for number in range(200)})
     items = handle.items()
     next(items)
 
@@ -106,7 +107,7 @@ def test_child_of_an_iteration_says_that_it_cannot_go_on(handle: Handle) -> None
             list(items)
 
     assert in_child(go_on) == 0
-    assert len(list(items)) == 49
+    assert len(list(items)) == 199
 
 
 def test_child_of_an_update_says_that_it_cannot_go_on(handle: Handle) -> None:
