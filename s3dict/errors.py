@@ -206,6 +206,10 @@ class UncertainOutcomeError(Error):
         super().__init__(message)
         self.value = value
 
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.value is None else f"{message}. The value is the error's `value`"
+
 
 class UnsupportedStoreError(Error):
     """The store does not enforce the conditional requests that every guarantee of s3dict is based on."""

@@ -293,11 +293,16 @@ def _failure(failed: list[_Outcome], succeeded: int, completed: dict[Any, Any]) 
     first = failed[0].failure
     names = ", ".join(key_repr(outcome.key) for outcome in failed[:MAX_KEYS_IN_MESSAGE])
     more = f" and {len(failed) - MAX_KEYS_IN_MESSAGE} more" if len(failed) > MAX_KEYS_IN_MESSAGE else ""
-    message = f"{succeeded} done, {len(failed)} failed: {names}{more}; nothing after them was tried. {first}"
+    # Without what the error of one key says of its `value`.
+    cause = Error.__str__(first) if isinstance(first, Error) else first
+    message = f"{succeeded} done, {len(failed)} failed: {names}{more}; nothing after them was tried. {cause}"
+    uncertain = {o.key: o.failure.value for o in failed if isinstance(o.failure, UncertainOutcomeError)}
+    if uncertain:
+        message += ". What may have been removed is the error's `uncertain`"
     error = first._for_many(message) if isinstance(first, Error) else Error(message)
     error.dict_name = first.dict_name if isinstance(first, Error) else None
-    error.failed_keys = tuple(outcome.key for outcome in failed)
+    error.failed_keys = tuple(outcome.key for outcome in failed if outcome.key not in uncertain)
     error.completed = completed
-    error.uncertain = {o.key: o.failure.value for o in failed if isinstance(o.failure, UncertainOutcomeError)}
+    error.uncertain = uncertain
     error.__cause__ = first
     return error

@@ -27,10 +27,7 @@ MAX_BACKOFF = 0.05
 with other removals it does not compete for long, since all but one then find nothing."""
 
 
-_UNKNOWN = (
-    "The response to a removal was lost and the entry is gone: this call removed it, or another client did. "
-    "Its value is the error's `value`"
-)
+_UNKNOWN = "The response to a removal was lost and the entry is gone: this call removed it, or another client did"
 
 
 class RemovalState(Enum):
