@@ -223,6 +223,7 @@ class Dict(Generic[K, V]):
             client: Use this client from now on.
 
         Raises:
+            InvalidError: The client is not a `Client`; or the dict was created with another ttl or codec.
             NotFoundError: The dict or the bucket does not exist.
 
         Requests:
@@ -359,7 +360,8 @@ class Dict(Generic[K, V]):
             Whether it was stored: always True without a condition.
 
         Raises:
-            InvalidError: The ttl is not valid, or both conditions were passed.
+            ConflictError: With a condition: the store neither accepted the entry nor showed another one.
+            InvalidError: The ttl or version is not valid, or both conditions were passed.
             SerializationError, RequestSizeError: No request was made.
             UncertainOutcomeError: With a condition: a response was lost, and it is unknown whether it was applied.
 
@@ -387,6 +389,9 @@ class Dict(Generic[K, V]):
 
         Args:
             ttl: As of `put`, for the value that is stored; an existing entry keeps its own.
+
+        Raises:
+            ConflictError, InvalidError, SerializationError, RequestSizeError, UncertainOutcomeError: As of `put`.
 
         Requests:
             1 when the key exists, 2 when it does not.
@@ -517,6 +522,7 @@ class Dict(Generic[K, V]):
             ttl: As of `put`, for each of the entries.
 
         Raises:
+            TypeError, ValueError: `pairs` is not iterable, or contains something else than pairs.
             InvalidError: The ttl is not valid. Nothing was stored.
             Error: The first failure, with ``failed_keys``. Later pairs were not tried; the call may be repeated.
 

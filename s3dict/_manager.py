@@ -59,7 +59,9 @@ class DictManager(Generic[H]):
 
         Raises:
             AlreadyExistsError: The dict exists, and `allow_existing` is False.
+            ConflictError: A deleted dict of that name kept changing while it was being replaced.
             InvalidError: The name, environment, ttl or codec is not valid.
+            UncertainOutcomeError: Responses were lost, and it is unknown whether the dict was created.
             UnsupportedStoreError: The store does not enforce conditional writes.
 
         Requests:
@@ -135,6 +137,7 @@ class DictManager(Generic[H]):
         minute.
 
         Raises:
+            ConflictError: The dict kept changing while it was being deleted.
             NotFoundError: The dict does not exist, and `allow_missing` is False.
 
         Requests:

@@ -185,7 +185,7 @@ class RequestSizeError(Error, ValueError):
 
 
 class ConflictError(Error):
-    """Concurrent writers kept changing the entry until the compare-and-set retries were exhausted."""
+    """Concurrent writers kept changing the entry, or requests kept conflicting (409), until retries were exhausted."""
 
 
 class LockLostError(Error):
@@ -193,7 +193,7 @@ class LockLostError(Error):
 
 
 class LockTimeoutError(Error, TimeoutError):
-    """The lock was not acquired within the timeout."""
+    """The lock or semaphore was not acquired within the timeout. The message names who held it."""
 
 
 class UncertainOutcomeError(Error):

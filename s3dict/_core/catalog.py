@@ -35,6 +35,7 @@ HEARTBEAT_SECONDS = 300.0
 DEFAULT_TTL = timedelta(days=7)
 DEFAULT_CODEC = "cloudpickle"
 _NAMES_SHOWN = 5
+_FIXED = "it never changes. Leave the argument out, or use another name"
 
 
 class DictOptions(Record):
@@ -50,10 +51,13 @@ class DictOptions(Record):
         """
         if self.codec not in (None, manifest.codec):
             raise InvalidError(
-                f"Dict {manifest.dict_id.name!r} was created with codec={manifest.codec!r}, not {self.codec!r}"
+                f"Dict {manifest.dict_id.name!r} was created with codec={manifest.codec!r}, not {self.codec!r}: "
+                f"{_FIXED}"
             )
         if self.ttl not in (UNSET, manifest.ttl):
-            raise InvalidError(f"Dict {manifest.dict_id.name!r} was created with ttl={manifest.ttl}, not {self.ttl}")
+            raise InvalidError(
+                f"Dict {manifest.dict_id.name!r} was created with ttl={manifest.ttl}, not {self.ttl}: {_FIXED}"
+            )
 
 
 class LoadedManifest(Record):

@@ -47,7 +47,7 @@ class EntryCodec(Record):
         if size > self.max_value_bytes:
             raise RequestSizeError(
                 f"The value for key {key_repr(key)} of {self.label} takes {size} bytes; "
-                f"max_value_bytes is {self.max_value_bytes}"
+                f"max_value_bytes is {self.max_value_bytes}: pass a greater one to the client, or split the value"
             )
         return segments
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NotFoundError, plural
+from ..errors import NotFoundError
 from .options import AsJson, Environment, Name, Yes, confirm, describe_dict, open_dict, utf8
 from .output import Column, print_json, print_result, print_table, timestamp
 from .progress import progress_bar
@@ -65,7 +65,7 @@ def unlock(
     for held in found:
         confirm(
             f"Take {_title(held)} of {described} away from {_holder(held)}? It may go on for up to a third of its "
-            f"lease of {plural(held.lease_seconds, 'second')}: make sure that it has stopped.",
+            f"lease of {held.lease_seconds:g} seconds: make sure that it has stopped.",
             yes,
         )
         if take_away(handle, held):

@@ -72,12 +72,6 @@ def test_unlock_of_a_free_lock_is_an_error(d: Dict[Any, Any]) -> None:
     assert (result.exit_code, "No lock 'nightly' of Dict 'd'" in str(result.error)) == (1, True)
 
 
-@pytest.mark.parametrize(("lease", "shown"), [(30, "30 seconds"), (2.5, "2.5 seconds")])
-def test_question_has_the_lease(d: Dict[Any, Any], lease: float, shown: str) -> None:
-    with d.lock("nightly", lease=lease):
-        assert f"its lease of {shown}: " in answer("unlock", "d", "nightly", stdin="n\n").stderr
-
-
 def test_locks_are_read_side_by_side(d: Dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2, timeout=30)
 

@@ -57,7 +57,9 @@ def _resolve(arguments: ConnectionArguments, session: boto3.Session) -> Connecti
     is_default = arguments.checksums is None and not _is_configured(core, "request_checksum_calculation")
     checksums = default_checksums(endpoint, arguments.bucket) if is_default else str(configured).lower()
     if checksums not in _CHECKSUM_MODES:
-        raise InvalidError(f"Invalid request_checksum_calculation: {checksums!r}. It is one of {_CHECKSUM_MODES}")
+        raise InvalidError(
+            f"Invalid request_checksum_calculation: {checksums!r}. It is one of {', '.join(_CHECKSUM_MODES)}"
+        )
     draft = ConnectionSettings(
         bucket_url="",
         virtual_hosted=False,

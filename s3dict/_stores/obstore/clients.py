@@ -171,7 +171,8 @@ class ObstoreClients(HasTimeoutVariants):
         if region is None or region == self.connection.settings.region:
             return False
         if not re.fullmatch(r"[a-z0-9-]{3,40}", region) or self.connection.settings.endpoint_url is not None:
-            raise redirect_error(self.connection, 301, None, region)
+            # The redirect, whose handler calls this, says less.
+            raise redirect_error(self.connection, 301, None, region) from None
         changed = self.connection.renew(generation, region)
         self._clock = None
         return changed
