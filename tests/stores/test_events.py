@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -72,6 +73,25 @@ async def test_each_request_is_an_event_with_its_status_and_sizes(observed: Any,
     assert put.bytes_sent == get.bytes_received > len(b"value")
     assert {(event.dict_name, event.environment_name, event.attempt) for event in events} == {("d", "main", 1)}
     assert all(0 < event.seconds < 60 for event in events)
+
+
+async def test_callable_runs_in_the_context_of_the_call(client: Client, mode: Mode) -> None:
+    """Where it starts a span of OpenTelemetry, for example: the parent is in a context variable."""
+    span, spans = ContextVar("span", default="none"), list[str]()
+    observing = Client(
+        client.bucket,
+        prefix=client.prefix,
+        endpoint_url=client.endpoint_url,
+        driver=client.driver,
+        on_request=lambda _: spans.append(span.get()),
+    )
+    d = Harness(observing, mode).named("d", create_if_missing=True)
+    span.set("current")
+    await d.update({"a": 1, "b": 2})
+    await d.get_many(["a", "b"])
+    await d.pop_many(["a", "b"])
+    assert len(spans) >= 9
+    assert set(spans) == {"current"}
 
 
 async def test_event_contains_no_key(observed: Any, events: list[RequestEvent]) -> None:

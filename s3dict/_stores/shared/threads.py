@@ -10,7 +10,7 @@ from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -382,7 +382,7 @@ class _WorkerGroup(Generic[T, R]):
             return False
         try:
             _this_thread.in_worker = True
-            self._pool().submit(Context().run, self._run)
+            self._pool().submit(copy_context().run, self._run)
         except RuntimeError:
             # The interpreter is shutting down, and starts no more threads.
             return False
