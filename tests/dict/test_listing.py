@@ -47,6 +47,18 @@ class ShortPages(MemoryStore):
         return replace(page, objects=page.objects[:size], is_truncated=page.is_truncated or len(page.objects) > size)
 
 
+class InclusiveListings(ShortPages):
+    """A store that lists the path itself after which a listing is to start, as some releases of SeaweedFS do."""
+
+    async def list_page(self, prefix: str, token: object = None, *, start_after: str = "", **options: Any) -> Page:
+        page = await super().list_page(prefix, token, start_after=start_after, **options)
+        if not start_after:
+            return page
+        found = await MemoryStore.list_page(self, start_after)
+        itself = [listed for listed in found.objects if listed.path == start_after]
+        return replace(page, objects=(*itself, *page.objects))
+
+
 def scanned(store: ObjectStore, concurrency: int) -> list[str]:
     async def all_of_them() -> list[str]:
         return [line.path for page in [page async for page in scan(store, "p/", concurrency)] for line in page.objects]
@@ -68,6 +80,7 @@ def test_order_of_a_scan_depends_on_the_objects_alone(count: int, folders: bool)
         (MemoryStore(bucket), 3),
         (ShortPages(bucket, 1), 16),
         (ShortPages(bucket, 2), 3),
+        (InclusiveListings(bucket, 3), 16),
     ):
         assert scanned(store, concurrency) == expected
 
