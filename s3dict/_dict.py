@@ -27,6 +27,7 @@ from ._handle import HandleState, IdRef, parse_id, pickled_state, unpickled_stat
 from ._manager import DictManager
 from ._nested import aclosing
 from ._pickle import restore
+from ._record import replace
 from ._sentinel import UNSET, Unset
 from ._stores.base import ObjectStore
 from .errors import Error, InvalidError, NotHydratedError, shorten_traceback
@@ -684,6 +685,9 @@ class Dict(Generic[K, V]):
     async def values(self) -> AsyncGenerator[V, None]:
         """Iterate over the values, in the order of `keys`.
 
+        Raises:
+            DeserializationError, IntegrityError: As `get`, at the first such entry.
+
         Requests:
             At most ⌈n/1000⌉ + 16, and one for each entry, at most the client's ``concurrency`` at a time.
         """
@@ -698,6 +702,9 @@ class Dict(Generic[K, V]):
         """Iterate over the keys with their values, in the order of `keys`.
 
         Values are prefetched, so an entry may have changed or expired before it is returned.
+
+        Raises:
+            DeserializationError, IntegrityError: As `get`, at the first such entry; `keys` reads no values.
 
         Requests:
             At most ⌈n/1000⌉ + 16, and one for each entry, at most the client's ``concurrency`` at a time.
@@ -928,9 +935,12 @@ class Dict(Generic[K, V]):
                 await (key._async_view if self._aio else key._sync_handle)._load()
         # Another thread may give the handle another client: this call uses the keys of the one whose store it uses.
         client, store, loaded = await self._load()
+        return self._entries_over(client, store, loaded.manifest)
+
+    def _entries_over(self, client: Client, store: ObjectStore, manifest: Manifest) -> Entries:
         cached = self._entries
-        if cached is None or cached[0] is not loaded.manifest or cached[1].store is not store:
-            self._entries = cached = loaded.manifest, self._make_entries(client, store, loaded.manifest)
+        if cached is None or cached[0] is not manifest or cached[1].store is not store:
+            self._entries = cached = manifest, self._make_entries(client, store, manifest)
         return cached[1]
 
     def _callable(self, function: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -942,8 +952,8 @@ class Dict(Generic[K, V]):
 
         return require_plain(function, method)
 
-    def _lock_store(self, *, aio: bool) -> ObjectStore:
-        return self.client._store(aio=aio)
+    def _lock_store(self, client: Client | None, *, aio: bool) -> ObjectStore:
+        return (self.client if client is None else client)._store(aio=aio)
 
     async def _locate_lock(
         self, kind: str, name: str, owner: str | None, *, aio: bool, permit: int = 0, permits: int = 0
@@ -951,7 +961,10 @@ class Dict(Generic[K, V]):
         handle = self._async_view if aio else self._sync_handle
         # Text that came from bytes may contain surrogates, which UTF-8 cannot encode.
         encoded = (f"{permit} {name}" if permits else name).encode(errors="surrogatepass")
-        return handle._lock_target(await handle._open(), kind, encoded, f"{kind} {name!r}", name, owner, permits)
+        client, store, loaded = await handle._load()
+        entries = handle._entries_over(client, store, loaded.manifest)
+        target = handle._lock_target(entries, kind, encoded, f"{kind} {name!r}", name, owner, permits)
+        return replace(target, client=client)
 
     def _lock_target(
         self,

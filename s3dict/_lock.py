@@ -37,7 +37,7 @@ class HasLocks(Protocol):
         """Return where the lock is, over a store for asyncio or a blocking one."""
         ...
 
-    def _lock_store(self, *, aio: bool) -> ObjectStore: ...
+    def _lock_store(self, client: Any, *, aio: bool) -> ObjectStore: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class _Leavable:
             with suppress(Error):
                 leaving = leaving or self._to_leave()
                 if leaving is not None:
-                    run_blocking(leaving.holding.abandon(leaving.lock._store(), leaving.depth))
+                    run_blocking(leaving.holding.abandon(leaving.lock._store(leaving.holding), leaving.depth))
             raise
 
     def _to_leave(self) -> _Leaving | None:
@@ -254,7 +254,7 @@ class _Acquirable(_Leavable):
     def _undo(self, entered: list[Holding]) -> None:
         for holding in entered:
             with suppress(Error):
-                run_blocking(holding.abandon(self._store(), holding.depth))
+                run_blocking(holding.abandon(self._store(holding), holding.depth))
 
     def _own_holding(self) -> Holding:
         """Return what this thread or task holds; or else the only holding of any, which may be left elsewhere."""
@@ -277,12 +277,12 @@ class _Acquirable(_Leavable):
             with suppress(ValueError):
                 self._holdings.remove(holding)
             with suppress(*([] if error is None else [Error])):
-                await holding.leave(self._store())
+                await holding.leave(self._store(holding))
         except Error:
             raise
         except BaseException:
             with suppress(Error):
-                await holding.abandon(self._store(), depth)
+                await holding.abandon(self._store(holding), depth)
             raise
 
     def _held(self, holding: Holding, permit: int = 0) -> HeldLock:
@@ -290,8 +290,9 @@ class _Acquirable(_Leavable):
         state = _HeldState(holding.lease.owner, holding.lease.token, permit, holding)
         return HeldLock(self._view(aio=False), state)
 
-    def _store(self) -> ObjectStore:
-        return self._dict._lock_store(aio=self._aio)
+    def _store(self, holding: Holding | None = None) -> ObjectStore:
+        """Return a store of the handle's client; to leave what was acquired, of the client that acquired it."""
+        return self._dict._lock_store(None if holding is None else holding.target.client, aio=self._aio)
 
 
 class Lock(_Acquirable):
@@ -513,7 +514,7 @@ class HeldLock(_Leavable):
         lock, holding = self._lock_view, self._holding
         if holding is not None:
             lock._holdings.remove(holding)
-            await holding.stop(lock._store())
+            await holding.stop(lock._store(holding))
 
     def __enter__(self) -> HeldLock:
         report_blocking_call()

@@ -15,7 +15,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._format.capabilities import Capabilities
 from .._format.lock import MAX_LEASE, LockDetails, LockRecord, decode_lock
@@ -62,6 +62,7 @@ class LockTarget(Record):
         revalidate: Checks, once a minute, that the dict still exists; raises NotFoundError when it does not.
         details: Returns what an acquisition writes for operators; the time is added to it.
         dict_name: The dict that errors of requests are about.
+        client: Whose store this is. Its handle may have another client when the lock is released.
     """
 
     store: ObjectStore
@@ -71,6 +72,7 @@ class LockTarget(Record):
     revalidate: Callable[[], Awaitable[None]]
     details: Callable[[], LockDetails] = LockDetails
     dict_name: str | None = None
+    client: Any = None
 
     def error_context(self) -> ErrorContext:
         return ErrorContext(self.dict_name)

@@ -346,3 +346,21 @@ def test_threads_share_one_lock_without_context(client: Client) -> None:
     for thread in threads:
         thread.join()
     assert most == [1] * 5
+
+
+@pytest.mark.backends("memory")
+@pytest.mark.parametrize("kind", ["lock", "semaphore"])
+async def test_lock_is_released_where_it_was_acquired(harness: Harness, kind: str) -> None:
+    first, second = harness.client, Client("another-bucket", driver="memory")
+    for client in (first, second):
+        await harness.objects.create("d", client=client, allow_existing=True)
+    handle: Dict[Any, Any] = Dict.from_name("d", client=first)
+    lock = harness.in_mode(handle.lock("job") if kind == "lock" else handle.semaphore("job", 1))
+    for release_held in (False, True):
+        held = await lock.acquire()
+        handle._state.bind(second)
+        await (held if release_held else lock).release()
+        handle._state.bind(first)
+        again = await lock.acquire(blocking=False)
+        assert again is not None
+        await again.release()
