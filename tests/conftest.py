@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import itertools
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -134,6 +135,16 @@ def _unchanged_settings(_environment: None) -> Iterator[None]:
         del os.environ[name]
     os.environ.update(before)
     assert after == before
+
+
+@pytest.fixture(autouse=True)
+def _unchanged_signal_handlers() -> Iterator[None]:
+    """Restore the handlers that a command sets for its process, where a test calls it in this one."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
