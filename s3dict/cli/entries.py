@@ -116,8 +116,9 @@ def pop(
     try:
         value = handle.pop(decoded, _MISSING)
     except UncertainOutcomeError as error:
-        # This may be the last copy of it.
+        # This may be the last copy of it. The message need not say then which attribute of the error it is.
         print_value(error.value)
+        error.value = None
         raise
     if value is _MISSING:
         raise _no_such_key(handle, env, decoded)
