@@ -935,12 +935,9 @@ class Dict(Generic[K, V]):
                 await (key._async_view if self._aio else key._sync_handle)._load()
         # Another thread may give the handle another client: this call uses the keys of the one whose store it uses.
         client, store, loaded = await self._load()
-        return self._entries_over(client, store, loaded.manifest)
-
-    def _entries_over(self, client: Client, store: ObjectStore, manifest: Manifest) -> Entries:
         cached = self._entries
-        if cached is None or cached[0] is not manifest or cached[1].store is not store:
-            self._entries = cached = manifest, self._make_entries(client, store, manifest)
+        if cached is None or cached[0] is not loaded.manifest or cached[1].store is not store:
+            self._entries = cached = loaded.manifest, self._make_entries(client, store, loaded.manifest)
         return cached[1]
 
     def _callable(self, function: Callable[..., Any], method: str) -> Callable[..., Any]:
@@ -962,7 +959,7 @@ class Dict(Generic[K, V]):
         # Text that came from bytes may contain surrogates, which UTF-8 cannot encode.
         encoded = (f"{permit} {name}" if permits else name).encode(errors="surrogatepass")
         client, store, loaded = await handle._load()
-        entries = handle._entries_over(client, store, loaded.manifest)
+        entries = handle._make_entries(client, store, loaded.manifest)
         target = handle._lock_target(entries, kind, encoded, f"{kind} {name!r}", name, owner, permits)
         return replace(target, client=client)
 
