@@ -14,7 +14,7 @@ from datetime import tzinfo
 from enum import Enum
 from functools import cached_property
 from types import BuiltinFunctionType, FunctionType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import cloudpickle
 
@@ -93,7 +93,7 @@ class _KeyPickler(_Pickler):  # type: ignore[misc]
             raise _unordered(obj)
         if type(obj).__module__ in PATH_MODULES:
             # Python 3.13 writes the text of a path.
-            return type(obj), obj.parts
+            return type(obj), cast(Any, obj).parts
         if isinstance(obj, Mapping) and not isinstance(obj, OrderedDict) and type(obj) is not dict:
             return _with_sorted_items(obj)
         return _without_computed(obj) if hasattr(obj, "__dict__") else NotImplemented

@@ -157,7 +157,8 @@ def test_joblib_computes_once_and_clears(client: Client, tmp_path: Any) -> None:
 @pytest.mark.backends("memory")
 def test_joblib_moves_no_item_out_of_reach(client: Client) -> None:
     joblib_adapter.register()
-    backend = joblib.Memory("cache", backend="s3dict", backend_options={"client": client}, verbose=0).store_backend
+    memory = joblib.Memory("cache", backend="s3dict", backend_options={"client": client}, verbose=0)
+    backend: Any = memory.store_backend
     files = backend._dict
     files["from.pkl"] = b"result"
     with faults(client, "unreachable", operation="put"), pytest.raises(UnavailableError):
