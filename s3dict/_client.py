@@ -126,14 +126,7 @@ class Client:
         expected_bucket_owner: str | None = None,
     ) -> None:
         settings = Settings(
-            bucket=bucket,
-            prefix=prefix,
-            endpoint_url=endpoint_url,
-            region_name=region_name,
-            environment_name=environment_name,
-            driver=driver,
-            max_value_bytes=max_value_bytes,
-            concurrency=concurrency,
+            *(bucket, prefix, endpoint_url, region_name, environment_name, driver, max_value_bytes, concurrency),
             cache_seconds=None if cache is None else to_seconds(cache, "cache"),
             timeout_seconds=to_seconds(timeout, "timeout"),
             addressing_style=addressing_style,
