@@ -65,9 +65,9 @@ def dict_label(dict_name: str) -> str:
     return f"ephemeral Dict {dict_name}" if _EPHEMERAL_ID.fullmatch(dict_name) else f"Dict {dict_name!r}"
 
 
-def plural(number: float, what: str) -> str:
-    """Return a number with what it counts: 1 second, 2 seconds, 0.5 seconds."""
-    return f"{number:g} {what}" if number == 1 else f"{number if isinstance(number, int) else f'{number:g}'} {what}s"
+def plural(number: float, what: str, many: str = "") -> str:
+    """Return a number with what it counts: 1 second, 0.5 seconds, 2,000 entries."""
+    return f"{number:{',' if isinstance(number, int) else 'g'}} {what if number == 1 else many or what + 's'}"
 
 
 def shorten_traceback(error: BaseException) -> None:

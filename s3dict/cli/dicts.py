@@ -14,14 +14,13 @@ import typer
 
 from .. import Client, Dict
 from .._format.layout import MIN_TTL, SWEEP_DAYS, SWEEP_MARGIN, validate_ttl
-from ..errors import AlreadyExistsError, Error, IntegrityError, InvalidError, NotFoundError
+from ..errors import AlreadyExistsError, Error, IntegrityError, InvalidError, NotFoundError, plural
 from .messages import no_such_dict, raise_damaged
 from .options import AsJson, Environment, Name, Yes, confirm, describe_dict, environment_of, location_of, open_dict
 from .output import (
     Column,
     duration,
     file_size,
-    plural,
     print_fields,
     print_json,
     print_result,

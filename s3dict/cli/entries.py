@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError
+from ..errors import Error, NotFoundError, SerializationError, UncertainOutcomeError, plural
 from .options import AsJson, Environment, Key, KeyIsJson, Name, describe_dict, key_of, open_dict
-from .output import Column, naming, plural, print_error, print_json, print_result, print_table, print_value, to_json
+from .output import Column, naming, print_error, print_json, print_result, print_table, print_value, to_json
 from .progress import Advance, counted, is_terminal, is_terminal_beside_output, progress_bar
 
 if TYPE_CHECKING:

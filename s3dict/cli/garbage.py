@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Client
-from ..errors import IntegrityError, NotFoundError
+from ..errors import IntegrityError, NotFoundError, plural
 from .messages import raise_damaged
 from .options import AsJson, Yes, confirm, location_of, valid_environment
-from .output import Column, file_size, plural, print_json, print_result, print_table
+from .output import Column, file_size, print_json, print_result, print_table
 from .progress import progress_bar
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import Client
-from ..errors import IntegrityError, NotFoundError
+from ..errors import IntegrityError, NotFoundError, plural
 from .messages import raise_damaged
 from .options import Environment, Name, describe_dict, environment_of, location_of, open_dict
 from .output import (
@@ -24,7 +24,6 @@ from .output import (
     console,
     encodable,
     file_size,
-    plural,
     print_result,
     print_table,
     rendered_table,

@@ -22,7 +22,6 @@ __all__ = [
     "file_size",
     "fitting_columns",
     "naming",
-    "plural",
     "print_error",
     "print_fields",
     "print_json",
@@ -239,10 +238,6 @@ def duration(time: timedelta | None) -> str:
         if number:
             parts.append(f"{number}{letter}")
     return "".join(parts)
-
-
-def plural(number: int, what: str, many: str = "") -> str:
-    return f"{number:,} {what if number == 1 else many or what + 's'}"
 
 
 def print_value(value: Any) -> None:

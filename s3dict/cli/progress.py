@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .output import console, plural
+from ..errors import plural
+from .output import console
 
 if TYPE_CHECKING:
     from rich.progress import Progress

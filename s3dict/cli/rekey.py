@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..errors import plural
 from .options import AsJson, Environment, Name, describe_dict, open_dict
-from .output import Column, plural, print_json, print_result, print_table
+from .output import Column, print_json, print_result, print_table
 from .progress import counted, is_terminal, progress_bar
 
 app = typer.Typer()

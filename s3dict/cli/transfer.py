@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 import typer
 
 from .. import Client
-from ..errors import Error, IntegrityError, InvalidError, NotFoundError
+from ..errors import Error, IntegrityError, InvalidError, NotFoundError, plural
 from .checkpoint import Checkpoint
 from .messages import raise_damaged
 from .options import (
@@ -33,7 +33,7 @@ from .options import (
     open_dict,
     valid_name,
 )
-from .output import naming, plural, print_json, print_result
+from .output import naming, print_json, print_result
 from .progress import Advance, counted, is_terminal, is_terminal_beside_output, progress_bar
 
 if TYPE_CHECKING:
