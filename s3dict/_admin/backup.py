@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, BinaryIO
@@ -91,12 +91,18 @@ def write_backup(
     A dict that another process deletes during the export is left out, or has the entries that were read until then.
     `on_damaged` is called with an error for each dict whose manifest is damaged, which is left out.
 
-    Requests: those of `Dict.objects.list`, and for each dict a listing and 1 for each entry.
+    Requests: those of `Dict.objects.list`, and for each dict a listing and 1 for each entry; 1 for a deleted dict.
+
+    Raises:
+        NotFoundError: The bucket does not exist, or was deleted during the export.
     """
     _write_line(sink, {"s3dict": HEADER, "environment": environment})
     for handle in list_dicts(client, environment, lambda _done, _total: None, on_damaged):
-        with suppress(NotFoundError):
+        try:
             yield from _write_dict(handle, sink)
+        except NotFoundError:
+            # If it is the bucket that is missing, and not the dict, this raises it again: the file is not complete.
+            run_blocking(client._store(aio=False).list_page(client._layout.manifests(environment)))
     _write_line(sink, {"end": True})
 
 

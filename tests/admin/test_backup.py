@@ -7,10 +7,12 @@ import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import boto3
 import pytest
 
-from s3dict import Client, Dict, InvalidError, UnavailableError
+from s3dict import Client, Dict, InvalidError, NotFoundError, UnavailableError
 from s3dict._admin import backup, expired, usage
 from s3dict._admin.backup import read_backup, write_backup
 from s3dict._admin.usage import list_dicts
@@ -18,6 +20,7 @@ from s3dict._core.entries import Entries
 from s3dict.testing import Clock
 
 from ..support.commands import answer
+from ..support.modes import Endpoint
 
 pytestmark = pytest.mark.backends("memory", "moto", "seaweedfs", "seaweedfs-rust")
 
@@ -170,6 +173,25 @@ def test_dict_that_is_deleted_during_the_export_is_left_out(configured: Client) 
             Clock(configured).advance(timedelta(minutes=2))
     assert restore(configured, sink.getvalue()) == (1, 0)
     assert [d.name for d in Dict.objects.list(environment_name="restored")] == ["first"]
+
+
+@pytest.mark.backends("memory")
+def test_bucket_that_is_deleted_during_the_export_is_an_error(moto: Endpoint) -> None:
+    s3: Any = boto3.client("s3", endpoint_url=moto.url)
+    name = f"vanishing-{uuid4().hex}"
+    s3.create_bucket(Bucket=name)
+    client = Client(name, endpoint_url=moto.url, driver="boto3")
+    for dict_name in ("last", "first"):
+        Dict.from_name(dict_name, create_if_missing=True, client=client)["k"] = 1
+    sink = io.BytesIO()
+    export = write_backup(client, "main", sink, print)
+    next(export)
+    for stored in s3.list_objects_v2(Bucket=name)["Contents"]:
+        s3.delete_object(Bucket=name, Key=stored["Key"])
+    s3.delete_bucket(Bucket=name)
+    with pytest.raises(NotFoundError, match=name):
+        list(export)
+    assert b'"end"' not in sink.getvalue()
 
 
 @pytest.mark.backends("memory")
