@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -13,6 +15,7 @@ import pytest
 
 from s3dict import Client, Dict
 from s3dict._lock import unpickle_held
+from s3dict._stores.shared.threads import _WorkerGroup
 from s3dict.errors import InvalidError
 
 from ..support.modes import Endpoint
@@ -108,6 +111,30 @@ def test_child_of_an_iteration_says_that_it_cannot_go_on(handle: Handle) -> None
 
     assert in_child(go_on) == 0
     assert len(list(items)) == 199
+
+
+def test_child_does_not_wait_for_a_thread_of_its_parent_that_held_the_lock_of_a_call() -> None:
+    group: _WorkerGroup[int, int] = _WorkerGroup(int, 1, lambda: pytest.fail("nothing is submitted"))
+    is_held, may_release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with group._guard:
+            is_held.set()
+            may_release.wait()
+
+    def shut_down() -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+        group.shutdown()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    is_held.wait()
+    try:
+        assert in_child(shut_down) == 0
+    finally:
+        may_release.set()
+        holder.join()
 
 
 def test_child_of_an_update_says_that_it_cannot_go_on(handle: Handle) -> None:

@@ -361,6 +361,9 @@ class _WorkerGroup(Generic[T, R]):
 
     def shutdown(self) -> None:
         """Drop what has not begun, and wait for what has, which makes no further attempt of anything."""
+        if os.getpid() != self._pid:
+            # A forked child has no such threads, and one of them may have held the lock at the fork.
+            return
         _wait_through_interruptions(self._end)
         while not self._done.empty():
             # Exceptions that no caller gets: their tracebacks refer to this group.
